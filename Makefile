@@ -1,0 +1,81 @@
+# What one does with a checkout. Everything beyond Python 3.11, git and make is installed by the targets themselves.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PORT ?=
+ARGS ?=
+# Two workers keep two cores busy; more of them only wait for podman's locks.
+WORKERS ?= 2
+PYTHON ?= python3
+export PORT PYTHON
+
+BIN := .venv/bin
+INSIDE := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+# Rootless podman needs an ordinary user: root hands these over to one.
+ROOTLESS := lab test unit bench
+
+.PHONY: help lint format docs wheel clean $(ROOTLESS)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+ifeq ($(shell id -u),0)
+
+$(ROOTLESS):
+	@.setup/machine
+	@.setup/as-user $@ 'PORT=$(PORT)' 'ARGS=$(ARGS)' 'WORKERS=$(WORKERS)'
+
+else
+
+lab: ## open JupyterLab in a first loop, setting up what is missing (PORT=8888)
+	@.setup/machine
+	@.setup/venv lab
+	@.setup/lab
+
+test: lint ## run every check: lint, types, unit and podman tests (ARGS="-k name")
+	@.setup/machine
+	@mkdir -p .artefacts
+	@$(INSIDE) pytest --numprocesses=$(WORKERS) --dist=loadscope --junitxml=.artefacts/junit.xml $(ARGS)
+
+unit: ## run the tests that need no podman (ARGS="-k name")
+	@.setup/venv dev
+	@$(INSIDE) pytest -m 'not podman' $(ARGS)
+
+bench: ## measure speed and size, each beside its floor (ARGS="…")
+	@.setup/machine
+	@.setup/venv dev
+	@$(INSIDE) python -m benchmarks $(ARGS)
+
+endif
+
+lint: ## check style and types
+	@.setup/venv dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: ## put the code into the project's style
+	@.setup/venv dev
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# Each generated page, and the module that prints it. Tests compare them.
+PAGES := cli=loopat_jupyter.cli.reference configuration=loopat_jupyter.cli.settings rest=loopat_jupyter.server.rest_docs
+
+docs: ## write the generated documents again
+	@.setup/venv dev
+	@mkdir -p .artefacts
+	@set -e; for page in $(PAGES); do \
+	  $(BIN)/python -m $${page#*=} >.artefacts/page.md; cp .artefacts/page.md docs/$${page%%=*}.md; \
+	done
+
+wheel: ## build the package into dist/
+	@.setup/venv dev
+	@$(BIN)/hatchling build
+
+clean: ## remove what the targets made here; loops and images stay
+	rm -rf .venv .artefacts .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

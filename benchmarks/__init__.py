@@ -1,0 +1,13 @@
+"""Measures what loops cost, each figure beside its floor from the same run.
+
+    python -m benchmarks            the whole table (two to three minutes)
+    python -m benchmarks --rounds 3 a quick look
+
+=============  ===================================================================
+`report`       medians, ratios and the table
+`scene`        a workspace of its own with one running loop
+`kernels`      kernel start, round trip, memory
+`sandboxes`    start, ensure, list, memory
+`terminals`    first prompt
+=============  ===================================================================
+"""

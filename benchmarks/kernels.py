@@ -1,0 +1,100 @@
+"""Kernels: start to the first reply, round trip, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+from benchmarks.report import Row
+from benchmarks.scene import resident_mb, timed
+from loopat_jupyter.sandbox.process import exec_roots, parent_pid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from benchmarks.scene import Scene
+
+TIMEOUT_S = 60
+
+
+@contextlib.asynccontextmanager
+async def kernel(provisioner: str, cwd: Path) -> AsyncIterator[Any]:
+    """A kernel that has answered once; ended afterwards."""
+    KernelProvisionerFactory.instance().default_provisioner_name = provisioner
+    manager = AsyncKernelManager(kernel_name="python3")
+    await manager.start_kernel(cwd=str(cwd))
+    client = manager.client()
+    client.start_channels()
+    try:
+        await ask(client)
+        yield client
+    finally:
+        client.stop_channels()
+        await manager.shutdown_kernel(now=True)
+
+
+async def ask(client: Any) -> None:
+    """Send one execute request and wait for its reply; before the kernel is up, the request waits in the socket."""
+    sent = client.execute("1", silent=True)
+    while True:
+        reply = await client.get_shell_msg(timeout=TIMEOUT_S)
+        if reply["parent_header"].get("msg_id") == sent:
+            return
+
+
+async def start(scene: Scene, rounds: int) -> Row:
+    """From the order to start to the first execute reply, in a warm sandbox."""
+    floor: list[float] = []
+    ours: list[float] = []
+    workdir = scene.manager.workspace.workdir(scene.record.id)
+    for _ in range(rounds):
+        for samples, provisioner, cwd in (
+            (floor, "local-provisioner", scene.outside),
+            (ours, "loopat-provisioner", workdir),
+        ):
+            stack = contextlib.AsyncExitStack()
+            with timed(samples):
+                await stack.enter_async_context(kernel(provisioner, cwd))
+            await stack.aclose()
+    return Row("kernel start to first reply", "local kernel", floor, ours, "ms", "≤ 1.15")
+
+
+async def round_trip(scene: Scene, rounds: int) -> Row:
+    """One execute request and its reply."""
+    floor: list[float] = []
+    ours: list[float] = []
+    workdir = scene.manager.workspace.workdir(scene.record.id)
+    async with (
+        kernel("local-provisioner", scene.outside) as local,
+        kernel("loopat-provisioner", workdir) as inside,
+    ):
+        for _ in range(20):
+            await ask(local)
+            await ask(inside)
+        for _ in range(rounds * 20):
+            with timed(floor):
+                await ask(local)
+            with timed(ours):
+                await ask(inside)
+    return Row("execute round trip", "local kernel over TCP", floor, ours, "ms", "≤ 1.0")
+
+
+async def memory(scene: Scene) -> Row:
+    """Memory per kernel beside the kernel itself: whatever else runs on the host because of it."""
+    before = set(_pids())
+    workdir = scene.manager.workspace.workdir(scene.record.id)
+    async with kernel("loopat-provisioner", workdir):
+        roots = exec_roots(scene.running.init_pid)
+        beside = [parent_pid(root) for root in roots]
+        extra = [pid for pid in beside if pid not in before]
+        used = resident_mb(extra)
+    return Row("memory per kernel beside it", "nothing", [], [used], "MB", "≤ 4 MB")
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208

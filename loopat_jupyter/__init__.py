@@ -1,0 +1,30 @@
+"""Loops for JupyterLab: real, separate environments that outlive a kernel.
+
+A *loop* is a unit of work with its own checkout, home, toolchain and one long-lived rootless podman container, its
+*sandbox*. Notebooks, consoles, terminals and commands of a loop are siblings inside that container.
+
+Each row imports only from the rows above it:
+
+===========================  ==========================================================================
+`errors`, `models`           the error tree; frozen values that travel between the layers
+`workspace`                  files of a workspace: paths, configuration, records, locks, atomic writes
+`sandbox`                    `plan` (pure argv and hash), `podman` (the one runner), `images`,
+                             `lifecycle`, `process` (pids and signals inside), `activity`, `preflight`
+`folders`                    where in a loop a person wants to be
+`kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
+`loops`                      `LoopManager`: the verbs a person knows
+`kernels`, `attach`          the kernel provisioner; a person's own terminal, inside
+`terminals`                  Jupyter's terminals, inside
+`server`, `cli`, `welcome`   thin edges: REST and events, `jupyter loopat`, the first loop
+===========================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+
+def _jupyter_server_extension_points() -> list[dict[str, object]]:
+    from loopat_jupyter.server.app import LoopatApp  # noqa: PLC0415 - the server alone pays for it
+
+    return [{"module": "loopat_jupyter", "app": LoopatApp}]

@@ -1,0 +1,24 @@
+"""`jupyter loopat`: a thin edge. Each verb parses, calls the manager once, and prints.
+
+==============  =========================================================================================
+`app`           the command group, `main`, and the one place where errors become words and exit codes
+`session`       what every verb shares: the manager, the consoles, signals
+`text`          pure: sizes, times and states in words
+`views`         pure: tables and sheets from values
+`progress`      a bar on a terminal, lines elsewhere
+`references`    which loop a person means; completion of loop names
+`variables`     variables for a command, from options and files
+`machine`       doctor, build, gc
+`records`       create, list, show, rm
+`sandboxes`     start, stop, recreate, kernelspecs
+`inside`        shell, exec
+`reference`     writes docs/cli.md
+`settings`      writes docs/configuration.md
+==============  =========================================================================================
+"""
+
+from __future__ import annotations
+
+from loopat_jupyter.cli.app import main
+
+__all__ = ["main"]

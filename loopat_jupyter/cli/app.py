@@ -1,0 +1,187 @@
+"""The command group and its edge: errors become one or two plain lines and an exit code here, and nowhere else.
+
+A verb's module is imported when that verb runs, so that `--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from loopat_jupyter import __version__
+from loopat_jupyter.errors import (
+    BadInputError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    LoopatError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from loopat_jupyter.cli.session import Session
+
+PROGRAM = "jupyter loopat"
+COMPLETION_VARIABLE = "_JUPYTER_LOOPAT_COMPLETE"
+
+FAILED, BAD_INPUT, NO_ENGINE, TOO_LATE, ENGINE_FAILED = 1, 2, 3, 124, 125
+"""Exit codes. 124 and 125 mean what they mean to timeout(1) and podman-exec(1)."""
+
+VERBS: Mapping[str, tuple[str, str]] = {
+    "doctor": ("machine", "Check that this machine can run loops."),
+    "build": ("machine", "Build the sandbox image."),
+    "create": ("records", "Make a loop."),
+    "list": ("records", "List loops, the last used first."),
+    "show": ("records", "Show everything about one loop."),
+    "start": ("sandboxes", "Start the sandboxes of loops."),
+    "stop": ("sandboxes", "Stop the sandboxes of loops; files stay."),
+    "recreate": ("sandboxes", "Replace the sandbox of a loop by a fresh one; files stay."),
+    "shell": ("inside", "Open a shell in a loop."),
+    "exec": ("inside", "Run a command in a loop."),
+    "kernelspecs": ("sandboxes", "List the kernels that a loop offers."),
+    "rm": ("records", "Delete loops with all their files."),
+    "gc": ("machine", "Show or remove what nothing needs any more."),
+}
+"""Each verb: the module that holds it, and what `--help` says of it."""
+
+
+class Interrupted(Exception):  # noqa: N818 - a request of the person, not an error
+    """A signal asked this process to end, and what it had started was ended.
+
+    Args:
+        signum: The signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def exit_code_of(error: LoopatError | TimeoutError, *, verb: str | None = None) -> int:
+    """The exit code that an error amounts to.
+
+    Args:
+        error: What went wrong.
+        verb: What was asked for. `exec` has only two codes of its own, since all others belong to the command.
+    """
+    if isinstance(error, EngineTimeoutError | TimeoutError):
+        return TOO_LATE
+    if verb == "exec":
+        return ENGINE_FAILED
+    if isinstance(error, BadInputError):
+        return BAD_INPUT
+    return NO_ENGINE if isinstance(error, EngineUnavailableError) else FAILED
+
+
+class Edge(click.Group):
+    """The group of verbs: loads them late and translates what they raise."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all verbs, in the order a person meets them."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One verb; None when there is none of that name."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"loopat_jupyter.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_verb")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that was asked for; near misses are named."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches  # noqa: PLC0415 - only for a slip of the finger
+
+            if near := get_close_matches(args[0], VERBS, n=1):
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, without importing any of them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in VERBS.items()])
+
+
+def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -> int:
+    """Run one verb; says what went wrong in words.
+
+    Args:
+        arguments: As a person typed them, without the program's name.
+        session: What the verb works with.
+        program: The program's name, for its help.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        answer = app.main(
+            args=list(arguments),
+            prog_name=program,
+            complete_var=COMPLETION_VARIABLE,
+            standalone_mode=False,
+            obj=session,
+        )
+    except (KeyboardInterrupt, click.Abort):
+        session.tell("Cancelled.", style="yellow")
+        return 128 + signal.SIGINT
+    except Interrupted as interrupted:
+        return 128 + interrupted.signum
+    except BrokenPipeError:
+        return _nobody_reads()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (LoopatError, TimeoutError) as error:
+        if session.debug:
+            traceback.print_exc()
+        session.tell(str(error) or "That took too long.", style="red")
+        return exit_code_of(error, verb=session.verb)
+    return int(answer or 0)
+
+
+def _nobody_reads() -> int:
+    """Python must not complain about the closed pipe when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+@click.group(
+    cls=Edge,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`jupyter loopat COMMAND --help` shows one command with an example.",
+)
+@click.option("--debug", is_flag=True, help="Show where an error comes from, and what is being done.")
+@click.option("--no-color", is_flag=True, help="No colours; the variable NO_COLOR does the same.")
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.pass_context
+def app(context: click.Context, *, debug: bool, no_color: bool) -> None:
+    """Loops: units of work, each with its own folder and one container for its notebooks, terminals and commands.
+
+    A LOOP is named by its id, the first characters of it, its short name or its title; "." is the loop of the
+    current folder.
+    """
+    session: Session = context.obj
+    session.configure(debug=debug, no_color=no_color, verb=context.invoked_subcommand)
+
+
+def main() -> NoReturn:
+    """The `jupyter-loopat` program."""
+    from loopat_jupyter.cli.session import Session  # noqa: PLC0415 - which needs this module
+
+    # A shell's completion knows commands by the name of their file.
+    program = "jupyter-loopat" if COMPLETION_VARIABLE in os.environ else PROGRAM
+    sys.exit(run(sys.argv[1:], Session(os.environ), program=program))

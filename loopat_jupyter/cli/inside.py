@@ -1,0 +1,167 @@
+"""shell, exec: verbs that run something in a loop on the streams of this very process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import termios
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from loopat_jupyter.attach import shell_spec
+from loopat_jupyter.cli.options import examples
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.variables import collect_variables
+from loopat_jupyter.cli.views import restart_hint
+from loopat_jupyter.folders import folder_inside
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import run_inherited
+from loopat_jupyter.sandbox.plan import inside_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+
+_CWD_HELP = "Folder to be in, as seen inside, or relative to the loop's files."
+
+
+@click.command("shell", epilog=examples('jupyter loopat shell "Sales in May"'))
+@loop_argument()
+@click.option("--cwd", help=_CWD_HELP)
+@pass_session
+def shell_verb(session: Session, *, loop: str, cwd: str | None) -> None:
+    """Open a shell in a loop, starting the loop if need be. Ends with the shell's own exit code."""
+    record = find_loop(session.manager, loop)
+    spec = shell_spec(
+        session.manager.config,
+        record.id,
+        cwd=asked_or_present_folder(session.manager, record, cwd),
+        env=terminal_variables(session),
+    )
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("A shell needs a terminal. For one command, use `jupyter loopat exec LOOP -- COMMAND`.")
+    raise click.exceptions.Exit(_run(session, record, spec, timeout_s=None))
+
+
+@click.command(
+    "exec",
+    epilog=examples(
+        'jupyter loopat exec "Sales in May" -- python3 report.py',
+        'jupyter loopat exec "Sales in May" --env API_TOKEN --timeout 60 -- ./fetch < list.txt > out.bin',
+    ),
+)
+@loop_argument()
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--cwd", help=_CWD_HELP)
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME[=VALUE]", help="A variable; NAME alone passes yours on."
+)
+@click.option("--env-file", "files", multiple=True, type=click.Path(path_type=Path), help="A file of NAME=VALUE lines.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End it after this time.",
+)
+@click.option("-i", "--interactive", is_flag=True, help="Forward standard input; done by itself when it is piped.")
+@click.option("-t", "--tty", is_flag=True, help="Give it a terminal, when this runs in one.")
+@pass_session
+def exec_verb(
+    session: Session,
+    *,
+    loop: str,
+    command: tuple[str, ...],
+    cwd: str | None,
+    variables: tuple[str, ...],
+    files: tuple[Path, ...],
+    timeout_s: float | None,
+    interactive: bool,
+    tty: bool,
+) -> None:
+    """Run a command in a loop, starting the loop if need be. Put `--` before the command.
+
+    Standard input, output and error are the command's own, and so is the exit code; 124 means that --timeout
+    passed, 125 that the command could not be run at all. Ctrl-C ends the command and what it started.
+
+    Variables reach the command in a private file, never on a command line inside. To keep a secret off this
+    command line too, set it out here and give its name alone, or use --env-file.
+    """
+    record = find_loop(session.manager, loop)
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+    with_tty = tty and on_terminal and sys.stdout.isatty()
+    spec = ExecSpec(
+        argv=command,
+        cwd=asked_or_present_folder(session.manager, record, cwd),
+        env=(terminal_variables(session) if with_tty else {}) | collect_variables(variables, files, session.environ),
+        tty=with_tty,
+        interactive=sys.stdin is not None and (interactive or with_tty or not on_terminal),
+    )
+    raise click.exceptions.Exit(_run(session, record, spec, timeout_s=timeout_s))
+
+
+def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: float | None) -> int:
+    manager = session.manager
+
+    async def work() -> int:
+        with shown_progress(session.err, f"Sandbox of {record.title}", quiet_when_piped=True) as tell:
+            running = await manager.use(record, tell)
+        if running.restart_needed and session.err.is_terminal:
+            session.tell(restart_hint(record), style="yellow")
+        sized = msgspec.structs.replace(spec, size=_terminal_size()) if spec.tty else spec
+        run_folder = manager.workspace.run(record.id)
+        return await run_inherited(manager.engine, running, run_folder, sized, timeout_s=timeout_s)
+
+    with _terminal_restored():
+        try:
+            return session.run(work())
+        except TimeoutError:
+            raise TimeoutError(f"{spec.argv[0]} did not end within {timeout_s:g} s and was ended.") from None
+
+
+def asked_or_present_folder(manager: LoopManager, record: LoopRecord, cwd: str | None) -> str:
+    """Where a command runs: where it was asked to, else the counterpart of the folder that it is called in.
+
+    Args:
+        manager: Knows where the loop's files are.
+        record: The loop.
+        cwd: As a person wrote it.
+
+    Raises:
+        BadInputError: The loop has no such folder.
+    """
+    here = manager.workspace.loop_of(Path.cwd()) if cwd is None else None
+    if here is not None and here[0] == record.id:
+        return inside_path(record.id, here[1])
+    return folder_inside(manager.workspace, record.id, cwd)
+
+
+def terminal_variables(session: Session) -> dict[str, str]:
+    """What a program must know of the terminal it runs in."""
+    return {name: session.environ.get(name, "") for name in ("TERM", "COLORTERM")}
+
+
+def _terminal_size() -> tuple[int, int]:
+    size = os.get_terminal_size(sys.stdin.fileno())
+    return size.lines, size.columns
+
+
+@contextlib.contextmanager
+def _terminal_restored() -> Iterator[None]:
+    """Leave the terminal as it was, also when podman was ended before it could."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        yield
+        return
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)

@@ -1,0 +1,70 @@
+"""doctor, build, gc: verbs about the machine and not about one loop."""
+
+from __future__ import annotations
+
+import click
+
+from loopat_jupyter.cli.options import as_json, examples
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.session import Session, pass_session, plain
+from loopat_jupyter.cli.text import count, size
+from loopat_jupyter.cli.views import health_sheet, leftovers_table
+
+
+@click.command("doctor", epilog=examples("jupyter loopat doctor"))
+@as_json
+@pass_session
+def doctor_verb(session: Session, *, json: bool) -> None:
+    """Check that this machine can run loops; each failure comes with the command that mends it.
+
+    Exit code 0: it can. 1: something required is missing.
+    """
+    health = session.run(session.manager.health())
+    if json:
+        session.show_json(health)
+    else:
+        session.show(health_sheet(health))
+    if not health.ok:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("build", epilog=examples("jupyter loopat build --verbose"))
+@click.option("--force", is_flag=True, help="Build from scratch even if the image is there, with the newest packages.")
+@click.option("--verbose", is_flag=True, help="Show podman's output as it comes.")
+@pass_session
+def build_verb(session: Session, *, force: bool, verbose: bool) -> None:
+    """Build the sandbox image. The first start of a loop does it by itself; this does it ahead of time."""
+    manager = session.manager
+    manager.workspace.prepare()
+    if verbose:
+        built = manager.images.build(
+            on_progress=lambda _: None, on_line=lambda line: click.echo(plain(line)), force=force
+        )
+        image_id = session.run(built)
+    else:
+        with shown_progress(session.err, "Sandbox image") as tell:
+            image_id = session.run(manager.images.build(on_progress=tell, force=force))
+    click.echo(f"{manager.images.template().tag}  {image_id[:12]}")
+
+
+@click.command("gc", epilog=examples("jupyter loopat gc", "jupyter loopat gc --yes"))
+@as_json
+@click.option("--yes", is_flag=True, help="Remove what was found.")
+@pass_session
+def gc_verb(session: Session, *, json: bool, yes: bool) -> None:
+    """Show what nothing needs any more, and with --yes remove it.
+
+    That is: containers of this workspace whose loop was deleted, sandbox images made from older templates, runtime
+    folders of deleted loops, and build logs older than a week. Loops and their files are never touched.
+    """
+    leftovers = session.run(session.manager.gc(remove=yes))
+    if json:
+        session.show_json({"removed": yes, "leftovers": leftovers})
+        return
+    if not leftovers:
+        click.echo("Nothing is left over.")
+        return
+    session.show(leftovers_table(leftovers))
+    freed = sum(leftover.size_bytes or 0 for leftover in leftovers)
+    found = f"{count(len(leftovers), 'leftover')}{f', up to {size(freed)}' if freed else ''}"
+    session.tell(f"\nRemoved {found}." if yes else f"\n{found}. Remove with `jupyter loopat gc --yes`.")

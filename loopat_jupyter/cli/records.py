@@ -1,0 +1,206 @@
+"""create, list, show, rm: verbs about loops and their files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from loopat_jupyter.cli.living import inside_now
+from loopat_jupyter.cli.options import as_json, examples, without_asking
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.text import count, listing, size
+from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, short_id
+from loopat_jupyter.errors import BadInputError, UnreadableRecordError
+from loopat_jupyter.kernelspecs import Registry, registered_name
+from loopat_jupyter.listing import LARGEST_PAGE
+from loopat_jupyter.models import LoopConfig, Status
+from loopat_jupyter.workspace.paths import is_loop_id
+
+NOT_STARTED = Status(state="absent")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import Loop, Network
+
+
+@click.command(
+    "create",
+    epilog=examples(
+        'jupyter loopat create "Sales in May"', 'jupyter loopat create "Untrusted code" --network none --start'
+    ),
+)
+@click.argument("title")
+@click.option("--image", help="Use this image in place of the workspace's.")
+@click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
+@click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
+@click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="A note of your own; may be given again.")
+@click.option("--start", is_flag=True, help="Start its sandbox right away.")
+@as_json
+@pass_session
+def create_verb(
+    session: Session,
+    *,
+    title: str,
+    image: str | None,
+    network: Network | None,
+    shared_tmp: bool | None,
+    metadata: tuple[str, ...],
+    start: bool,
+    json: bool,
+) -> None:
+    """Make a loop: a folder for its files, and at its first use a container for all that runs in it."""
+    manager = session.manager
+    record = manager.create(
+        title=title,
+        image=image,
+        config=LoopConfig(network=network, shared_tmp=shared_tmp),
+        metadata=parse_metadata(metadata),
+    )
+    if start:
+        with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+            session.run(manager.start(record, tell))
+    # Without a start nothing has asked podman for anything, so a loop can be made before podman is there.
+    loop = session.run(manager.get(record.id)) if start else manager.describe(record, NOT_STARTED)
+    if json:
+        session.show_json(loop)
+    else:
+        session.show(created_sheet(loop))
+
+
+def parse_metadata(options: Iterable[str]) -> dict[str, str]:
+    """Notes as a person wrote them.
+
+    Args:
+        options: `NAME=VALUE`.
+
+    Raises:
+        BadInputError: Not of that form.
+    """
+    found = {}
+    for option in options:
+        name, given, value = option.partition("=")
+        if not given or not name:
+            raise BadInputError("metadata", f"{option[:80]!r} is not of the form NAME=VALUE")
+        found[name] = value
+    return found
+
+
+@click.command("list", epilog=examples("jupyter loopat list", "jupyter loopat list --json | jq -r '.loops[].id'"))
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only that many, the last used ones.")
+@click.option("--all", "archived", is_flag=True, help="Archived loops too.")
+@as_json
+@pass_session
+def list_verb(session: Session, *, limit: int | None, archived: bool, json: bool) -> None:
+    """List loops, the last used first."""
+    loops = session.run(_loops(session.manager, limit, archived=archived))
+    if json:
+        problems = session.manager.store.problems()
+        unreadable = [{"id": loop_id, "problem": problem} for loop_id, problem in problems.items()]
+        session.show_json({"loops": loops, "unreadable": unreadable})
+    elif loops:
+        session.show(loops_table(loops, _now()))
+    else:
+        session.show(no_loops())
+
+
+async def _loops(manager: LoopManager, limit: int | None, *, archived: bool) -> list[Loop]:
+    found: list[Loop] = []
+    for which in (False, True) if archived else (False,):
+        after: str | None = None
+        while True:
+            page = await manager.page(limit=min(limit or LARGEST_PAGE, LARGEST_PAGE), after=after, archived=which)
+            found += page.loops
+            after = page.next
+            if after is None or (limit is not None and len(found) >= limit):
+                break
+    found.sort(key=lambda loop: loop.last_activity, reverse=True)
+    return found[:limit]
+
+
+@click.command("show", epilog=examples('jupyter loopat show "Sales in May"'))
+@loop_argument()
+@as_json
+@pass_session
+def show_verb(session: Session, *, loop: str, json: bool) -> None:
+    """Show everything about one loop. Nothing is started.
+
+    The names of its kernels are for `jupyter nbconvert --ExecutePreprocessor.kernel_name=NAME`, `papermill --kernel
+    NAME` and any other Jupyter program. They are known once the loop has run.
+    """
+    manager = session.manager
+    record = find_loop(manager, loop)
+
+    async def look() -> tuple[Loop, list[tuple[str, str]]]:
+        shown = await manager.get(record.id)
+        if shown.state != "running":
+            return shown, [(name, "") for name in Registry.of_user().names(record.id)]
+        specs = await manager.kernelspecs(record)
+        return shown, [(registered_name(record, spec.name), spec.display_name) for spec in specs]
+
+    shown, kernels = session.run(look())
+    if json:
+        session.show_json({**msgspec.to_builtins(shown, enc_hook=str), "kernels": [name for name, _ in kernels]})
+    else:
+        session.show(loop_sheet(shown, kernels, _now()))
+
+
+@click.command("rm", epilog=examples('jupyter loopat rm "Sales in May"'))
+@loop_argument(many=True)
+@without_asking
+@click.option("--force", is_flag=True, help="Also while kernels, terminals or commands run in it; they end.")
+@pass_session
+def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool) -> None:
+    """Delete loops with all their files. There is no way back."""
+    manager = session.manager
+    for reference in loops:
+        loop_id, title = _to_delete(manager, reference)
+        living = session.run(inside_now(manager, loop_id)) if force else []
+        files, size_bytes = measure(manager.workspace.loop(loop_id))
+        question = f"Delete {title} ({short_id(loop_id)}) with {count(files, 'file')}, {size(size_bytes)}"
+        question += f", and end {listing(living)}" if living else ""
+        session.confirm(f"{question}?", yes=yes)
+        session.run(manager.delete(loop_id, force=force))
+        click.echo(f"Deleted {title} ({short_id(loop_id)}).")
+
+
+def _to_delete(manager: LoopManager, reference: str) -> tuple[str, str]:
+    """Id and name of a loop; one whose record is damaged can be deleted by its whole id."""
+    try:
+        record = find_loop(manager, reference)
+    except UnreadableRecordError:
+        if not is_loop_id(reference):
+            raise
+        return reference, "the loop with the unreadable record"
+    return record.id, repr(record.title)
+
+
+def measure(folder: Path) -> tuple[int, int]:
+    """How many files a folder holds, and their size in bytes. Symlinks are not followed.
+
+    What may not be entered, because root inside a sandbox made it, does not count.
+
+    Args:
+        folder: The folder.
+    """
+    files = size_bytes = 0
+    for parent, _, names in os.walk(folder, onerror=None, followlinks=False):
+        for name in names:
+            try:
+                size_bytes += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
+            except OSError:
+                continue
+            files += 1
+    return files, size_bytes
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

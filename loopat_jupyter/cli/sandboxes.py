@@ -1,0 +1,99 @@
+"""start, stop, recreate, kernelspecs: verbs about the sandbox of a loop."""
+
+from __future__ import annotations
+
+import click
+
+from loopat_jupyter.cli.living import inside_now
+from loopat_jupyter.cli.options import as_json, examples, without_asking
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.text import listing
+from loopat_jupyter.cli.views import kernelspecs_table, restart_hint, short_id
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.kernelspecs import registered_name
+
+
+@click.command("start", epilog=examples('jupyter loopat start "Sales in May"'))
+@loop_argument(many=True)
+@pass_session
+def start_verb(session: Session, *, loops: tuple[str, ...]) -> None:
+    """Start the sandboxes of loops. The first start of all builds the image.
+
+    Opening a notebook or a terminal in a loop starts it too; this does it ahead of time.
+    """
+    manager = session.manager
+    for record in [find_loop(manager, reference) for reference in loops]:
+        with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+            running = session.run(manager.start(record, tell))
+        click.echo(f"{record.title} ({short_id(record.id)}) runs.")
+        if running.restart_needed:
+            session.tell(restart_hint(record), style="yellow")
+
+
+@click.command("stop", epilog=examples('jupyter loopat stop "Sales in May"', "jupyter loopat stop --all"))
+@loop_argument(many=True, required=False)
+@click.option("--all", "everything", is_flag=True, help="Every loop of this workspace.")
+@pass_session
+def stop_verb(session: Session, *, loops: tuple[str, ...], everything: bool) -> None:
+    """Stop the sandboxes of loops: what runs in them ends, files stay."""
+    if everything == bool(loops):
+        raise click.UsageError("Name loops to stop, or give --all.")
+    manager = session.manager
+    for record in [find_loop(manager, reference) for reference in loops]:
+        session.run(manager.stop(record))
+        click.echo(f"{record.title} ({short_id(record.id)}) is stopped.")
+    if everything:
+        session.run(manager.stop_all())
+        still = [loop_id for loop_id, facts in session.run(manager.sandboxes.containers()).items() if facts.running]
+        if still:
+            raise EngineError(f"Still running: {', '.join(map(short_id, still))}. Run `jupyter loopat doctor`.")
+        click.echo("Every loop is stopped.")
+
+
+@click.command("recreate", epilog=examples('jupyter loopat recreate "Sales in May"'))
+@loop_argument()
+@without_asking
+@pass_session
+def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
+    """Replace the sandbox of a loop by a fresh one, with today's image and settings.
+
+    The loop's files and its home stay; what was installed elsewhere inside, with sudo for example, goes.
+    """
+    manager = session.manager
+    record = find_loop(manager, loop)
+    living = session.run(inside_now(manager, record.id))
+    if living:
+        session.confirm(f"Recreating {record.title!r} ends {listing(living)}. Go on?", yes=yes)
+    with shown_progress(session.err, f"Fresh sandbox of {record.title}") as tell:
+        session.run(manager.start(record, tell, fresh=True))
+    click.echo(f"{record.title} ({short_id(record.id)}) runs in a fresh sandbox.")
+
+
+@click.command(
+    "kernelspecs",
+    epilog=examples('jupyter loopat kernelspecs "Sales in May"', "papermill --kernel NAME report.ipynb done.ipynb"),
+)
+@loop_argument()
+@as_json
+@pass_session
+def kernelspecs_verb(session: Session, *, loop: str, json: bool) -> None:
+    """List the kernels that a loop offers, with the names that any Jupyter program takes for them.
+
+    Starts the loop if need be, since its own programs are asked.
+    """
+    manager = session.manager
+    record = find_loop(manager, loop)
+    with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+        session.run(manager.start(record, tell))
+    specs = session.run(manager.kernelspecs(record))
+    named = [(registered_name(record, spec.name), spec) for spec in specs]
+    if json:
+        kernels = [
+            {"kernel": name, "inside": spec.name, "language": spec.language, "display_name": spec.display_name}
+            for name, spec in named
+        ]
+        session.show_json({"kernelspecs": kernels})
+    else:
+        session.show(kernelspecs_table(named))

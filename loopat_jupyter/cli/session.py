@@ -1,0 +1,178 @@
+"""What every verb shares: the manager, the consoles, and an event loop that ends cleanly on signals."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from loopat_jupyter.cli.app import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from rich.console import Console, RenderableType
+
+    from loopat_jupyter.loops import LoopManager
+
+_T = TypeVar("_T")
+_PIPED_WIDTH = 1000
+"""Columns where there is no terminal, whatever `COLUMNS` says: what a program reads must not be cut or wrapped."""
+
+
+def make_manager(environ: Mapping[str, str]) -> LoopManager:
+    """The manager of the workspace that the environment names."""
+    from loopat_jupyter.loops import LoopManager  # noqa: PLC0415 - only verbs that need one wait for it
+
+    return LoopManager.from_environment(environ)
+
+
+class Session:
+    """One run of the command line.
+
+    Args:
+        environ: Usually `os.environ`.
+        manager: Makes the manager when a verb first needs it.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], manager: Callable[[Mapping[str, str]], LoopManager] = make_manager
+    ) -> None:
+        self.environ = environ
+        self.debug = False
+        self.verb: str | None = None
+        self._no_color = False
+        self._make_manager = manager
+
+    def configure(self, *, debug: bool, no_color: bool, verb: str | None) -> None:
+        """Take the options that stand before the verb."""
+        self.debug, self._no_color, self.verb = debug, no_color, verb
+        log = logging.getLogger("loopat_jupyter")
+        log.handlers = [_Teller(self)]
+        log.propagate = False
+        log.setLevel(logging.DEBUG if debug else logging.WARNING)
+
+    @functools.cached_property
+    def manager(self) -> LoopManager:
+        """Does what the verbs ask for.
+
+        Raises:
+            BadInputError: The configuration is wrong.
+        """
+        return self._make_manager(self.environ)
+
+    @functools.cached_property
+    def out(self) -> Console:
+        """Results."""
+        return self._console(stderr=False)
+
+    @functools.cached_property
+    def err(self) -> Console:
+        """Progress, warnings, errors."""
+        return self._console(stderr=True)
+
+    def _console(self, *, stderr: bool) -> Console:
+        from rich.console import Console  # noqa: PLC0415 - plain answers do not wait for it
+
+        stream = sys.stderr if stderr else sys.stdout
+        width = None if stream.isatty() else _PIPED_WIDTH
+        return Console(
+            file=stream, no_color=self._no_color or None, highlight=False, markup=False, emoji=False, width=width
+        )
+
+    def show(self, *renderables: RenderableType) -> None:
+        """Print a result."""
+        for renderable in renderables:
+            # What may not be wrapped, because it is to be copied, may be longer than a line.
+            self.out.print(renderable, crop=False)
+
+    def show_json(self, value: object) -> None:
+        """Print a result for programs: JSON and nothing else."""
+        import msgspec  # noqa: PLC0415
+
+        click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
+
+    def tell(self, message: str, *, style: str = "") -> None:
+        """Say something beside the result."""
+        self.err.print(plain(message), style=style or None)
+
+    def confirm(self, question: str, *, yes: bool, option: str = "--yes") -> None:
+        """Ask, unless it was answered on the command line.
+
+        Args:
+            question: What is about to happen.
+            yes: Whether the answer is already known.
+            option: The option that answers, for those who cannot be asked.
+
+        Raises:
+            click.Abort: The answer is no.
+            click.UsageError: Nobody is there to ask.
+        """
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"Nobody is here to ask. Add {option} to do it without asking.")
+        click.confirm(question, abort=True, err=True)
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run something to its end.
+
+        Ctrl-C, a closed terminal and a polite kill cancel it, and it gets the time to end what it started.
+
+        Args:
+            work: What to do.
+
+        Raises:
+            Interrupted: A signal came.
+        """
+        return asyncio.run(self._cancellable(work))
+
+    async def _cancellable(self, work: Coroutine[Any, Any, _T]) -> _T:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+        caught: list[int] = []
+
+        def cancel(signum: int) -> None:
+            if not caught:
+                caught.append(signum)
+                self.tell("Cancelling …", style="yellow")
+                task.cancel()
+
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                loop.add_signal_handler(signum, cancel, signum)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if caught:
+                raise Interrupted(caught[0]) from None
+            raise
+
+
+class _Teller(logging.Handler):
+    """Shows what managers log, as warnings to a person."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        self._session.tell(record.getMessage(), style=style)
+
+
+def plain(text: str) -> str:
+    """Text without what would move the cursor or change colours: it may come from podman or from a file.
+
+    Args:
+        text: Any text.
+    """
+    return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
+
+
+pass_session = click.make_pass_decorator(Session)

@@ -1,0 +1,128 @@
+"""Writes docs/configuration.md from the schema: `python -m loopat_jupyter.cli.settings > docs/configuration.md`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from loopat_jupyter.workspace.config import OVERRIDES, SITE_CONFIG, Config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HEAD = f"""\
+# Configuration
+
+<!-- Written by `python -m loopat_jupyter.cli.settings > docs/configuration.md`; a test compares. -->
+
+Settings are TOML. They come from four places; each wins over those before it:
+
+1. the defaults below,
+2. the site's file, `{SITE_CONFIG}`, which belongs to whoever runs the machine,
+3. the workspace's file, `config.toml` in the workspace's folder (`~/.loopat`, or where `LOOPAT_HOME` says),
+4. environment variables, for the keys that name one below.
+
+Tables are merged key by key: a workspace that sets `image.base` keeps the site's `image.suite`. A key with a wrong
+name or type is refused with the name of the file and the key; nothing is guessed.
+
+What shapes a container comes from these files alone, so that JupyterLab, the command line and `nbconvert` agree on it.
+A running sandbox whose settings changed is marked "restart needed" and keeps running; `jupyter loopat recreate`
+applies them.
+
+## Keys that a workspace may not change
+
+`fixed`, in the site's file only, lists keys for which neither the workspace's file nor the environment counts:
+
+```toml
+# {SITE_CONFIG}
+fixed = ["image.base", "network"]
+network = "bridge"
+
+[image]
+base = "registry.example.org/debian:bookworm"
+```
+
+Naming a table (`"image"`) fixes all its keys. A fixed key that the site does not set has its default.
+
+## Where the workspace is
+
+| variable | does | default |
+|---|---|---|
+| `LOOPAT_HOME` | folder of the workspace, an absolute path | `~/.loopat` |
+"""
+
+_EXAMPLE = """
+## Example
+
+```toml
+# ~/.loopat/config.toml
+idle_timeout_s = 7200
+shell = "fish"
+
+[image]
+use = "localhost/my-sandbox:latest"
+```
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    schema = msgspec.json.schema(Config)
+    sections = list(_sections(schema["$defs"]))
+    return "\n".join((_HEAD, *sections)) + _EXAMPLE
+
+
+def _sections(definitions: Mapping[str, Any]) -> Iterator[str]:
+    tables: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    for key, value in definitions["Config"]["properties"].items():
+        (tables if "$ref" in value else plain)[key] = value
+    yield f"## Keys outside any table\n\n{_keys((), plain)}"
+    for name, value in tables.items():
+        table = definitions[value["$ref"].rpartition("/")[2]]
+        _, _, about = table["description"].partition(": ")
+        yield f"## `[{name}]`\n\n{_capital(about)}\n\n{_keys((name,), table['properties'])}"
+
+
+def _keys(path: tuple[str, ...], properties: Mapping[str, Any]) -> str:
+    variables = {keys: variable for variable, keys in OVERRIDES.items()}
+    rows = ["| key | type | default | does | variable |", "|---|---|---|---|---|"]
+    for key, value in properties.items():
+        variable = variables.get((*path, key))
+        cells = (
+            f"`{key}`",
+            type_text(value),
+            f"`{json.dumps(value['default'])}`",
+            _capital(value["description"]),
+            f"`{variable}`" if variable else "",
+        )
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def type_text(schema: Mapping[str, Any]) -> str:
+    """The type of a key in words.
+
+    Args:
+        schema: Its JSON schema.
+    """
+    if "enum" in schema:
+        return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}
+    text = words[schema["type"]]
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None:
+        text += f", {low} to {high}" if high is not None else f", {low} or more"
+    return text
+
+
+def _capital(text: str) -> str:
+    """A description as a sentence; one that begins with code stays as it is."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
+if __name__ == "__main__":
+    click.echo(reference(), nl=False)

@@ -1,0 +1,73 @@
+"""Sizes, times and counts in words. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_PERIODS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"))
+
+
+def size(size_bytes: int) -> str:
+    """A size as people say it, in powers of ten.
+
+    Args:
+        size_bytes: The size.
+    """
+    value = float(size_bytes)
+    for unit in _UNITS[:-1]:
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} {_UNITS[-1]}"
+
+
+def ago(then: dt.datetime, now: dt.datetime) -> str:
+    """How long ago something was.
+
+    Args:
+        then: An aware time.
+        now: An aware time; a clock that was set back gives "just now".
+    """
+    seconds = (now - then).total_seconds()
+    if seconds < 60:
+        return "just now"
+    for period_s, noun in _PERIODS:
+        if seconds >= period_s:
+            return f"{count(int(seconds // period_s), noun)} ago"
+    return f"{int(seconds // 60)} min ago"
+
+
+def duration(seconds: float) -> str:
+    """How long something took.
+
+    Args:
+        seconds: The time it took.
+    """
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    Args:
+        number: How many.
+        noun: What, in the singular; the plural adds an "s".
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listing(words: Sequence[str]) -> str:
+    """Words in a row: "a", "a and b", "a, b and c"; repeated ones are counted."""
+    counted = [
+        word if words.count(word) == 1 else f"{word} ({words.count(word)} times)" for word in dict.fromkeys(words)
+    ]
+    return " and ".join(filter(None, (", ".join(counted[:-1]), *counted[-1:])))

@@ -1,0 +1,207 @@
+"""What verbs print, from values. Pure: nothing here asks anybody or prints.
+
+Titles and messages are data, so they are put in as text and never read as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from loopat_jupyter.cli.session import plain
+from loopat_jupyter.cli.text import ago, size
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from loopat_jupyter.models import Check, Health, Kernelspec, Loop, LoopRecord, State
+    from loopat_jupyter.sandbox.leftovers import Leftover
+
+_STATES: dict[State, tuple[str, str]] = {
+    "absent": ("○ not started", "dim"),
+    "preparing": ("◐ preparing", "yellow"),
+    "running": ("● running", "green"),
+    "stopped": ("○ stopped", ""),
+    "error": ("✗ error", "red"),
+}
+
+
+def short_id(loop_id: str) -> str:
+    """As much of an id as a person reads and types."""
+    return loop_id[:8]
+
+
+def quoted(loop: Loop) -> str:
+    """A word for a loop that can be typed after a command."""
+    return shlex.quote(short_id(loop.id))
+
+
+def state(loop: Loop) -> Text:
+    """The state as mark, word and colour; any one of the three is enough to tell."""
+    word, style = _STATES[loop.state]
+    text = Text(word, style=style)
+    if loop.progress is not None:
+        text.append(f": {plain(str(loop.progress))}")
+    if loop.restart_needed:
+        text.append(", restart needed", style="yellow")
+    return text
+
+
+def restart_hint(record: LoopRecord) -> str:
+    """What to say of a sandbox that runs with outdated settings."""
+    return (
+        "It runs with outdated settings, because something is in use in it. To apply the new ones: "
+        f"jupyter loopat recreate {short_id(record.id)}"
+    )
+
+
+def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
+    """One line per loop.
+
+    Args:
+        loops: In the order to show.
+        now: For "3 min ago".
+    """
+    table = _table("ID", "TITLE", "STATE", "LAST USED")
+    table.columns[0].style = "cyan"
+    table.columns[0].no_wrap = True
+    table.columns[1].overflow = "fold"
+    for loop in loops:
+        title = Text(plain(loop.title))
+        for warning in loop.warnings:
+            title.append(f"\n! {plain(warning)}", style="yellow")
+        table.add_row(short_id(loop.id), title, state(loop), Text(ago(loop.last_activity, now), style="dim"))
+    return table
+
+
+def no_loops() -> Text:
+    """What a person sees before the first loop."""
+    return Text.assemble(
+        "No loops yet. A loop is a piece of work with its own folder and its own container: its notebooks,\n"
+        "terminals and commands run in there together, and apart from everything else.\n\n",
+        "Make the first one with  ",
+        ("jupyter loopat create 'My first loop'", "bold"),
+    )
+
+
+def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime) -> RenderableType:
+    """Everything about one loop.
+
+    Args:
+        loop: The loop.
+        kernels: Name to use outside and what it is, where known.
+        now: For "3 min ago".
+    """
+    sheet = Table.grid(padding=(0, 2))
+    sheet.add_column(style="dim", no_wrap=True)
+    sheet.add_column(overflow="fold")
+    rows: list[tuple[str, RenderableType]] = [
+        ("id", Text(loop.id, style="cyan")),
+        ("short name", Text(loop.slug)),
+        ("state", state(loop)),
+        ("files", Text(plain(str(loop.workdir)))),
+        ("created", Text(f"{loop.created_at.astimezone():%Y-%m-%d %H:%M} by {plain(loop.created_by)}")),
+        ("last used", Text(ago(loop.last_activity, now))),
+        ("image", Text(loop.image or "as the workspace says")),
+        ("network", Text(loop.config.network or "as the workspace says")),
+    ]
+    if loop.config.shared_tmp is not None:
+        rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
+    if loop.metadata:
+        rows.append(("metadata", Text(plain(json.dumps(loop.metadata, ensure_ascii=False)))))
+    if kernels:
+        rows.append(("kernels", Text("\n").join(_kernel(name, about) for name, about in kernels)))
+    for label, value in rows:
+        sheet.add_row(label, value)
+    warnings = [Text(f"! {plain(warning)}", style="yellow") for warning in loop.warnings]
+    return Group(Text(plain(loop.title), style="bold"), Padding(sheet, (0, 0, 0, 2), expand=False), *warnings)
+
+
+def _kernel(name: str, about: str) -> Text:
+    return Text.assemble((plain(name), "cyan"), (f"  {plain(about)}" if about else "", "dim"))
+
+
+def created_sheet(loop: Loop) -> RenderableType:
+    """What a person wants to know right after making a loop."""
+    name = quoted(loop)
+    commands = Table.grid(padding=(0, 3))
+    for command, about in (
+        (f"jupyter loopat shell {name}", "a terminal in it"),
+        (f"jupyter loopat exec {name} -- python3 --version", "one command"),
+        (f"jupyter loopat show {name}", "its kernels, for nbconvert and papermill"),
+    ):
+        commands.add_row(Text(command, style="bold"), Text(about, style="dim"))
+    return Group(
+        Text.assemble("Made loop ", (plain(loop.title), "bold"), "  ", (loop.id, "cyan")),
+        Text.assemble("Its files are in ", plain(str(loop.workdir))),
+        Text(""),
+        commands,
+    )
+
+
+def health_sheet(health: Health) -> RenderableType:
+    """One line per check; below them, for each failed one, the command that mends it, whole and ready to be copied."""
+    table = _table("", "CHECK", "RESULT")
+    mending: list[RenderableType] = []
+    for check in health.checks:
+        mark = _mark(check)
+        table.add_row(mark, Text(plain(check.name)), Text(plain(check.detail)))
+        if not check.ok and check.fix:
+            mending += [Text(""), Text.assemble(mark, f" {plain(check.name)}: mend it with")]
+            mending.append(Text(f"  {plain(check.fix)}", style="bold", no_wrap=True, overflow="ignore"))
+    return Group(table, *mending, Text(""), _verdict(health))
+
+
+def _mark(check: Check) -> Text:
+    if check.ok:
+        return Text("✓ ok", style="green")
+    return Text("✗ fails", style="red") if check.required else Text("! advice", style="yellow")
+
+
+def _verdict(health: Health) -> Text:
+    if not health.ok:
+        return Text("This machine cannot run loops yet. Mend what is marked ✗, then run this again.", style="red")
+    verdict = Text("This machine can run loops.", style="green")
+    if not all(check.ok for check in health.checks):
+        verdict.append(" What is marked ! would make it better.", style="default")
+    return verdict
+
+
+def kernelspecs_table(specs: Iterable[tuple[str, Kernelspec]]) -> Table:
+    """One line per kernel.
+
+    Args:
+        specs: The name to use outside the loop, and the kernel.
+    """
+    table = _table("--kernel", "INSIDE", "LANGUAGE", "SHOWN AS")
+    table.columns[0].style = "cyan"
+    for name, spec in specs:
+        table.add_row(*(Text(plain(word)) for word in (name, spec.name, spec.language, spec.display_name)))
+    return table
+
+
+def leftovers_table(leftovers: Iterable[Leftover]) -> Table:
+    """One line per thing that may go."""
+    table = _table("WHAT", "NAME", "WHY", "SIZE")
+    table.columns[1].overflow = "fold"
+    table.columns[3].justify = "right"
+    for leftover in leftovers:
+        freed = "" if leftover.size_bytes is None else size(leftover.size_bytes)
+        table.add_row(leftover.kind, Text(plain(leftover.name)), Text(leftover.reason, style="dim"), freed)
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for header in headers:
+        table.add_column(header)
+    return table

@@ -1,0 +1,38 @@
+"""Where in a loop a person wants to be: one rule for terminals, commands and requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.sandbox.plan import inside_path, sandbox_workdir
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+_SHOWN_CHARACTERS = 80
+
+
+def folder_inside(workspace: Workspace, loop_id: str, cwd: str | None) -> str:
+    """A folder as seen inside.
+
+    Args:
+        workspace: Where the loops are.
+        loop_id: The loop.
+        cwd: As a person wrote it: relative to the loop's workdir, or absolute as inside, which only the sandbox can
+            check; None means the workdir.
+
+    Raises:
+        BadInputError: It is relative, and the workdir has no such folder.
+    """
+    if cwd is None:
+        return sandbox_workdir(loop_id)
+    if "\0" in cwd:
+        raise BadInputError("cwd", "must not hold a NUL character")
+    if cwd.startswith("/"):
+        return cwd
+    folder = workspace.workdir(loop_id) / cwd
+    found = workspace.loop_of(folder)
+    if found is None or found[0] != loop_id or not folder.is_dir():
+        raise BadInputError("cwd", f"there is no folder {cwd[:_SHOWN_CHARACTERS]!r} in the loop's workdir")
+    return inside_path(loop_id, found[1])

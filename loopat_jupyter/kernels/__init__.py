@@ -1,0 +1,11 @@
+"""Kernels in loops.
+
+=============  ==========================================================================================
+`inside`       a kernel's process: seen by the host, or reached through podman
+`transports`   how the sockets are reached: files in the runtime directory, or published ports
+`launch`       `SandboxKernel`: start it, wait for its sockets, say why it failed
+`failure`      errors as Jupyter shows them
+`provisioner`  `LoopatProvisioner`: what jupyter_client calls
+`__main__`     a kernel of a loop as a plain command, for clients that know no provisioners
+=============  ==========================================================================================
+"""

@@ -1,0 +1,341 @@
+"""`SandboxKernel`: one kernel inside a loop: start it, watch it, end it. Knows nothing of Jupyter's classes.
+
+Host and sandbox see one runtime directory, so the kernel's sockets are plain files in it: no port is opened, and
+nothing leaves the machine. The host is told of the end by the process itself (a pidfd).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import stat
+import time
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from loopat_jupyter.errors import KernelStartError
+from loopat_jupyter.kernels.inside import ExecProcess, InsideProcess, SeenProcess
+from loopat_jupyter.kernels.transports import FileSockets, PortSockets, Sockets
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import start_detached
+from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_RUN, inside_path
+from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, pid_namespace
+from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.workspace.files import write_new
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import Kernelspec, LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.sandbox.process import HostProcess
+    from loopat_jupyter.workspace.paths import Workspace
+
+READY_TIMEOUT_S = 60.0
+"""How long a living kernel may take to open its sockets: far more than any does on a machine under load."""
+
+NOT_PASSED_ON = frozenset(
+    (
+        *("HOME", "LOGNAME", "SHELL", "USER", "OLDPWD", "PWD", "TMPDIR", "XDG_RUNTIME_DIR"),
+        *("LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "VIRTUAL_ENV"),
+    )
+)
+"""Variables that describe the host: inside they would be wrong whoever passed them."""
+
+_SESSION_NAME = "JPY_SESSION_NAME"
+_POLL_S = 0.003
+_LOG_LINES = 12
+_PLACEHOLDER = re.compile(r"\{connection_file\}")
+
+
+class Place(NamedTuple):
+    """Where a kernel runs.
+
+    Attributes:
+        loop_id: The loop.
+        kernel: Name of the kernel inside.
+        folder: Its working directory, relative to the loop's workdir.
+    """
+
+    loop_id: str
+    kernel: str
+    folder: Path
+
+
+class Ready(NamedTuple):
+    """What a start needs.
+
+    Attributes:
+        running: The sandbox.
+        spec: The kernel as it is inside.
+    """
+
+    running: Running
+    spec: Kernelspec
+
+
+class SandboxKernel:
+    """One kernel of a loop, through all its restarts.
+
+    Args:
+        manager: The loops.
+        place: Where it runs.
+    """
+
+    def __init__(self, manager: LoopManager, place: Place) -> None:
+        self.manager = manager
+        self.place = place
+        self.process: InsideProcess | None = None
+        self._run = manager.workspace.run(place.loop_id)
+        self._stem = Stem.new(self._run, "k")
+        self._address = self._stem.name
+        self.sockets = self._make_sockets()
+
+    def _make_sockets(self) -> Sockets:
+        if self.manager.config.kernels.transport == "ipc":
+            return FileSockets(self._run, self._address)
+        lock = self.manager.workspace.locks / f"{self.place.loop_id}.ports.lock"
+        return PortSockets(self.manager.engine, lock)
+
+    async def prepare(self) -> Ready:
+        """Make the sandbox run and find the kernel in it.
+
+        Raises:
+            EngineError: Podman refused, or the image could not be built.
+            EngineTimeoutError: Podman took too long.
+            EngineUnavailableError: There is no usable podman.
+            KernelStartError: The loop has no such kernel.
+            NotFoundError: The loop is gone.
+            StorageFullError: No space.
+        """
+        record = self.manager.store.read(self.place.loop_id)
+        running = await self.manager.use(record)
+        return Ready(running, await self._find_spec(record, running))
+
+    async def _find_spec(self, record: LoopRecord, running: Running) -> Kernelspec:
+        kernel = self.place.kernel
+        spec = await self.manager.kernels.find_one(record, running, kernel)
+        if spec is None:
+            names = ", ".join(found.name for found in await self.manager.kernels.find(record, running))
+            raise KernelStartError(
+                f"Loop {record.title!r} has no kernel {kernel!r}. "
+                + (f"It has: {names}. Choose one of these, " if names else "It has none. ")
+                + "or install the one you want in a terminal of the loop."
+            )
+        return spec
+
+    async def launch(
+        self, ready: Ready, connection: Mapping[str, Any], env: Mapping[str, str], extra: tuple[str, ...] = ()
+    ) -> None:
+        """Start the kernel and return when its sockets are open.
+
+        Args:
+            ready: What `prepare` answered.
+            connection: The connection file as the kernel reads it, with the ends that `sockets` claimed for it.
+            env: Variables that the caller passed for this kernel.
+            extra: Arguments behind those of the kernelspec.
+
+        Raises:
+            EngineError: Podman could not start it.
+            EngineTimeoutError: Podman took too long.
+            KernelStartError: It ended, or opened no sockets; says why, with the end of its log.
+            StorageFullError: No space for its files.
+        """
+        self.remove_files()
+        stem = self._stem = Stem.new(self._run, "k")
+        exec_spec = ExecSpec(
+            argv=format_argv((*ready.spec.argv, *extra), f"{SANDBOX_RUN}/{stem.name}.json"),
+            cwd=inside_path(self.place.loop_id, self.place.folder),
+            env=kernel_environment(ready.spec.env, env),
+            detach=True,
+        )
+        process: InsideProcess | None = None
+        try:
+            write_new(stem.file("json"), encode_connection(connection))
+            started = await start_detached(self.manager.engine, ready.running, stem, exec_spec)
+            process = await self._reach(ready, started.process)
+            await self._wait_for_sockets(process, ready)
+        except BaseException:
+            if process is not None:
+                await process.signal_tree(signal.SIGKILL)
+                process.close()
+            self.remove_files()
+            raise
+        self.process = process
+
+    async def _reach(self, ready: Ready, seen: HostProcess | None) -> InsideProcess:
+        if seen is not None:
+            return SeenProcess(seen)
+        found = await ExecProcess.find(self.manager.engine, ready.running.name, self._stem)
+        if found is None:
+            raise KernelStartError(explain(ready.spec, self._stem.log_tail()))
+        return found
+
+    async def _wait_for_sockets(self, process: InsideProcess, ready: Ready) -> None:
+        """Return when all sockets are there; nothing sleeps longer than a few milliseconds."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not await self.sockets.open(ready.running, process):
+                await asyncio.wait({ended}, timeout=_POLL_S)
+                if ended.done():
+                    raise KernelStartError(explain(ready.spec, self._stem.log_tail()))
+                if time.monotonic() > deadline:
+                    raise KernelStartError(
+                        f"{ready.spec.display_name} opened no sockets within {READY_TIMEOUT_S:.0f} s. "
+                        f"Does it support the transport {self.manager.config.kernels.transport!r}? "
+                        f"The end of its log:\n{last_lines(self._stem.log_tail())}"
+                    )
+        finally:
+            ended.cancel()
+
+    def info(self) -> dict[str, Any]:
+        """What another process needs to take this kernel over. Plain JSON, no secret."""
+        pid = self.process.pid if self.process is not None else 0
+        return {
+            "workspace": str(self.manager.workspace.home),
+            "loop_id": self.place.loop_id,
+            "kernel": self.place.kernel,
+            "folder": str(self.place.folder),
+            "address": self._address,
+            "stem": self._stem.name,
+            "pid": pid,
+            "start_ticks": start_ticks(pid) if pid else 0,
+        }
+
+    @classmethod
+    def taken_over(cls, manager: LoopManager, info: Mapping[str, Any]) -> SandboxKernel:
+        """A kernel that another process started; without a process when it has ended meanwhile.
+
+        Args:
+            manager: The loops.
+            info: What `info` answered there.
+        """
+        kernel = cls(manager, Place(info["loop_id"], info["kernel"], Path(info["folder"])))
+        kernel._address, kernel._stem = info["address"], Stem(kernel._run, info["stem"])
+        kernel.sockets = kernel._make_sockets()
+        namespace = pid_namespace(info["pid"])
+        process = hold(info["pid"], namespace) if namespace else None
+        if process is not None and start_ticks(info["pid"]) == info["start_ticks"]:
+            kernel.process = SeenProcess(process)
+        elif process is not None:
+            process.close()
+        return kernel
+
+    def session_env(self, passed: Mapping[str, str], server: Mapping[str, str]) -> dict[str, str]:
+        """Variables that the caller passed for this kernel, as they are inside.
+
+        Args:
+            passed: What the kernel manager passed: usually the server's whole environment and a few more.
+            server: The server's environment.
+        """
+        return passed_on(passed, server, self.manager.workspace, self.place.loop_id)
+
+    def trim_log(self) -> None:
+        """Empty the log when it has grown too long: what matters of it is read at the start."""
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._stem.file("log"), flags)
+            try:
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode) and status.st_size > LOG_LIMIT_BYTES:
+                    os.ftruncate(descriptor, 0)
+            finally:
+                os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of the process. It goes on if it still runs."""
+        if self.process is not None:
+            self.process.close()
+            self.process = None
+
+    def remove_files(self) -> None:
+        """Remove what the last start left: connection file, log, sockets."""
+        self._stem.remove()
+        self.sockets.remove()
+
+
+def format_argv(argv: tuple[str, ...], connection_file: str) -> tuple[str, ...]:
+    """A kernelspec's command with its placeholder filled in.
+
+    Args:
+        argv: The command.
+        connection_file: Path of the connection file inside.
+    """
+    return tuple(_PLACEHOLDER.sub(lambda _: connection_file, part) for part in argv)
+
+
+def kernel_environment(of_spec: Mapping[str, str], passed: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a kernel; those of its kernelspec may refer to the others and to `HOME`.
+
+    Args:
+        of_spec: Variables of the kernelspec inside.
+        passed: Variables that the caller passed for this kernel, as they are inside.
+    """
+    known = {"HOME": SANDBOX_HOME, **passed}
+    return {**passed, **{name: Template(value).safe_substitute(known) for name, value in of_spec.items()}}
+
+
+def passed_on(
+    passed: Mapping[str, str], server: Mapping[str, str], workspace: Workspace, loop_id: str
+) -> dict[str, str]:
+    """What of the variables that a kernel manager passes belongs to the kernel and not to the server.
+
+    Args:
+        passed: What the kernel manager passed.
+        server: The server's environment: nothing that is the same in it goes inside.
+        workspace: Where the loop's folders are.
+        loop_id: The loop.
+    """
+    own = {name: value for name, value in passed.items() if server.get(name) != value and name not in NOT_PASSED_ON}
+    own.pop(_SESSION_NAME, None)
+    found = workspace.loop_of(Path(passed.get(_SESSION_NAME) or "/"))
+    if found is not None and found[0] == loop_id:
+        own[_SESSION_NAME] = inside_path(loop_id, found[1])
+    return own
+
+
+def encode_connection(connection: Mapping[str, Any]) -> bytes:
+    """A connection file.
+
+    Args:
+        connection: What it says; keys may be bytes.
+    """
+    texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in connection.items()}
+    return msgspec.json.encode(texts)
+
+
+def last_lines(log: str) -> str:
+    """The end of a log, as much as fits a message."""
+    return "\n".join(line[:400] for line in log.strip().splitlines()[-_LOG_LINES:])
+
+
+def explain(spec: Kernelspec, log: str) -> str:
+    """Why a kernel ended before it was ready, in words that somebody can act on.
+
+    Args:
+        spec: The kernel inside.
+        log: The end of its log.
+    """
+    command = spec.argv[0]
+    missing = re.search(r"No module named '?([\w.]+)'?", log)
+    if missing and missing[1].split(".")[0] in ("ipykernel", "ipykernel_launcher"):
+        why = (
+            f"ipykernel is not installed for {command} in this loop. "
+            f"Run `{command} -m pip install ipykernel` in a terminal of the loop."
+        )
+    elif missing:
+        why = f"The Python module {missing[1]} cannot be imported. Mend it in a terminal of the loop."
+    elif re.search(rf"{re.escape(command)}['\"]?: (No such file|Permission denied)", log):
+        why = f"Its command {command!r} cannot be run inside. Install it, or mend the kernel's kernel.json."
+    else:
+        why = "It ended before it was ready. Try its command in a terminal of the loop."
+    tail = last_lines(log)
+    return f"{spec.display_name} did not start. {why}" + (f"\n{tail}" if tail else "")

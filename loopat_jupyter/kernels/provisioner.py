@@ -1,0 +1,289 @@
+"""`LoopatProvisioner`: starts a kernel in the loop that its folder or its kernelspec belongs to.
+
+Everywhere else it is the stock local provisioner: each method hands over to it when there is no loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from traitlets import Unicode
+
+from loopat_jupyter.errors import BadInputError, ConflictError
+from loopat_jupyter.kernels.failure import KernelNotStarted, told
+from loopat_jupyter.kernels.launch import Place, Ready, SandboxKernel
+from loopat_jupyter.kernels.transports import make_keys
+from loopat_jupyter.loops import LoopManager, environment
+from loopat_jupyter.sandbox.plan import sandbox_workdir
+from loopat_jupyter.workspace.paths import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jupyter_client.connect import KernelConnectionInfo
+
+
+ENDED = -1
+"""What `poll` answers for a kernel that ended: its exit code is known only inside."""
+
+
+class LoopatProvisioner(LocalProvisioner):
+    """Kernels of loops run in their sandbox, all others as ever.
+
+    The traits come from a kernelspec that `loopat_jupyter.kernelspecs` wrote; without them the kernel's folder decides.
+    """
+
+    loop_id = Unicode("", help="The loop to run in.")
+    kernel = Unicode("", help="Name of the kernel inside.")
+    workspace = Unicode("", help="Folder of the loop's workspace.")
+
+    _kernel: SandboxKernel | None = None
+    _ready: Ready
+    _passed: Mapping[str, str]
+    _watch: asyncio.Task[None] | None = None
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a kernel was started and not yet waited for."""
+        return super().has_process if self._kernel is None else self._kernel.process is not None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - the contract of the base class
+        """Decide where the kernel runs, and get everything ready there.
+
+        Raises:
+            LoopatError: Something is in the way; the message says what to do.
+        """
+        with told():
+            found = self._find_place(kwargs.get("cwd"))
+            if found is None:
+                self._kernel = None
+                return await super().pre_launch(**kwargs)
+            environ, place = found
+            if self._kernel is None or self._kernel.place != place:
+                self._kernel = SandboxKernel(self._manager(environ), place)
+            self._ready = await self._kernel.prepare()
+            spec = self._ready.spec
+            self.kernel_spec.interrupt_mode = spec.interrupt_mode
+            self._passed = self._kernel.session_env(kwargs.get("env") or {}, os.environ)
+            arguments = tuple(kwargs.pop("extra_arguments", ()))
+        # The sandbox gets what `_passed` holds; the host's variables end here.
+        return {**kwargs, "cmd": [*spec.argv, *arguments], "env": {}, "extra_arguments": arguments}
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401
+        """Start the kernel and return when its sockets are open.
+
+        Raises:
+            LoopatError: It did not start; the message says why.
+        """
+        if self._kernel is None:
+            return await super().launch_kernel(cmd, **kwargs)
+        with told():
+            async with self._kernel.sockets.claim(self._ready.running) as ends:
+                self._connect(ends.host, encrypt=self._kernel.sockets.needs_encryption)
+                connection = {**self.connection_info, **ends.inside, "kernel_name": self._kernel.place.kernel}
+                await self._kernel.launch(self._ready, connection, self._passed, kwargs.get("extra_arguments", ()))
+        self.pid = self._kernel.process.pid if self._kernel.process else None
+        self.cwd = kwargs.get("cwd")
+        return self.connection_info
+
+    async def post_launch(self, **kwargs: Any) -> None:  # noqa: ANN401 - the contract of the base class
+        """Begin to watch, for a kernel manager that restarts kernels."""
+        await super().post_launch(**kwargs)
+        if self._kernel is not None and getattr(self.parent, "_restarter", None) is not None:
+            self._watch = asyncio.ensure_future(self._watch_end(self._kernel))
+
+    async def poll(self) -> int | None:
+        """None while the kernel runs. Asks no podman."""
+        if self._kernel is None:
+            return await super().poll()
+        process = self._kernel.process
+        self._kernel.trim_log()
+        if process is not None and await process.alive():
+            return None
+        # Who looks before `_watch_end` has told would restart the kernel, and with it the sandbox.
+        return None if self._watch is not None and self._stopped_on_purpose(self._kernel) else ENDED
+
+    async def wait(self) -> int | None:
+        """Return when the kernel has ended."""
+        if self._kernel is None:
+            return await super().wait()
+        if self._kernel.process is not None:
+            await self._kernel.process.wait()
+            self._kernel.close()
+        return ENDED
+
+    async def send_signal(self, signum: int) -> None:
+        """Send a signal to the kernel and what it started in the foreground: interrupting ends a subprocess too."""
+        if self._kernel is None:
+            await super().send_signal(signum)
+        elif self._kernel.process is not None:
+            await self._kernel.process.signal_group(signum)
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002 - the contract of the base class
+        """End the kernel and all its descendants at once."""
+        await self._end(signal.SIGKILL) if self._kernel else await super().kill(restart=restart)
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Ask the kernel and all its descendants to end."""
+        await self._end(signal.SIGTERM) if self._kernel else await super().terminate(restart=restart)
+
+    async def _end(self, signum: int) -> None:
+        self._unwatch()
+        if self._kernel is not None and self._kernel.process is not None:
+            await self._kernel.process.signal_tree(signum)
+
+    async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002
+        """The kernel was asked to end: that it does is no death."""
+        self._unwatch()
+        await super().shutdown_requested(restart=restart)
+
+    async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Remove the kernel's files and let go of its process."""
+        if self._kernel is None:
+            await super().cleanup(restart=restart)
+            return
+        self._unwatch()
+        self._kernel.close()
+        self._kernel.remove_files()
+
+    def resolve_path(self, path_str: str) -> str | None:
+        """A file that the kernel names, as the host sees it; None for what the host does not see."""
+        if self._kernel is None:
+            return super().resolve_path(path_str)
+        workdir = self._kernel.manager.workspace.workdir(self._kernel.place.loop_id)
+        inside = Path(sandbox_workdir(self._kernel.place.loop_id))
+        path = inside / self._kernel.place.folder / path_str
+        if not path.is_relative_to(inside):
+            return None
+        seen = workdir / path.relative_to(inside)
+        found = self._kernel.manager.workspace.loop_of(seen)
+        in_loop = found is not None and found[0] == self._kernel.place.loop_id
+        return seen.as_posix() if in_loop and seen.exists() else None
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        """What another process needs to find this kernel again."""
+        info = await super().get_provisioner_info()
+        return info if self._kernel is None else {**info, "pid": self.pid, "loop_kernel": self._kernel.info()}
+
+    async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
+        """Take over a kernel that another process started.
+
+        Raises:
+            ConfigurationError: The workspace's configuration is broken.
+        """
+        await super().load_provisioner_info(provisioner_info)
+        info = provisioner_info.get("loop_kernel")
+        if info is not None:
+            environ = {**environment(), "LOOPAT_HOME": info["workspace"]}
+            self._kernel = SandboxKernel.taken_over(self._manager(environ), info)
+
+    def _find_place(self, cwd: str | os.PathLike[str] | None) -> tuple[Mapping[str, str], Place] | None:
+        """The environment to look in and the place to run in; None outside every loop."""
+        environ = environment()
+        if self.workspace:
+            environ = {**environ, "LOOPAT_HOME": self.workspace}
+        try:
+            workspace, folder = Workspace.from_environment(environ), Path(cwd or Path.cwd())
+            here, entered = workspace.loop_of(folder), workspace.loop_entered(folder)
+        except FileNotFoundError:
+            # This process runs in a folder that was deleted: it is in no loop any more.
+            here = entered = None
+        except BadInputError as error:
+            if self.loop_id:
+                raise
+            self.log.warning("%s Until then kernels run outside all loops.", error.message)
+            return None
+        if entered is not None and (here is None or here[0] != entered):
+            raise ConflictError(
+                f"{folder} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
+                "Nothing was started, since it would not run in the loop. Look at the link, and remove it."
+            )
+        if self.loop_id:
+            relative = here[1] if here is not None and here[0] == self.loop_id else Path()
+            return environ, Place(self.loop_id, self.kernel, relative)
+        if here is None:
+            return None
+        return environ, Place(here[0], self._km.kernel_name, here[1])
+
+    @property
+    def _km(self) -> Any:  # noqa: ANN401 - any kernel manager, of whatever package
+        return self.parent
+
+    def _manager(self, environ: Mapping[str, str]) -> LoopManager:
+        """The server's manager of this workspace, so that its events tell of a start; else one of our own."""
+        made = Workspace.from_environment(environ)
+        owner: Any = self.parent
+        while owner is not None:
+            service = getattr(getattr(owner, "web_app", None), "settings", {}).get("loopat_service")
+            if service is not None and service.manager.workspace.home == made.home:
+                manager: LoopManager = service.manager
+                return manager
+            owner = getattr(owner, "parent", None)
+        return LoopManager.from_environment(environ)
+
+    def _connect(self, ends: Mapping[str, Any], *, encrypt: bool) -> None:
+        """Point the kernel manager at the kernel's sockets and write its connection file."""
+        km = self._km
+        if any(getattr(km, name) != value for name, value in ends.items()):
+            km.cleanup_connection_file()
+        for name, value in ends.items():
+            setattr(km, name, value)
+        self._encrypt(needed=encrypt)
+        km.write_connection_file(jupyter_session=self._passed.get("JPY_SESSION_NAME", ""))
+        self.connection_info = km.get_connection_info()
+
+    def _encrypt(self, *, needed: bool) -> None:
+        """Make keys where the transport or the kernel manager asks for encryption; a restart keeps them."""
+        km, spec = self._km, self._ready.spec
+        policy = getattr(km, "transport_encryption", "disabled")
+        possible = "curve" in str(spec.metadata.get("supported_encryption", "")).lower()
+        wanted = needed or policy == "required" or (policy == "auto" and possible)
+        if wanted and km.curve_publickey is None:
+            km.curve_publickey, km.curve_secretkey = make_keys(spec)
+
+    async def _watch_end(self, kernel: SandboxKernel) -> None:
+        """Have the kernel manager restart the kernel as soon as it dies: by itself it looks every few seconds."""
+        if kernel.process is not None:
+            await kernel.process.wait()
+            self._km.loop.add_callback(self._restart)
+
+    async def _restart(self) -> None:
+        kernel, restarter = self._kernel, self._km._restarter  # noqa: SLF001 - there is no public way to it
+        if self._km.shutting_down or restarter is None or kernel is None or self._watch is None:
+            return
+        restarted = False
+        try:
+            if self._stopped_on_purpose(kernel):
+                self.log.info("The kernel ended with its loop, which was stopped")
+                return
+            polled = restarter.poll()
+            if polled is not None:
+                await polled
+            restarted = True
+        except KernelNotStarted as failure:
+            self.log.error("The kernel ended and cannot be restarted: %s", failure)  # noqa: TRY400
+        finally:
+            if not restarted:
+                await self._give_up(restarter)
+
+    async def _give_up(self, restarter: Any) -> None:  # noqa: ANN401 - of whatever package
+        """Have everybody told that the kernel is dead: nobody would try again, whatever was in the way."""
+        restarter.stop()
+        await self.cleanup()
+        self._km.cleanup_connection_file()
+        restarter._fire_callbacks("dead")  # noqa: SLF001
+
+    @staticmethod
+    def _stopped_on_purpose(kernel: SandboxKernel) -> bool:
+        """Whether somebody stopped the kernel's loop, which then must not be started by a restart."""
+        return kernel.manager.sandboxes.state_files(kernel.place.loop_id).stopped_on_purpose()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None

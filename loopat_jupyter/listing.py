@@ -1,0 +1,121 @@
+"""`Listing`: loops as they are shown, page by page."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.models import Loop, LoopPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopat_jupyter.models import ContainerFacts, LoopRecord, Status
+    from loopat_jupyter.sandbox.lifecycle import Sandboxes
+    from loopat_jupyter.workspace.paths import Workspace
+    from loopat_jupyter.workspace.records import LoopStore
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_PAGE = 50
+LARGEST_PAGE = 500
+
+
+class Listing:
+    """Shows the loops of a workspace.
+
+    Args:
+        workspace: Where they are.
+        store: Their records.
+        sandboxes: Their containers.
+    """
+
+    def __init__(self, workspace: Workspace, store: LoopStore, sandboxes: Sandboxes) -> None:
+        self._workspace = workspace
+        self._store = store
+        self._sandboxes = sandboxes
+
+    async def page(self, *, limit: int, after: str | None, archived: bool) -> LoopPage:
+        """One page of loops, newest activity first.
+
+        Args:
+            limit: How many at most.
+            after: `next` of the page before.
+            archived: Show the archived ones in place of the others.
+
+        Raises:
+            BadInputError: `limit` is out of range, or `after` names no loop.
+            EngineError: Podman could not say what runs.
+        """
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise BadInputError("limit", f"must be between 1 and {LARGEST_PAGE}")
+        if after is None and not self._store.any():
+            # A person who has no podman yet, and no loop, is not told about podman.
+            return LoopPage(loops=())
+        # Podman takes as long as reading the folder of ten thousand loops, so the two go side by side.
+        containers, found = await asyncio.gather(
+            self._sandboxes.containers(), asyncio.to_thread(self._choose, limit + 1, after, archived=archived)
+        )
+        shown = found[:limit]
+        return LoopPage(
+            loops=tuple(self._describe_all(shown, containers)),
+            next=shown[-1].id if len(found) > limit else None,
+        )
+
+    def _choose(self, count: int, after: str | None, *, archived: bool) -> list[LoopRecord]:
+        ids = [stamp.loop_id for stamp in self._store.stamps()]
+        if after is not None:
+            if after not in ids:
+                raise BadInputError("after", "is not the id of a loop")
+            ids = ids[ids.index(after) + 1 :]
+        chosen: list[LoopRecord] = []
+        for loop_id in ids:
+            try:
+                record = self._store.read(loop_id)
+            except UnreadableRecordError as error:
+                _log.warning("%s", error.message)
+                continue
+            except NotFoundError:
+                continue
+            if record.archived == archived:
+                chosen.append(record)
+            if len(chosen) == count:
+                break
+        return chosen
+
+    def _describe_all(self, records: list[LoopRecord], containers: dict[str, ContainerFacts]) -> Iterator[Loop]:
+        for record in records:
+            # Podman took its time: a loop may have been deleted meanwhile.
+            with contextlib.suppress(NotFoundError):
+                yield self.describe(record, self._sandboxes.judge(record, containers.get(record.id), None))
+
+    def describe(self, record: LoopRecord, status: Status) -> Loop:
+        """A loop as it is shown.
+
+        Args:
+            record: The loop.
+            status: Its sandbox.
+
+        Raises:
+            NotFoundError: It was deleted meanwhile.
+        """
+        return Loop(
+            id=record.id,
+            title=record.title,
+            slug=record.slug,
+            created_at=record.created_at,
+            created_by=record.created_by,
+            archived=record.archived,
+            state=status.state,
+            restart_needed=status.restart_needed,
+            progress=status.progress,
+            warnings=status.warnings,
+            workdir=self._workspace.workdir(record.id),
+            image=record.image,
+            config=record.config,
+            metadata=record.metadata,
+            last_activity=self._store.last_activity(record.id),
+        )

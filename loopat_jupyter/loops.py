@@ -1,0 +1,393 @@
+"""`LoopManager`: the verbs that a person knows. REST, the command line, kernels and terminals all call these."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import getpass
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from loopat_jupyter.errors import BadInputError, LoopatError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.kernelspecs import LoopKernels, Registry
+from loopat_jupyter.listing import DEFAULT_PAGE, Listing
+from loopat_jupyter.models import LoopConfig, Progress, Value
+from loopat_jupyter.sandbox.activity import IdleWatch
+from loopat_jupyter.sandbox.execution import run_attached
+from loopat_jupyter.sandbox.images import Images
+from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
+from loopat_jupyter.sandbox.plan import HostFacts
+from loopat_jupyter.sandbox.podman import Engine, Podman
+from loopat_jupyter.sandbox.preflight import check_health
+from loopat_jupyter.sandbox.process import exec_roots
+from loopat_jupyter.sandbox.specs import KernelspecFinder
+from loopat_jupyter.sandbox.sweep import Sweeper
+from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.workspace.config import Config, load_config
+from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, Status
+    from loopat_jupyter.sandbox.execution import ExecEvent
+    from loopat_jupyter.sandbox.leftovers import Leftover
+
+_log = logging.getLogger(__name__)
+
+
+class LoopEvent(Value, frozen=True, kw_only=True):
+    """Something that happened to a loop; goes out as a Jupyter event.
+
+    Attributes:
+        action: What happened.
+        loop_id: The loop.
+        state: The sandbox's state afterwards, where it is known.
+        progress: One step of long work.
+        message: One sentence for a person: a failure and its way out, or a warning.
+    """
+
+    action: Literal["created", "updated", "deleted", "progress", "state", "warning", "failed"]
+    loop_id: str
+    state: str | None = None
+    progress: Progress | None = None
+    message: str | None = None
+
+
+def ignore(_: object) -> None:
+    """For callers that do not follow progress or events."""
+
+
+class LoopManager:
+    """Loops of one workspace.
+
+    Args:
+        workspace: Where the loops are.
+        config: The workspace's settings.
+        engine: Runs podman.
+        member: Who works here: recorded as creator of new loops.
+        on_event: Told about everything that happens to a loop through this manager.
+        registry: Where the kernels of loops are offered to other Jupyter clients; None offers them to nobody.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: Config,
+        engine: Engine,
+        *,
+        member: str,
+        on_event: Callable[[LoopEvent], None] = ignore,
+        registry: Registry | None = None,
+    ) -> None:
+        self.workspace = workspace
+        self.config = config
+        self.engine = engine
+        self.member = member
+        self.store = LoopStore(workspace)
+        ca_bundle = find_ca_bundle(config.trust.ca_bundle)
+        self.images = Images(workspace, engine, config)
+        self.sandboxes = Sandboxes(workspace, config, engine, self.images, HostFacts(ca_bundle))
+        self._listing = Listing(workspace, self.store, self.sandboxes)
+        self.kernels = LoopKernels(KernelspecFinder(workspace, engine), registry, workspace.home, self.images.reference)
+        self._on_event = on_event
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        member: str | None = None,
+        on_event: Callable[[LoopEvent], None] = ignore,
+    ) -> LoopManager:
+        """A manager of the workspace that the environment names.
+
+        Args:
+            environ: Usually `os.environ`.
+            member: Who works here; by default the Hub's user, else the user of the host.
+            on_event: Told about everything that happens.
+
+        Raises:
+            BadInputError: The configuration is wrong.
+        """
+        workspace = Workspace.from_environment(environ)
+        config = load_config(workspace.config_file, environ)
+        engine = Podman(config.podman_bin, environ, parallel=config.podman_parallel)
+        who = member or environ.get("JUPYTERHUB_USER") or getpass.getuser()
+        return cls(workspace, config, engine, member=who, on_event=on_event, registry=Registry.of_user())
+
+    async def health(self) -> Health:
+        """Whether the machine offers what loops need."""
+        return await check_health(self.engine, self.workspace, self.config)
+
+    def create(
+        self,
+        *,
+        title: str,
+        image: str | None = None,
+        config: LoopConfig | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> LoopRecord:
+        """Make a loop. Its sandbox is made at the first use.
+
+        Raises:
+            BadInputError: A value is not acceptable; nothing was made.
+            StorageFullError: No space; nothing was made.
+        """
+        record = new_record(
+            title=title,
+            created_by=self.member,
+            now=datetime.datetime.now(datetime.UTC),
+            image=image,
+            config=config,
+            metadata=metadata,
+        )
+        self.workspace.prepare()
+        self.store.create(record)
+        self.kernels.offer_known(record)
+        self._on_event(LoopEvent(action="created", loop_id=record.id, state="absent"))
+        return record
+
+    async def update(self, loop_id: str, changes: Mapping[str, Any]) -> LoopRecord:
+        """Change title, image, metadata or settings of a loop. Its slug stays: kernels are named after it.
+
+        A sandbox that runs with other settings is marked "restart needed", never replaced behind anybody's back.
+
+        Args:
+            loop_id: The loop.
+            changes: New values by field.
+
+        Raises:
+            BadInputError: A value is not acceptable; nothing was changed.
+            NotFoundError: There is no such loop.
+        """
+        checks: dict[str, Callable[[Any], Any]] = {
+            "title": check_title,
+            "image": lambda image: image if image is None else check_image(image),
+            "metadata": check_metadata,
+            "config": lambda config: config,
+        }
+        for field in changes:
+            if field not in checks:
+                raise BadInputError(field, "cannot be changed")
+        checked = {field: checks[field](value) for field, value in changes.items()}
+        self.store.read(loop_id)
+        # Read again under the lock, so that two who change different fields at once both succeed.
+        async with self.sandboxes.lock(loop_id):
+            changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
+            self.store.write(changed)
+        self.kernels.offer_known(changed)
+        self._on_event(LoopEvent(action="updated", loop_id=loop_id))
+        return changed
+
+    async def get(self, loop_id: str) -> Loop:
+        """One loop with its state.
+
+        Raises:
+            NotFoundError: There is no such loop.
+            UnreadableRecordError: Its record is damaged.
+        """
+        record = self.store.read(loop_id)
+        return self.describe(record, await self.sandboxes.status(record))
+
+    async def page(self, *, limit: int = DEFAULT_PAGE, after: str | None = None, archived: bool = False) -> LoopPage:
+        """One page of loops, newest activity first.
+
+        Args:
+            limit: How many at most.
+            after: `next` of the page before.
+            archived: Show the archived ones in place of the others.
+
+        Raises:
+            BadInputError: `limit` is out of range, or `after` names no loop.
+        """
+        return await self._listing.page(limit=limit, after=after, archived=archived)
+
+    def describe(self, record: LoopRecord, status: Status) -> Loop:
+        """A loop as it is shown."""
+        return self._listing.describe(record, status)
+
+    async def start(
+        self, record: LoopRecord, on_progress: Callable[[Progress], None] = ignore, *, fresh: bool = False
+    ) -> Running:
+        """Make the loop's sandbox run; the first time this builds the image.
+
+        Args:
+            record: The loop.
+            on_progress: Told about each step, as is everybody who follows the events.
+            fresh: Make a new container even if the present one is as wanted. What runs in it ends.
+
+        Raises:
+            EngineError: Podman refused, or the image could not be built.
+            EngineTimeoutError: Podman or another process took too long.
+            EngineUnavailableError: There is no usable podman.
+            StorageFullError: No space.
+        """
+        files = self.sandboxes.state_files(record.id)
+        if fresh:
+            self._announce_end(record.id)
+        worked = False
+        with files.working() as tell_others:
+
+            def tell(progress: Progress) -> None:
+                nonlocal worked
+                worked = True
+                tell_others(progress)
+                on_progress(progress)
+                self._on_event(LoopEvent(action="progress", loop_id=record.id, state="preparing", progress=progress))
+
+            try:
+                running = await self.sandboxes.ensure(record, tell, fresh=fresh)
+                self.store.touch(record.id)
+            except LoopatError as error:
+                await self._clear_if_deleted(record.id)
+                self._on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
+                raise
+        await self.kernels.offer(record, running)
+        if worked:
+            self._on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
+        return running
+
+    async def _clear_if_deleted(self, loop_id: str) -> None:
+        """Somebody deleted the loop while its sandbox was started: what came of that goes too."""
+        try:
+            self.store.read(loop_id)
+        except NotFoundError:
+            await self.sandboxes.remove(loop_id)
+            raise
+        except UnreadableRecordError:
+            return
+
+    async def use(self, record: LoopRecord, on_progress: Callable[[Progress], None] = ignore) -> Running:
+        """The loop's running sandbox, for something that is about to start in it.
+
+        Like `start`, but asks podman nothing while the sandbox is known to run just as wanted.
+
+        Args:
+            record: The loop.
+            on_progress: Told about each step, if it has to be started.
+
+        Raises:
+            LoopatError: As `start`.
+        """
+        running = self.sandboxes.known(record)
+        if running is None:
+            return await self.start(record, on_progress)
+        self.store.touch(record.id)
+        return running
+
+    def _announce_end(self, loop_id: str) -> None:
+        stamp = self.sandboxes.state_files(loop_id).running()
+        count = len(exec_roots(stamp.pid)) if stamp else 0
+        if count:
+            noun = "kernel, terminal or command ends" if count == 1 else "kernels, terminals and commands end"
+            message = f"The sandbox is being replaced: {count} {noun}."
+            _log.warning("Loop %s: %s", loop_id, message)
+            self._on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))
+
+    async def stop(self, record: LoopRecord) -> None:
+        """Stop the loop's sandbox; its files stay.
+
+        Raises:
+            EngineError: Podman refused.
+            EngineTimeoutError: Podman or another process took too long.
+        """
+        await self.sandboxes.stop(record.id)
+        self._on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
+
+    async def delete(self, loop_id: str, *, force: bool = False) -> None:
+        """Delete a loop: its sandbox, then its files. Works for a damaged record too.
+
+        Args:
+            loop_id: The loop.
+            force: Delete it even if somebody's kernel, terminal or command runs in it.
+
+        Raises:
+            ConflictError: Something runs in it, and `force` was not given; nothing was deleted.
+            NotFoundError: There is no such loop.
+            EngineError: Podman refused; the files are still there.
+        """
+        try:
+            self.store.read(loop_id)
+        except UnreadableRecordError:
+            _log.warning("Loop %s is deleted although its record cannot be read", loop_id)
+        await self.sandboxes.remove(loop_id, force=force)
+        self.kernels.withdraw(loop_id)
+        self.workspace.record(loop_id).unlink(missing_ok=True)
+        await self.sandboxes.remove_files(self.workspace.loop(loop_id))
+        self._on_event(LoopEvent(action="deleted", loop_id=loop_id))
+
+    async def exec(
+        self, record: LoopRecord, spec: ExecSpec, *, stdin: bytes = b"", timeout_s: float | None = None
+    ) -> AsyncGenerator[ExecEvent, None]:
+        """Run a command in the loop, starting its sandbox if need be.
+
+        Args:
+            record: The loop.
+            spec: The command.
+            stdin: Its standard input.
+            timeout_s: Deadline; None for none.
+
+        Raises:
+            EngineError: Podman could not run it; its own failure is its exit code.
+            TimeoutError: The deadline passed; the command was ended.
+        """
+        running = await self.use(record)
+        run_folder = self.workspace.run(record.id)
+        events = run_attached(self.engine, running, run_folder, spec, stdin=stdin, timeout_s=timeout_s)
+        # Whoever leaves the iteration early waits until the command has ended.
+        async with contextlib.aclosing(events):
+            async for event in events:
+                yield event
+
+    async def kernelspecs(self, record: LoopRecord) -> tuple[Kernelspec, ...]:
+        """Kernels that the loop's image and home offer, starting its sandbox if need be."""
+        return await self.kernels.find(record, await self.use(record))
+
+    async def gc(self, *, remove: bool) -> tuple[Leftover, ...]:
+        """What this workspace left behind, and nothing needs any more; with `remove` it is gone afterwards.
+
+        Raises:
+            EngineError: Podman refused.
+        """
+        return await Sweeper(self.workspace, self.engine, self.sandboxes, self.images).sweep(remove=remove)
+
+    def idle_watch(self) -> IdleWatch:
+        """What stops sandboxes that nobody uses; run it in every long-lived process."""
+
+        def stopped(loop_id: str) -> None:
+            self._on_event(LoopEvent(action="state", loop_id=loop_id, state="stopped", message="stopped when idle"))
+
+        return IdleWatch(self.sandboxes, self._stamped_ids, self.config.idle_timeout_s, stopped)
+
+    def _stamped_ids(self) -> list[str]:
+        return self.workspace.started_loops()
+
+    async def adopt(self) -> None:
+        """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""
+        self.kernels.prune()
+        for loop_id, facts in (await self.sandboxes.containers()).items():
+            try:
+                record = self.store.read(loop_id)
+            except (NotFoundError, UnreadableRecordError):
+                continue
+            self.sandboxes.adopt(record, facts)
+
+    async def stop_all(self) -> None:
+        """Stop every sandbox of this workspace, in parallel, and no other's."""
+        containers = await self.sandboxes.containers()
+        running = [loop_id for loop_id, facts in containers.items() if facts.running]
+        results = await asyncio.gather(*map(self.sandboxes.stop, running), return_exceptions=True)
+        for loop_id, result in zip(running, results, strict=True):
+            if isinstance(result, BaseException):
+                _log.warning("The sandbox of loop %s was not stopped: %s", loop_id, result)
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process; the one place that reads it for managers."""
+    return os.environ

@@ -1,0 +1,192 @@
+"""Frozen values that travel between the layers.
+
+All are `msgspec` structs: immutable, compared by value, decoded strictly, and the source of the JSON schemas in the
+documentation. Paths are absolute. Times are aware UTC datetimes. Sizes are bytes, durations seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec resolves annotations at run time
+from pathlib import Path  # noqa: TC003
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+RECORD_SCHEMA = 1
+"""Version of `meta.json` that this code writes. A newer one is set aside, not guessed at."""
+
+MAX_TITLE_CHARACTERS = 200
+MAX_METADATA_BYTES = 16 * 1024
+"""Free metadata of a loop is for labels, not for data."""
+
+SANDBOX_USER = "loopat"
+SANDBOX_UID = 2000
+"""The one user inside. Not root: agent tools refuse their unattended mode as root."""
+
+Network = Literal["bridge", "none"]
+MountMode = Literal["rw", "ro"]
+State = Literal["absent", "preparing", "running", "stopped", "error"]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every frozen value."""
+
+
+class LoopConfig(Value, frozen=True, kw_only=True):
+    """What one loop decides for itself; None means: as the workspace says."""
+
+    network: Annotated[Network | None, msgspec.Meta(description="`bridge` or `none`")] = None
+    shared_tmp: Annotated[bool | None, msgspec.Meta(description="share the host's `/tmp`")] = None
+
+
+class LoopRecord(Value, frozen=True, kw_only=True):
+    """One loop as it stands in `loops/<id>/meta.json`."""
+
+    schema: int = RECORD_SCHEMA
+    id: str
+    title: str
+    slug: str
+    created_at: datetime
+    created_by: str
+    archived: bool = False
+    image: str | None = None
+    config: LoopConfig = LoopConfig()
+    metadata: dict[str, Any] = {}
+
+
+class Mount(Value, frozen=True, kw_only=True, order=True):
+    """One bind mount. Sorts by target, so that a hash over mounts does not depend on how they were found."""
+
+    target: str
+    source: str
+    mode: MountMode = "rw"
+
+
+class SandboxSpec(Value, frozen=True, kw_only=True):
+    """Everything that shapes a container. Two equal specs need no new container."""
+
+    loop_id: str
+    owner: str
+    workspace: str
+    name: str
+    hostname: str
+    mounts: tuple[Mount, ...]
+    network: str
+    workdir: str
+    home: str
+    publish: tuple[int, ...] = ()
+    """Ports inside that the host reaches on its loopback, under numbers that it chooses itself."""
+
+
+class ExecSpec(Value, frozen=True, kw_only=True):
+    """One process inside a sandbox.
+
+    Attributes:
+        argv: Command and arguments, as inside.
+        cwd: Working directory inside; None means the loop's workdir.
+        env: Variables to add. They travel in a file that is read at start and removed, never in an argv.
+        tty: Give it a controlling terminal.
+        interactive: Forward standard input.
+        detach: Do not keep a client; output goes to the process's log file.
+        size: Rows and columns of the terminal before its first prompt.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str | None = None
+    env: dict[str, str] = {}
+    tty: bool = False
+    interactive: bool = False
+    detach: bool = False
+    size: tuple[int, int] | None = None
+
+
+class ContainerFacts(Value, frozen=True, kw_only=True):
+    """What podman and the kernel of the host say of one container."""
+
+    id: str
+    name: str
+    loop_id: str
+    config_hash: str
+    image_id: str
+    running: bool
+    """Podman's word for it, which can be wrong after its monitor died."""
+    pid: int
+    """Of the init process, on the host; 0 when stopped."""
+    alive: bool
+    """The init process really is there."""
+
+
+class Progress(Value, frozen=True, kw_only=True):
+    """One line of progress: step of steps, with a short human label."""
+
+    label: str
+    step: int = 0
+    steps: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.step} of {self.steps})" if self.steps else self.label
+
+
+class Status(Value, frozen=True, kw_only=True):
+    """A loop's sandbox at one moment."""
+
+    state: State
+    restart_needed: bool = False
+    progress: Progress | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Kernelspec(Value, frozen=True, kw_only=True):
+    """A kernel found in an image or in a loop's home."""
+
+    name: str
+    display_name: str
+    language: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    interrupt_mode: Literal["signal", "message"] = "signal"
+    metadata: dict[str, Any] = {}
+
+
+class Check(Value, frozen=True, kw_only=True):
+    """One preflight result; `fix` is the command or the sentence that mends it, empty when ok."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    required: bool = True
+
+
+class Health(Value, frozen=True, kw_only=True):
+    """All preflight results; `ok` when no required check failed."""
+
+    ok: bool
+    checks: tuple[Check, ...]
+
+
+class Loop(Value, frozen=True, kw_only=True):
+    """A loop as REST and the command line show it."""
+
+    id: str
+    title: str
+    slug: str
+    created_at: datetime
+    created_by: str
+    archived: bool
+    state: State
+    restart_needed: bool
+    progress: Progress | None
+    warnings: tuple[str, ...]
+    workdir: Path
+    image: str | None
+    config: LoopConfig
+    metadata: dict[str, Any]
+    last_activity: datetime
+
+
+class LoopPage(Value, frozen=True, kw_only=True):
+    """One page of loops, newest activity first; `next` is the cursor of the following page."""
+
+    loops: tuple[Loop, ...]
+    next: str | None = None

@@ -1,0 +1,23 @@
+"""The sandbox of a loop: plans are pure, `podman` is the one place that runs podman.
+
+=============  ==========================================================================================
+`plan`         pure: mounts, container argv, exec argv, configuration hash, and what `ensure` has to do
+`podman`       `Podman`: runs podman with a deadline, a limit on parallel calls and typed errors
+`trust`        finds the host's certificate bundle
+`template`     pure: the image template, its hash and tags, the labels of its build steps
+`base_image`   the distribution image below: pulled, or made from packages
+`build`        one `podman build`, ended cleanly when it is cancelled
+`images`       `Images`: one build per tag across processes, with progress
+`process`      processes inside: start, find on the host, signal, watch, read the log
+`state`        runtime notes about a sandbox, each checked against a living process
+`execution`    commands: attached with streams, or detached and watched
+`facts`        what podman and the host's kernel say of containers
+`activity`     which sandboxes are in use, and since when not
+`lifecycle`    `Sandboxes`: ensure, stop, remove, status
+`leftovers`    pure: what nothing needs any more; `sweep` finds and removes it
+`specs`        which kernels a sandbox offers
+`session`      the end of a terminal: what it started ends with it
+`machine`      facts about the host; `preflight` judges them, each failure with the command that mends it
+`inside/`      files mounted read-only into every sandbox at /loopat/lib
+=============  ==========================================================================================
+"""

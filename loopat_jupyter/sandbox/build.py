@@ -1,0 +1,209 @@
+"""Runs one `podman build`, keeps its output, and ends it cleanly when it is cancelled.
+
+A killed `podman build` leaves the containers of its steps behind, and their processes go on. So a cancelled build is
+ended from inside: the process of its current step is killed, podman sees the step fail, and removes what it made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any, cast
+
+from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError, StorageFullError
+from loopat_jupyter.sandbox.process import descendants, is_init
+from loopat_jupyter.workspace.files import full_disk_told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loopat_jupyter.sandbox.podman import Engine
+
+_CLEANUP_S = 30.0
+"""How long podman may take to end a build whose step was killed; committing a large step takes seconds."""
+
+_LOOK_AGAIN_S = 0.05
+_LONGEST_LINE_BYTES = 64 * 1024
+_TAIL_LINES = 20
+_ATTEMPTS = 3
+_VANISHED = "layer not known"
+"""Podman compares with every image there is to find cached steps, and fails when one is removed meanwhile."""
+
+
+class BuildLog:
+    """The output of a build: whole in a file, its end in memory. Close it.
+
+    Args:
+        path: The file; an older one is replaced.
+        on_line: Called with each line as well.
+
+    Raises:
+        StorageFullError: No space.
+    """
+
+    def __init__(self, path: Path, on_line: Callable[[str], None] | None) -> None:
+        self.path = path
+        self._on_line = on_line
+        with full_disk_told(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8", errors="replace")
+        self._lines: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines."""
+        return list(self._lines)
+
+    def add(self, line: str) -> None:
+        """Keep one line.
+
+        Raises:
+            StorageFullError: No space.
+        """
+        self._lines.append(line)
+        with full_disk_told(self.path):
+            self._file.write(line + "\n")
+            self._file.flush()
+        if self._on_line is not None:
+            self._on_line(line)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
+
+
+def build_failure(log: BuildLog, step: str, folder: Path) -> ImageBuildError | StorageFullError:
+    """The error that tells a person why a build failed.
+
+    Args:
+        log: Its output.
+        step: Label of the step that it came to.
+        folder: The template.
+    """
+    tail = log.tail
+    if any("no space left on device" in line.lower() for line in tail):
+        return StorageFullError(f"No space left to build the image (see {log.path}). Free some space and try again.")
+    # Podman ends with the whole failed instruction; what the instruction itself said stands above.
+    own = [line for line in tail if line.strip() and not line.startswith(("Error: building at STEP", "-->"))]
+    return ImageBuildError(
+        f"The image could not be built, at the step {step!r}: {own[-1].strip() if own else 'it said nothing'}. The "
+        f"whole build is in {log.path}; mend {folder} or the network, then run `jupyter loopat build`.",
+        stderr="\n".join(tail),
+    )
+
+
+async def build_image(
+    engine: Engine, *arguments: str, id_file: Path, on_line: Callable[[str], None], timeout_s: float
+) -> str | None:
+    """Build an image without a name.
+
+    Args:
+        engine: Runs podman.
+        arguments: Everything after `podman build`.
+        id_file: A temporary file that podman writes the id to.
+        on_line: Called with each line of output.
+        timeout_s: Deadline.
+
+    Returns:
+        The id of the image; None when the build failed.
+
+    Raises:
+        EngineTimeoutError: The deadline passed; the build was ended.
+        EngineUnavailableError: Podman cannot be run at all.
+    """
+    vanished = False
+
+    def read(line: str) -> None:
+        nonlocal vanished
+        vanished = vanished or _VANISHED in line
+        on_line(line)
+
+    try:
+        for _ in range(_ATTEMPTS):
+            vanished = False
+            if await run_build(engine, f"--iidfile={id_file}", *arguments, on_line=read, timeout_s=timeout_s) == 0:
+                return _take_id(id_file)
+            if not vanished:
+                break
+        return None
+    finally:
+        _remove(id_file)
+
+
+def _take_id(id_file: Path) -> str:
+    return id_file.read_text(encoding="ascii").strip().removeprefix("sha256:")
+
+
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+
+
+async def run_build(engine: Engine, *arguments: str, on_line: Callable[[str], None], timeout_s: float) -> int:
+    """Run one build to its end.
+
+    Args:
+        engine: Runs podman.
+        arguments: Everything after `podman build`.
+        on_line: Called with each line of standard output and error.
+        timeout_s: Deadline.
+
+    Returns:
+        Podman's exit code.
+
+    Raises:
+        EngineTimeoutError: The deadline passed; the build was ended.
+        EngineUnavailableError: Podman cannot be run at all.
+    """
+    async with engine.open("build", *arguments, stdin=False) as process:
+        stdout, stderr = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
+        reading = asyncio.gather(process.wait(), read_lines(stdout, on_line), read_lines(stderr, on_line))
+        try:
+            async with asyncio.timeout(timeout_s):
+                returncode, _, _ = await asyncio.shield(reading)
+        except TimeoutError:
+            raise EngineTimeoutError(
+                f"The image was not built within {timeout_s:g} s. Look at the last lines of the build, and try again."
+            ) from None
+        finally:
+            await _end(process, reading)
+        return returncode
+
+
+async def read_lines(reader: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+    """Hand over each line of a stream as it comes; what is drawn without line ends (progress bars) is cut short.
+
+    Args:
+        reader: The stream.
+        on_line: Called with each line.
+    """
+    rest = b""
+    while chunk := await reader.read(_LONGEST_LINE_BYTES):
+        *lines, rest = (rest + chunk).split(b"\n")
+        rest = rest[-_LONGEST_LINE_BYTES:]
+        for line in lines:
+            on_line(_text(line))
+    if rest:
+        on_line(_text(rest))
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
+
+
+async def _end(process: asyncio.subprocess.Process, reading: asyncio.Future[Any]) -> None:
+    """Make the current step fail until podman has ended; the engine kills what is left after that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLEANUP_S):
+            while process.returncode is None:
+                for pid in descendants(process.pid):
+                    # The init of a step's pid namespace takes all of its processes along.
+                    if is_init(pid):
+                        with contextlib.suppress(ProcessLookupError, PermissionError):
+                            os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(_LOOK_AGAIN_S)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)

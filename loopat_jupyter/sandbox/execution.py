@@ -1,0 +1,269 @@
+"""Commands in a running sandbox: detached and watched (kernels), or attached with streams (exec calls)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.sandbox.plan import exec_argv
+from loopat_jupyter.sandbox.process import HostProcess, Stem, find_started
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from loopat_jupyter.models import ExecSpec
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.sandbox.podman import Engine
+
+FIND_TIMEOUT_S = 20.0
+"""How long a process may take from `podman exec` to its first instruction on a machine under load."""
+
+_END_GRACE_S = 2.0
+
+
+_PIECE_BYTES = 64 * 1024
+
+_Stream: TypeAlias = Literal["stdout", "stderr"]
+
+
+class Output(NamedTuple):
+    """A piece of what a command wrote."""
+
+    stream: _Stream
+    data: bytes
+
+
+class Exit(NamedTuple):
+    """A command's own exit code."""
+
+    exit_code: int
+
+
+ExecEvent: TypeAlias = Output | Exit
+
+
+class Detached(NamedTuple):
+    """A process that runs without a client.
+
+    Attributes:
+        stem: Its files: log, pid.
+        process: The process on the host; None when it had ended before it could be found.
+    """
+
+    stem: Stem
+    process: HostProcess | None
+
+
+async def start_detached(engine: Engine, running: Running, stem: Stem, spec: ExecSpec) -> Detached:
+    """Start a process that outlives this one.
+
+    Args:
+        engine: Runs podman.
+        running: The sandbox.
+        stem: Fresh; `spec` decides which of its files are written.
+        spec: The process, with `detach` set.
+
+    Raises:
+        EngineError: Podman could not start it.
+        EngineTimeoutError: It did not start in time.
+        StorageFullError: No space for its files.
+    """
+    stem.prepare(spec)
+    arguments = exec_argv(running.name, spec, stem.name)
+    client = asyncio.ensure_future(
+        engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a process in the sandbox")
+    )
+    finder = asyncio.ensure_future(find_started(stem, running.init_pid, timeout_s=FIND_TIMEOUT_S))
+    try:
+        # The process is usually there before its client has ended, and nobody needs to wait for that.
+        await asyncio.wait((client, finder), return_when=asyncio.FIRST_COMPLETED)
+        if not finder.done() or finder.result() is None:
+            await client
+        process = await finder
+        await client
+    except BaseException:
+        for task in (client, finder):
+            task.cancel()
+        _, found = await asyncio.gather(client, finder, return_exceptions=True)
+        if isinstance(found, HostProcess):
+            await end_tree(found)
+        else:
+            # It may have started although nobody has seen it yet.
+            await _end_inside(stem, running.init_pid)
+        stem.remove()
+        raise
+    return Detached(stem, process)
+
+
+async def run_attached(
+    engine: Engine, running: Running, run_folder: Path, spec: ExecSpec, *, stdin: bytes, timeout_s: float | None
+) -> AsyncGenerator[ExecEvent, None]:
+    """Run a command and yield what it writes, then its exit code.
+
+    Reading slowly slows the command down; nothing piles up here. Leaving the iteration early ends the command and
+    everything it started.
+
+    Args:
+        engine: Runs podman.
+        running: The sandbox.
+        run_folder: The loop's runtime directory on the host.
+        spec: The command; `interactive` when there is standard input.
+        stdin: Standard input.
+        timeout_s: Deadline; None for none.
+
+    Raises:
+        EngineError: Podman could not run it; a command's own failure is its exit code.
+        TimeoutError: The deadline passed; the command was ended.
+    """
+    stem = Stem.new(run_folder, "x")
+    stem.prepare(spec)
+    try:
+        async with engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin)) as client:
+            try:
+                # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
+                deadline = Deadline(timeout_s)
+                async with contextlib.aclosing(_pump(client, stdin, deadline)) as outputs:
+                    async for output in outputs:
+                        yield output
+                exit_code = await asyncio.wait_for(client.wait(), deadline.left_s())
+            finally:
+                if client.returncode is None:
+                    await _end_inside(stem, running.init_pid)
+        if exit_code and stem.pid_inside() is None:
+            raise _not_run(spec, running, exit_code)
+        yield Exit(exit_code)
+    finally:
+        stem.remove()
+
+
+async def run_inherited(
+    engine: Engine, running: Running, run_folder: Path, spec: ExecSpec, *, timeout_s: float | None = None
+) -> int:
+    """Run a command on the streams of this very process: what a person typed at a prompt, or piped.
+
+    Args:
+        engine: Runs podman.
+        running: The sandbox.
+        run_folder: The loop's runtime directory on the host.
+        spec: The command; `interactive` forwards standard input, `tty` makes it a program of this terminal.
+        timeout_s: Deadline; None for none.
+
+    Returns:
+        The command's own exit code; 128 and the signal's number when its client was ended by a signal, as happens
+        when nobody reads its output any more.
+
+    Raises:
+        EngineError: Podman could not run it.
+        TimeoutError: The deadline passed; the command was ended.
+    """
+    stem = Stem.new(run_folder, "t" if spec.tty else "x")
+    stem.prepare(spec)
+    arguments = exec_argv(running.name, spec, stem.name)
+    try:
+        async with engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty) as client:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    exit_code = await client.wait()
+            finally:
+                if client.returncode is None or client.returncode < 0:
+                    await _end_inside(stem, running.init_pid)
+        if exit_code > 0 and stem.pid_inside() is None:
+            raise _not_run(spec, running, exit_code)
+        return exit_code if exit_code >= 0 else 128 - exit_code
+    finally:
+        stem.remove()
+
+
+def _not_run(spec: ExecSpec, running: Running, exit_code: int) -> EngineError:
+    return EngineError(
+        f"Podman could not run {spec.argv[0]!r} in {running.name} (exit code {exit_code}). "
+        "Start the loop again with `jupyter loopat start`.",
+        returncode=exit_code,
+    )
+
+
+class Deadline:
+    """A point in time by which something must have ended.
+
+    Args:
+        timeout_s: How long from now; None for never.
+    """
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._at_s = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left_s(self) -> float | None:
+        """The time that is left; None for any amount.
+
+        Raises:
+            TimeoutError: None is left.
+        """
+        if self._at_s is None:
+            return None
+        left_s = self._at_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
+
+
+async def _pump(client: asyncio.subprocess.Process, stdin: bytes, deadline: Deadline) -> AsyncGenerator[Output, None]:
+    """Forward standard input and merge both outputs, one piece in flight for each."""
+    feeding = asyncio.ensure_future(_feed(client, stdin))
+    readers: dict[_Stream, asyncio.StreamReader] = {
+        "stdout": cast("asyncio.StreamReader", client.stdout),
+        "stderr": cast("asyncio.StreamReader", client.stderr),
+    }
+    pending = {asyncio.ensure_future(reader.read(_PIECE_BYTES)): name for name, reader in readers.items()}
+    try:
+        while pending:
+            done, _ = await asyncio.wait(pending, timeout=deadline.left_s(), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                name = pending.pop(task)
+                if data := task.result():
+                    yield Output(name, data)
+                    pending[asyncio.ensure_future(readers[name].read(_PIECE_BYTES))] = name
+    finally:
+        feeding.cancel()
+        for task in pending:
+            task.cancel()
+
+
+async def _feed(client: asyncio.subprocess.Process, stdin: bytes) -> None:
+    if client.stdin is None:
+        return
+    # A command may end without reading everything.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        client.stdin.write(stdin)
+        await client.stdin.drain()
+        client.stdin.close()
+
+
+async def _end_inside(stem: Stem, init_pid: int) -> None:
+    """End a command whose client is about to go: the client alone would leave it running."""
+    process = await find_started(stem, init_pid, timeout_s=_END_GRACE_S)
+    if process is not None:
+        await end_tree(process)
+
+
+async def end_tree(process: HostProcess, *, grace_s: float = _END_GRACE_S) -> None:
+    """End a process and all its descendants: TERM, then KILL; returns when it is gone. Gives the process back.
+
+    Args:
+        process: The process; closed afterwards.
+        grace_s: Time between the two signals.
+    """
+    try:
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            process.signal_tree(signum)
+            try:
+                await asyncio.wait_for(process.wait(), grace_s)
+            except TimeoutError:
+                continue
+            return
+    finally:
+        process.close()

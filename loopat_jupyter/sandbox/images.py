@@ -1,0 +1,366 @@
+"""`Images`: finds, pulls and builds the image of a sandbox; one build per tag across threads and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullError
+from loopat_jupyter.models import SANDBOX_UID, Progress
+from loopat_jupyter.sandbox.base_image import PULL_TIMEOUT_S, BaseImage
+from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
+from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
+from loopat_jupyter.sandbox.state import StateFiles
+from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, BuildProgress, Template, read_template, template_folder
+from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.workspace.locks import file_lock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.paths import Workspace
+
+_log = logging.getLogger(__name__)
+
+LABEL_TEMPLATE = "loopat.template"
+"""Digest of the template that an image, or a step of its build, was made from."""
+LABEL_IMAGE = "loopat.image"
+"""What the image is called."""
+
+OBSOLETE_AFTER_S = 7 * 24 * 3600.0
+BUILD_TIMEOUT_S = 3600.0
+_WAIT_TIMEOUT_S = 2 * BUILD_TIMEOUT_S
+_QUICK_TIMEOUT_S = 30.0
+_PREPARE_TIMEOUT_S = 300.0
+"""The copy with shifted owners takes as long as the disk needs for the whole image."""
+
+_WATCH_S = 0.2
+_BASE, _PREPARE = "base image", "preparing"
+
+
+class StoredImage(NamedTuple):
+    """An image of ours that nothing needs any more.
+
+    Attributes:
+        id: Its id.
+        names: Its tags; none for a step of a build that was not finished.
+        size_bytes: Its size, shared layers included.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    size_bytes: int
+
+
+class Images:
+    """The images that sandboxes run.
+
+    Args:
+        workspace: Where locks, logs and temporary files go.
+        engine: Runs podman.
+        config: The workspace's settings.
+        template: Folder of the template; None finds the installed one.
+        name: What its images are called.
+        base: Finds or makes the base image; None does it as the settings say.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        engine: Engine,
+        config: Config,
+        *,
+        template: Path | None = None,
+        name: str = SANDBOX_IMAGE,
+        base: BaseImage | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._engine = engine
+        self._config = config
+        self._folder = template
+        self._name = name
+        self._base = base or BaseImage(workspace, engine, config.image)
+
+    def template(self) -> Template:
+        """The template as it is on disk now.
+
+        Raises:
+            NotFoundError: The installation has none.
+        """
+        return read_template(self._folder or template_folder(), self._config.image, name=self._name)
+
+    def reference(self, record: LoopRecord) -> str:
+        """The image that a loop should run: its own, the configured one, or the template's."""
+        return record.image or self._config.image.use or self.template().tag
+
+    def known_id(self, reference: str) -> str | None:
+        """The id that the last build of a tag gave it; None where none was built here since the last reboot."""
+        try:
+            return self._id_note(reference).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+
+    def _id_note(self, reference: str) -> Path:
+        return self._workspace.image_locks / f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}.id"
+
+    def build_log(self, tag: str) -> Path:
+        """Where the whole output of the last build of a tag is."""
+        return self._workspace.runtime / f"build-{_key(tag)}.log"
+
+    async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
+        """Make an image be there.
+
+        Args:
+            reference: What `reference` answered, or any other image.
+            on_progress: Called with each step of a build, also when another process builds.
+
+        Returns:
+            The id of the image.
+
+        Raises:
+            EngineError: An image that is not ours to build is not there and cannot be pulled.
+            EngineTimeoutError: Podman or another process took too long.
+            EngineUnavailableError: There is no usable podman.
+            ImageBuildError: The build failed.
+            StorageFullError: No space.
+        """
+        image_id = await self._find(reference)
+        if image_id is not None:
+            return image_id
+        if not self._config.image.use and reference == self.template().tag:
+            return await self.build(on_progress=on_progress)
+        return await self._pull(reference, on_progress)
+
+    async def build(
+        self,
+        *,
+        on_progress: Callable[[Progress], None],
+        on_line: Callable[[str], None] | None = None,
+        force: bool = False,
+    ) -> str:
+        """Build the image of the template, unless it is there.
+
+        Concurrent callers of one tag share a build, across processes too: the others wait and see its progress.
+
+        Args:
+            on_progress: Called with each step.
+            on_line: Called with each line of the build's output, when it is this caller that builds.
+            force: Build from scratch even if it is there, on the newest base that can be pulled.
+
+        Returns:
+            The id of the image.
+
+        Raises:
+            EngineTimeoutError: Podman or another process took too long.
+            EngineUnavailableError: There is no usable podman.
+            ImageBuildError: The build failed; names the log file.
+            StorageFullError: No space.
+        """
+        template = self.template()
+        before = await self._find(template.tag)
+        if before and not force:
+            return before
+        async with self._sole_builder(template.tag, on_progress) as report:
+            now = await self._find(template.tag)
+            if now and now != before:
+                return now
+            lines = BuildLog(self.build_log(template.tag), on_line)
+            try:
+                return await self._build(template, report, lines, force=force)
+            finally:
+                lines.close()
+
+    async def obsolete(self, *, unused_for_s: float = OBSOLETE_AFTER_S) -> list[StoredImage]:
+        """Images of other templates than today's, and ones that a newer build replaced, that no container uses.
+
+        Args:
+            unused_for_s: Only those built longer ago than this: images belong to the user, and a young one of
+                another template may be what another workspace is about to start.
+        """
+        listed = await self._engine.run(
+            "images", f"--filter=label={LABEL_IMAGE}={self._name}", "--format=json", doing="list images"
+        )
+        used = await self._engine.run("ps", "--all", "--format=json", doing="list containers")
+        in_use = {entry["ImageID"] for entry in msgspec.json.decode(used.stdout or b"[]")}
+        template = self.template()
+        images = {entry["Id"]: entry for entry in msgspec.json.decode(listed.stdout or b"[]")}
+        today = next((entry for entry in images.values() if template.tag in (entry.get("Names") or ())), None)
+        return [
+            StoredImage(image_id, tuple(sorted(entry.get("Names") or ())), int(entry["Size"]))
+            for image_id, entry in images.items()
+            if image_id not in in_use
+            and entry["Created"] <= time.time() - unused_for_s
+            and _is_obsolete(entry, template.digest, today)
+        ]
+
+    async def remove(self, images: Iterable[StoredImage]) -> None:
+        """Remove images; one that a container took into use meanwhile stays.
+
+        Args:
+            images: What `obsolete` answered.
+        """
+        for image in images:
+            try:
+                await self._engine.run("rmi", *(image.names or (image.id,)), doing="remove an old image")
+            except EngineError as error:
+                _log.warning("Image %s stays: %s", image.id[:12], error.message)
+
+    async def _find(self, reference: str) -> str | None:
+        answer = await self._engine.run(
+            "image",
+            "inspect",
+            "--format={{.Id}}",
+            reference,
+            ok=(0, 125),
+            timeout_s=_QUICK_TIMEOUT_S,
+            doing="look for the image",
+        )
+        if answer.returncode == 0:
+            return answer.stdout.decode().strip()
+        if "image not known" in answer.stderr or "no such image" in answer.stderr.lower():
+            return None
+        raise EngineError(
+            f"Podman failed to look for the image {reference}: {answer.stderr}. Run `jupyter loopat doctor`.",
+            returncode=answer.returncode,
+            stderr=answer.stderr,
+        )
+
+    async def _pull(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
+        problem = "it is a local name"
+        if not reference.startswith("localhost/"):
+            async with self._sole_builder(reference, on_progress) as report:
+                report(Progress(label="pulling the image"))
+                try:
+                    await self._engine.run(
+                        "pull", "--quiet", "--", reference, timeout_s=PULL_TIMEOUT_S, doing=f"pull {reference}"
+                    )
+                except StorageFullError:
+                    raise
+                except (EngineError, EngineTimeoutError) as error:
+                    problem = error.message
+        image_id = await self._find(reference)
+        if image_id is None:
+            raise EngineError(
+                f"The image {reference} is not there and cannot be pulled ({problem}). Build or load it under this "
+                "name, name another one, or leave the name empty to build the sandbox image."
+            )
+        return image_id
+
+    @contextlib.asynccontextmanager
+    async def _sole_builder(
+        self, tag: str, on_progress: Callable[[Progress], None]
+    ) -> AsyncIterator[Callable[[Progress], None]]:
+        """Hold the lock of a tag; while another process holds it, pass on that one's progress."""
+        key = _key(tag)
+        notes = StateFiles(self._workspace.image_locks / key)
+        watcher = asyncio.create_task(_watch(notes, on_progress))
+        lock = file_lock(
+            self._workspace.image_locks / f"{key}.lock", timeout_s=_WAIT_TIMEOUT_S, what=f"building the image {tag}"
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(lock)
+            finally:
+                watcher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watcher
+            share = stack.enter_context(notes.working())
+
+            def report(progress: Progress) -> None:
+                share(progress)
+                on_progress(progress)
+
+            yield report
+
+    async def _build(
+        self, template: Template, report: Callable[[Progress], None], lines: BuildLog, *, force: bool
+    ) -> str:
+        progress = BuildProgress(template.labels, before=(_BASE,), after=(_PREPARE,))
+        report(progress.phase(_BASE))
+        base = await self._base.ensure(lines.add, fresh=force)
+        last = progress.phase(_BASE)
+
+        def read(line: str) -> None:
+            nonlocal last
+            lines.add(line)
+            step = progress.line(line)
+            if step is not None and step != last:
+                last = step
+                report(step)
+
+        id_file = self._workspace.runtime / f"build-{_key(template.tag)}.id"
+        arguments = self._build_arguments(template, base, force=force)
+        image_id = await build_image(self._engine, *arguments, id_file=id_file, on_line=read, timeout_s=BUILD_TIMEOUT_S)
+        if image_id is None:
+            raise build_failure(lines, last.label, template.folder)
+        report(progress.phase(_PREPARE))
+        await self._prepare(image_id, template)
+        # Only now does anybody see the image under its name: what is there is whole and quick to start.
+        await self._engine.run("tag", image_id, template.tag, template.newest_tag, doing="tag the image")
+        return image_id
+
+    def _build_arguments(self, template: Template, base: str, *, force: bool) -> tuple[str, ...]:
+        bundle = find_ca_bundle(self._config.trust.ca_bundle)
+        return (
+            f"--build-arg=BASE={base}",
+            "--pull=never",
+            f"--label={LABEL_TEMPLATE}={template.digest}",
+            f"--label={LABEL_IMAGE}={template.name}",
+            *(("--no-cache",) if force else ()),
+            *((f"--volume={bundle}:{SANDBOX_CA_BUNDLE}:ro",) if bundle else ()),
+            str(template.folder),
+        )
+
+    async def _prepare(self, image_id: str, template: Template) -> None:
+        """Make podman's copy of the image with shifted owners, which the first container would wait for."""
+        name = f"loopat-prepare-{template.digest}"
+        remove = ("rm", "--force", "--ignore", "--time=0", name)
+        await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
+        try:
+            await self._engine.run(
+                "create",
+                f"--name={name}",
+                f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
+                f"--label={LABEL_TEMPLATE}={template.digest}",
+                "--network=none",
+                "--pull=never",
+                "--entrypoint=true",
+                image_id,
+                timeout_s=_PREPARE_TIMEOUT_S,
+                doing="prepare the image",
+            )
+        finally:
+            await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
+
+
+def _is_obsolete(entry: dict[str, Any], digest: str, today: dict[str, Any] | None) -> bool:
+    if entry["Labels"].get(LABEL_TEMPLATE) != digest:
+        return True
+    # A nameless one of today's template is a build under way, unless today's image is younger.
+    return not entry.get("Names") and today is not None and entry["Created"] < today["Created"]
+
+
+async def _watch(notes: StateFiles, on_progress: Callable[[Progress], None]) -> None:
+    seen: Progress | None = None
+    while True:
+        progress = notes.progress()
+        if progress is not None and progress != seen:
+            seen = progress
+            on_progress(progress)
+        await asyncio.sleep(_WATCH_S)
+
+
+def _key(tag: str) -> str:
+    """A tag as a readable file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", tag.removeprefix("localhost/").removesuffix(":latest"))

@@ -1,0 +1,102 @@
+"""What a workspace left behind that nothing needs any more. Pure: facts in, leftovers out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from loopat_jupyter.models import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LOG_KEPT_S = 7 * 24 * 3600.0
+"""How long the log of an image build stays."""
+
+RUNTIME_KEY_LENGTH = 12
+"""A runtime folder is named by the first hexadecimal digits of its loop's id; see `workspace.paths`."""
+
+Kind = Literal["container", "image", "runtime", "log"]
+
+
+class Leftover(Value, frozen=True, kw_only=True):
+    """One thing that may go.
+
+    Attributes:
+        kind: What it is.
+        name: Container name, image name or path.
+        reason: Why nothing needs it.
+        key: What removing it needs: loop id, image id or path.
+        size_bytes: What removing it frees; None when that is not known.
+    """
+
+    kind: Kind
+    name: str
+    reason: str
+    key: str
+    size_bytes: int | None = None
+
+
+class Findings(Value, frozen=True, kw_only=True):
+    """What is there: on disk, in the runtime directory and in podman.
+
+    Attributes:
+        loops: Ids of all loops on disk, also of those whose record cannot be read.
+        containers: Names of this workspace's containers by loop id; only those that mount this workspace's files.
+        images: Outdated template images that no container uses: id, name, size in bytes.
+        runtime: Folders of loops in the runtime directory: path by folder name.
+        logs: Build logs: path, seconds since it was last written, size in bytes.
+    """
+
+    loops: frozenset[str]
+    containers: dict[str, str]
+    images: tuple[tuple[str, str, int], ...]
+    runtime: dict[str, str]
+    logs: tuple[tuple[str, float, int], ...]
+
+
+def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
+    """Everything that may go: containers first, because they hold images and runtime folders.
+
+    Args:
+        findings: What is there.
+    """
+    return (
+        *_containers(findings.containers, findings.loops),
+        *(
+            Leftover(kind="image", name=name, reason="made from an older template", key=image_id, size_bytes=size_bytes)
+            for image_id, name, size_bytes in findings.images
+        ),
+        *_runtime(findings),
+        *(
+            Leftover(kind="log", name=path, reason="a build log older than a week", key=path, size_bytes=size_bytes)
+            for path, age_s, size_bytes in findings.logs
+            if age_s > LOG_KEPT_S
+        ),
+    )
+
+
+def _containers(containers: Mapping[str, str], loops: Iterable[str]) -> list[Leftover]:
+    known = set(loops)
+    return [
+        Leftover(kind="container", name=name, reason="its loop is gone", key=loop_id)
+        for loop_id, name in sorted(containers.items())
+        if loop_id not in known
+    ]
+
+
+def _runtime(findings: Findings) -> list[Leftover]:
+    known = {runtime_key(loop_id) for loop_id in findings.loops}
+    return [
+        Leftover(kind="runtime", name=path, reason="sockets and notes of a loop that is gone", key=path)
+        for key, path in sorted(findings.runtime.items())
+        if key not in known
+    ]
+
+
+def runtime_key(loop_id: str) -> str:
+    """Name of a loop's runtime folder.
+
+    Args:
+        loop_id: The loop.
+    """
+    return loop_id.replace("-", "")[:RUNTIME_KEY_LENGTH]

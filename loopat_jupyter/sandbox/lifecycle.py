@@ -1,0 +1,393 @@
+"""`Sandboxes`: makes the container of a loop what it should be, and says what it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError
+from loopat_jupyter.models import ContainerFacts, Progress, Status
+from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S, find_container, list_containers, look
+from loopat_jupyter.sandbox.plan import (
+    LABEL_WORKSPACE,
+    STOP_GRACE_S,
+    HostFacts,
+    config_hash,
+    container_name,
+    decide,
+    network_name,
+    plan_sandbox,
+    run_argv,
+)
+from loopat_jupyter.sandbox.process import exec_roots, is_init
+from loopat_jupyter.sandbox.state import Stamp, StateFiles
+from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.locks import file_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord, SandboxSpec
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.paths import Workspace
+
+_log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S = 120.0
+"""Longer than the slowest single change of a container: a first create copies the image with shifted owners."""
+
+_START_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = STOP_GRACE_S + 10.0
+_REMOVE_FILES_TIMEOUT_S = 600.0
+_ATTEMPTS = 3
+
+
+class ImageSource(Protocol):
+    """What the lifecycle needs of images."""
+
+    def reference(self, record: LoopRecord) -> str:
+        """The image that a loop should run."""
+        ...
+
+    async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
+        """Make it be there; its id."""
+        ...
+
+    def known_id(self, reference: str) -> str | None:
+        """Its id as of the last build; None where nothing was built under this name."""
+        ...
+
+
+class Running(NamedTuple):
+    """A sandbox that runs.
+
+    Attributes:
+        name: Container name.
+        init_pid: Its init process on the host.
+        image_id: The image it was made from.
+        restart_needed: It runs with outdated settings, because replacing it would end somebody's work.
+    """
+
+    name: str
+    init_pid: int
+    image_id: str
+    restart_needed: bool
+
+
+class Sandboxes:
+    """The containers of one workspace.
+
+    Safe to use from any number of threads and processes: every change of one loop's container happens under a
+    file lock of that loop.
+
+    Args:
+        workspace: Where the loops are.
+        config: The workspace's settings.
+        engine: Runs podman.
+        images: Finds and builds images.
+        host: What the host offers.
+    """
+
+    def __init__(
+        self, workspace: Workspace, config: Config, engine: Engine, images: ImageSource, host: HostFacts
+    ) -> None:
+        self._workspace = workspace
+        self._config = config
+        self._engine = engine
+        self._images = images
+        self._host = host
+
+    def plan(self, record: LoopRecord) -> SandboxSpec:
+        """The container that a loop should have now."""
+        return plan_sandbox(record, self._config, self._workspace, self._host)
+
+    def state_files(self, loop_id: str) -> StateFiles:
+        """The runtime notes about one loop."""
+        return StateFiles(self._workspace.host(loop_id))
+
+    async def ensure(
+        self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool = False
+    ) -> Running:
+        """Make the loop's sandbox run, whatever state it is in. Idempotent.
+
+        Args:
+            record: The loop.
+            on_progress: Told about long work: image build, create, start.
+            fresh: Replace the container even if it is as wanted, ending what runs in it.
+
+        Raises:
+            EngineError: Podman refused.
+            EngineTimeoutError: Podman or another process took too long.
+            EngineUnavailableError: There is no usable podman.
+            ImageBuildError: The image could not be built.
+            StorageFullError: No space.
+        """
+        spec = self.plan(record)
+        reference = self._images.reference(record)
+        self._workspace.prepare()
+        for _ in range(_ATTEMPTS):
+            async with self.lock(record.id):
+                self._make_folders(record.id)
+                facts, image_id = await look(self._engine, spec.name, reference)
+                decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
+                if facts is not None and decision in ("nothing", "restart-needed"):
+                    return self._note(record.id, facts, reference, restart_needed=decision == "restart-needed")
+                if decision == "start" and facts is not None and await self._start(facts, on_progress):
+                    return self._started(record.id, spec, facts.image_id, reference)
+                if image_id is not None:
+                    if facts is not None:
+                        self.state_files(record.id).forget()
+                        await self._remove(spec.name)
+                    on_progress(Progress(label="starting the sandbox"))
+                    await self._create(spec, reference)
+                    return self._started(record.id, spec, image_id, reference)
+            # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
+            await self._images.ensure(reference, on_progress)
+        raise EngineTimeoutError(
+            f"The image {reference} vanished again and again while loop {record.id} was starting. "
+            "Look for something that prunes images, then try again."
+        )
+
+    def known(self, record: LoopRecord) -> Running | None:
+        """The sandbox, if it is known without asking podman to run just as wanted; marks it as used.
+
+        What a note says counts only while the very process it names is alive, and only for the image and the
+        settings of now.
+
+        Args:
+            record: The loop.
+        """
+        files = self.state_files(record.id)
+        stamp, reference = files.running(), self._images.reference(record)
+        if (
+            stamp is None
+            or stamp.config_hash != config_hash(self.plan(record))
+            or stamp.reference != reference
+            or self._images.known_id(reference) not in (None, stamp.image_id)
+        ):
+            return None
+        files.seen(stamp, in_use=True)
+        return Running(stamp.name, stamp.pid, stamp.image_id, restart_needed=False)
+
+    def _decide(self, facts: ContainerFacts | None, spec: SandboxSpec, image_id: str | None) -> str:
+        active = facts is not None and facts.alive and bool(exec_roots(facts.pid))
+        return decide(facts, config_hash(spec), image_id, active=active)
+
+    async def stop(self, loop_id: str) -> None:
+        """Stop a sandbox; files stay. Nothing happens when it does not run.
+
+        Raises:
+            EngineError: Podman refused.
+            EngineTimeoutError: Podman or another process took too long.
+        """
+        async with self.lock(loop_id):
+            await self._stop(loop_id)
+
+    async def stop_if(self, loop_id: str, still_wanted: Callable[[], bool]) -> bool:
+        """Stop a sandbox if the reason still holds once nobody else is busy with it.
+
+        Args:
+            loop_id: The loop.
+            still_wanted: Asked under the loop's lock.
+
+        Returns:
+            Whether it was stopped.
+        """
+        async with self.lock(loop_id):
+            if not still_wanted():
+                return False
+            await self._stop(loop_id)
+            return True
+
+    async def _stop(self, loop_id: str) -> None:
+        name, files = container_name(self._workspace.name, loop_id), self.state_files(loop_id)
+        stamp = files.running()
+        # First of all: who is about to use the sandbox waits for the lock, and whose kernel ends knows why.
+        files.forget()
+        files.note_stop()
+        try:
+            await self._engine.run(
+                "stop", "--ignore", f"--time={STOP_GRACE_S}", name, timeout_s=_STOP_TIMEOUT_S, doing="stop the sandbox"
+            )
+        except BaseException:
+            if stamp is not None and stamp.alive:
+                files.stamp(stamp)
+            raise
+
+    async def remove(self, loop_id: str, *, force: bool = True) -> None:
+        """Remove a sandbox with its processes and anonymous volumes. Nothing happens when there is none.
+
+        Args:
+            loop_id: The loop.
+            force: Remove it even if somebody's kernel, terminal or command runs in it.
+
+        Raises:
+            ConflictError: Something runs in it, and `force` was not given.
+            EngineError: Podman refused.
+        """
+        name = container_name(self._workspace.name, loop_id)
+        async with self.lock(loop_id):
+            if not force:
+                # Podman is asked, not the notes: a wiped note must not hide somebody's work.
+                refuse_busy(loop_id, await find_container(self._engine, name))
+            self.state_files(loop_id).forget()
+            await self._remove(name)
+            await asyncio.to_thread(shutil.rmtree, self._workspace.host(loop_id).parent, ignore_errors=True)
+
+    async def remove_files(self, folder: Path) -> None:
+        """Remove a folder of the workspace, files that root inside a sandbox left there included.
+
+        Args:
+            folder: The folder.
+        """
+        try:
+            await asyncio.to_thread(shutil.rmtree, folder)
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            # Root inside is a subordinate id outside: only the user namespace may remove its files.
+            await self._engine.run(
+                "unshare", "rm", "-rf", "--", str(folder), timeout_s=_REMOVE_FILES_TIMEOUT_S, doing=f"remove {folder}"
+            )
+
+    async def containers(self) -> dict[str, ContainerFacts]:
+        """All containers of this workspace, by loop id; one podman call."""
+        return await list_containers(self._engine, self._workspace.name)
+
+    async def status(self, record: LoopRecord) -> Status:
+        """The state of one sandbox, from what podman says and from the processes that are really there."""
+        spec = self.plan(record)
+        facts, image_id = await look(self._engine, spec.name, self._images.reference(record))
+        return self.judge(record, facts, image_id)
+
+    def judge(self, record: LoopRecord, facts: ContainerFacts | None, image_id: str | None) -> Status:
+        """The state that facts amount to.
+
+        Args:
+            record: The loop.
+            facts: Its container; None when there is none.
+            image_id: The image it should run; None when not known.
+        """
+        progress = self.state_files(record.id).progress()
+        if progress is not None:
+            return Status(state="preparing", progress=progress)
+        if facts is None:
+            return Status(state="absent")
+        if facts.running and not facts.alive:
+            problem = "its processes are gone although podman says it runs; start it to repair it"
+            return Status(state="error", warnings=(problem,))
+        drifted = facts.config_hash != config_hash(self.plan(record)) or image_id not in (None, facts.image_id)
+        return Status(state="running" if facts.running else "stopped", restart_needed=facts.running and drifted)
+
+    def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """The lock under which everything about one loop changes, across processes."""
+        return file_lock(self._workspace.locks / f"{loop_id}.lock", timeout_s=LOCK_TIMEOUT_S, what=f"loop {loop_id}")
+
+    def _make_folders(self, loop_id: str) -> None:
+        """Parents of all bind targets and sources; the runtime directory may have been wiped by a reboot."""
+        with full_disk_told(self._workspace.runtime):
+            for folder in (self._workspace.run(loop_id), self._workspace.host(loop_id)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def _start(self, facts: ContainerFacts, on_progress: Callable[[Progress], None]) -> bool:
+        """Start a stopped container; False when podman cannot any more and it has to be made anew."""
+        on_progress(Progress(label="starting the sandbox"))
+        self._clear_run(facts.loop_id)
+        try:
+            await self._engine.run("start", facts.name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
+        except EngineError as error:
+            _log.warning("Loop %s cannot be started and is made anew: %s", facts.loop_id, error.message)
+            return False
+        return True
+
+    async def _create(self, spec: SandboxSpec, reference: str) -> None:
+        self._clear_run(spec.loop_id)
+        arguments = run_argv(spec, reference, pidfile=self.state_files(spec.loop_id).pidfile)
+        try:
+            await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
+        except EngineError as error:
+            await self._remove(spec.name)
+            if "network" not in error.stderr or spec.network == "none":
+                raise
+            await self._make_network()
+            try:
+                await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
+            except (EngineError, EngineTimeoutError):
+                await self._remove(spec.name)
+                raise
+
+    async def _make_network(self) -> None:
+        name = network_name(self._workspace.name)
+        label = f"--label={LABEL_WORKSPACE}={self._workspace.name}"
+        lock = self._workspace.locks / "network.lock"
+        async with file_lock(lock, timeout_s=LOCK_TIMEOUT_S, what="the network of the workspace"):
+            exists = await self._engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
+            if exists.returncode:
+                await self._engine.run("network", "create", label, name, doing="create the workspace's network")
+
+    async def _remove(self, name: str) -> None:
+        arguments = ("rm", "--force", "--ignore", "--time=0", "--volumes", name)
+        try:
+            await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="remove the sandbox")
+        except EngineError:
+            # After its monitor was killed, podman learns from the first attempt that the container is dead.
+            await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="remove the sandbox")
+
+    def _clear_run(self, loop_id: str) -> None:
+        """Remove stale sockets and pid files. Nothing runs inside now, so nobody can race."""
+        for entry in os.scandir(self._workspace.run(loop_id)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.path)  # noqa: PTH108
+
+    def _started(self, loop_id: str, spec: SandboxSpec, image_id: str, reference: str) -> Running:
+        pid = self.state_files(loop_id).read_pidfile()
+        if pid is None or not is_init(pid):
+            raise EngineError(
+                f"The sandbox of loop {loop_id} ended as soon as it was started. "
+                f"`podman logs {spec.name}` and `podman inspect {spec.name}` may say why."
+            )
+        facts = ContainerFacts(
+            id="",
+            name=spec.name,
+            loop_id=loop_id,
+            config_hash=config_hash(spec),
+            image_id=image_id,
+            running=True,
+            pid=pid,
+            alive=True,
+        )
+        return self._note(loop_id, facts, reference, restart_needed=False)
+
+    def _note(self, loop_id: str, facts: ContainerFacts, reference: str, *, restart_needed: bool) -> Running:
+        self.state_files(loop_id).stamp(Stamp.of(loop_id, facts, reference))
+        return Running(facts.name, facts.pid, facts.image_id, restart_needed)
+
+    def adopt(self, record: LoopRecord, facts: ContainerFacts) -> None:
+        """Note a container that runs without a note, as after the runtime directory was wiped."""
+        if facts.alive and self.state_files(record.id).running() is None:
+            self.state_files(record.id).stamp(Stamp.of(record.id, facts, self._images.reference(record)))
+
+
+def refuse_busy(loop_id: str, facts: ContainerFacts | None) -> None:
+    """Refuse to end somebody's work without being told to.
+
+    Args:
+        loop_id: The loop.
+        facts: Its container.
+
+    Raises:
+        ConflictError: Something runs in it; says how much.
+    """
+    count = len(exec_roots(facts.pid)) if facts is not None and facts.alive else 0
+    if count:
+        ends = "1 kernel, terminal or command" if count == 1 else f"{count} kernels, terminals and commands"
+        raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it.")

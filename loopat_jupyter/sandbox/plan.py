@@ -1,0 +1,225 @@
+"""Pure planning: what container a loop needs, how to make it, how to run something in it, and what `ensure` must do.
+
+Nothing here reads a file, the environment or the clock. Secrets never enter a plan: variables of a process travel
+in a file (see `loopat_jupyter.sandbox.process`).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.paths import Workspace
+
+LABEL_LOOP = "loopat.loop-id"
+LABEL_WORKSPACE = "loopat.workspace"
+LABEL_HASH = "loopat.config-hash"
+
+SANDBOX_HOME = f"/loopat/home/{SANDBOX_USER}"
+"""Never the host's home path: bind targets below it would leave folders that the host user cannot delete."""
+SANDBOX_RUN = "/loopat/run"
+SANDBOX_LIB = "/loopat/lib"
+SANDBOX_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+LAUNCHER = f"{SANDBOX_LIB}/launch"
+
+FIRST_KERNEL_PORT = 40_000
+PORTS_PER_KERNEL = 5
+STOP_GRACE_S = 5
+PLAN_VERSION = 1
+"""Raised when `run_argv` changes in a way that existing containers must follow."""
+
+INSIDE = Path(__file__).parent / "inside"
+"""Helper files of the installed package, mounted read-only."""
+
+Decision: TypeAlias = Literal["nothing", "start", "create", "replace", "restart-needed"]
+
+
+class HostFacts(NamedTuple):
+    """What a plan must know of the host.
+
+    Attributes:
+        ca_bundle: The certificate bundle to mount; None mounts none.
+    """
+
+    ca_bundle: Path | None
+
+
+def container_name(workspace: str, loop_id: str) -> str:
+    """Name of a loop's container."""
+    return f"loopat-{workspace}-{loop_id}"
+
+
+def network_name(workspace: str) -> str:
+    """Name of the bridge network that all sandboxes of a workspace share."""
+    return f"loopat-{workspace}"
+
+
+def sandbox_workdir(loop_id: str) -> str:
+    """The loop's files as seen inside."""
+    return f"/loopat/loop/{loop_id}/workdir"
+
+
+def inside_path(loop_id: str, relative: Path) -> str:
+    """A path of the workdir as seen inside.
+
+    Args:
+        loop_id: The loop.
+        relative: Path relative to the workdir.
+    """
+    return str(PurePosixPath(sandbox_workdir(loop_id)) / relative)
+
+
+def plan_sandbox(record: LoopRecord, config: Config, workspace: Workspace, host: HostFacts) -> SandboxSpec:
+    """The container that a loop needs.
+
+    Args:
+        record: The loop.
+        config: The workspace's settings.
+        workspace: Where the loop's folders are.
+        host: What the host offers.
+    """
+    network = record.config.network or config.network
+    return SandboxSpec(
+        loop_id=record.id,
+        owner=record.created_by,
+        workspace=workspace.name,
+        name=container_name(workspace.name, record.id),
+        hostname=f"loop-{record.id[:8]}",
+        mounts=plan_mounts(record, config, workspace, host),
+        network="none" if network == "none" else network_name(workspace.name),
+        workdir=sandbox_workdir(record.id),
+        home=SANDBOX_HOME,
+        publish=() if network == "none" else kernel_ports(config),
+    )
+
+
+def kernel_ports(config: Config) -> tuple[int, ...]:
+    """Ports inside that are published for kernels: none where sockets in a shared folder do."""
+    if config.kernels.transport == "ipc":
+        return ()
+    return tuple(range(FIRST_KERNEL_PORT, FIRST_KERNEL_PORT + PORTS_PER_KERNEL * config.kernels.tcp_kernels))
+
+
+def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: HostFacts) -> tuple[Mount, ...]:
+    """The bind mounts of a loop, sorted by target."""
+    shared_tmp = config.shared_tmp if record.config.shared_tmp is None else record.config.shared_tmp
+    mounts = [
+        Mount(source=str(workspace.workdir(record.id)), target=sandbox_workdir(record.id)),
+        Mount(source=str(workspace.agent_config(record.id)), target=f"/loopat/loop/{record.id}/.claude"),
+        Mount(source=str(workspace.loop_home(record.id)), target=SANDBOX_HOME),
+        Mount(source=str(workspace.run(record.id)), target=SANDBOX_RUN),
+        Mount(source=str(INSIDE), target=SANDBOX_LIB, mode="ro"),
+    ]
+    if host.ca_bundle is not None:
+        mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro"))
+    if shared_tmp:
+        mounts.append(Mount(source="/tmp", target="/tmp"))  # noqa: S108 - asked for by the configuration
+    return tuple(sorted(mounts))
+
+
+def config_hash(spec: SandboxSpec) -> str:
+    """Hash over everything that would need a new container, 16 hexadecimal digits.
+
+    The environment of processes is left out on purpose: a kernel and a terminal may differ in it.
+    """
+    return hashlib.sha256(msgspec.json.encode((PLAN_VERSION, spec))).hexdigest()[:16]
+
+
+def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]:
+    """Arguments of `podman run` that make and start the container in one go.
+
+    Args:
+        spec: The container.
+        image: Reference of an image that is already there.
+        pidfile: Where podman writes the init process's id at every start; no sandbox sees it.
+    """
+    labels = {LABEL_LOOP: spec.loop_id, LABEL_WORKSPACE: spec.workspace, LABEL_HASH: config_hash(spec)}
+    return (
+        "run",
+        "--detach",
+        "--pull=never",
+        f"--pidfile={pidfile}",
+        f"--name={spec.name}",
+        f"--hostname={spec.hostname}",
+        *(f"--label={key}={value}" for key, value in labels.items()),
+        f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
+        f"--user={SANDBOX_UID}:{SANDBOX_UID}",
+        "--init",
+        f"--network={spec.network}",
+        *(f"--publish=127.0.0.1::{port}" for port in spec.publish),
+        # Where SELinux separates containers, mounts of a home directory would be denied.
+        "--security-opt=label=disable",
+        f"--stop-timeout={STOP_GRACE_S}",
+        "--log-driver=none",
+        f"--workdir={spec.workdir}",
+        f"--env=HOME={spec.home}",
+        *(f"--mount={mount_option(mount)}" for mount in spec.mounts),
+        "--entrypoint=sleep",
+        image,
+        "infinity",
+    )
+
+
+def mount_option(mount: Mount) -> str:
+    """One mount as `podman create --mount` wants it: a CSV record, so that any character may stand in a path."""
+    text = io.StringIO()
+    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
+    csv.writer(text, lineterminator="").writerow([*fields, "ro=true"] if mount.mode == "ro" else fields)
+    return text.getvalue()
+
+
+def exec_argv(name: str, spec: ExecSpec, stem: str) -> tuple[str, ...]:
+    """Arguments of `podman exec` for one process.
+
+    Args:
+        name: Container name.
+        spec: The process.
+        stem: Name of its files in the runtime directory; see `inside/launch`.
+    """
+    flags = [
+        flag
+        for flag, wanted in (
+            ("--detach", spec.detach),
+            ("--interactive", spec.interactive),
+            ("--tty", spec.tty),
+            # Podman would hold every Ctrl-P back until the next key, waiting for a Ctrl-Q.
+            ("--detach-keys=", spec.tty),
+        )
+        if wanted
+    ]
+    workdir = [f"--workdir={spec.cwd}"] if spec.cwd else []
+    return ("exec", *flags, *workdir, name, LAUNCHER, stem, *spec.argv)
+
+
+def decide(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None, *, active: bool) -> Decision:
+    """What `ensure` has to do.
+
+    Args:
+        facts: The container; None when there is none.
+        wanted_hash: Hash of the wanted container.
+        image_id: The image it should run; None when that image is not there (any more), which by itself is no
+            reason to replace a container.
+        active: Whether a kernel, terminal or command runs in it.
+
+    Returns:
+        `nothing`: running as wanted. `start`: stopped as wanted. `create`: make one. `replace`: remove it, then make
+        one. `restart-needed`: it runs with outdated settings, and replacing it would end somebody's work.
+    """
+    if facts is None:
+        return "create"
+    if facts.running and not facts.alive:
+        return "replace"
+    drifted = facts.config_hash != wanted_hash or image_id not in (None, facts.image_id)
+    if not drifted:
+        return "nothing" if facts.running else "start"
+    return "restart-needed" if facts.running and active else "replace"

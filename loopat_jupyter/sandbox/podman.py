@@ -1,0 +1,251 @@
+"""`Podman`: the one place that runs podman, with a deadline, a limit on parallel calls and typed errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+DEFAULT_TIMEOUT_S = 60.0
+PIPE_BUFFER_BYTES = 64 * 1024
+"""How much output waits here before podman itself has to wait: a slow reader holds the writer up, not memory."""
+
+_KILL_GRACE_S = 3.0
+_CHANGING = frozenset(("run", "start", "stop", "rm"))
+"""Commands that leave a half-made or half-removed container when they are cut short; they take a moment."""
+
+_FINISH_S = 20.0
+"""How long such a command may take to end by itself after it was called off."""
+
+_STDERR_KEPT = 4000
+_NOT_MENDED = "Run `jupyter loopat doctor` to see what is missing."
+
+
+class Completed(NamedTuple):
+    """A podman command that ended."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+class Engine(Protocol):
+    """What managers need of podman; tests record calls through it."""
+
+    def argv(self, *arguments: str) -> tuple[str, ...]:
+        """The whole command, for a process that a terminal starts."""
+        ...
+
+    def environment(self) -> dict[str, str]:
+        """The environment for such a process."""
+        ...
+
+    async def run(
+        self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, ok: Sequence[int] = (0,), doing: str = ""
+    ) -> Completed:
+        """Run to the end."""
+        ...
+
+    def open(self, *arguments: str, stdin: bool) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        """Start and hand over the process."""
+        ...
+
+    def attach(
+        self, *arguments: str, stdin: bool, foreground: bool
+    ) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+        """Start on the streams of this process and hand over the process."""
+        ...
+
+
+class Podman:
+    """Runs podman.
+
+    Args:
+        binary: Name or path of the command.
+        environ: The environment it runs in.
+        parallel: How many commands run at once; the rest wait. Podman serialises on its own locks: `exec` takes
+            40 times as long at 64 in parallel.
+    """
+
+    def __init__(self, binary: str, environ: Mapping[str, str], *, parallel: int = 4) -> None:
+        self._binary = binary
+        self._environ = podman_environment(environ, os.getuid())
+        self._slots = asyncio.Semaphore(parallel)
+
+    def argv(self, *arguments: str) -> tuple[str, ...]:
+        """The whole command, for a process that a terminal starts."""
+        return (self._binary, *arguments)
+
+    def environment(self) -> dict[str, str]:
+        """The environment for such a process."""
+        return dict(self._environ)
+
+    async def run(
+        self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, ok: Sequence[int] = (0,), doing: str = ""
+    ) -> Completed:
+        """Run podman to the end.
+
+        Args:
+            arguments: Everything after `podman`. Never a secret: they are visible to every user of the machine.
+            timeout_s: Deadline for the command itself, without the wait for a free slot.
+            ok: Exit codes that count as success.
+            doing: What this is for, completing "Podman failed to …".
+
+        Raises:
+            EngineError: Podman ended with another code.
+            EngineTimeoutError: The deadline passed; the process was ended.
+            EngineUnavailableError: Podman cannot be run at all.
+            StorageFullError: Podman found no space.
+        """
+        async with self._slots:
+            process = await self._spawn(arguments, stdin=False)
+            talking = asyncio.ensure_future(process.communicate())
+            try:
+                async with asyncio.timeout(timeout_s):
+                    stdout, stderr = await asyncio.shield(talking)
+            except TimeoutError:
+                raise self._too_late(arguments, timeout_s, doing) from None
+            except asyncio.CancelledError:
+                if arguments[0] in _CHANGING:
+                    await asyncio.wait({talking}, timeout=_FINISH_S)
+                raise
+            finally:
+                await _end(process)
+                talking.cancel()
+                await asyncio.gather(talking, return_exceptions=True)
+        answer = Completed(cast("int", process.returncode), stdout, _tail(stderr))
+        if answer.returncode not in ok:
+            raise self._failure(arguments, answer, doing)
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def open(self, *arguments: str, stdin: bool) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start podman with pipes and hand over the process; it is ended when the block ends.
+
+        Args:
+            arguments: Everything after `podman`.
+            stdin: Whether standard input is a pipe; else it is empty.
+
+        Raises:
+            EngineUnavailableError: Podman cannot be run at all.
+        """
+        process = await self._spawn(arguments, stdin=stdin)
+        try:
+            yield process
+        finally:
+            await _end(process)
+
+    @contextlib.asynccontextmanager
+    async def attach(self, *arguments: str, stdin: bool, foreground: bool) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start podman on the streams of this very process and hand it over; it is ended when the block ends.
+
+        Nothing is copied here: what is piped through may be of any size and hold any bytes.
+
+        Args:
+            arguments: Everything after `podman`.
+            stdin: Whether it gets this process's standard input; else it is empty.
+            foreground: Stay in the terminal's foreground group, as an interactive program must. Otherwise keys such
+                as Ctrl-C reach this process alone.
+
+        Raises:
+            EngineUnavailableError: Podman cannot be run at all.
+        """
+        streams = (None if stdin else asyncio.subprocess.DEVNULL, None, None)
+        process = await self._start(arguments, streams, new_session=not foreground)
+        try:
+            yield process
+        finally:
+            await _end(process)
+
+    async def _spawn(self, arguments: Sequence[str], *, stdin: bool) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await self._start(
+            arguments, (pipe if stdin else asyncio.subprocess.DEVNULL, pipe, pipe), new_session=True
+        )
+
+    async def _start(
+        self, arguments: Sequence[str], streams: tuple[int | None, ...], *, new_session: bool
+    ) -> asyncio.subprocess.Process:
+        stdin, stdout, stderr = streams
+        try:
+            return await asyncio.create_subprocess_exec(
+                self._binary,
+                *arguments,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=self._environ,
+                cwd="/",
+                limit=PIPE_BUFFER_BYTES,
+                start_new_session=new_session,
+            )
+        except FileNotFoundError:
+            raise EngineUnavailableError(f"There is no command {self._binary!r}. {_NOT_MENDED}") from None
+        except PermissionError:
+            raise EngineUnavailableError(f"{self._binary!r} may not be executed. {_NOT_MENDED}") from None
+        except OSError as error:
+            raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_NOT_MENDED}") from error
+
+    def _failure(self, arguments: Sequence[str], answer: Completed, doing: str) -> EngineError | StorageFullError:
+        if "no space left on device" in answer.stderr:
+            return StorageFullError(
+                "Podman's storage is full. Free some space (`podman system df` shows what takes it) and try again."
+            )
+        last = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.returncode}"
+        return EngineError(
+            f"Podman failed to {doing or arguments[0]}: {last}. {_NOT_MENDED}",
+            argv=self.argv(*arguments),
+            returncode=answer.returncode,
+            stderr=answer.stderr,
+        )
+
+    def _too_late(self, arguments: Sequence[str], timeout_s: float, doing: str) -> EngineTimeoutError:
+        return EngineTimeoutError(
+            f"Podman did not {doing or arguments[0]} within {timeout_s:g} s. "
+            "Look for a stuck podman process (`ps -C podman`), end it, and try again."
+        )
+
+
+def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
+    """The environment for podman: as given, with the runtime directory named where a service manager forgot it.
+
+    Args:
+        environ: The caller's environment.
+        uid: The user's id on the host.
+    """
+    environment = dict(environ)
+    session = f"/run/user/{uid}"
+    if not environment.get("XDG_RUNTIME_DIR") and os.access(session, os.W_OK):
+        environment["XDG_RUNTIME_DIR"] = session
+    return environment
+
+
+def _tail(stderr: bytes) -> str:
+    return stderr.decode("utf-8", "replace").strip()[-_STDERR_KEPT:]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process that still runs: politely, then for sure. Its group goes with it, helpers of a build included.
+
+    Its pipes are closed in any case: output that nobody read would keep them open.
+    """
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signum)
+            else:
+                process.send_signal(signum)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _KILL_GRACE_S)
+    transport = getattr(process, "_transport", None)
+    if transport is not None:
+        transport.close()

@@ -1,0 +1,335 @@
+"""Processes inside a sandbox, seen from the host.
+
+`podman exec` is only a client: killing it leaves the process inside alive. So the launcher (`inside/launch`) writes
+its process id as seen inside, and the host finds the same process in `/proc` by the last number of `NSpid`
+(pid_namespaces(7)) and watches it with a pidfd, which names one process for good. Where the host cannot see the
+process (a remote engine), signals go through an exec'd `kill`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.workspace.files import read_untrusted, write_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopat_jupyter.models import ExecSpec
+
+LOG_LIMIT_BYTES = 64 * 1024
+_POLL_S = 0.002
+_PROC = Path("/proc")
+
+
+class Stem(NamedTuple):
+    """The files of one start in a loop's runtime directory.
+
+    Attributes:
+        folder: The runtime directory on the host.
+        name: A name that nobody inside can guess.
+    """
+
+    folder: Path
+    name: str
+
+    @classmethod
+    def new(cls, folder: Path, kind: str) -> Stem:
+        """A fresh stem.
+
+        Args:
+            folder: The loop's runtime directory on the host.
+            kind: One letter for people who look at the folder: k(ernel), t(erminal), x (exec).
+        """
+        return cls(folder, f"{kind}{os.urandom(6).hex()}")
+
+    def file(self, suffix: str) -> Path:
+        """One of its files."""
+        return self.folder / f"{self.name}.{suffix}"
+
+    def prepare(self, spec: ExecSpec) -> None:
+        """Write what the launcher reads: variables, log file, terminal size.
+
+        Raises:
+            StorageFullError: No space.
+        """
+        # The variables of a terminal are also the permission to start it; see `inside/launch`.
+        if spec.env or spec.tty:
+            write_new(self.file("env"), encode_environment(spec.env))
+        if spec.detach:
+            write_new(self.file("log"), b"")
+        if spec.size:
+            write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
+
+    def pid_inside(self) -> int | None:
+        """The process id that the launcher wrote; None before it did."""
+        try:
+            return int(read_untrusted(self.file("pid"), limit_bytes=16))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def log_tail(self) -> str:
+        """The last lines of the log; empty when there is none."""
+        try:
+            data = read_untrusted(self.file("log"), limit_bytes=LOG_LIMIT_BYTES, from_end=True)
+            return data.decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def remove(self) -> None:
+        """Remove all its files, sockets included."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.folder):
+                if entry.name.startswith((f"{self.name}.", f"{self.name}-")):
+                    with contextlib.suppress(OSError):
+                        Path(entry.path).unlink()
+
+
+def encode_environment(env: dict[str, str]) -> bytes:
+    """Variables as the launcher reads them: NUL-separated `NAME=VALUE` pairs, so that a value may hold newlines."""
+    return b"".join(f"{name}={value}\0".encode() for name, value in env.items())
+
+
+class HostProcess:
+    """One process inside a sandbox, held by a pidfd. Close it.
+
+    Args:
+        pid: Its id on the host.
+        pidfd: An open pidfd of it; owned by this object.
+    """
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; asks the kernel each time."""
+        if self._pidfd < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        # A zombie still takes signals; a readable pidfd means it ended (pidfd_open(2)).
+        return not _readable(self._pidfd)
+
+    async def wait(self) -> None:
+        """Return when it has ended. Nothing polls: the kernel tells."""
+        if self._pidfd < 0:
+            return
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        # A pidfd of its own: an event loop takes one reader per descriptor, and several may wait.
+        descriptor = os.dup(self._pidfd)
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to this process alone; nothing happens when it has ended."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signum)
+
+    def signal_group(self, signum: int) -> None:
+        """Send a signal to its process group: it and what it started in the foreground."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(os.getpgid(self.pid), signum)
+
+    def signal_tree(self, signum: int) -> None:
+        """Send a signal to it and to every descendant, in whatever session or group, parents first.
+
+        So a shell does not take the end of one command for the time to go on with the next. Before a kill all of
+        them are stopped, so that none starts another while the rest is being killed.
+        """
+        if not self.alive:
+            return
+        family = self._stopped_family() if signum == signal.SIGKILL else descendants(self.pid)
+        self.signal(signum)
+        for pid in family:
+            _send(pid, signum)
+
+    def _stopped_family(self) -> list[int]:
+        self.signal(signal.SIGSTOP)
+        family: list[int] = []
+        while new := [pid for pid in descendants(self.pid) if pid not in family]:
+            for pid in new:
+                _send(pid, signal.SIGSTOP)
+            family += new
+        return family
+
+    def close(self) -> None:
+        """Give the pidfd back. The process goes on."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+def _send(pid: int, signum: int) -> None:
+    # A program of another user inside (sudo) may be out of reach; the end of the sandbox reaches it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signum)
+
+
+def _readable(descriptor: int) -> bool:
+    import select  # noqa: PLC0415
+
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
+
+
+async def find_started(stem: Stem, init_pid: int, *, timeout_s: float) -> HostProcess | None:
+    """Wait until the launcher wrote its id, then find that process on the host.
+
+    Args:
+        stem: Its files.
+        init_pid: The sandbox's init process on the host.
+        timeout_s: How long to wait.
+
+    Returns:
+        The process, or None when it did not appear or ended before it was found.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        pid_inside = stem.pid_inside()
+        if pid_inside is not None:
+            return find_process(init_pid, pid_inside)
+        await asyncio.sleep(_POLL_S)
+    return None
+
+
+def find_process(init_pid: int, pid_inside: int) -> HostProcess | None:
+    """The host's view of a process of a sandbox.
+
+    Args:
+        init_pid: The sandbox's init process on the host.
+        pid_inside: The id as seen inside.
+    """
+    namespace = pid_namespace(init_pid)
+    if namespace is None:
+        return None
+    for pid in all_pids(newest_first=True):
+        if innermost_pid(pid) == pid_inside and pid_namespace(pid) == namespace:
+            return hold(pid, namespace)
+    return None
+
+
+def hold(pid: int, namespace: str) -> HostProcess | None:
+    """Hold a process by pidfd, making sure that the id was not reused in between."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if pid_namespace(pid) != namespace:
+        os.close(pidfd)
+        return None
+    return HostProcess(pid, pidfd)
+
+
+def all_pids(*, newest_first: bool = False) -> list[int]:
+    """Every process id of the host."""
+    return sorted((int(name) for name in os.listdir(_PROC) if name.isdigit()), reverse=newest_first)  # noqa: PTH208
+
+
+def pid_namespace(pid: int) -> str | None:
+    """Identity of a process's pid namespace; None when it is gone or not ours to see."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def innermost_pid(pid: int) -> int | None:
+    """A process's id in its innermost pid namespace."""
+    numbers = _status_field(pid, b"NSpid:")
+    return int(numbers[-1]) if numbers else None
+
+
+def parent_pid(pid: int) -> int:
+    """Id of the parent on the host; 0 when the process is gone."""
+    numbers = _status_field(pid, b"PPid:")
+    return int(numbers[0]) if numbers else 0
+
+
+def is_init(pid: int) -> bool:
+    """Whether a host process is the living init of some container."""
+    numbers = _status_field(pid, b"NSpid:")
+    return len(numbers) > 1 and numbers[-1] == b"1" and _status_field(pid, b"State:")[:1] != [b"Z"]
+
+
+def _status_field(pid: int, field: bytes) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            data = file.read()
+    except OSError:
+        return []
+    start = data.find(b"\n" + field)
+    if start < 0:
+        return []
+    return data[start + 1 + len(field) : data.index(b"\n", start + 1)].split()
+
+
+def descendants(pid: int) -> list[int]:
+    """Ids of all descendants of a process, parents before children."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        children = list(_children(queue.pop(0)))
+        found += children
+        queue += children
+    return found
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                text = Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii")
+                yield from map(int, text.split())
+
+
+def exec_roots(init_pid: int) -> list[int]:
+    """Processes that somebody outside started in a sandbox and that still run: kernels, terminals, commands.
+
+    They are the ones whose parent lives outside the sandbox's pid namespace. What they left running in the
+    background has init as its parent, and does not count.
+
+    Args:
+        init_pid: The sandbox's init process on the host.
+    """
+    return [root for root, init in _roots([init_pid]) if init == init_pid]
+
+
+def inits_in_use(init_pids: list[int]) -> set[int]:
+    """Which of several sandboxes somebody outside uses right now; one pass over the host's processes.
+
+    Args:
+        init_pids: Their init processes on the host.
+    """
+    return {init for _, init in _roots(init_pids)} if init_pids else set()
+
+
+def _roots(init_pids: list[int]) -> Iterator[tuple[int, int]]:
+    """Processes that were started from outside, each with the init of its sandbox."""
+    inits = {namespace: pid for pid in init_pids if (namespace := pid_namespace(pid)) is not None}
+    if not inits:
+        return
+    for pid in all_pids():
+        namespace = pid_namespace(pid)
+        init = inits.get(namespace or "")
+        if init is not None and pid != init and pid_namespace(parent_pid(pid)) != namespace:
+            yield pid, init

@@ -1,0 +1,148 @@
+"""The end of a terminal inside a sandbox: what it started ends with it, as when a terminal window is closed.
+
+A session is known by the process id of its leader as seen inside, so it is found also when the leader has ended and
+left others behind (`NSsid` in proc_pid_status(5)).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.sandbox.process import HostProcess, all_pids, hold, pid_namespace
+
+if TYPE_CHECKING:
+    from loopat_jupyter.sandbox.process import Stem
+    from loopat_jupyter.sandbox.state import StateFiles
+
+GRACE_S = 1.0
+"""Time between the hang-up and the kill."""
+
+_ROUNDS = 3
+"""How often to look again for what was started while the rest was being ended."""
+
+
+class Member(NamedTuple):
+    """A process of a session.
+
+    Attributes:
+        process: The process; close it.
+        leads: It is the session's leader: the shell, usually.
+        ignores_hangup: It was told to outlive its terminal, as `nohup` does.
+    """
+
+    process: HostProcess
+    leads: bool
+    ignores_hangup: bool
+
+
+async def end_session(stem: Stem, state: StateFiles, *, grace_s: float = GRACE_S) -> None:
+    """End what runs in a terminal, then remove the terminal's files. A start that is under way is called off.
+
+    Everything in the session hears SIGHUP; what is still there after a while is killed, except what was told to
+    outlive its terminal (`nohup`). Daemons with a session of their own (`setsid`) are not touched.
+
+    Args:
+        stem: The terminal's files.
+        state: The loop's notes: which sandbox runs.
+        grace_s: Time between hang-up and kill.
+    """
+    # In this order: a launcher that comes late finds no variables and starts nothing; see `inside/launch`.
+    stem.file("env").unlink(missing_ok=True)
+    leader = stem.pid_inside()
+    stamp = state.running()
+    if leader is not None and stamp is not None:
+        await _end_members(stamp.pid, leader, grace_s)
+    stem.remove()
+
+
+async def _end_members(init_pid: int, leader_inside: int, grace_s: float) -> None:
+    first = await _signal_all(init_pid, leader_inside, (signal.SIGHUP, signal.SIGCONT), spare=False)
+    try:
+        await _wait_for(first, grace_s)
+    finally:
+        _close(first)
+    for _ in range(_ROUNDS):
+        rest = await _signal_all(init_pid, leader_inside, (signal.SIGKILL,), spare=True)
+        try:
+            await _wait_for(rest, grace_s)
+        finally:
+            _close(rest)
+        if not rest:
+            return
+
+
+async def _signal_all(init_pid: int, leader_inside: int, signals: tuple[int, ...], *, spare: bool) -> list[Member]:
+    """Signal the members of a session that are there, and hand them over; `spare` leaves out who ignores hang-ups."""
+    members = await asyncio.to_thread(session_inside, init_pid, leader_inside)
+    spared = [member for member in members if spare and member.ignores_hangup and not member.leads]
+    _close(spared)
+    meant = [member for member in members if member not in spared]
+    for member in meant:
+        for signum in signals:
+            # A program of another user inside (sudo) hears of the end from the kernel, through its terminal.
+            with contextlib.suppress(PermissionError):
+                member.process.signal(signum)
+    return meant
+
+
+async def _wait_for(members: list[Member], timeout_s: float) -> None:
+    """Wait until the leader and all who heed a hang-up have ended, at most for a while."""
+    deadline = time.monotonic() + timeout_s
+    for member in members:
+        if member.ignores_hangup and not member.leads:
+            continue
+        try:
+            await asyncio.wait_for(member.process.wait(), max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            return
+
+
+def _close(members: list[Member]) -> None:
+    for member in members:
+        member.process.close()
+
+
+def session_inside(init_pid: int, leader_inside: int) -> list[Member]:
+    """The living processes of one session of a sandbox, its leader first.
+
+    Args:
+        init_pid: The sandbox's init process on the host.
+        leader_inside: The leader's process id as seen inside.
+    """
+    namespace = pid_namespace(init_pid)
+    if namespace is None:
+        return []
+    members = []
+    for pid in all_pids():
+        status = _status(pid)
+        if _last(status, b"NSsid:") != leader_inside or pid_namespace(pid) != namespace:
+            continue
+        process = hold(pid, namespace)
+        if process is not None:
+            leads = _last(status, b"NSpid:") == leader_inside
+            members.append(Member(process, leads, _ignores(status, signal.SIGHUP)))
+    return sorted(members, key=lambda member: not member.leads)
+
+
+def _status(pid: int) -> dict[bytes, list[bytes]]:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    fields = [line.split() for line in lines]
+    return {field[0]: field[1:] for field in fields if field}
+
+
+def _last(status: dict[bytes, list[bytes]], field: bytes) -> int | None:
+    numbers = status.get(field)
+    return int(numbers[-1]) if numbers else None
+
+
+def _ignores(status: dict[bytes, list[bytes]], signum: int) -> bool:
+    mask = int(status.get(b"SigIgn:", [b"0"])[0], 16)
+    return bool(mask >> (signum - 1) & 1)

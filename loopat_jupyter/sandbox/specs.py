@@ -1,0 +1,210 @@
+"""Which kernels a sandbox offers: those of its image, read inside once per image, and those of the loop's home."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.models import Kernelspec
+from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_LIB
+from loopat_jupyter.workspace.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.paths import Workspace
+
+HOME_KERNELS = (".local", "share", "jupyter", "kernels")
+"""Where `pip install --user` and `<kernel> install --user` put kernels, below the home."""
+
+LARGEST_SPEC_BYTES = 1024 * 1024
+MOST_HOME_SPECS = 200
+"""A sandbox writes its own home: how much of it is read has a limit."""
+
+_FIND_TIMEOUT_S = 30.0
+_NO_HOME = "/nonexistent"
+_VALID_NAME = re.compile(r"[a-z0-9._-]+\Z")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class KernelspecFinder:
+    """Finds the kernels of sandboxes.
+
+    Args:
+        workspace: Where the loops are.
+        engine: Runs podman.
+    """
+
+    def __init__(self, workspace: Workspace, engine: Engine) -> None:
+        self._workspace = workspace
+        self._engine = engine
+        self._folder = workspace.cache / "kernelspecs"
+
+    async def find(self, record: LoopRecord, running: Running) -> tuple[Kernelspec, ...]:
+        """Every kernel of a loop, by name. Asks podman only once for each image.
+
+        Args:
+            record: The loop.
+            running: Its sandbox.
+
+        Raises:
+            EngineError: The sandbox has no Python, or its answer makes no sense.
+            StorageFullError: No space to note the answer.
+        """
+        if self._cached(running.image_id) is None:
+            found = await self._ask(running, f"--env=HOME={_NO_HOME}", "--env=JUPYTER_DATA_DIR=")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._of_image(running.image_id), msgspec.json.encode(found))
+        return self.known(record, running.image_id) or ()
+
+    async def look(self, running: Running) -> tuple[Kernelspec, ...]:
+        """Every kernel that is inside right now, those installed by root into the container included.
+
+        Args:
+            running: The sandbox.
+
+        Raises:
+            EngineError: The sandbox has no Python, or its answer makes no sense.
+        """
+        return await self._ask(running)
+
+    def known(self, record: LoopRecord, image_id: str) -> tuple[Kernelspec, ...] | None:
+        """Every kernel of a loop, by name, without asking podman.
+
+        Args:
+            record: The loop.
+            image_id: The image of its sandbox.
+
+        Returns:
+            The kernels, or None when nobody has asked for those of the image yet.
+        """
+        of_image = self._cached(image_id)
+        if of_image is None:
+            return None
+        by_name = {spec.name: spec for spec in of_image}
+        by_name |= {spec.name: spec for spec in home_kernelspecs(self._workspace.loop_home(record.id))}
+        return tuple(by_name[name] for name in sorted(by_name))
+
+    def note_image(self, reference: str, image_id: str) -> None:
+        """Note which image a reference meant last: a hint for loops that were not started yet.
+
+        Args:
+            reference: The image as a loop names it.
+            image_id: What it was.
+
+        Raises:
+            StorageFullError: No space.
+        """
+        if self.noted_image(reference) != image_id:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._of_reference(reference), image_id.encode("ascii"))
+
+    def noted_image(self, reference: str) -> str | None:
+        """The image that a reference meant last; None when no loop was started with it."""
+        try:
+            return self._of_reference(reference).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return None
+
+    async def _ask(self, running: Running, *options: str) -> tuple[Kernelspec, ...]:
+        answer = await self._engine.run(
+            "exec",
+            *options,
+            running.name,
+            f"{SANDBOX_LIB}/kernelspecs",
+            timeout_s=_FIND_TIMEOUT_S,
+            doing="list the kernels of the sandbox",
+        )
+        try:
+            return tuple(msgspec.json.decode(answer.stdout, type=list[Kernelspec]))
+        except msgspec.DecodeError as error:
+            raise EngineError(
+                f"The kernels of {running.name} cannot be read: {error}. Look at the kernel.json files inside."
+            ) from error
+
+    def _cached(self, image_id: str) -> tuple[Kernelspec, ...] | None:
+        try:
+            return tuple(msgspec.json.decode(self._of_image(image_id).read_bytes(), type=list[Kernelspec]))
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def _of_image(self, image_id: str) -> Path:
+        return self._folder / f"{image_id.removeprefix('sha256:')}.json"
+
+    def _of_reference(self, reference: str) -> Path:
+        return self._folder / f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}.reference"
+
+
+class _KernelJson(msgspec.Struct):
+    """What matters of a `kernel.json`."""
+
+    argv: list[str]
+    display_name: str = ""
+    language: str = ""
+    env: dict[str, str] = {}
+    interrupt_mode: Literal["signal", "message"] = "signal"
+    metadata: dict[str, Any] = {}
+
+
+def home_kernelspecs(home: Path) -> tuple[Kernelspec, ...]:
+    """Kernels that were installed into a loop's home, sorted by name; broken ones are left out.
+
+    The sandbox writes there, so no symlink is followed on the way, and nothing but plain files is read.
+
+    Args:
+        home: The home on the host.
+    """
+    found: dict[str, Kernelspec] = {}
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = _enter(stack, os.open(home, _FOLDER))
+            for part in HOME_KERNELS:
+                folder = _enter(stack, os.open(part, _FOLDER, dir_fd=folder))
+        except OSError:
+            return ()
+        for entry in sorted(os.listdir(folder))[:MOST_HOME_SPECS]:  # noqa: PTH208 - by descriptor
+            name = entry.lower()
+            if name not in found and _VALID_NAME.match(name):
+                found |= {spec.name: spec for spec in _read_spec(folder, entry)}
+    return tuple(found.values())
+
+
+def _enter(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _read_spec(folder: int, entry: str) -> Iterator[Kernelspec]:
+    with contextlib.ExitStack() as stack:
+        try:
+            inner = _enter(stack, os.open(entry, _FOLDER, dir_fd=folder))
+            file = _enter(stack, os.open("kernel.json", _FILE, dir_fd=inner))
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return
+            spec = msgspec.json.decode(os.pread(file, LARGEST_SPEC_BYTES, 0), type=_KernelJson)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+    if not spec.argv:
+        return
+    inside = "/".join((SANDBOX_HOME, *HOME_KERNELS, entry))
+    yield Kernelspec(
+        name=entry.lower(),
+        display_name=spec.display_name or entry,
+        language=spec.language,
+        argv=tuple(part.replace("{resource_dir}", inside) for part in spec.argv),
+        env=spec.env,
+        interrupt_mode=spec.interrupt_mode,
+        metadata=spec.metadata,
+    )

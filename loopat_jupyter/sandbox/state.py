@@ -1,0 +1,182 @@
+"""Runtime notes about one sandbox, each of them checked against a living process before it is believed.
+
+They live in the loop's host-only runtime folder, which a reboot wipes. They spare a podman call where one would block
+(a terminal opened from synchronous code) or cost too much (a list of loops); podman stays the truth for every change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.models import Progress, Value
+from loopat_jupyter.sandbox.process import is_init
+from loopat_jupyter.workspace.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loopat_jupyter.models import ContainerFacts
+
+
+class Stamp(Value, frozen=True, kw_only=True):
+    """What was true when the sandbox was last started or used."""
+
+    loop_id: str
+    name: str
+    pid: int
+    start_ticks: int
+    config_hash: str
+    image_id: str
+    reference: str
+    """Name of the image it was checked against."""
+    used_at_s: float
+    """On the monotonic clock of the host, which no clock change moves and every process shares."""
+
+    @classmethod
+    def of(cls, loop_id: str, facts: ContainerFacts, reference: str) -> Stamp:
+        """A stamp of a running container, used now."""
+        return cls(
+            loop_id=loop_id,
+            name=facts.name,
+            pid=facts.pid,
+            start_ticks=start_ticks(facts.pid),
+            config_hash=facts.config_hash,
+            image_id=facts.image_id,
+            reference=reference,
+            used_at_s=time.monotonic(),
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the very same init process still runs."""
+        return is_init(self.pid) and start_ticks(self.pid) == self.start_ticks
+
+
+class Use(Value, frozen=True, kw_only=True):
+    """How a running sandbox was seen last. Written by whoever looks, so it is kept apart from the stamp."""
+
+    pid: int
+    start_ticks: int
+    used_at_s: float
+    """Monotonic."""
+    in_use: bool
+
+
+class _Working(Value, frozen=True, kw_only=True):
+    pid: int
+    start_ticks: int
+    progress: Progress
+
+
+class StateFiles:
+    """The notes of one loop.
+
+    Args:
+        folder: The loop's host-only runtime folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.pidfile = folder / "sandbox.pid"
+        self._stamp = folder / "sandbox.json"
+        self._use = folder / "use.json"
+        self._stopped = folder / "stopped"
+        self._progress = folder / "progress.json"
+
+    def read_pidfile(self) -> int | None:
+        """The init process that podman wrote down at start."""
+        try:
+            return int(self.pidfile.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def stamp(self, stamp: Stamp) -> None:
+        """Note that the sandbox runs and was just used. Only under the loop's lock."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._stopped.unlink(missing_ok=True)
+        write_atomic(self._stamp, msgspec.json.encode(stamp))
+
+    def running(self) -> Stamp | None:
+        """The stamp, if the process it names still runs."""
+        try:
+            stamp = msgspec.json.decode(self._stamp.read_bytes(), type=Stamp)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return stamp if stamp.alive else None
+
+    def last_use(self, stamp: Stamp) -> Use:
+        """How the sandbox of a stamp was seen last; as the stamp says if nobody looked since."""
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            use = msgspec.json.decode(self._use.read_bytes(), type=Use)
+            if (use.pid, use.start_ticks) == (stamp.pid, stamp.start_ticks) and use.used_at_s >= stamp.used_at_s:
+                return use
+        return Use(pid=stamp.pid, start_ticks=stamp.start_ticks, used_at_s=stamp.used_at_s, in_use=False)
+
+    def seen(self, stamp: Stamp, *, in_use: bool) -> Use:
+        """Note how the sandbox of a stamp was seen just now."""
+        use = Use(pid=stamp.pid, start_ticks=stamp.start_ticks, used_at_s=time.monotonic(), in_use=in_use)
+        with contextlib.suppress(FileNotFoundError):
+            write_atomic(self._use, msgspec.json.encode(use))
+        return use
+
+    def forget(self) -> None:
+        """The sandbox is about to end, or has ended: nothing may count on it any more. Only under the loop's lock."""
+        self._stamp.unlink(missing_ok=True)
+        self._use.unlink(missing_ok=True)
+        self.pidfile.unlink(missing_ok=True)
+
+    def note_stop(self) -> None:
+        """The sandbox is being stopped because somebody wants it so, until it is started again."""
+        with contextlib.suppress(FileNotFoundError):
+            self._stopped.touch(mode=0o600)
+
+    def stopped_on_purpose(self) -> bool:
+        """Whether the sandbox was stopped on purpose and not started since."""
+        return self._stopped.exists()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[_Reporter]:
+        """While the block runs, other processes see this one's progress."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            yield _Reporter(self._progress)
+        finally:
+            self._progress.unlink(missing_ok=True)
+
+    def progress(self) -> Progress | None:
+        """What some living process is doing for this sandbox right now."""
+        try:
+            working = msgspec.json.decode(self._progress.read_bytes(), type=_Working)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return working.progress if start_ticks(working.pid) == working.start_ticks else None
+
+
+class _Reporter:
+    """Writes progress where other processes look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, progress: Progress) -> None:
+        pid = os.getpid()
+        working = _Working(pid=pid, start_ticks=start_ticks(pid), progress=progress)
+        # The loop may be deleted meanwhile; then nobody looks.
+        with contextlib.suppress(FileNotFoundError):
+            write_atomic(self._path, msgspec.json.encode(working))
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22); 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The command name may hold blanks and parentheses; the fields after it do not.
+            return int(file.read().rpartition(b") ")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,157 @@
+"""Finds and removes what a workspace left behind; `leftovers` decides what that is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from loopat_jupyter.sandbox.images import StoredImage
+from loopat_jupyter.sandbox.leftovers import RUNTIME_KEY_LENGTH, Findings, Leftover, find_leftovers
+from loopat_jupyter.sandbox.plan import sandbox_workdir
+from loopat_jupyter.workspace.paths import is_loop_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loopat_jupyter.models import ContainerFacts
+    from loopat_jupyter.sandbox.images import Images
+    from loopat_jupyter.sandbox.lifecycle import Sandboxes
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.paths import Workspace
+
+_RUNTIME_FOLDER = re.compile(rf"[0-9a-f]{{{RUNTIME_KEY_LENGTH}}}\Z")
+
+
+class Sweeper:
+    """Looks for leftovers of one workspace and removes them. Touches nothing without the workspace's labels.
+
+    Args:
+        workspace: Whose leftovers.
+        engine: Runs podman.
+        sandboxes: Its containers.
+        images: Its images.
+    """
+
+    def __init__(self, workspace: Workspace, engine: Engine, sandboxes: Sandboxes, images: Images) -> None:
+        self._workspace = workspace
+        self._engine = engine
+        self._sandboxes = sandboxes
+        self._images = images
+
+    async def sweep(self, *, remove: bool) -> tuple[Leftover, ...]:
+        """Find everything that may go, and with `remove` remove it.
+
+        Args:
+            remove: Off: only look.
+
+        Returns:
+            What was found.
+
+        Raises:
+            EngineError: Podman refused.
+        """
+        leftovers = await self.find()
+        if remove:
+            await self.remove(leftovers)
+        return leftovers
+
+    async def find(self) -> tuple[Leftover, ...]:
+        """Everything that may go.
+
+        Raises:
+            EngineError: Podman refused.
+            EngineTimeoutError: Podman did not answer in time.
+            EngineUnavailableError: There is no usable podman.
+        """
+        # Containers first: a loop that is made in between is then on disk before anybody asks.
+        containers = await self._containers()
+        images = await self._images.obsolete()
+        return find_leftovers(
+            Findings(
+                containers=containers,
+                loops=self._loops(),
+                images=tuple((image.id, _image_name(image), image.size_bytes) for image in images),
+                runtime=self._runtime_folders(),
+                logs=self._logs(),
+            )
+        )
+
+    async def remove(self, leftovers: Iterable[Leftover]) -> None:
+        """Remove them. What came into use meanwhile stays.
+
+        Args:
+            leftovers: What `find` answered.
+
+        Raises:
+            EngineError: Podman refused.
+        """
+        for leftover in leftovers:
+            match leftover.kind:
+                case "container":
+                    await self._sandboxes.remove(leftover.key)
+                case "image":
+                    await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
+                case "runtime":
+                    await self._sandboxes.remove_files(Path(leftover.key))
+                case "log":
+                    await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)
+
+    def _loops(self) -> frozenset[str]:
+        try:
+            return frozenset(entry.name for entry in os.scandir(self._workspace.loops) if is_loop_id(entry.name))
+        except FileNotFoundError:
+            return frozenset()
+
+    async def _containers(self) -> dict[str, str]:
+        """Containers of this very workspace: the label alone could be that of a namesake in another folder."""
+        listed = await self._sandboxes.containers()
+        unknown = {loop_id: facts for loop_id, facts in listed.items() if loop_id not in self._loops()}
+        if not unknown:
+            return {}
+        answer = await self._engine.run(
+            "inspect",
+            "--type=container",
+            *(facts.id for facts in unknown.values()),
+            ok=(0, 125),  # one of them may just have been removed
+            doing="inspect containers without a loop",
+        )
+        entries = {entry["Id"]: entry for entry in msgspec.json.decode(answer.stdout or b"[]")}
+        return {
+            loop_id: facts.name
+            for loop_id, facts in unknown.items()
+            if self._is_ours(loop_id, facts, entries.get(facts.id, {}))
+        }
+
+    def _is_ours(self, loop_id: str, facts: ContainerFacts, entry: dict[str, Any]) -> bool:
+        mounts = {mount.get("Destination"): mount.get("Source") for mount in entry.get("Mounts", ())}
+        expected = str(self._workspace.workdir(loop_id))
+        return is_loop_id(loop_id) and facts.loop_id == loop_id and mounts.get(sandbox_workdir(loop_id)) == expected
+
+    def _runtime_folders(self) -> dict[str, str]:
+        try:
+            entries = list(os.scandir(self._workspace.runtime))
+        except FileNotFoundError:
+            return {}
+        return {
+            entry.name: entry.path
+            for entry in entries
+            if _RUNTIME_FOLDER.match(entry.name) and entry.is_dir(follow_symlinks=False)
+        }
+
+    def _logs(self) -> tuple[tuple[str, float, int], ...]:
+        now_s = time.time()
+        found = []
+        for path in sorted(self._workspace.runtime.glob("build-*.log")):
+            status = path.stat()
+            found.append((str(path), now_s - status.st_mtime, status.st_size))
+        return tuple(found)
+
+
+def _image_name(image: StoredImage) -> str:
+    return image.names[0] if image.names else f"{image.id[:12]} (an unfinished build)"

@@ -1,0 +1,93 @@
+"""`LoopatApp`: the Jupyter Server extension. It wires; the rest of the package decides."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Unicode
+from traitlets.config import Config
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+    from loopat_jupyter.loops import LoopEvent, LoopManager
+    from loopat_jupyter.server.events import EventStream
+    from loopat_jupyter.server.follower import Follower
+    from loopat_jupyter.server.service import LoopService
+
+_TERMINALS_EXTENSION = "jupyter_server_terminals"
+_TERMINALS_SECTION = "TerminalsExtensionApp"
+
+
+class LoopatApp(ExtensionApp):
+    """Loops in a Jupyter server: REST, events, and the background work around sandboxes.
+
+    What shapes a sandbox is no trait: it stands in the workspace's `config.toml`, which the command line reads too.
+    """
+
+    name = "loopat"
+    load_other_extensions = True
+
+    member = Unicode(
+        "",
+        help="Who works here, recorded as creator of new loops; by default the Hub's user, else the user of the host.",
+    ).tag(config=True)
+
+    service: LoopService
+    events: EventStream
+    follower: Follower
+
+    def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Hand our settings over to the server, and to the terminals extension, which was linked before this one.
+
+        What the user configured is merged over ours by the base class, so it wins.
+        """
+        super()._link_jupyter_server_extension(serverapp)
+        section = self.config.get(_TERMINALS_SECTION)
+        point = serverapp.extension_manager.extension_points.get(_TERMINALS_EXTENSION)
+        if section and point is not None and point.app is not None:
+            point.app.update_config(Config({_TERMINALS_SECTION: section}))
+
+    def initialize_settings(self) -> None:
+        """Make the service, which runs nothing yet."""
+        from loopat_jupyter.server.events import EventStream  # noqa: PLC0415 - only a server that has us pays
+        from loopat_jupyter.server.follower import Follower  # noqa: PLC0415
+        from loopat_jupyter.server.service import LoopService  # noqa: PLC0415
+
+        server = self.serverapp
+        self.events = EventStream(server.event_logger)  # type: ignore[union-attr, arg-type]
+        self.follower = Follower(self.events.publish)
+        self.service = LoopService(self._make_manager, self.follower, self.log)
+        self.settings["loopat_service"] = self.service
+
+    def _make_manager(self) -> LoopManager:
+        from loopat_jupyter.loops import LoopManager  # noqa: PLC0415
+
+        return LoopManager.from_environment(os.environ, member=self.member or None, on_event=self._tell)
+
+    def _tell(self, event: LoopEvent) -> None:
+        self.follower.note(event)
+        self.events.publish(event)
+
+    def initialize_handlers(self) -> None:
+        """Add the routes."""
+        from loopat_jupyter.server.routes import handlers  # noqa: PLC0415
+
+        self.handlers.extend(handlers())
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Begin the background work once the event loop runs."""
+        del serverapp
+        self.events.open()
+        self.service.start()
+
+    async def stop_extension(self) -> None:
+        """End the background work."""
+        if hasattr(self, "service"):
+            await self.service.stop()
+
+    def current_activity(self) -> dict[str, Any] | None:
+        """Sandboxes do not keep a server alive: they outlive it."""
+        return None

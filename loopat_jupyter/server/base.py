@@ -1,0 +1,197 @@
+"""`LoopatHandler`: what all routes share. Handlers parse, make one call of the manager, and answer."""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.extension.handler import ExtensionHandlerMixin
+from tornado import web
+
+from loopat_jupyter.errors import BadInputError, ConfigurationError, EngineError, LoopatError, NotFoundError
+from loopat_jupyter.models import Value
+from loopat_jupyter.server.answers import encode, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.server.service import LoopService
+
+MAX_BODY_BYTES = 1024 * 1024
+AUTH_RESOURCE = "loopat"
+
+_Method = TypeVar("_Method", bound="Callable[..., Any]")
+_Request = TypeVar("_Request", bound=Value)
+
+
+def permitted(action: str, resource: str = AUTH_RESOURCE) -> Callable[[_Method], _Method]:
+    """`authorized` for what the verb of HTTP alone does not tell.
+
+    Args:
+        action: What the server's authorizer is asked about: `read`, `write` or `execute`.
+        resource: To which resource.
+    """
+    return cast("Callable[[_Method], _Method]", authorized(action, resource=resource))
+
+
+@web.stream_request_body
+class LoopatHandler(ExtensionHandlerMixin, APIHandler):
+    """Base of every route.
+
+    Bodies are taken in as they come, so that one that is too large is thrown away and not kept in memory.
+    """
+
+    auth_resource = AUTH_RESOURCE
+
+    def initialize(self, name: str) -> None:
+        """Prepare one request.
+
+        Args:
+            name: Of the extension.
+        """
+        super().initialize(name)
+        self._body = bytearray()
+        self._body_bytes = 0
+
+    @property
+    def service(self) -> LoopService:
+        """The loops of this server."""
+        return cast("LoopService", self.settings["loopat_service"])
+
+    @property
+    def manager(self) -> LoopManager:
+        """The verbs.
+
+        Raises:
+            ConfigurationError: The configuration is broken; says which file and key.
+        """
+        return self.service.manager
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep the body as long as it is not too large."""
+        self._body_bytes += len(chunk)
+        if self._body_bytes <= MAX_BODY_BYTES:
+            self._body += chunk
+        else:
+            self._body.clear()
+
+    def body(self, wanted: type[_Request]) -> _Request:
+        """The body of the request; an empty one counts as an empty object.
+
+        Args:
+            wanted: What it must be.
+
+        Raises:
+            BadInputError: It is something else; names the field.
+            HTTPError: It is too large (413).
+        """
+        if self._body_bytes > MAX_BODY_BYTES:
+            raise web.HTTPError(413, f"The body must be at most {MAX_BODY_BYTES} bytes, has {self._body_bytes}.")
+        return decode(bytes(self._body) or b"{}", wanted)
+
+    def query(self, wanted: type[_Request]) -> _Request:
+        """The parameters of the URL that a route knows; others belong to the server, and are left alone.
+
+        Args:
+            wanted: What they must be.
+
+        Raises:
+            BadInputError: One is something else; names it.
+        """
+        names = self.request.query_arguments.keys() & set(wanted.__struct_fields__)
+        given = {name: self.get_query_argument(name) for name in names}
+        try:
+            return msgspec.convert(given, wanted, strict=False)
+        except msgspec.ValidationError as error:
+            raise _bad_input(error) from None
+
+    def answer(self, value: object, status: int = 200) -> None:
+        """Send a value as JSON.
+
+        Args:
+            value: Anything `encode` takes.
+            status: HTTP status.
+        """
+        self.set_status(status)
+        self.finish(encode(value))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - as tornado has it
+        """Answer a failed request: every error as JSON of one shape."""
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        problem = problem_of(self.explain(error), status_code)
+        self.set_status(problem.code)
+        self.finish(encode(problem))
+
+    def explain(self, error: BaseException | None) -> BaseException | None:
+        """What really went wrong: whatever fails because its loop was deleted meanwhile is "not found"."""
+        loop_id = self.path_kwargs.get("loop_id")
+        if loop_id is not None and isinstance(error, (EngineError, FileNotFoundError, NotADirectoryError)):
+            try:
+                self.manager.store.read(loop_id)
+            except NotFoundError as gone:
+                return gone
+            except LoopatError:
+                return error
+        return error
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log a failure: one line for what was foreseen, the traceback for the rest. Never a body, nor the query.
+
+        What a client did wrong is nobody else's concern; what fails on this side is a warning to who runs the server.
+        """
+        if isinstance(value, LoopatError):
+            # A broken configuration is warned of once, by the service, and not at each request.
+            ours = value.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(value, ConfigurationError)
+            level = logging.WARNING if ours else logging.INFO
+            self.log.log(level, "%s %s: %s", self.request.method, self.request.path, value.message)
+        else:
+            super().log_exception(typ, value, tb)
+
+
+def decode(data: bytes, wanted: type[_Request]) -> _Request:
+    """A JSON body as a struct.
+
+    Args:
+        data: The body.
+        wanted: The struct.
+
+    Raises:
+        BadInputError: Not JSON, or not of that shape; names the field.
+    """
+    try:
+        return msgspec.json.decode(data, type=wanted)
+    except msgspec.ValidationError as error:
+        raise _bad_input(error) from None
+    except RecursionError:
+        raise BadInputError("body", "is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise BadInputError("body", "must be UTF-8") from None
+    except msgspec.DecodeError as error:
+        raise BadInputError("body", f"is not JSON: {error}") from None
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
+
+def _bad_input(error: msgspec.ValidationError) -> BadInputError:
+    """The field that a validation error is about, in the words of the client: `config.network`."""
+    problem, _, where = str(error).partition(" - at ")
+    path = re.search(r"`\$\.?(.*?)`", where)
+    parts = [path[1]] if path and path[1] else []
+    for pattern, text in ((_UNKNOWN, "is not known"), (_MISSING, "is required")):
+        if found := pattern.match(problem):
+            return BadInputError(".".join([*parts, found[1][:80]]) or "body", text)
+    return BadInputError(".".join(parts) or "body", problem[:1].lower() + problem[1:])

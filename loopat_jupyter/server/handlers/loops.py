@@ -1,0 +1,60 @@
+"""Loops: list, create, show, change, delete."""
+
+from __future__ import annotations
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from loopat_jupyter.models import Status
+from loopat_jupyter.server.base import LoopatHandler
+from loopat_jupyter.server.requests import ChangeLoop, CreateLoop, DeleteQuery, ListQuery
+
+
+class LoopsHandler(LoopatHandler):
+    """`/loops`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """One page of loops."""
+        query = self.query(ListQuery)
+        self.answer(await self.manager.page(limit=query.limit, after=query.after, archived=query.archived))
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Make a loop. Its sandbox comes with its first use."""
+        request = self.body(CreateLoop)
+        record = self.manager.create(
+            title=request.title, image=request.image, config=request.config, metadata=request.metadata
+        )
+        self.set_header("Location", url_path_join(self.request.path, record.id))
+        self.answer(self.manager.describe(record, Status(state="absent")), 201)
+
+
+class LoopHandler(LoopatHandler):
+    """`/loops/{loop_id}`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, loop_id: str) -> None:
+        """One loop."""
+        self.answer(await self.manager.get(loop_id))
+
+    @web.authenticated
+    @authorized
+    async def patch(self, loop_id: str) -> None:
+        """Change a loop. The state is read first: without podman nothing is changed."""
+        request = self.body(ChangeLoop)
+        await self.manager.get(loop_id)
+        await self.manager.update(loop_id, request.changes())
+        self.answer(await self.manager.get(loop_id))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, loop_id: str) -> None:
+        """Delete a loop with its files."""
+        await self.manager.delete(loop_id, force=self.query(DeleteQuery).force)
+        self.set_status(204)
+        self.finish()

@@ -1,0 +1,132 @@
+"""What clients may send: one frozen struct per body and per query, decoded strictly, unknown fields refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.listing import DEFAULT_PAGE, LARGEST_PAGE
+from loopat_jupyter.models import LoopConfig, Value
+
+MAX_ARGV_BYTES = 100 * 1024
+"""The kernel takes 128 KiB for one argument (MAX_ARG_STRLEN, execve(2)); podman's own arguments come on top."""
+
+MAX_TIMEOUT_S = 7 * 24 * 3600
+_MAX_PATH_BYTES = 4096
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _about(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
+class CreateLoop(Value, frozen=True, kw_only=True):
+    """A new loop."""
+
+    title: Annotated[str, _about("what the loop is called: 1 to 200 characters on one line")]
+    image: Annotated[str | None, _about("image to use in place of the workspace's")] = None
+    config: Annotated[LoopConfig, _about("settings of this loop alone")] = LoopConfig()
+    metadata: Annotated[dict[str, Any], _about("free labels, at most 16 KiB as JSON; not shown inside the loop")] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class ChangeLoop(Value, frozen=True, kw_only=True):
+    """Changes of a loop; what is left out stays as it is."""
+
+    title: Annotated[str | UnsetType, _about("the new title")] = UNSET
+    image: Annotated[str | UnsetType | None, _about("the new image; null goes back to the workspace's")] = UNSET
+    config: Annotated[LoopConfig | UnsetType, _about("replaces all settings of the loop")] = UNSET
+    metadata: Annotated[dict[str, Any] | UnsetType, _about("replaces all metadata")] = UNSET
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that were sent."""
+        return {field: value for field in self.__struct_fields__ if (value := getattr(self, field)) is not UNSET}
+
+
+class OpenTerminal(Value, frozen=True, kw_only=True):
+    """A new terminal in a loop."""
+
+    cwd: Annotated[
+        str | None, _about("folder to open it in: absolute as inside the loop, or relative to its workdir")
+    ] = None
+
+
+class RunCommand(Value, frozen=True, kw_only=True):
+    """A command to run in a loop."""
+
+    argv: Annotated[list[str], msgspec.Meta(description="command and arguments; no shell is involved", min_length=1)]
+    cwd: Annotated[str | None, _about("working directory: absolute as inside the loop, or relative to its workdir")] = (
+        None
+    )
+    env: Annotated[dict[str, str], _about("variables to add; they are never logged nor seen in a process list")] = (
+        msgspec.field(default_factory=dict)
+    )
+    stdin: Annotated[str, _about("standard input")] = ""
+    timeout_s: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=MAX_TIMEOUT_S)] | None,
+        _about("seconds after which the command is ended; none without it"),
+    ] = None
+
+
+class ListQuery(Value, frozen=True, kw_only=True):
+    """Query of `GET /loops`."""
+
+    archived: Annotated[bool, _about("show the archived loops in place of the others")] = False
+    limit: Annotated[int, msgspec.Meta(description="how many loops at most", ge=1, le=LARGEST_PAGE)] = DEFAULT_PAGE
+    after: Annotated[str | None, _about("`next` of the page before")] = None
+
+
+class ChangeStateQuery(Value, frozen=True, kw_only=True):
+    """Query of `POST /loops/{loop_id}/start`, `stop` and `recreate`."""
+
+    wait: Annotated[bool, _about("answer when the state is reached; `false` answers 202 if that takes longer")] = True
+
+
+class DeleteQuery(Value, frozen=True, kw_only=True):
+    """Query of `DELETE /loops/{loop_id}`."""
+
+    force: Annotated[bool, _about("delete although something runs in the loop")] = False
+
+
+def check_path(field: str, path: str | None) -> None:
+    """Refuse a path that no system call takes.
+
+    Args:
+        field: Name of the field.
+        path: The path; None is fine.
+
+    Raises:
+        BadInputError: Empty, too long or with a NUL character.
+    """
+    if path is None:
+        return
+    if not path or "\0" in path:
+        raise BadInputError(field, "must not be empty nor hold a NUL character")
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        raise BadInputError(field, f"must be at most {_MAX_PATH_BYTES} bytes")
+
+
+def check_command(request: RunCommand) -> None:
+    """Refuse a command that could not even be started.
+
+    Raises:
+        BadInputError: Names the field: NUL characters, a command line that is too long, a variable that is no name.
+    """
+    if not request.argv[0]:
+        raise BadInputError("argv", "must begin with the name of a command")
+    if any("\0" in argument for argument in request.argv):
+        raise BadInputError("argv", "must not hold a NUL character")
+    size_bytes = sum(len(argument.encode()) + 1 for argument in request.argv)
+    if size_bytes > MAX_ARGV_BYTES:
+        raise BadInputError("argv", f"must be at most {MAX_ARGV_BYTES} bytes, has {size_bytes}. Use stdin for data.")
+    check_path("cwd", request.cwd)
+    for name, value in request.env.items():
+        if not _VARIABLE.fullmatch(name):
+            raise BadInputError("env", f"{name[:80]!r} is not the name of a variable")
+        if "\0" in value:
+            raise BadInputError("env", f"the value of {name[:80]} must not hold a NUL character")

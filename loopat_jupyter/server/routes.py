@@ -1,0 +1,53 @@
+"""Every route of the extension, as the OpenAPI file names them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.server.handlers.commands import ExecHandler
+from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler, UnknownHandler
+from loopat_jupyter.server.handlers.inside import KernelspecsHandler, TerminalsHandler
+from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
+from loopat_jupyter.server.handlers.states import RecreateHandler, StartHandler, StopHandler
+
+if TYPE_CHECKING:
+    from loopat_jupyter.server.base import LoopatHandler
+
+PREFIX = "/loopat/api"
+
+
+class Route(NamedTuple):
+    """A path and who handles it.
+
+    Attributes:
+        path: Below `PREFIX`, parameters in braces.
+        handler: The handler.
+    """
+
+    path: str
+    handler: type[LoopatHandler]
+
+    @property
+    def pattern(self) -> str:
+        """The path as a regular expression, parameters as named groups."""
+        return PREFIX + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path.replace(".", r"\."))
+
+
+ROUTES = (
+    Route("/health", HealthHandler),
+    Route("/openapi.yaml", OpenAPIHandler),
+    Route("/loops", LoopsHandler),
+    Route("/loops/{loop_id}", LoopHandler),
+    Route("/loops/{loop_id}/start", StartHandler),
+    Route("/loops/{loop_id}/stop", StopHandler),
+    Route("/loops/{loop_id}/recreate", RecreateHandler),
+    Route("/loops/{loop_id}/terminals", TerminalsHandler),
+    Route("/loops/{loop_id}/exec", ExecHandler),
+    Route("/loops/{loop_id}/kernelspecs", KernelspecsHandler),
+)
+
+
+def handlers() -> list[tuple[str, type[LoopatHandler]]]:
+    """What the server's web application takes; the last one answers for paths that do not exist."""
+    return [(route.pattern, route.handler) for route in ROUTES] + [(f"{PREFIX}(?:/.*)?", UnknownHandler)]

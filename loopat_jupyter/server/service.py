@@ -1,0 +1,147 @@
+"""`LoopService`: the loops of one server: its manager, and what runs in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from loopat_jupyter.errors import ConfigurationError, LoopatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.server.follower import Follower
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+RETRY_S = 30.0
+"""Pause after the idle watch failed, before it tries again."""
+
+FOLLOW_S = 1.0
+"""Pause between two looks at what other processes did."""
+
+
+class LoopService:
+    """The loops of one server.
+
+    Args:
+        make_manager: Makes the manager from files and environment.
+        follower: Notices what other processes do.
+        log: Where people look: the server's log.
+    """
+
+    def __init__(self, make_manager: Callable[[], LoopManager], follower: Follower, log: logging.Logger = _log) -> None:
+        self._make_manager = make_manager
+        self._follower = follower
+        self._log = log
+        self._made: LoopManager | None = None
+        self._told: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def manager(self) -> LoopManager:
+        """The verbs. A broken configuration is looked at again each time, so that mending the file is enough.
+
+        Raises:
+            ConfigurationError: The configuration is broken; says which file and key.
+        """
+        if self._made is None:
+            try:
+                self._made = self._make_manager()
+            except ConfigurationError:
+                raise
+            except LoopatError as error:
+                raise self._broken(error.message) from error
+            except OSError as error:
+                raise self._broken(str(error)) from error
+        return self._made
+
+    def _broken(self, problem: str) -> ConfigurationError:
+        error = ConfigurationError(f"Loops cannot be used because of the configuration: {problem}")
+        self.tell_once(error.message)
+        return error
+
+    def tell_once(self, message: str) -> None:
+        """Log a warning that would otherwise come again and again."""
+        if message not in self._told:
+            self._told.add(message)
+            self._log.warning("%s", message)
+
+    def start(self) -> None:
+        """Begin the background work. Returns at once; nothing here keeps the server from starting."""
+        self.spawn(self._check_machine())
+        self.spawn(self._adopt())
+        self.spawn(self._watch_idle())
+        self.spawn(self._follow())
+
+    def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        """Run something that outlives the request that asked for it, until the server stops.
+
+        Args:
+            work: What to do.
+        """
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._settled)
+        return task
+
+    def _settled(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever waits for it is told as well; of the rest nobody else would hear.
+            level, trace = (logging.INFO, None) if isinstance(error, LoopatError) else (logging.ERROR, error)
+            self._log.log(level, "Background work ended: %s", error, exc_info=trace)
+
+    async def stop(self) -> None:
+        """End the background work and, where the configuration says so, this workspace's sandboxes."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            # One that is ending already has something to clean up; a second request would cut that short.
+            if not task.cancelling():
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._made is None or self._made.config.on_shutdown != "stop":
+            return
+        try:
+            await self._made.stop_all()
+        except (LoopatError, OSError) as error:
+            self._log.warning("The sandboxes were not stopped: %s", error)
+
+    async def _check_machine(self) -> None:
+        try:
+            health = await self.manager.health()
+        except ConfigurationError:
+            return
+        except LoopatError as error:
+            self.tell_once(error.message)
+            return
+        for check in health.checks:
+            if not check.ok:
+                self.tell_once(f"{check.name}: {check.detail}. To mend it: {check.fix}")
+
+    async def _adopt(self) -> None:
+        try:
+            await self.manager.adopt()
+        except ConfigurationError:
+            return
+        except (LoopatError, OSError) as error:
+            self.tell_once(str(error))
+
+    async def _watch_idle(self) -> None:
+        while True:
+            try:
+                await self.manager.idle_watch().run()
+            except (LoopatError, OSError) as error:
+                self.tell_once(str(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._follower.look(self.manager.workspace)
+            except (LoopatError, OSError) as error:
+                self.tell_once(str(error))
+            await asyncio.sleep(FOLLOW_S)

@@ -1,0 +1,10 @@
+"""The files of a workspace. All state of loops is here; copy the folder and the loops are there.
+
+=============  ============================================================================
+`paths`        `Workspace`: where everything is, on disk and in the runtime directory
+`config`       `Config`: site and workspace settings with environment overrides
+`records`      `LoopStore`: one `meta.json` per loop, written whole or not at all
+`locks`        `FileLock`: a lock that dies with its holder
+`files`        atomic writes and safe files in folders that a sandbox can write
+=============  ============================================================================
+"""

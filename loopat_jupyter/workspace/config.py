@@ -1,0 +1,188 @@
+"""Settings: defaults, then the site's file, then the workspace's, then environment overrides.
+
+The later one wins, except for keys that the site names in `fixed`: those stand as the site says. What shapes a
+container comes from these files alone, so that a server, nbconvert and the command line compute the same container.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.models import Network, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SITE_CONFIG = Path("/etc/loopat/config.toml")
+
+
+def _about(text: str, **constraints: Any) -> msgspec.Meta:  # noqa: ANN401 - as msgspec.Meta takes them
+    return msgspec.Meta(description=text, **constraints)
+
+
+class TrustConfig(Value, frozen=True, kw_only=True):
+    """`[trust]`: certificates that sandboxes and image builds trust."""
+
+    ca_bundle: Annotated[
+        str,
+        _about("`auto` finds the host's certificate bundle, an absolute path names one, an empty text mounts none"),
+    ] = "auto"
+
+
+class ImageConfig(Value, frozen=True, kw_only=True):
+    """`[image]`: how the sandbox image is made."""
+
+    use: Annotated[str, _about("use this image and build nothing; empty builds from the template")] = ""
+    base: Annotated[str, _about("distribution image that the template builds on")] = (
+        "docker.io/library/debian:bookworm-slim"
+    )
+    suite: Annotated[
+        str, _about("Debian suite to make the base image from, with mmdebstrap, where no registry is reached")
+    ] = "bookworm"
+
+
+class ShareConfig(Value, frozen=True, kw_only=True):
+    """`[share]`: where shared ports are published."""
+
+    host: Annotated[str, _about("address that the edge listens on")] = "127.0.0.1"
+    port: Annotated[int, _about("port that the edge listens on", ge=1, le=65535)] = 7788
+    port_range: Annotated[
+        str,
+        _about(
+            "ports for direct sharing, `first-last`; each port of the range is published at start, so a range of a "
+            "thousand ports adds seconds to the start of the edge",
+            pattern=r"^\d{1,5}-\d{1,5}$",
+        ),
+    ] = "7800-7819"
+
+
+class KernelsConfig(Value, frozen=True, kw_only=True):
+    """`[kernels]`: how kernels are reached."""
+
+    transport: Annotated[
+        Literal["ipc", "tcp"],
+        _about(
+            "`ipc`: sockets in a folder that host and sandbox share; `tcp`: encrypted ports of the host's loopback, "
+            "for engines in a virtual machine, which share files but no sockets"
+        ),
+    ] = "ipc"
+    tcp_kernels: Annotated[
+        int, _about("kernels at once in one loop over `tcp`; each takes five published ports", ge=1, le=64)
+    ] = 8
+
+
+class Config(Value, frozen=True, kw_only=True):
+    """The whole of `config.toml`."""
+
+    podman_bin: Annotated[str, _about("name or path of the podman command")] = "podman"
+    podman_parallel: Annotated[
+        int, _about("podman commands at once; podman's own locks make more of them slower, not faster", ge=1, le=64)
+    ] = 4
+    idle_timeout_s: Annotated[
+        float,
+        _about("a sandbox without kernel, terminal or command stops after this time; 0 never stops one", ge=0),
+    ] = 1800
+    on_shutdown: Annotated[
+        Literal["keep", "stop"], _about("what happens to this workspace's sandboxes when the server ends")
+    ] = "keep"
+    network: Annotated[Network, _about("`bridge`: loops reach each other and the internet; `none`: no network")] = (
+        "bridge"
+    )
+    shared_tmp: Annotated[
+        bool, _about("share the host's `/tmp` with every loop; each loop then sees the sockets of all others")
+    ] = False
+    shell: Annotated[str, _about("shell of new terminals, as found inside the sandbox")] = "bash"
+    kernels: KernelsConfig = KernelsConfig()
+    image: ImageConfig = ImageConfig()
+    trust: TrustConfig = TrustConfig()
+    share: ShareConfig = ShareConfig()
+
+
+OVERRIDES: Mapping[str, tuple[str, ...]] = {
+    "LOOPAT_SANDBOX_IMAGE": ("image", "use"),
+    "LOOPAT_PODMAN_BIN": ("podman_bin",),
+    "LOOPAT_IDLE_TIMEOUT_S": ("idle_timeout_s",),
+    "LOOPAT_SHARE_HOST": ("share", "host"),
+    "LOOPAT_SHARE_PORT": ("share", "port"),
+    "LOOPAT_PORT_RANGE": ("share", "port_range"),
+}
+"""Environment variables and the configuration keys that they override."""
+
+
+def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Path = SITE_CONFIG) -> Config:
+    """Read and merge all tiers.
+
+    Args:
+        workspace_file: `config.toml` of the workspace; may be missing.
+        environ: Where overrides are looked up.
+        site_file: The operator's file; may be missing.
+
+    Raises:
+        BadInputError: A file is no TOML or a key has a wrong name or type; names file and key.
+    """
+    site = _read(site_file)
+    fixed = site.pop("fixed", [])
+    if not isinstance(fixed, list) or not all(isinstance(key, str) for key in fixed):
+        raise BadInputError("fixed", f'in {site_file} must be a list of keys such as "image.base"')
+    _convert(site, site_file)
+    workspace = _read(workspace_file)
+    _convert(workspace, workspace_file)
+    merged = merge(site, workspace)
+    for variable, path in OVERRIDES.items():
+        text = environ.get(variable)
+        if text:
+            merged = merge(merged, _nest(path, text))
+    for key in fixed:
+        merged = _pin(merged, site, tuple(key.split(".")))
+    return _convert(merged, None)
+
+
+def merge(lower: Mapping[str, Any], higher: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two tiers table by table; the higher one wins.
+
+    Where a key is a table in every tier or in none, this is associative; the empty table is its identity.
+    """
+    merged = dict(lower)
+    for key, value in higher.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInputError(str(file), f"is not valid TOML: {error}. Mend the file and try again.") from error
+
+
+def _convert(values: Mapping[str, Any], file: Path | None) -> Config:
+    try:
+        return msgspec.convert(values, Config, strict=file is not None)
+    except msgspec.ValidationError as error:
+        problem, _, where = str(error).partition(" - at `$.")
+        key = where.rstrip("`") or "config"
+        origin = f"in {file}" if file else "after environment overrides"
+        raise BadInputError(key, f"{problem} ({origin})") from error
+
+
+def _pin(merged: dict[str, Any], site: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    head, *rest = path
+    if not rest:
+        pinned = {key: value for key, value in merged.items() if key != head}
+        return {**pinned, head: site[head]} if head in site else pinned
+    return {**merged, head: _pin(dict(merged.get(head, {})), site.get(head, {}), tuple(rest))}
+
+
+def _nest(path: tuple[str, ...], value: str) -> dict[str, Any]:
+    nested: Any = value
+    for key in reversed(path):
+        nested = {key: nested}
+    return dict(nested)

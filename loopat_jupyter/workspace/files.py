@@ -1,0 +1,114 @@
+"""Files written whole or not at all, and files in folders that a sandbox can write."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import StorageFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def full_disk_told(path: Path) -> Iterator[None]:
+    """Turn "no space left" inside the block into a typed error.
+
+    Args:
+        path: What was being written, for the message.
+
+    Raises:
+        StorageFullError: The file system or the quota is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFullError(f"No space left to write {path}. Free some space and try again.") from error
+        raise
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` with `data`: readers see the old content or the new, also after a crash.
+
+    Args:
+        path: The file; its folder exists and is writable by the host only.
+        data: The whole content.
+        mode: Permissions of the new file.
+
+    Raises:
+        StorageFullError: No space; the old content stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    with full_disk_told(path):
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Make a new file in a folder that a sandbox can write.
+
+    The name must be one that the sandbox cannot guess; if something is already there, even a dangling symlink,
+    nothing is written.
+
+    Args:
+        path: The new file, directly in the folder.
+        data: The whole content.
+        mode: Permissions.
+
+    Raises:
+        FileExistsError: Something has that name already.
+        StorageFullError: No space; nothing stays behind.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, mode)
+    try:
+        with full_disk_told(path), open(descriptor, "wb") as file:
+            file.write(data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def read_untrusted(path: Path, *, limit_bytes: int, from_end: bool = False) -> bytes:
+    """Read a plain file from a folder that a sandbox can write, without following a symlink or blocking on a FIFO.
+
+    Args:
+        path: The file.
+        limit_bytes: How much to read at most.
+        from_end: Read the last bytes, not the first.
+
+    Returns:
+        The bytes; nothing for what is not a plain file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return b""
+        offset = max(0, status.st_size - limit_bytes) if from_end else 0
+        return os.pread(descriptor, limit_bytes, offset)
+    finally:
+        os.close(descriptor)

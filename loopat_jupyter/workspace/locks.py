@@ -1,0 +1,60 @@
+"""A lock between processes that dies with its holder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import EngineTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_FIRST_PAUSE_S = 0.005
+_LONGEST_PAUSE_S = 0.1
+
+
+@contextlib.asynccontextmanager
+async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator[None]:
+    """Hold an exclusive lock on `path` while the block runs.
+
+    The kernel frees a `flock` when its last descriptor closes, so a killed holder leaves nothing behind. Descriptors
+    are not inherited by child processes (PEP 446). Waiting does not block the event loop and can be cancelled.
+
+    Args:
+        path: The lock file; it is made, and never removed while others may wait on it.
+        timeout_s: How long to wait for another holder.
+        what: What the lock guards, for the message.
+
+    Raises:
+        EngineTimeoutError: Another process held the lock the whole time.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        await _acquire(descriptor, timeout_s, what)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _acquire(descriptor: int, timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise EngineTimeoutError(
+                    f"Another process has been busy with {what} for {timeout_s:.0f} s. Wait for it, or end it."
+                ) from None
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        else:
+            return

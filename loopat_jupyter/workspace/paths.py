@@ -1,0 +1,241 @@
+"""Where everything is: a workspace on disk and its runtime directory.
+
+On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
+
+    config.toml                  settings of the workspace
+    home-skel/                   seeds the home of each new loop
+    loops/<uuid>/meta.json       the record
+    loops/<uuid>/workdir/        the loop's files
+    loops/<uuid>/home/           $HOME inside
+    loops/<uuid>/.claude/        configuration folder of agent tools
+
+In the runtime directory, which a reboot wipes and nothing needs to survive::
+
+    <key>/locks/                 lock files
+    <key>/<loop>/host/           files only the host reads and writes
+    <key>/<loop>/run/            mounted at /loopat/run: sockets, pids, logs
+
+The runtime directory does not follow `XDG_RUNTIME_DIR`: a server started by a Hub and a shell on the same machine
+must find the same sockets and locks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import BadInputError, EngineUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SOCKET_PATH_MAX_BYTES = 107
+"""sockaddr_un.sun_path holds 108 bytes with the final NUL (unix(7))."""
+
+_SOCKET_NAME_BYTES = len("/01234567/0123456789ab/run/k0123456789ab-5")
+_WORKSPACE_NAME_MAX = 18
+"""`loopat-<name>-<uuid>` must fit the 63 bytes of a DNS label (RFC 1035)."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+
+
+def is_loop_id(text: str) -> bool:
+    """Whether `text` is a loop id: a lower-case UUID, nothing else."""
+    return _UUID.match(text) is not None
+
+
+class Workspace:
+    """Paths of one workspace. Making one touches nothing; `prepare` makes the folders.
+
+    Args:
+        home: The workspace folder.
+        runtime_root: Folder for sockets and locks, on a local file system.
+    """
+
+    def __init__(self, home: Path, runtime_root: Path) -> None:
+        self.home = home
+        self.runtime_root = runtime_root
+        self.key = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
+        self.name = workspace_name(home, self.key)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Workspace:
+        """The workspace that `LOOPAT_HOME` names, `~/.loopat` without it.
+
+        Args:
+            environ: Usually `os.environ`; read here, never at import.
+
+        Raises:
+            BadInputError: `LOOPAT_HOME` is not an absolute path.
+        """
+        text = environ.get("LOOPAT_HOME") or str(Path.home() / ".loopat")
+        home = Path(text).expanduser()
+        if not home.is_absolute():
+            raise BadInputError("LOOPAT_HOME", f"{text!r} is not an absolute path. Set it to one, or unset it.")
+        return cls(home.resolve(), default_runtime_root(os.getuid()))
+
+    @property
+    def config_file(self) -> Path:
+        """Settings of the workspace."""
+        return self.home / "config.toml"
+
+    @property
+    def skeleton(self) -> Path:
+        """What the home of a new loop starts with."""
+        return self.home / "home-skel"
+
+    @property
+    def loops(self) -> Path:
+        """Folder of all loops."""
+        return self.home / "loops"
+
+    @property
+    def cache(self) -> Path:
+        """Files that can be made again, named by the content they come from."""
+        return self.home / "cache"
+
+    @property
+    def runtime(self) -> Path:
+        """The runtime directory of this workspace."""
+        return self.runtime_root / self.key
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of this workspace."""
+        return self.runtime / "locks"
+
+    @property
+    def image_locks(self) -> Path:
+        """Lock files of image tags: images belong to the user, not to one workspace."""
+        return self.runtime_root / "images"
+
+    def loop(self, loop_id: str) -> Path:
+        """Folder of one loop. The id must have been checked with `is_loop_id`."""
+        return self.loops / loop_id
+
+    def record(self, loop_id: str) -> Path:
+        """The record of one loop."""
+        return self.loop(loop_id) / "meta.json"
+
+    def workdir(self, loop_id: str) -> Path:
+        """The files of one loop."""
+        return self.loop(loop_id) / "workdir"
+
+    def loop_home(self, loop_id: str) -> Path:
+        """The home of one loop, `$HOME` inside."""
+        return self.loop(loop_id) / "home"
+
+    def agent_config(self, loop_id: str) -> Path:
+        """Configuration folder of agent tools of one loop."""
+        return self.loop(loop_id) / ".claude"
+
+    def run(self, loop_id: str) -> Path:
+        """The runtime directory of one loop that its sandbox sees at `/loopat/run`. The sandbox can write here."""
+        return self.runtime / loop_id.replace("-", "")[:12] / "run"
+
+    def host(self, loop_id: str) -> Path:
+        """Runtime files of one loop that no sandbox sees."""
+        return self.runtime / loop_id.replace("-", "")[:12] / "host"
+
+    def started_loops(self) -> list[str]:
+        """Ids of loops whose sandbox was started since the runtime directory was made, with a record or not."""
+        keys = {entry.parent.parent.name for entry in self.runtime.glob("*/host/sandbox.json")}
+        if not keys:
+            return []
+        ids = (entry.name for entry in os.scandir(self.loops) if is_loop_id(entry.name))
+        return [loop_id for loop_id in ids if loop_id.replace("-", "")[:12] in keys]
+
+    def loop_of(self, path: Path) -> tuple[str, Path] | None:
+        """Which loop's workdir holds `path`, and the path relative to it; None outside every loop.
+
+        Both sides are resolved, so that a symlink to a workdir counts and one out of it does not.
+        """
+        # `Path.resolve` would raise on symlinks that go in a circle.
+        loops = os.path.realpath(self.loops)
+        try:
+            relative = Path(os.path.realpath(path)).relative_to(loops)
+        except ValueError:
+            return None
+        parts = relative.parts
+        if len(parts) < 2 or not is_loop_id(parts[0]) or parts[1] != "workdir":
+            return None
+        return parts[0], Path(*parts[2:])
+
+    def loop_entered(self, path: Path) -> str | None:
+        """The loop whose workdir a path goes through as it is written, wherever symlinks in the workdir lead then.
+
+        What runs in a loop can plant such a symlink, so a path that enters a loop and does not end in it must be
+        refused: it would run on the host what a person means to run inside.
+
+        Args:
+            path: An absolute path, symlinks not yet followed.
+        """
+        loops = Path(os.path.realpath(self.loops))
+        written = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow symlinks
+        for folder in (*reversed(written.parents), written):
+            real = Path(os.path.realpath(folder))
+            if real.parent.parent == loops and real.name == "workdir" and is_loop_id(real.parent.name):
+                return real.parent.name
+        return None
+
+    def prepare(self) -> None:
+        """Make the folders that everything else counts on; the runtime directory only for this user.
+
+        Raises:
+            EngineUnavailableError: The runtime directory belongs to somebody else or is open to others.
+        """
+        for folder in (self.home, self.loops):
+            folder.mkdir(parents=True, exist_ok=True)
+        _make_private(self.runtime_root)
+        for folder in (self.runtime, self.locks, self.image_locks):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.home)!r})"
+
+
+def workspace_name(home: Path, key: str) -> str:
+    """Name of a workspace in container and network names: one to one, safe, short.
+
+    The folder's name without its leading dot, when it is a hidden folder directly under the user's home with a plain
+    word for a name; otherwise with the key of the whole path behind it, so that no two workspaces share a network.
+
+    Args:
+        home: The workspace folder.
+        key: Hash of the whole path.
+    """
+    plain = home.name.lstrip(".")
+    safe = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    if home == Path.home() / f".{safe}" and len(safe) <= _WORKSPACE_NAME_MAX:
+        return safe
+    return f"{safe[: _WORKSPACE_NAME_MAX - len(key) - 1].strip('-')}-{key}".lstrip("-")
+
+
+def default_runtime_root(uid: int) -> Path:
+    """`/run/user/<uid>/loopat` where the machine has it, else a private folder under `/tmp`.
+
+    Args:
+        uid: The user's id on the host.
+    """
+    session = Path(f"/run/user/{uid}")
+    if session.is_dir() and os.access(session, os.W_OK):
+        return session / "loopat"
+    return Path(f"/tmp/loopat-{uid}")  # noqa: S108 - made private and checked in prepare
+
+
+def fits_socket(runtime_root: Path) -> bool:
+    """Whether the longest socket path under `runtime_root` stays within what the kernel takes."""
+    return len(os.fsencode(runtime_root)) + _SOCKET_NAME_BYTES <= SOCKET_PATH_MAX_BYTES
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise EngineUnavailableError(
+            f"{folder} must be a directory of yours that nobody else can enter. Remove it and try again."
+        )

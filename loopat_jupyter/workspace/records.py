@@ -1,0 +1,325 @@
+"""Loop records: one `meta.json` per loop, written whole or not at all, unreadable ones set aside and named."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shutil
+import unicodedata
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.models import (
+    MAX_METADATA_BYTES,
+    MAX_TITLE_CHARACTERS,
+    RECORD_SCHEMA,
+    LoopConfig,
+    LoopRecord,
+)
+from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.paths import Workspace, is_loop_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_METADATA_DEPTH = 64
+"""A record that could be written must be readable too, from however deep a stack; Python's own limit counts both."""
+
+_RECORD_MAX_BYTES = 256 * 1024
+_SLUG_MAX = 40
+
+
+class Stamp(NamedTuple):
+    """A loop found on disk, before its record is read."""
+
+    last_activity_ns: int
+    loop_id: str
+
+
+class LoopStore:
+    """Reads and writes the records of one workspace.
+
+    Args:
+        workspace: Where they are.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def create(self, record: LoopRecord) -> None:
+        """Make the folders of a new loop and write its record last, so that a half-made loop is never listed.
+
+        Args:
+            record: A record with an id of its own.
+
+        Raises:
+            StorageFullError: No space; nothing of the loop stays behind.
+        """
+        folder = self._workspace.loop(record.id)
+        try:
+            with full_disk_told(folder):
+                folder.mkdir(parents=True)
+                self._workspace.workdir(record.id).mkdir()
+                self._workspace.agent_config(record.id).mkdir()
+                self._seed_home(record.id)
+                self.write(record)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _seed_home(self, loop_id: str) -> None:
+        home = self._workspace.loop_home(loop_id)
+        if self._workspace.skeleton.is_dir():
+            shutil.copytree(self._workspace.skeleton, home, symlinks=True)
+        else:
+            home.mkdir()
+
+    def write(self, record: LoopRecord) -> None:
+        """Replace the record on disk.
+
+        Raises:
+            StorageFullError: No space; the old record stands.
+        """
+        data = msgspec.json.format(msgspec.json.encode(record), indent=2)
+        write_atomic(self._workspace.record(record.id), data + b"\n")
+
+    def read(self, loop_id: str) -> LoopRecord:
+        """The record of one loop.
+
+        Args:
+            loop_id: As it came from outside; anything but the id of a loop is "not found".
+
+        Raises:
+            NotFoundError: There is no such loop.
+            UnreadableRecordError: The record is damaged or written by a newer version.
+        """
+        if not is_loop_id(loop_id):
+            raise NotFoundError(f"There is no loop {loop_id[:80]!r}. `jupyter loopat list` shows the loops.")
+        path = self._workspace.record(loop_id)
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise _unknown(loop_id) from None
+        return _decode(data, path, loop_id)
+
+    def find(self, reference: str) -> LoopRecord:
+        """The loop that a person means: by id, by the start of an id, by slug or by title.
+
+        Args:
+            reference: What the person wrote.
+
+        Raises:
+            NotFoundError: Nothing matches.
+            BadInputError: More than one loop matches.
+        """
+        if is_loop_id(reference):
+            return self.read(reference)
+        records = list(self.readable())
+        exact = [record for record in records if reference in (record.slug, record.title)]
+        matches = exact or [record for record in records if len(reference) >= 4 and record.id.startswith(reference)]
+        if not matches:
+            raise NotFoundError(f"There is no loop {reference[:80]!r}. `jupyter loopat list` shows the loops.")
+        if len(matches) > 1:
+            ids = ", ".join(sorted(record.id[:8] for record in matches))
+            raise BadInputError("loop", f"{reference!r} could be any of {ids}. Use one of these ids.")
+        return matches[0]
+
+    def any(self) -> bool:
+        """Whether there is any loop, or what was one."""
+        try:
+            with os.scandir(self._workspace.loops) as entries:
+                return next(entries, None) is not None
+        except FileNotFoundError:
+            return False
+
+    def stamps(self) -> list[Stamp]:
+        """Every loop on disk, newest activity first. Reads no record: one `stat` per loop."""
+        found = []
+        try:
+            entries = os.scandir(self._workspace.loops)
+        except FileNotFoundError:
+            return []
+        with entries:
+            for entry in entries:
+                if is_loop_id(entry.name):
+                    try:
+                        found.append(Stamp(os.stat(f"{entry.path}/meta.json").st_mtime_ns, entry.name))  # noqa: PTH116
+                    except OSError:
+                        continue
+        found.sort(reverse=True)
+        return found
+
+    def readable(self) -> Iterator[LoopRecord]:
+        """Every record that can be read, newest activity first."""
+        for stamp in self.stamps():
+            try:
+                yield self.read(stamp.loop_id)
+            except (UnreadableRecordError, NotFoundError):
+                continue
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the records that cannot be read, by loop id."""
+        found = {}
+        for stamp in self.stamps():
+            try:
+                self.read(stamp.loop_id)
+            except UnreadableRecordError as error:
+                found[stamp.loop_id] = error.message
+            except NotFoundError:
+                continue
+        return found
+
+    def last_activity(self, loop_id: str) -> datetime.datetime:
+        """When the loop was last used: the record's modification time.
+
+        Raises:
+            NotFoundError: It was deleted meanwhile.
+        """
+        try:
+            seconds = self._workspace.record(loop_id).stat().st_mtime
+        except FileNotFoundError:
+            raise _unknown(loop_id) from None
+        return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+
+    def touch(self, loop_id: str) -> None:
+        """Note that the loop was just used.
+
+        Raises:
+            NotFoundError: It was deleted meanwhile.
+        """
+        try:
+            os.utime(self._workspace.record(loop_id))
+        except FileNotFoundError:
+            raise _unknown(loop_id) from None
+
+
+def _unknown(loop_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no loop {loop_id}. `jupyter loopat list` shows the loops.")
+
+
+def _decode(data: bytes, path: Path, loop_id: str) -> LoopRecord:
+    class Versioned(msgspec.Struct):
+        schema: int
+
+    def set_aside(problem: str) -> UnreadableRecordError:
+        return UnreadableRecordError(
+            f"The record {path} of loop {loop_id} {problem} The loop's files are untouched; "
+            "restore the record from a backup or delete the loop's folder."
+        )
+
+    if len(data) > _RECORD_MAX_BYTES:
+        raise set_aside(f"is larger than {_RECORD_MAX_BYTES} bytes.")
+    try:
+        version = msgspec.json.decode(data, type=Versioned).schema
+        if version > RECORD_SCHEMA:
+            raise set_aside(f"was written by a newer version (schema {version}, this one knows {RECORD_SCHEMA}).")
+        record = msgspec.json.decode(data, type=LoopRecord)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise set_aside(f"is damaged: {error}.") from error
+    if record.id != loop_id:
+        raise set_aside(f"names another loop: {record.id[:80]}.")
+    return record
+
+
+def new_record(
+    *,
+    title: str,
+    created_by: str,
+    now: datetime.datetime,
+    image: str | None = None,
+    config: LoopConfig | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> LoopRecord:
+    """A record for a new loop.
+
+    Args:
+        title: What the person calls it: 1 to 200 characters on one line.
+        created_by: The member.
+        now: Creation time.
+        image: An image to use in place of the workspace's.
+        config: The loop's own settings.
+        metadata: Anything JSON, up to 16 KiB.
+
+    Raises:
+        BadInputError: A value is not acceptable; names the field.
+    """
+    title = check_title(title)
+    check_metadata(metadata or {})
+    if image is not None:
+        check_image(image)
+    return LoopRecord(
+        id=str(uuid.uuid4()),
+        title=title,
+        slug=slugify(title),
+        created_at=now,
+        created_by=created_by,
+        image=image,
+        config=config or LoopConfig(),
+        metadata=metadata or {},
+    )
+
+
+def check_title(title: str) -> str:
+    """The title without surrounding blanks, in one normal form (Unicode NFC).
+
+    Raises:
+        BadInputError: Empty, too long, or holding control characters.
+    """
+    text = unicodedata.normalize("NFC", title).strip()
+    if not text:
+        raise BadInputError("title", "must not be empty")
+    if len(text) > MAX_TITLE_CHARACTERS:
+        raise BadInputError("title", f"must be at most {MAX_TITLE_CHARACTERS} characters, has {len(text)}")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise BadInputError("title", "must be one line without control characters")
+    return text
+
+
+def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata that can be stored and read again.
+
+    Raises:
+        BadInputError: More than 16 KiB as JSON, nested too deeply, or not Unicode.
+    """
+    try:
+        size_bytes = len(msgspec.json.encode(metadata))
+    except (RecursionError, UnicodeEncodeError, TypeError) as error:
+        raise BadInputError("metadata", f"cannot be stored: {error}") from error
+    if _deeper(metadata, MAX_METADATA_DEPTH):
+        raise BadInputError("metadata", f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
+    if size_bytes > MAX_METADATA_BYTES:
+        raise BadInputError("metadata", f"must be at most {MAX_METADATA_BYTES} bytes as JSON, has {size_bytes}")
+    return metadata
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects are nested in more than `levels` levels."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(entry, levels - 1) for entry in inner)
+
+
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]{0,254}\Z", re.IGNORECASE)
+
+
+def check_image(image: str) -> str:
+    """An image reference that cannot be mistaken for an option.
+
+    Raises:
+        BadInputError: Not of the form `name`, `name:tag` or `name@digest`.
+    """
+    if not _IMAGE.match(image):
+        raise BadInputError("image", f"{image[:80]!r} is not an image reference such as `python:3.13`")
+    return image
+
+
+def slugify(title: str) -> str:
+    """A short lower-case ASCII word for names; `loop` when nothing of the title can be written so."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii").lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_MAX].rstrip("-") or "loop"

@@ -1,0 +1,97 @@
+"""A command line on a fake podman, and one on the real one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import pytest
+
+from loopat_jupyter.cli.app import run
+from loopat_jupyter.cli.session import Session
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.workspace.config import Config, ImageConfig
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """A command line is the only one in its process and keeps the package's log; here others follow."""
+    log = logging.getLogger("loopat_jupyter")
+    before = log.handlers, log.propagate, log.level
+    yield
+    log.handlers, log.propagate = before[:2]
+    log.setLevel(before[2])
+
+
+class FakeCommandLine:
+    """`jupyter loopat` in this process, on an engine that says: there is nothing."""
+
+    def __init__(self, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+        self.engine = FakeEngine(lambda call: Completed(int(call[:2] == ("container", "exists")), b"[]", ""))
+        self.manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), self.engine, member="ada")
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, environ: dict[str, str] | None = None) -> Answer:
+        code = run(arguments, Session(environ or {}, lambda _: self.manager))
+        captured = self._capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def fake(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> FakeCommandLine:
+    return FakeCommandLine(workspace, capsys)
+
+
+class RealCommandLine:
+    """`jupyter-loopat` as a process of its own, on the real podman."""
+
+    def __init__(self, workspace: Workspace, image: str, data: Path) -> None:
+        self.program = str(Path(sys.executable).parent / "jupyter-loopat")
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LOOPAT_")},
+            "LOOPAT_HOME": str(workspace.home),
+            "LOOPAT_SANDBOX_IMAGE": image,
+            "JUPYTER_DATA_DIR": str(data),
+        }
+
+    def __call__(self, *arguments: str, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
+        ran = subprocess.run(
+            [self.program, *arguments], input=stdin, capture_output=True, env=self.environ, timeout=120, check=False
+        )
+        assert ran.returncode == code, ran
+        return ran
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [self.program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environ,
+        )
+
+    def json(self, *arguments: str) -> dict[str, object]:
+        return msgspec.json.decode(self(*arguments, "--json").stdout)
+
+
+@pytest.fixture
+def real(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> RealCommandLine:
+    return RealCommandLine(workspace, sandbox_image, tmp_path / "jupyter")

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from loopat_jupyter import __version__
+from loopat_jupyter.cli.app import VERBS, Interrupted, app, exit_code_of, run
+from loopat_jupyter.cli.session import Session
+from loopat_jupyter.errors import (
+    BadInputError,
+    ConflictError,
+    EngineError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    LoopatError,
+    NotFoundError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loopat_jupyter.loops import LoopManager
+    from tests.cli.conftest import FakeCommandLine
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "code_of_exec"),
+    [
+        (BadInputError("title", "must not be empty"), 2, 125),
+        (NotFoundError("no loop"), 1, 125),
+        (ConflictError("busy"), 1, 125),
+        (EngineError("no"), 1, 125),
+        (EngineUnavailableError("no podman"), 3, 125),
+        (EngineTimeoutError("late"), 124, 124),
+        (TimeoutError("late"), 124, 124),
+    ],
+)
+def test_each_error_has_its_exit_code(error: LoopatError | TimeoutError, code: int, code_of_exec: int) -> None:
+    assert exit_code_of(error, verb="show") == code
+    assert exit_code_of(error, verb="exec") == code_of_exec
+
+
+def raising(error: BaseException) -> Session:
+    def manager(environ: Mapping[str, str]) -> LoopManager:
+        raise error
+
+    return Session({}, manager)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (EngineUnavailableError("There is no podman."), 3, "There is no podman.\n"),
+        (BadInputError("image.base", "is\x1b[2J wrong"), 2, "image.base: is�[2J wrong\n"),
+        (TimeoutError(), 124, "That took too long.\n"),
+        (KeyboardInterrupt(), 130, "\nCancelled.\n"),
+        (Interrupted(15), 143, ""),
+    ],
+)
+def test_an_error_is_a_plain_line_and_a_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["list"], raising(error)) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_debug_shows_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--debug", "list"], raising(EngineError("It broke."))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith("It broke.\n")
+
+
+def test_the_static_help_is_that_of_the_verbs() -> None:
+    context = click.Context(app)
+    for name, (_, about) in VERBS.items():
+        command = app.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        assert about[:-1].split(";")[0].split(" ")[0] == (command.help or "").split(" ")[0]
+        assert command.epilog is not None
+        assert f"jupyter loopat {name}" in command.epilog
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_has_help_with_an_example(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"], obj=Session({}), prog_name="jupyter loopat")
+    assert result.exit_code == 0
+    assert f"Usage: jupyter loopat {name} " in result.output
+    assert "Example" in result.output
+
+
+def test_the_version_is_told(fake: FakeCommandLine) -> None:
+    assert fake("--version") == (0, f"jupyter loopat {__version__}\n", "")
+
+
+def test_a_mistyped_verb_is_suggested(fake: FakeCommandLine) -> None:
+    answer = fake("strat")
+    assert answer.code == 2
+    assert "No such command 'strat'. Did you mean 'start'?" in answer.err
+
+
+def test_nothing_asked_is_answered_with_the_verbs(fake: FakeCommandLine) -> None:
+    answer = fake()
+    assert answer.code == 2
+    assert all(about in answer.out + answer.err for _, about in VERBS.values())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["create", "A loop"]])
+def test_answering_does_not_wait_for_the_parts_of_a_server(arguments: list[str], tmp_path: object) -> None:
+    """There is no podman here either (code 3): nothing but imports decides how soon the answer comes."""
+    script = (
+        "import sys\nfrom loopat_jupyter.cli import main\n"
+        f"sys.argv = ['jupyter-loopat', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code in (0, 3), ended.code\n"
+        "heavy = {'jupyter_server', 'zmq', 'IPython', 'tornado', 'jupyter_client', 'terminado'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environ = {**os.environ, "LOOPAT_HOME": str(tmp_path), "LOOPAT_PODMAN_BIN": "/nonexistent"}
+    subprocess.run([sys.executable, "-c", script], env=environ, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_help_imports_no_verb() -> None:
+    script = (
+        "import sys\nfrom loopat_jupyter.cli.app import run\nfrom loopat_jupyter.cli.session import Session\n"
+        "run(['--help'], Session({}))\n"
+        "assert not {'rich', 'msgspec', 'loopat_jupyter.loops'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, stdout=subprocess.DEVNULL)

@@ -1,0 +1,172 @@
+"""The command as a person runs it: a process of its own, on real podman."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import RealCommandLine
+
+pytestmark = pytest.mark.podman
+
+
+def loop(real: RealCommandLine, title: str = "Sales in May") -> str:
+    return str(real.json("create", title)["id"])
+
+
+def processes_inside(real: RealCommandLine, loop_id: str, name: str) -> bytes:
+    return real("exec", loop_id, "--", "sh", "-c", f"pgrep -x {name} || true").stdout
+
+
+def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
+    loop_id = loop(real)
+    started = real("start", loop_id)
+    assert started.stdout == f"Sales in May ({loop_id[:8]}) runs.\n".encode()
+    assert started.stderr.decode().splitlines()[-1] == "starting the sandbox"
+
+    ran = real("exec", loop_id, "--", "sh", "-c", "echo out; echo err >&2; pwd; whoami; exit 7", code=7)
+    assert ran.stdout.decode().splitlines() == ["out", f"/loopat/loop/{loop_id}/workdir", "loopat"]
+    assert ran.stderr == b"err\n"
+
+    [listed] = real.json("list")["loops"]
+    assert (listed["id"], listed["state"], listed["title"]) == (loop_id, "running", "Sales in May")
+    shown = real.json("show", "Sales in May")
+    assert shown["kernels"] == [f"loop-sales-in-may-{loop_id[:8]}-python3"]
+    [kernel] = real.json("kernelspecs", loop_id)["kernelspecs"]
+    assert (kernel["kernel"], kernel["inside"], kernel["language"]) == (*shown["kernels"], "python3", "python")
+
+    real("exec", loop_id, "--", "sh", "-c", "echo kept > file; sudo touch /opt/not-kept")
+    assert b"fresh sandbox" in real("recreate", loop_id).stdout
+    ran = real("exec", loop_id, "--", "sh", "-c", "cat file; test ! -e /opt/not-kept")
+    assert ran.stdout == b"kept\n"
+
+    real("stop", loop_id)
+    assert real.json("show", loop_id)["state"] == "stopped"
+    real("stop", "--all")
+    assert b"Deleted 'Sales in May'" in real("rm", loop_id, "--yes").stdout
+    assert real.json("list") == {"loops": [], "unreadable": []}
+
+
+def test_anything_of_any_size_goes_through_unchanged(real: RealCommandLine) -> None:
+    loop_id = loop(real)
+    data = os.urandom(10_000_000)
+    ran = real("exec", loop_id, "--", "sha256sum", stdin=data)
+    assert ran.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+    assert real("exec", loop_id, "--", "cat", stdin=data).stdout == data
+    assert real("exec", loop_id, "--", "true", stdin=data).returncode == 0
+
+
+def test_variables_reach_the_command_and_no_argv(real: RealCommandLine, tmp_path: Path) -> None:
+    loop_id = loop(real)
+    file = tmp_path / "variables"
+    file.write_text("FROM_FILE=f i l e\n")
+    real.environ["TOKEN"] = "s3cret\nvalue"
+    options = ("--env", "TOKEN", "--env", "PLAIN=a'b\"c", "--env-file", str(file), "--cwd", "/tmp")
+    script = 'printf "%s|%s|%s|%s\\n" "$TOKEN" "$PLAIN" "$FROM_FILE" "$PWD"; exec tail -f /dev/null'
+    client = real.start("exec", loop_id, *options, "--", "sh", "-c", script)
+    assert client.stdout is not None
+    assert client.stdout.readline() + client.stdout.readline() == b"s3cret\nvalue|a'b\"c|f i l e|/tmp\n"
+    argvs = [argv for path in Path("/proc").glob("[0-9]*/cmdline") if (argv := read_argv(path))]
+    client.terminate()
+    client.communicate(timeout=60)
+    assert any(loop_id.encode() in argv for argv in argvs)
+    assert [argv for argv in argvs if b"s3cret" in argv] == []
+
+
+def read_argv(path: Path) -> bytes:
+    """The arguments of a process; none when it has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_deadline_ends_the_command_and_what_it_started(real: RealCommandLine) -> None:
+    loop_id = loop(real)
+    ran = real("exec", loop_id, "--timeout", "1", "--", "sh", "-c", "tail -f /dev/null; echo more", code=124)
+    assert ran.stdout == b""
+    assert ran.stderr == b"sh did not end within 1 s and was ended.\n"
+    assert processes_inside(real, loop_id, "tail") == b""
+
+
+def test_the_code_of_a_missing_command_is_its_own(real: RealCommandLine) -> None:
+    ran = real("exec", loop(real), "--", "no-such-command", code=127)
+    assert b"no-such-command" in ran.stderr
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_what_runs_inside(real: RealCommandLine, signum: int, code: int) -> None:
+    loop_id = loop(real)
+    client = real.start("exec", loop_id, "--", "sh", "-c", "echo ready; tail -f /dev/null; echo not reached")
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"ready\n"
+    client.send_signal(signum)
+    out, err = client.communicate(timeout=60)
+    assert (client.returncode, out, err.decode()) == (code, b"", "Cancelling …\n")
+    assert processes_inside(real, loop_id, "tail") == b""
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(real: RealCommandLine) -> None:
+    loop_id = loop(real)
+    client = real.start("exec", loop_id, "--", "yes")
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"y\n"
+    client.stdout.close()
+    assert client.stderr is not None
+    assert (client.wait(timeout=60), client.stderr.read()) == (141, b"")
+    client.stderr.close()
+    assert processes_inside(real, loop_id, "yes") == b""
+
+
+def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine) -> None:
+    loop_id = loop(real)
+    client = real.start("exec", loop_id, "--", "sh", "-c", "echo ready; exec tail -f /dev/null")
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"ready\n"
+    refused = real("rm", loop_id, "--yes", code=1)
+    message = f"1 kernel, terminal or command of loop {loop_id} would end. End them first, or force it.\n"
+    assert refused.stderr == message.encode()
+    asked = real("recreate", loop_id, code=2)
+    assert b"Add --yes" in asked.stderr
+    assert client.poll() is None
+    real("rm", loop_id, "--yes", "--force")
+    client.communicate(timeout=60)
+    assert real.json("list")["loops"] == []
+
+
+def test_a_missing_podman_is_told_with_what_to_do(real: RealCommandLine) -> None:
+    loop_id = loop(real)
+    real.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
+    for arguments in (["list"], ["show", loop_id], ["start", loop_id], ["gc"]):
+        answer = real(*arguments, code=3)
+        assert answer.stderr == (
+            b"There is no command '/nonexistent'. Run `jupyter loopat doctor` to see what is missing.\n"
+        )
+    assert b"/nonexistent" in real("exec", loop_id, "--", "true", code=125).stderr
+    checks = real("doctor", code=1)
+    assert "✗ fails podman: mend it with".encode() in checks.stdout
+
+
+def test_a_podman_that_hangs_is_given_up_on(real: RealCommandLine, tmp_path: Path) -> None:
+    loop_id = loop(real)
+    podman = tmp_path / "podman"
+    podman.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    podman.chmod(0o755)
+    real.environ["LOOPAT_PODMAN_BIN"] = str(podman)
+    answer = real("show", loop_id, code=124)
+    assert answer.stderr.startswith(b"Podman did not inspect the sandbox within 15 s.")
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert [command for command in commands if str(podman) in command] == []
+
+
+def test_a_healthy_machine_passes_its_check(real: RealCommandLine) -> None:
+    checks = real.json("doctor")
+    assert checks["ok"] is True
+    assert b"This machine can run loops." in real("doctor").stdout

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from loopat_jupyter.cli.app import Interrupted
+from loopat_jupyter.cli.session import Session, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_cancels_and_lets_work_clean_up(signum: int, capsys: pytest.CaptureFixture[str]) -> None:
+    cleaned = []
+
+    async def work() -> None:
+        try:
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signum)
+            await asyncio.Event().wait()
+        finally:
+            # A second signal while cleaning up changes nothing.
+            os.kill(os.getpid(), signum)
+            await asyncio.sleep(0.05)
+            cleaned.append(True)
+
+    with pytest.raises(Interrupted) as caught:
+        Session({}).run(work())
+    assert (caught.value.signum, cleaned) == (signum, [True])
+    assert capsys.readouterr().err == "Cancelling …\n"
+
+
+def test_without_a_signal_the_answer_comes_back() -> None:
+    async def work() -> int:
+        return 7
+
+    before = signal.getsignal(signal.SIGINT)
+    assert Session({}).run(work()) == 7
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_cancellation_from_within_is_not_taken_for_a_signal() -> None:
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        Session({}).run(work())
+
+
+def test_json_knows_paths(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    Session({}).show_json({"path": tmp_path})
+    assert capsys.readouterr().out == f'{{\n  "path": "{tmp_path}"\n}}\n'
+
+
+def test_long_lines_are_not_wrapped_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    Session({}).show("x" * 500)
+    assert capsys.readouterr().out == "x" * 500 + "\n"
+
+
+def test_markup_in_data_is_data(capsys: pytest.CaptureFixture[str]) -> None:
+    Session({}).tell("[red]a[/] :smile:")
+    assert capsys.readouterr().err == "[red]a[/] :smile:\n"
+
+
+def test_warnings_of_managers_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session({})
+    session.configure(debug=False, no_color=True, verb=None)
+    logging.getLogger("loopat_jupyter.loops").warning("Loop %s is odd", 1)
+    logging.getLogger("loopat_jupyter.loops").info("details")
+    session.configure(debug=True, no_color=True, verb=None)
+    logging.getLogger("loopat_jupyter.loops").info("more")
+    assert capsys.readouterr().err == "Loop 1 is odd\nmore\n"
+
+
+def test_nobody_to_ask_is_told_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session({})
+    session.confirm("Sure?", yes=True)
+    with open(os.devnull) as nobody:
+        monkeypatch.setattr("sys.stdin", nobody)
+        with pytest.raises(click.UsageError, match="Add --yes"):
+            session.confirm("Sure?", yes=False)
+
+
+def test_plain_text_keeps_lines_and_drops_what_moves_the_cursor() -> None:
+    assert plain("a\tb\nc\x1b[2J\x07\u202eé") == "a\tb\nc�[2J��é"

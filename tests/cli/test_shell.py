@@ -1,0 +1,126 @@
+"""A shell on a real terminal, in a real loop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import ptyprocess
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cli.conftest import RealCommandLine
+
+pytestmark = pytest.mark.podman
+
+
+class Terminal:
+    """A person's terminal: types, and reads until something shows."""
+
+    def __init__(self, real: RealCommandLine, *arguments: str, rows: int = 30, columns: int = 100) -> None:
+        environ = {**real.environ, "TERM": "xterm-256color"}
+        self.process = ptyprocess.PtyProcess.spawn(
+            # A terminal window heeds hang-ups, whoever started the tests and how.
+            ["env", "--default-signal=HUP,INT,QUIT", real.program, *arguments],
+            env=environ,
+            dimensions=(rows, columns),
+        )
+        self.seen = ""
+
+    def type(self, line: str) -> None:
+        self.process.write(f"{line}\r".encode())
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read until the pattern shows; the timeout of the test is its deadline."""
+        while not (found := re.search(pattern, self.seen)):
+            self.seen += self.process.read(4096).decode("utf-8", "replace")
+        self.seen = self.seen[found.end() :]
+        return found
+
+    def rest(self) -> str:
+        """Everything until the end."""
+        try:
+            while True:
+                self.seen += self.process.read(4096).decode("utf-8", "replace")
+        except EOFError:
+            return self.seen
+
+    def end(self) -> int | None:
+        """Its exit code."""
+        self.rest()
+        self.process.wait()
+        return self.process.exitstatus
+
+
+@pytest.fixture
+def loop_id(real: RealCommandLine) -> str:
+    return str(real.json("create", "Sales in May")["id"])
+
+
+@pytest.fixture
+def shell(real: RealCommandLine, loop_id: str) -> Iterator[Terminal]:
+    terminal = Terminal(real, "shell", loop_id)
+    yield terminal
+    terminal.process.close(force=True)
+
+
+def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(shell: Terminal, loop_id: str) -> None:
+    shell.until(r"Sandbox of Sales in May ready in .* s")
+    shell.type("echo host=$(hostname) at=$PWD term=$TERM size=$(stty size)")
+    shell.until(rf"host=loop-{loop_id[:8]} at=/loopat/loop/{loop_id}/workdir term=xterm-256color size=30 100\b")
+    # The program that follows the size says so when it has noticed: nothing has to be waited for.
+    shell.type("trap 'echo now=$(stty size)' WINCH; echo trapped=$((40+2))")
+    shell.until(r"trapped=42")
+    shell.process.setwinsize(41, 132)
+    shell.until(r"now=41 132\b")
+    shell.type("exit 7")
+    assert shell.end() == 7
+
+
+def test_keys_go_to_the_program_inside(shell: Terminal) -> None:
+    shell.type("sh -c 'trap \"echo caught=\\$((40+2)); exit\" INT; echo ready=$((1+1)); while :; do sleep 1; done'")
+    shell.until(r"ready=2")
+    shell.process.sendintr()
+    shell.until(r"caught=42")
+    shell.type("exit")
+    assert shell.end() is not None
+
+
+def test_a_closed_terminal_leaves_nothing_inside(real: RealCommandLine, shell: Terminal, loop_id: str) -> None:
+    shell.type("echo ready=$((1+1)); tail -f /dev/null")
+    shell.until(r"ready=2")
+    os.kill(shell.process.pid, signal.SIGHUP)
+    assert shell.end() == 128 + signal.SIGHUP
+    assert real("exec", loop_id, "--", "sh", "-c", "pgrep -x tail || true").stdout == b""
+
+
+def test_the_terminal_is_left_as_it_was(real: RealCommandLine, loop_id: str) -> None:
+    terminal = Terminal(real, "exec", loop_id, "-t", "--", "sh", "-c", "stty raw -echo; tty; exit 3")
+    before = terminal.process.getecho()
+    terminal.until(r"/dev/pts/\d+")
+    assert terminal.end() == 3
+    assert before is True
+
+
+def test_deleting_asks_on_a_terminal(real: RealCommandLine, loop_id: str) -> None:
+    terminal = Terminal(real, "rm", loop_id)
+    terminal.until(r"Delete 'Sales in May' .* with \d+ files?, .*\[y/N\]: ")
+    terminal.type("n")
+    assert terminal.end() == 130
+    assert len(real.json("list")["loops"]) == 1
+    terminal = Terminal(real, "rm", loop_id)
+    terminal.until(r"\[y/N\]: ")
+    terminal.type("y")
+    assert terminal.end() == 0
+    assert real.json("list")["loops"] == []
+
+
+def test_errors_are_red_on_a_terminal_and_plain_when_asked(real: RealCommandLine) -> None:
+    assert "\x1b[31mThere is no loop 'none'" in Terminal(real, "show", "none").rest()
+    assert "\x1b[3" not in Terminal(real, "--no-color", "show", "none").rest()
+    real.environ["NO_COLOR"] = "1"
+    assert "\x1b[3" not in Terminal(real, "show", "none").rest()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from loopat_jupyter.cli.text import ago, count, duration, listing, size
+
+NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (12_345, "12 kB"),
+        (999_600, "1.0 MB"),
+        (1_500_000_000, "1.5 GB"),
+        (7 * 10**15, "7000.0 TB"),
+    ],
+)
+def test_a_size_is_short(size_bytes: int, text: str) -> None:
+    assert size(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("past", "text"),
+    [
+        (dt.timedelta(seconds=-5), "just now"),
+        (dt.timedelta(seconds=59), "just now"),
+        (dt.timedelta(seconds=60), "1 min ago"),
+        (dt.timedelta(minutes=59, seconds=59), "59 min ago"),
+        (dt.timedelta(hours=1), "1 hour ago"),
+        (dt.timedelta(hours=23), "23 hours ago"),
+        (dt.timedelta(days=1), "1 day ago"),
+        (dt.timedelta(days=13), "1 week ago"),
+        (dt.timedelta(days=60), "2 months ago"),
+        (dt.timedelta(days=800), "2 years ago"),
+    ],
+)
+def test_a_time_is_told_as_people_do(past: dt.timedelta, text: str) -> None:
+    assert ago(NOW - past, NOW) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.9, "59 s"), (80, "1 min 20 s")])
+def test_a_duration_is_as_exact_as_it_matters(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_things_are_counted(number: int, text: str) -> None:
+    assert count(number, "file") == text
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c", "b"], "a, b (2 times) and c")],
+)
+def test_words_are_listed(words: list[str], text: str) -> None:
+    assert listing(words) == text

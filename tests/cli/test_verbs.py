@@ -1,0 +1,186 @@
+"""Verbs on a podman that says: there is nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loopat_jupyter.cli.inside import asked_or_present_folder
+from loopat_jupyter.cli.records import measure, parse_metadata
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.models import LoopConfig
+from loopat_jupyter.sandbox.plan import sandbox_workdir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import FakeCommandLine
+
+
+def test_a_loop_is_made_without_podman(fake: FakeCommandLine) -> None:
+    answer = fake("create", "Sales in May", "--network", "none", "--shared-tmp", "--metadata", "team=a=b", "--json")
+    assert (answer.code, answer.err, fake.engine.calls) == (0, "", [])
+    loop = msgspec.json.decode(answer.out)
+    record = fake.manager.store.read(loop["id"])
+    assert (record.title, record.created_by) == ("Sales in May", "ada")
+    assert record.config == LoopConfig(network="none", shared_tmp=True)
+    assert record.metadata == {"team": "a=b"}
+    assert loop["workdir"] == str(fake.manager.workspace.workdir(record.id))
+
+
+def test_a_new_loop_is_told_with_its_folder_and_what_comes_next(fake: FakeCommandLine) -> None:
+    answer = fake("create", "Sales in May")
+    [record] = fake.manager.store.readable()
+    assert record.id in answer.out
+    assert str(fake.manager.workspace.workdir(record.id)) in answer.out
+    assert f"jupyter loopat shell {record.id[:8]}" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", " "], "title: must not be empty"),
+        (["create", "a", "--image", "-v"], "image: '-v' is not an image reference"),
+        (["create", "a", "--metadata", "novalue"], "metadata: 'novalue' is not of the form NAME=VALUE"),
+        (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
+        (["create"], "Missing argument 'TITLE'"),
+        (["list", "--limit", "0"], "0 is not in the range"),
+        (["stop"], "Name loops to stop, or give --all."),
+        (["stop", "--all", "x"], "Name loops to stop, or give --all."),
+        (["exec", "x"], "Missing argument 'COMMAND...'"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_made(fake: FakeCommandLine, arguments: list[str], said: str) -> None:
+    answer = fake(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert list(fake.manager.store.readable()) == []
+
+
+@pytest.mark.parametrize("verb", ["show", "start", "stop", "recreate", "shell", "kernelspecs", "rm"])
+def test_an_unknown_loop_is_told_with_a_suggestion(fake: FakeCommandLine, verb: str) -> None:
+    fake("create", "Sales in May")
+    answer = fake(verb, "sales-in-mai")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == (
+        "There is no loop 'sales-in-mai'. `jupyter loopat list` shows the loops. Did you mean 'sales-in-may'?\n"
+    )
+    assert fake.engine.calls == []
+
+
+def test_an_ambiguous_loop_is_bad_input(fake: FakeCommandLine) -> None:
+    fake("create", "Twin")
+    fake("create", "Twin")
+    answer = fake("show", "twin")
+    assert answer.code == 2
+    assert "loop: 'twin' could be any of" in answer.err
+
+
+def test_an_empty_list_says_how_to_begin(fake: FakeCommandLine) -> None:
+    answer = fake("list")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("No loops yet.")
+    assert msgspec.json.decode(fake("list", "--json").out) == {"loops": [], "unreadable": []}
+
+
+def test_loops_are_listed_last_used_first_and_archived_ones_on_request(fake: FakeCommandLine) -> None:
+    store = fake.manager.store
+    made = {title: fake.manager.create(title=title) for title in ("Old", "New", "Archived")}
+    store.write(msgspec.structs.replace(made["Archived"], archived=True))
+    for age_s, title in enumerate(("New", "Archived", "Old")):
+        path = fake.manager.workspace.record(made[title].id)
+        os.utime(path, (1_700_000_000 - age_s, 1_700_000_000 - age_s))
+
+    def titles(*options: str) -> list[str]:
+        return [loop["title"] for loop in msgspec.json.decode(fake("list", "--json", *options).out)["loops"]]
+
+    assert titles() == ["New", "Old"]
+    assert titles("--all") == ["New", "Archived", "Old"]
+    assert titles("--all", "--limit", "2") == ["New", "Archived"]
+    assert [line.split()[1] for line in fake("list").out.splitlines()] == ["TITLE", "New", "Old"]
+
+
+def test_a_damaged_record_is_named_and_the_others_are_listed(fake: FakeCommandLine) -> None:
+    whole, damaged = fake.manager.create(title="Whole"), fake.manager.create(title="Damaged")
+    fake.manager.workspace.record(damaged.id).write_bytes(b"{")
+    answer = fake("list")
+    assert (answer.code, whole.id[:8] in answer.out, damaged.id in answer.err) == (0, True, True)
+    found = msgspec.json.decode(fake("list", "--json").out)
+    assert [loop["id"] for loop in found["loops"]] == [whole.id]
+    assert [entry["id"] for entry in found["unreadable"]] == [damaged.id]
+
+
+def test_deleting_asks_and_takes_the_files_along(fake: FakeCommandLine) -> None:
+    record = fake.manager.create(title="Sales in May")
+    asked = fake("rm", "sales-in-may")
+    assert (asked.code, "Add --yes" in asked.err) == (2, True)
+    assert fake.manager.store.read(record.id) == record
+    answer = fake("rm", "sales-in-may", "--yes")
+    assert answer == (0, f"Deleted 'Sales in May' ({record.id[:8]}).\n", "")
+    assert not fake.manager.workspace.loop(record.id).exists()
+
+
+def test_a_loop_with_a_damaged_record_can_be_deleted_by_its_id(fake: FakeCommandLine) -> None:
+    record = fake.manager.create(title="Damaged")
+    fake.manager.workspace.record(record.id).write_bytes(b"{")
+    assert fake("rm", record.id, "--yes").code == 0
+    assert not fake.manager.workspace.loop(record.id).exists()
+
+
+def test_nothing_left_over_is_told(fake: FakeCommandLine) -> None:
+    assert fake("gc") == (0, "Nothing is left over.\n", "")
+    assert msgspec.json.decode(fake("gc", "--json").out) == {"removed": False, "leftovers": []}
+
+
+def test_a_shell_needs_a_terminal(fake: FakeCommandLine) -> None:
+    fake.manager.create(title="Sales in May")
+    answer = fake("shell", "sales-in-may")
+    assert answer.code == 2
+    assert "jupyter loopat exec LOOP -- COMMAND" in answer.err
+
+
+def test_exec_has_two_codes_of_its_own(fake: FakeCommandLine) -> None:
+    assert fake("exec", "none", "--", "true").code == 125
+    fake.manager.create(title="Sales in May")
+    answer = fake("exec", "sales-in-may", "--env", "1=x", "--", "true")
+    assert (answer.code, "is not a variable name" in answer.err, fake.engine.calls) == (125, True, [])
+
+
+def test_a_command_runs_where_its_caller_is(
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record, other = fake.manager.create(title="A"), fake.manager.create(title="B")
+    inside = sandbox_workdir(record.id)
+    below = fake.manager.workspace.workdir(record.id) / "notes"
+    below.mkdir()
+    (below.parent / "data").mkdir()
+    monkeypatch.chdir(below)
+    assert asked_or_present_folder(fake.manager, record, None) == f"{inside}/notes"
+    assert asked_or_present_folder(fake.manager, other, None) == sandbox_workdir(other.id)
+    assert asked_or_present_folder(fake.manager, record, "data") == f"{inside}/data"
+    assert asked_or_present_folder(fake.manager, record, "/etc") == "/etc"
+    with pytest.raises(BadInputError):
+        asked_or_present_folder(fake.manager, record, "nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert asked_or_present_folder(fake.manager, record, None) == inside
+
+
+def test_metadata_is_split_at_the_first_sign() -> None:
+    assert parse_metadata(["a=1", "b=", "a=2=3"]) == {"a": "2=3", "b": ""}
+    with pytest.raises(BadInputError):
+        parse_metadata(["=x"])
+
+
+def test_a_folder_is_measured_without_following_links(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "large").write_bytes(b"x" * 9999)
+    (folder / "below" / "a").write_bytes(b"x" * 10)
+    (folder / "link").symlink_to(outside)
+    (folder / "b").write_bytes(b"x" * 5)
+    files, size_bytes = measure(folder)
+    assert (files, size_bytes) == (2, 15)

@@ -1,0 +1,83 @@
+"""Fixtures shared by all tests.
+
+A test gets a workspace of its own, so tests may run side by side on one podman store. Tests marked `podman` drive
+the real thing; they share one sandbox image, which the first of them builds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.images import Images
+from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.workspace.config import Config, ImageConfig
+from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Tests that were started in the background or with nohup would ignore, and hand on, what they test with.
+for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _handler)
+
+pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.strict"]
+
+
+@pytest.fixture(autouse=True)
+def _own_jupyter_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernelspecs of the tests' loops stay out of the user's own list."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter-data"))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """An empty workspace; whatever podman holds of it is removed afterwards."""
+    made = Workspace(tmp_path / "workspace", default_runtime_root(os.getuid()))
+    made.prepare()
+    yield made
+    if request.node.get_closest_marker("podman"):
+        remove_from_podman(made)
+    shutil.rmtree(made.runtime, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sandbox_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The reference of the real sandbox image; the first test that needs it builds it, in whatever process."""
+    workspace = Workspace(tmp_path_factory.mktemp("image"), default_runtime_root(os.getuid()))
+    workspace.prepare()
+    images = Images(workspace, Podman("podman", os.environ), Config())
+    reference = images.template().tag
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, images.ensure(reference, print)).result()
+    shutil.rmtree(workspace.runtime, ignore_errors=True)
+    return reference
+
+
+@pytest.fixture
+def manager(workspace: Workspace, sandbox_image: str) -> LoopManager:
+    """Loops on real podman, with the image that is there."""
+    config = Config(image=ImageConfig(use=sandbox_image))
+    return LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+
+
+def remove_from_podman(workspace: Workspace) -> None:
+    """Remove the containers and the network of one workspace, if there are any."""
+
+    def podman(*arguments: str) -> str:
+        return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+
+    for container in podman("ps", "--all", "--quiet", f"--filter=label=loopat.workspace={workspace.name}").split():
+        podman("rm", "--force", "--ignore", "--time=0", "--volumes", container)
+    for network in podman("network", "ls", "--quiet", f"--filter=name=^loopat-{workspace.name}$").split():
+        podman("network", "rm", "--force", network)

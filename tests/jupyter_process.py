@@ -1,0 +1,196 @@
+"""A real Jupyter server in a process of its own, and clients that talk to it as a browser would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.websocket import websocket_connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+TOKEN = "token-of-the-tests"
+PATIENCE_S = 120
+
+
+class Answer(NamedTuple):
+    """What the server answered."""
+
+    status: int
+    body: Any
+
+
+class Server:
+    """A server that runs, and how to talk to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, log: Path) -> None:
+        self.process, self.url, self.log = process, url, log
+
+    async def api(self, method: str, path: str, body: object = None, timeout_s: float = PATIENCE_S) -> Answer:
+        request = HTTPRequest(
+            f"{self.url}{path}",
+            method=method,
+            headers={"Authorization": f"token {TOKEN}"},
+            body=None if body is None else json.dumps(body),
+            allow_nonstandard_methods=True,
+            request_timeout=timeout_s,
+        )
+        answer = await AsyncHTTPClient().fetch(request, raise_error=False)
+        kind = answer.headers.get("Content-Type", "")
+        return Answer(answer.code, json.loads(answer.body) if "json" in kind and answer.body else answer.body)
+
+    @contextlib.asynccontextmanager
+    async def socket(self, path: str) -> AsyncIterator[Any]:
+        url = f"ws{self.url.removeprefix('http')}{path}"
+        connection = await websocket_connect(HTTPRequest(url, headers={"Authorization": f"token {TOKEN}"}))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextlib.asynccontextmanager
+    async def kernel(self, kernel_id: str) -> AsyncIterator[Kernel]:
+        async with self.socket(f"api/kernels/{kernel_id}/channels?session_id={uuid.uuid4()}") as connection:
+            yield Kernel(connection)
+
+    @contextlib.asynccontextmanager
+    async def terminal(self, name: str) -> AsyncIterator[Terminal]:
+        async with self.socket(f"terminals/websocket/{name}") as connection:
+            yield Terminal(connection)
+
+
+class Result(NamedTuple):
+    """What a cell did."""
+
+    status: str
+    text: str
+    content: dict[str, Any]
+
+
+class Kernel:
+    """A kernel's channels over one websocket."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def send(self, kind: str, content: dict[str, Any]) -> str:
+        message_id = uuid.uuid4().hex
+        header = {"msg_id": message_id, "msg_type": kind, "username": "t", "session": "t", "version": "5.3", "date": ""}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        self._connection.write_message(json.dumps(message))
+        return message_id
+
+    def submit(self, code: str) -> str:
+        return self.send(
+            "execute_request", {"code": code, "silent": False, "store_history": True, "stop_on_error": True}
+        )
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        while (text := await asyncio.wait_for(self._connection.read_message(), PATIENCE_S)) is not None:
+            yield json.loads(text)
+
+    async def result(self, message_id: str) -> Result:
+        text, reply, idle = "", None, False
+        async for message in self.messages():
+            if message["parent_header"].get("msg_id") != message_id:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream":
+                text += content["text"]
+            elif kind in ("execute_result", "display_data"):
+                text += content["data"].get("text/plain", "")
+            elif kind == "error":
+                text += "\n".join(content["traceback"])
+            elif kind == "execute_reply":
+                reply = content
+            elif kind == "status" and content["execution_state"] == "idle":
+                idle = True
+            if reply is not None and idle:
+                return Result(reply["status"], text, reply)
+        raise AssertionError("the kernel's websocket closed")
+
+    async def run(self, code: str) -> Result:
+        return await self.result(self.submit(code))
+
+
+class Terminal:
+    """A terminal over its websocket."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.seen = ""
+
+    def resize(self, rows: int, columns: int) -> None:
+        self._connection.write_message(json.dumps(["set_size", rows, columns, 0, 0]))
+
+    def type(self, text: str) -> None:
+        self._connection.write_message(json.dumps(["stdin", text]))
+
+    async def until(self, marker: str) -> str:
+        while marker not in self.seen:
+            text = await asyncio.wait_for(self._connection.read_message(), PATIENCE_S)
+            assert text is not None, f"the terminal closed before {marker!r}: {self.seen}"
+            kind, *rest = json.loads(text)
+            if kind == "stdout":
+                self.seen += rest[0]
+            assert kind != "disconnect", f"the terminal ended before {marker!r}: {self.seen}"
+        before, _, self.seen = self.seen.partition(marker)
+        return before
+
+    async def run(self, command: str) -> str:
+        """Run a command and return what it printed."""
+        mark = uuid.uuid4().hex
+        # The marker is split where it is typed, so that the echo of the command does not end the wait.
+        self.type(f"{command}; echo {mark[:16]}''{mark[16:]}\r")
+        return (await self.until(mark)).partition("\n")[2]
+
+
+@contextlib.asynccontextmanager
+async def jupyter_server(folder: Path, root: Path, environ: dict[str, str], *options: str) -> AsyncIterator[Server]:
+    """Start a real `jupyter server`; it is ended with the block.
+
+    Args:
+        folder: For its runtime files, settings and log.
+        root: Its root folder.
+        environ: Variables on top of the tests' own.
+        options: Further command-line options.
+    """
+    runtime = folder / "jupyter-runtime"
+    runtime.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    environment = {
+        **os.environ,
+        "JUPYTER_RUNTIME_DIR": str(runtime),
+        "JUPYTER_CONFIG_DIR": str(folder / "jupyter-config"),
+        "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),
+        **environ,
+    }
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0",
+            f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}", *options,
+            env=environment, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield Server(process, await _url(process, runtime, log), log)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
+
+
+async def _url(process: asyncio.subprocess.Process, runtime: Path, log: Path) -> str:
+    info = runtime / f"jpserver-{process.pid}.json"
+    while process.returncode is None:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return str(json.loads(info.read_text())["url"])
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the server ended: {log.read_text()}")

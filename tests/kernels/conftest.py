@@ -1,0 +1,117 @@
+"""A running loop that the tests of one module share: starting one takes longer than most of these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from jupyter_client.provisioning import KernelProvisionerFactory
+
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.process import all_pids, exec_roots, pid_namespace
+from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+from tests.conftest import remove_from_podman
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopat_jupyter.models import LoopRecord
+
+
+class Place(NamedTuple):
+    """A running loop.
+
+    Attributes:
+        manager: Its manager, as any client makes it from the environment.
+        record: The loop.
+        environ: What has to be in the environment of a client.
+    """
+
+    manager: LoopManager
+    record: LoopRecord
+    environ: dict[str, str]
+
+    @property
+    def workdir(self) -> Path:
+        return self.manager.workspace.workdir(self.record.id)
+
+    @property
+    def run_folder(self) -> Path:
+        return self.manager.workspace.run(self.record.id)
+
+    @property
+    def kernel_name(self) -> str:
+        return f"loop-a-loop-{self.record.id[:8]}-python3"
+
+    def run_files(self) -> list[str]:
+        """Names of the files in the runtime directory."""
+        return sorted(path.name for path in self.run_folder.iterdir())
+
+    def processes(self) -> list[int]:
+        """Host ids of what was started in the loop from outside and still runs."""
+        stamp = self.manager.sandboxes.state_files(self.record.id).running()
+        return exec_roots(stamp.pid)
+
+    async def wait_for_command(self, *argv: str) -> int:
+        """Wait until a command runs inside; its id on the host."""
+        stamp = self.manager.sandboxes.state_files(self.record.id).running()
+        namespace = pid_namespace(stamp.pid)
+        wanted = b"\0".join(part.encode() for part in argv) + b"\0"
+        while True:
+            for pid in all_pids(newest_first=True):
+                with contextlib.suppress(OSError):
+                    if pid_namespace(pid) == namespace and Path(f"/proc/{pid}/cmdline").read_bytes() == wanted:
+                        return pid
+            await asyncio.sleep(0.01)
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process has ended, reaped or not."""
+    while start_ticks(pid) and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
+        await asyncio.sleep(0.01)
+
+
+def in_thread(work):
+    """Run a coroutine from code that may already have an event loop."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+@pytest.fixture(scope="module")
+def shared_place(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A running loop in a workspace of its own, with the kernelspecs of the user in a folder of their own."""
+    folder = tmp_path_factory.mktemp("kernels")
+    workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
+    environ = {
+        "LOOPAT_HOME": str(workspace.home),
+        "LOOPAT_SANDBOX_IMAGE": sandbox_image,
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTER_DEFAULT_PROVISIONER_NAME": "loopat-provisioner",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        manager = LoopManager.from_environment(os.environ)
+        record = manager.create(title="A loop")
+        in_thread(manager.start(record))
+    yield Place(manager, record, environ)
+    remove_from_podman(workspace)
+    shutil.rmtree(workspace.runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def place(shared_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """The shared loop, in an environment in which clients find it."""
+    for name, value in shared_place.environ.items():
+        monkeypatch.setenv(name, value)
+    KernelProvisionerFactory.clear_instance()
+    yield shared_place
+    KernelProvisionerFactory.clear_instance()

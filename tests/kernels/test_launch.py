@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.kernels.inside import family
+from loopat_jupyter.kernels.launch import (
+    Place,
+    SandboxKernel,
+    encode_connection,
+    explain,
+    format_argv,
+    kernel_environment,
+    last_lines,
+    passed_on,
+)
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import Kernelspec
+from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES
+from loopat_jupyter.workspace.config import Config, TrustConfig
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+SPEC = Kernelspec(name="python3", display_name="Python 3", language="python", argv=("python3", "-m", "x"))
+
+
+@pytest.fixture
+def manager(workspace: Workspace) -> LoopManager:
+    engine = FakeEngine(lambda _: pytest.fail("podman was asked"))
+    return LoopManager(workspace, Config(trust=TrustConfig(ca_bundle="")), engine, member="ada")
+
+
+@pytest.fixture
+def kernel(manager: LoopManager) -> SandboxKernel:
+    record = manager.create(title="A loop")
+    manager.workspace.run(record.id).mkdir(parents=True)
+    return SandboxKernel(manager, Place(record.id, "python3", Path("sub")))
+
+
+def test_only_what_was_passed_for_the_kernel_goes_inside(manager: LoopManager) -> None:
+    record = manager.create(title="A loop")
+    server = {"SECRET": "s", "PATH": "/usr/bin", "SAME": "1"}
+    session = str(manager.workspace.workdir(record.id) / "a b" / "n.ipynb")
+    passed = {**server, "ASKED": "yes", "SAME": "2", "HOME": "/root", "PATH": "/venv", "JPY_SESSION_NAME": session}
+    assert passed_on(passed, server, manager.workspace, record.id) == {
+        "ASKED": "yes",
+        "SAME": "2",
+        "JPY_SESSION_NAME": f"/loopat/loop/{record.id}/workdir/a b/n.ipynb",
+    }
+
+
+@pytest.mark.parametrize("name", ["/etc/n.ipynb", "", "n.ipynb"])
+def test_a_session_outside_the_loop_is_not_named_inside(manager: LoopManager, name: str) -> None:
+    record = manager.create(title="A loop")
+    assert passed_on({"JPY_SESSION_NAME": name}, {}, manager.workspace, record.id) == {}
+
+
+def test_variables_of_a_kernelspec_refer_to_what_is_inside() -> None:
+    of_spec = {"A": "${HOME}/x", "B": "$ASKED", "C": "${UNKNOWN} $", "D": "plain"}
+    assert kernel_environment(of_spec, {"ASKED": "yes"}) == {
+        "ASKED": "yes",
+        "A": "/loopat/home/loopat/x",
+        "B": "yes",
+        "C": "${UNKNOWN} $",
+        "D": "plain",
+    }
+
+
+def test_the_command_gets_the_connection_file() -> None:
+    argv = ("k", "-f={connection_file}", "{connection_file}", "{other}")
+    assert format_argv(argv, r"/run/\1.json") == ("k", r"-f=/run/\1.json", r"/run/\1.json", "{other}")
+
+
+def test_a_connection_file_holds_texts_and_numbers() -> None:
+    connection = {"ip": "/loopat/run/k1", "key": b"abc", "shell_port": 1}
+    assert json.loads(encode_connection(connection)) == {"ip": "/loopat/run/k1", "key": "abc", "shell_port": 1}
+
+
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        (
+            "/usr/bin/python3: No module named ipykernel_launcher",
+            (
+                "ipykernel is not installed for python3 in this loop. "
+                "Run `python3 -m pip install ipykernel` in a terminal of the loop."
+            ),
+        ),
+        (
+            "ModuleNotFoundError: No module named 'zmq.error'",
+            "The Python module zmq.error cannot be imported. Mend it in a terminal of the loop.",
+        ),
+        (
+            "setsid: failed to execute python3: No such file or directory",
+            "Its command 'python3' cannot be run inside. Install it, or mend the kernel's kernel.json.",
+        ),
+        ("Killed", "It ended before it was ready. Try its command in a terminal of the loop."),
+    ],
+)
+def test_a_failure_says_what_to_do(log: str, why: str) -> None:
+    assert explain(SPEC, log) == f"Python 3 did not start. {why}\n{log}"
+
+
+def test_a_failure_without_a_log_says_so_in_one_line() -> None:
+    assert "\n" not in explain(SPEC, "")
+
+
+def test_only_the_end_of_a_log_goes_into_a_message() -> None:
+    log = "\n".join(["x" * 1000] * 3 + [str(number) for number in range(10)])
+    assert last_lines(log).splitlines() == ["x" * 400] * 2 + [str(number) for number in range(10)]
+
+
+def test_a_long_log_is_emptied_while_its_writer_goes_on(kernel: SandboxKernel) -> None:
+    log = kernel._stem.file("log")
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * LOG_LIMIT_BYTES)
+        kernel.trim_log()
+        assert log.stat().st_size == LOG_LIMIT_BYTES
+        writer.write(b"x")
+        kernel.trim_log()
+        writer.write(b"end")
+    assert log.read_bytes() == b"end"
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo", "missing"])
+def test_a_log_that_somebody_inside_replaced_is_left_alone(kernel: SandboxKernel, tmp_path: Path, kind: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
+    log = kernel._stem.file("log")
+    if kind == "symlink":
+        log.symlink_to(precious)
+    elif kind == "fifo":
+        os.mkfifo(log)
+    kernel.trim_log()
+    assert precious.stat().st_size == LOG_LIMIT_BYTES + 1
+
+
+def test_a_kernel_that_ended_is_taken_over_without_a_process(kernel: SandboxKernel, manager: LoopManager) -> None:
+    ended = {"pid": os.getpid(), "start_ticks": 1}
+    info = {**kernel.info(), **ended}
+    taken = SandboxKernel.taken_over(manager, info)
+    assert taken.process is None
+    assert ({**taken.info(), **ended}, taken.place) == (info, kernel.place)
+
+
+def test_a_family_is_a_process_its_descendants_and_its_session() -> None:
+    table = "  1 0 1\n 10 0 10\n 11 10 10\n 12 11 12\n 13 1 10\n 20 0 20\n"
+    assert family(table, 10) == [10, 11, 12, 13]
+    assert family("", 10) == [10]

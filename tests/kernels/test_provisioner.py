@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from jupyter_client.manager import AsyncKernelManager, start_new_async_kernel
+from nbclient import NotebookClient
+
+from loopat_jupyter.errors import KernelStartError
+from loopat_jupyter.kernels.failure import KernelNotStarted
+from loopat_jupyter.kernels.inside import ExecProcess
+from loopat_jupyter.kernels.provisioner import LoopatProvisioner
+from loopat_jupyter.kernelspecs import Registry
+from loopat_jupyter.sandbox.plan import sandbox_workdir
+from loopat_jupyter.sandbox.specs import HOME_KERNELS
+from tests.kernels.conftest import gone
+
+if TYPE_CHECKING:
+    from tests.kernels.conftest import Place
+
+pytestmark = pytest.mark.podman
+
+WHERE = "import os, sys; print(os.getcwd(), os.uname().nodename, sys.executable)"
+
+
+async def run(kernel_client, code: str) -> str:
+    """Run code and return what it printed."""
+    printed = []
+
+    def listen(message):
+        content = message["content"]
+        printed.append(content.get("text", "") + "\n".join(content.get("traceback", ())))
+
+    await kernel_client.execute_interactive(code, output_hook=listen, timeout=60)
+    return "".join(printed).strip()
+
+
+@contextlib.asynccontextmanager
+async def started(**options):
+    """A started kernel: its manager and its client."""
+    manager, client = await start_new_async_kernel(**options)
+    try:
+        yield manager, client
+    finally:
+        client.stop_channels()
+        await manager.shutdown_kernel(now=True)
+
+
+def held_processes() -> int:
+    """How many pidfds this process has open."""
+    links = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(str(entry.readlink()))
+    return links.count("anon_inode:[pidfd]")
+
+
+def notebook(code: str):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+
+
+async def test_a_notebook_runs_in_a_loop_by_the_name_of_its_kernel(place: Place, tmp_path) -> None:
+    client = NotebookClient(
+        notebook(WHERE), kernel_name=place.kernel_name, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    done = await client.async_execute()
+    inside = sandbox_workdir(place.record.id)
+    assert done.cells[0].outputs[0].text == f"{inside} loop-{place.record.id[:8]} /usr/bin/python3\n"
+
+
+async def test_a_notebook_in_the_folder_of_a_loop_runs_there_with_a_plain_kernel_name(place: Place) -> None:
+    folder = place.workdir / "sub folder"
+    folder.mkdir()
+    async with started(kernel_name="python3", cwd=str(folder)) as (_, client):
+        where = await run(client, WHERE)
+    inside = sandbox_workdir(place.record.id)
+    assert where == f"{inside}/sub folder loop-{place.record.id[:8]} /usr/bin/python3"
+
+
+async def test_outside_every_loop_the_stock_local_kernel_runs(place: Place, tmp_path) -> None:
+    async with started(kernel_name="python3", cwd=str(tmp_path)) as (manager, client):
+        assert await run(client, WHERE) == f"{tmp_path} {os.uname().nodename} {sys.executable}"
+        assert manager.transport == "tcp"
+
+
+async def test_nothing_of_the_hosts_environment_gets_in(place: Place, monkeypatch) -> None:
+    monkeypatch.setenv("CANARY", "sings")
+    env = {**os.environ, "ASKED_FOR": "yes", "JPY_SESSION_NAME": str(place.workdir / "a.ipynb"), "PATH": "/host"}
+    async with started(kernel_name="python3", cwd=str(place.workdir), env=env) as (_, client):
+        names = ["CANARY", "ASKED_FOR", "JPY_SESSION_NAME", "LOOPAT_HOME", "HOME"]
+        seen = await run(client, f"import os; print(*(os.environ.get(n) for n in {names}))")
+    inside = sandbox_workdir(place.record.id)
+    assert seen == f"None yes {inside}/a.ipynb None /loopat/home/loopat"
+
+
+async def test_nothing_stays_after_the_end(place: Place) -> None:
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        await run(client, "1")
+        connection_file = Path(manager.connection_file)
+        assert len(place.run_files()) == 8
+        assert manager.session.key.decode() in connection_file.read_text()
+    assert place.run_files() == []
+    assert place.processes() == []
+    assert not connection_file.exists()
+
+
+async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        addresses, held = {manager.ip}, []
+        for number in range(5):
+            await run(client, f"left = {number}")
+            await manager.restart_kernel(now=number % 2 == 0)
+            addresses.add(manager.ip)
+            held.append(held_processes())
+            assert len(place.run_files()) == 8
+            assert len(place.processes()) == 1
+            await client.wait_for_ready(timeout=30)
+            assert "NameError" in await run(client, "left")
+        assert len(addresses) == 1
+        assert held == [1] * 5
+    assert place.run_files() == []
+
+
+async def test_an_interrupt_ends_the_cell_and_its_subprocess(place: Place) -> None:
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        cell = asyncio.ensure_future(run(client, "import subprocess; subprocess.run(['sleep', '600'])"))
+        sleeping = await place.wait_for_command("sleep", "600")
+        await manager.interrupt_kernel()
+        assert "KeyboardInterrupt" in await asyncio.wait_for(cell, 30)
+        await gone(sleeping)
+        assert await run(client, "print('still here')") == "still here"
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+async def test_ending_a_kernel_ends_what_it_started_in_any_session(place: Place, end: str) -> None:
+    code = (
+        "import subprocess; child = subprocess.Popen(['sh', '-c', 'setsid sleep 601 & wait'], start_new_session=True)"
+    )
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        await run(client, code)
+        grandchild = await place.wait_for_command("sleep", "601")
+        await getattr(manager.provisioner, end)()
+        await asyncio.wait_for(manager.provisioner.wait(), 30)
+        await gone(grandchild)
+        assert await manager.provisioner.poll() is not None
+
+
+async def test_what_pip_puts_into_the_home_is_offered(place: Place) -> None:
+    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "own")
+    folder.mkdir(parents=True)
+    argv = ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext={resource_dir}/x"]
+    spec = {"argv": argv[:-1], "display_name": "Own", "language": "python", "env": {"WHERE": "${HOME}/own"}}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    await place.manager.start(place.record)
+    name = place.kernel_name.replace("python3", "own")
+    try:
+        async with started(kernel_name=name) as (_, client):
+            assert await run(client, "import os; print(os.environ['WHERE'])") == "/loopat/home/loopat/own"
+    finally:
+        shutil.rmtree(folder)
+    await place.manager.start(place.record)
+    assert Registry.of_user().names(place.record.id) == [place.kernel_name]
+
+
+async def test_a_kernel_that_the_loop_does_not_have_is_refused_with_those_it_has(place: Place, tmp_path) -> None:
+    folder = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels" / "klingon"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps({"argv": ["true"], "display_name": "K", "language": "k"}))
+    with pytest.raises(KernelNotStarted, match=r"has no kernel 'klingon'\. It has: python3\."):
+        await start_new_async_kernel(kernel_name="klingon", cwd=str(place.workdir))
+    shutil.rmtree(folder)
+
+
+async def test_a_kernel_that_ends_at_once_says_why(place: Place) -> None:
+    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "broken")
+    folder.mkdir(parents=True)
+    argv = ["python3", "-m", "ipykernel_missing", "-f", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Broken", "language": "python"}))
+    await place.manager.start(place.record)
+    with pytest.raises(KernelNotStarted, match="ipykernel_missing cannot be imported") as caught:
+        await start_new_async_kernel(kernel_name=place.kernel_name.replace("python3", "broken"))
+    assert "No module named ipykernel_missing" in str(caught.value)
+    assert isinstance(caught.value.error, KernelStartError)
+    assert place.run_files() == []
+    shutil.rmtree(folder)
+
+
+async def test_a_process_out_of_the_hosts_sight_is_reached_through_podman(place: Place, monkeypatch) -> None:
+    monkeypatch.setattr("loopat_jupyter.sandbox.process.find_process", lambda *_: None)
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        kernel = manager.provisioner._kernel.process
+        assert isinstance(kernel, ExecProcess)
+        cell = asyncio.ensure_future(run(client, "import subprocess; subprocess.run(['sleep', '602'])"))
+        await place.wait_for_command("sleep", "602")
+        await manager.interrupt_kernel()
+        assert "KeyboardInterrupt" in await asyncio.wait_for(cell, 30)
+        await run(client, "child = subprocess.Popen(['sleep', '603'], start_new_session=True)")
+        child = await place.wait_for_command("sleep", "603")
+        assert await manager.is_alive()
+        await manager.provisioner.terminate()
+        await asyncio.wait_for(manager.provisioner.wait(), 30)
+        await gone(child)
+        assert not await manager.is_alive()
+    assert place.processes() == []
+
+
+async def test_the_provisioner_can_be_told_where_its_kernel_is(place: Place) -> None:
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, _):
+        info = json.loads(json.dumps(await manager.provisioner.get_provisioner_info(), default=bytes.decode))
+        other = AsyncKernelManager(kernel_name="python3")
+        other.provisioner = LoopatProvisioner(parent=other, kernel_spec=manager.kernel_spec, kernel_id="x")
+        await other.provisioner.load_provisioner_info(info)
+        assert await other.provisioner.poll() is None
+        assert other.provisioner.pid == manager.provisioner.pid
+        await other.provisioner.kill()
+        await asyncio.wait_for(manager.provisioner.wait(), 30)
+
+
+async def test_paths_that_a_kernel_names_are_found_on_the_host(place: Place) -> None:
+    (place.workdir / "data.csv").write_text("1")
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, _):
+        inside = sandbox_workdir(place.record.id)
+        names = ["data.csv", f"{inside}/data.csv", "missing", "/etc/passwd", "../../../../etc/passwd"]
+        host = str(place.workdir / "data.csv")
+        assert [manager.resolve_path(name) for name in names] == [host, host, None, None, None]
+
+
+@pytest.mark.parametrize("target", ["/", "/tmp"])
+async def test_a_link_planted_in_a_loop_never_starts_a_kernel_on_the_host(place: Place, target: str) -> None:
+    folder = place.workdir / f"planted{len(target)}"
+    folder.mkdir()
+    manager = AsyncKernelManager(kernel_name="python3")
+    await manager.start_kernel(cwd=str(folder))
+    try:
+        folder.rename(folder.with_name(f"moved{len(target)}"))
+        folder.symlink_to(target)
+        with pytest.raises(KernelNotStarted, match="leads out of it"):
+            await manager.restart_kernel(now=True)
+    finally:
+        await manager.shutdown_kernel(now=True)
+    fresh = AsyncKernelManager(kernel_name="python3")
+    with pytest.raises(KernelNotStarted, match="leads out of it"):
+        await fresh.start_kernel(cwd=str(folder))

@@ -1,0 +1,169 @@
+"""Kernels of loops in a real Jupyter server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from tornado.httpclient import HTTPClientError
+
+from loopat_jupyter.sandbox.specs import HOME_KERNELS
+from tests.kernels.conftest import gone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.kernels.conftest import Place
+
+pytestmark = pytest.mark.podman
+
+
+@pytest_asyncio.fixture
+async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The server runs on the event loop of the test."""
+    yield asyncio.get_running_loop()
+
+
+@pytest.fixture
+def jp_environ(jp_environ, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders of the shared loop come after those of pytest-jupyter, and win."""
+    for name, value in {**place.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def jp_root_dir(place: Place) -> Path:
+    return place.workdir
+
+
+@pytest.fixture
+def jp_server_config() -> dict[str, object]:
+    return {
+        "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
+        # Far too seldom to notice anything in these tests: what is noticed is noticed without it.
+        "AsyncIOLoopKernelRestarter": {"time_to_dead": 3600.0},
+    }
+
+
+async def start_session(jp_fetch, kernel: str = "python3") -> str:
+    """Open a notebook session; the kernel's id."""
+    model = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": kernel}}
+    answer = await jp_fetch("api", "sessions", method="POST", body=json.dumps(model))
+    return json.loads(answer.body)["kernel"]["id"]
+
+
+async def refusal(jp_fetch, *route: str, body: dict[str, object]) -> dict[str, object]:
+    with pytest.raises(HTTPClientError) as caught:
+        await jp_fetch(*route, method="POST", body=json.dumps(body))
+    return {"status": caught.value.code, **json.loads(caught.value.response.body)}
+
+
+def event(kernels, kernel_id: str, name: str) -> asyncio.Event:
+    happened = asyncio.Event()
+    kernels.add_restart_callback(kernel_id, happened.set, name)
+    return happened
+
+
+async def ready(kernel) -> None:
+    """Return when a kernel answers."""
+    client = kernel.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=60)
+    finally:
+        client.stop_channels()
+
+
+@pytest.fixture
+def breakable(place: Place):
+    """A kernel that can be broken by removing a file."""
+    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable")
+    folder.mkdir(parents=True)
+    command = "test -e ~/whole || { echo lost a part >&2; exit 1; }; exec python3 -m ipykernel_launcher -f $0"
+    spec = {"argv": ["bash", "-c", command, "{connection_file}"], "display_name": "Breakable", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    part = place.manager.workspace.loop_home(place.record.id) / "whole"
+    part.touch()
+    yield part
+    shutil.rmtree(folder)
+    part.unlink(missing_ok=True)
+
+
+async def test_a_killed_kernel_is_restarted_as_soon_as_it_dies(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    kernel = kernels.get_kernel(kernel_id)
+    for _ in range(2):
+        restarting = event(kernels, kernel_id, "restart")
+        before = kernel.provisioner.pid
+        os.kill(before, signal.SIGKILL)
+        await asyncio.wait_for(restarting.wait(), 30)
+        await gone(before)
+        await ready(kernel)
+        assert kernel.provisioner.pid != before
+        assert len(place.processes()) == 1
+
+
+async def test_a_kernel_comes_back_after_its_whole_sandbox_went_away(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    restarting = event(kernels, kernel_id, "restart")
+    await place.manager.sandboxes.remove(place.record.id)
+    await asyncio.wait_for(restarting.wait(), 30)
+    await ready(kernels.get_kernel(kernel_id))
+    assert len(place.processes()) == 1
+
+
+async def test_a_kernel_that_cannot_be_restarted_is_dead_to_everybody(
+    place: Place, jp_fetch, jp_serverapp, breakable: Path
+) -> None:
+    await place.manager.start(place.record)
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch, place.kernel_name.replace("python3", "breakable"))
+    dead = event(kernels, kernel_id, "dead")
+    breakable.unlink()
+    os.kill(kernels.get_kernel(kernel_id).provisioner.pid, signal.SIGKILL)
+    await asyncio.wait_for(dead.wait(), 30)
+    assert kernel_id not in kernels
+
+
+async def test_an_asked_for_end_is_no_death(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    restarting = event(kernels, kernel_id, "restart")
+    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+    assert not restarting.is_set()
+    assert place.processes() == []
+    assert place.run_files() == []
+
+
+async def test_a_restart_over_rest_gives_a_fresh_kernel(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    before = kernels.get_kernel(kernel_id).provisioner.pid
+    await jp_fetch("api", "kernels", kernel_id, "restart", method="POST", body="")
+    assert kernels.get_kernel(kernel_id).provisioner.pid != before
+    assert len(place.processes()) == 1
+
+
+async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_serverapp, breakable: Path) -> None:
+    await place.manager.start(place.record)
+    breakable.unlink()
+    name = place.kernel_name.replace("python3", "breakable")
+    session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": name}}
+    for answer in (
+        await refusal(jp_fetch, "api", "sessions", body=session),
+        await refusal(jp_fetch, "api", "kernels", body={"name": name}),
+    ):
+        assert answer["status"] == 500
+        assert str(answer["message"]).startswith("Breakable did not start. It ended before it was ready.")
+        assert str(answer["message"]).endswith("lost a part")
+    assert place.run_files() == []

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from loopat_jupyter.errors import KernelStartError
+from loopat_jupyter.kernels.inside import ExecProcess
+from loopat_jupyter.kernels.transports import (
+    Ends,
+    FileSockets,
+    choose_ports,
+    is_socket,
+    listening_ports,
+    make_keys,
+    published_ports,
+)
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import Kernelspec
+from loopat_jupyter.sandbox.lifecycle import Running
+from loopat_jupyter.sandbox.plan import kernel_ports
+from loopat_jupyter.workspace.config import Config, KernelsConfig
+from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+from tests.conftest import remove_from_podman
+from tests.kernels.conftest import Place, in_thread
+from tests.kernels.test_provisioner import WHERE, run, started
+
+RUNNING = Running("loopat-x", 1, "image-1", restart_needed=False)
+NUMBERS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "hb_port": 4, "control_port": 5}
+
+
+async def test_files_are_named_alike_on_both_sides() -> None:
+    async with FileSockets(Path("/run/x"), "k1").claim(RUNNING) as ends:
+        assert ends == Ends(
+            {"transport": "ipc", "ip": "/run/x/k1", **NUMBERS}, {"transport": "ipc", "ip": "/loopat/run/k1", **NUMBERS}
+        )
+
+
+@pytest.mark.parametrize(("length", "fits"), [(107, True), (108, False)])
+async def test_a_path_that_is_too_long_for_a_socket_is_refused(length: int, fits: bool) -> None:
+    folder = Path("/" + "x" * (length - len("//k1-0")))
+    claim = FileSockets(folder, "k1").claim(RUNNING)
+    if fits:
+        async with claim as ends:
+            assert ends.host["ip"] == f"{folder}/k1"
+    else:
+        with pytest.raises(KernelStartError, match="too long a path for sockets"):
+            await claim.__aenter__()
+
+
+def test_a_link_to_a_socket_is_none(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "s"))
+    (tmp_path / "link").symlink_to(tmp_path / "s")
+    (tmp_path / "file").touch()
+    names = ["s", "link", "file", "missing"]
+    assert [is_socket(str(tmp_path / name)) for name in names] == [True, False, False, False]
+
+
+def test_published_ports_are_read() -> None:
+    text = "40000/tcp -> 127.0.0.1:33517\n40001/tcp -> 127.0.0.1:42183\n53/udp -> 127.0.0.1:1\n"
+    assert published_ports(text) == {40000: 33517, 40001: 42183}
+    assert published_ports("") == {}
+
+
+def test_only_listening_ports_count() -> None:
+    tables = (
+        "  sl  local_address rem_address   st tx_queue\n"
+        "   0: 00000000:9C40 00000000:0000 0A 00000000:00000000\n"
+        "   1: 0100007F:9C41 0100007F:1234 01 00000000:00000000\n"
+        "   0: 00000000000000000000000000000000:9C42 00000000000000000000000000000000:0000 0A 0:0\n"
+    )
+    assert listening_ports(tables) == {40000, 40002}
+
+
+def test_ports_are_published_only_where_they_are_needed() -> None:
+    assert kernel_ports(Config()) == ()
+    over_tcp = Config(kernels=KernelsConfig(transport="tcp", tcp_kernels=2))
+    assert kernel_ports(over_tcp) == tuple(range(40_000, 40_010))
+
+
+def test_ports_are_kept_while_they_are_free() -> None:
+    published = {port: port + 1 for port in range(10)}
+    assert choose_ports(published, set(), ()) == (0, 1, 2, 3, 4)
+    assert choose_ports(published, {1}, ()) == (0, 2, 3, 4, 5)
+    assert choose_ports(published, {0}, (4, 5, 6, 7, 8)) == (4, 5, 6, 7, 8)
+    assert choose_ports(published, {4}, (4, 5, 6, 7, 8)) == (0, 1, 2, 3, 5)
+    assert choose_ports(published, set(range(6)), ()) == ()
+
+
+def test_keys_are_only_for_kernels_that_take_them() -> None:
+    spec = Kernelspec(name="x", display_name="X", language="x", argv=("x",))
+    with pytest.raises(KernelStartError, match="X does not say that it supports encryption"):
+        make_keys(spec)
+
+
+@pytest.fixture
+def place_over_ports(sandbox_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A running loop whose kernels are reached over published ports, two at most."""
+    workspace = Workspace(tmp_path / "workspace", default_runtime_root(os.getuid()))
+    workspace.home.mkdir()
+    workspace.config_file.write_text('[kernels]\ntransport = "tcp"\ntcp_kernels = 2\n')
+    environ = {
+        "LOOPAT_HOME": str(workspace.home),
+        "LOOPAT_SANDBOX_IMAGE": sandbox_image,
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    manager = LoopManager.from_environment(os.environ)
+    record = manager.create(title="A loop")
+    in_thread(manager.start(record))
+    yield Place(manager, record, environ)
+    remove_from_podman(workspace)
+    shutil.rmtree(workspace.runtime, ignore_errors=True)
+
+
+@pytest.mark.podman
+async def test_kernels_over_published_ports(place_over_ports: Place) -> None:
+    place, host = place_over_ports, f"loop-{place_over_ports.record.id[:8]}"
+    async with started(kernel_name=place.kernel_name) as one, started(kernel_name=place.kernel_name) as other:
+        for manager, client in (one, other):
+            assert host in await run(client, WHERE)
+            assert (manager.transport, manager.ip) == ("tcp", "127.0.0.1")
+            assert manager.curve_secretkey is not None
+        ports = one[0].ports
+        assert not set(ports) & set(other[0].ports)
+        assert not any(reachable(port) for port in ports)
+
+        with pytest.raises(Exception, match="All ports for kernels of this loop are in use"):
+            await asyncio.wait_for(started(kernel_name=place.kernel_name).__aenter__(), 60)
+
+        await one[0].restart_kernel(now=True)
+        await one[1].wait_for_ready(timeout=60)
+        assert one[0].ports == ports
+    assert place.run_files() == []
+    assert place.processes() == []
+
+
+@pytest.mark.podman
+async def test_ports_and_processes_out_of_sight(place_over_ports: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loopat_jupyter.sandbox.process.find_process", lambda *_: None)
+    async with started(kernel_name=place_over_ports.kernel_name) as (manager, client):
+        assert isinstance(manager.provisioner._kernel.process, ExecProcess)
+        assert await run(client, "print(1 + 1)") == "2"
+
+
+def reachable(port: int) -> bool:
+    """Whether a port of the host answers from outside: on another address than the loopback's usual one."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.2", port)) == 0

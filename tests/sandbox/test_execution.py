@@ -1,0 +1,251 @@
+"""Commands in a real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, start_detached
+from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
+
+if TYPE_CHECKING:
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
+
+pytestmark = pytest.mark.podman
+
+
+class Box:
+    """A running loop."""
+
+    def __init__(self, manager: LoopManager, record: LoopRecord, running: Running) -> None:
+        self.manager, self.record, self.running = manager, record, running
+        self.folder = manager.workspace.run(record.id)
+
+    async def run(self, *argv: str, stdin: bytes = b"", timeout_s: float | None = 60, **spec: object):
+        events = [
+            event
+            async for event in run_attached(
+                self.manager.engine,
+                self.running,
+                self.folder,
+                ExecSpec(argv=argv, interactive=bool(stdin), **spec),
+                stdin=stdin,
+                timeout_s=timeout_s,
+            )
+        ]
+        assert isinstance(events[-1], Exit)
+        out = b"".join(event.data for event in events[:-1] if event.stream == "stdout")
+        err = b"".join(event.data for event in events[:-1] if event.stream == "stderr")
+        return events[-1].exit_code, out, err
+
+    async def detached(self, *argv: str, **spec: object):
+        stem = Stem.new(self.folder, "k")
+        return await start_detached(self.manager.engine, self.running, stem, ExecSpec(argv=argv, detach=True, **spec))
+
+
+@pytest.fixture
+async def box(manager: LoopManager) -> Box:
+    record = manager.create(title="box")
+    return Box(manager, record, await manager.start(record))
+
+
+async def test_streams_exit_code_and_standard_input_are_the_commands_own(box: Box):
+    assert await box.run("bash", "-c", "cat; echo problem >&2; exit 7", stdin=b"hello") == (7, b"hello", b"problem\n")
+    data = bytes(range(256)) * 20_000
+    assert (await box.run("cat", stdin=data))[1] == data
+
+
+async def test_a_command_is_the_user_in_the_workdir(box: Box):
+    code, out, _ = await box.run("bash", "-c", "id -u; id -g; whoami; pwd; hostname; echo $HOME; touch made")
+    assert code == 0
+    assert out.decode().split() == [
+        "2000",
+        "2000",
+        "loopat",
+        f"/loopat/loop/{box.record.id}/workdir",
+        f"loop-{box.record.id[:8]}",
+        "/loopat/home/loopat",
+    ]
+    made = box.manager.workspace.workdir(box.record.id) / "made"
+    assert made.owner() == psutil.Process().username()
+
+
+async def test_sudo_works_without_a_password(box: Box):
+    assert await box.run("sudo", "id", "-u") == (0, b"0\n", b"")
+
+
+async def test_variables_arrive_whole_and_leave_no_trace(box: Box):
+    value = 'can\'ary "$HOME"\nsecond line\\'
+    code, out, _ = await box.run("bash", "-c", 'printf %s "$TOKEN"; ls /loopat/run', env={"TOKEN": value})
+    assert code == 0
+    assert out.decode().startswith(value)
+    assert ".env" not in out.decode()
+    assert list(box.folder.iterdir()) == []
+    inspected = await box.manager.engine.run("inspect", box.running.name)
+    assert b"can'ary" not in inspected.stdout
+
+
+async def test_a_command_that_does_not_exist_is_no_failure_of_podman(box: Box):
+    code, _, err = await box.run("no-such-command")
+    assert code == 127
+    assert b"no-such-command" in err
+
+
+async def test_a_command_may_use_podmans_own_exit_codes(box: Box):
+    for code in (125, 126):
+        assert (await box.run("bash", "-c", f"exit {code}"))[0] == code
+
+
+async def test_a_sandbox_that_is_gone_is_a_failure_of_podman(box: Box):
+    await box.manager.stop(box.record)
+    with pytest.raises(EngineError, match="could not run"):
+        await box.run("true")
+    assert list(box.folder.iterdir()) == []
+
+
+async def test_the_deadline_ends_the_command_and_its_children(box: Box):
+    with pytest.raises(TimeoutError):
+        await box.run("bash", "-c", "setsid sleep 600 & sleep 600", timeout_s=1)
+    assert descendants(box.running.init_pid) == [pid for pid in descendants(box.running.init_pid) if not sleeping(pid)]
+    assert exec_roots(box.running.init_pid) == []
+
+
+def sleeping(pid: int) -> bool:
+    # A zombie has no command line any more, and what has been reaped no file.
+    try:
+        return b"600" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_leaving_early_ends_the_command(box: Box):
+    spec = ExecSpec(argv=("bash", "-c", "yes & yes"))
+    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=None)
+    async for event in events:
+        assert isinstance(event, Output)
+        break
+    await events.aclose()
+    assert exec_roots(box.running.init_pid) == []
+    assert list(box.folder.iterdir()) == []
+
+
+async def test_a_detached_process_is_held_watched_and_logged(box: Box):
+    stem, process = await box.detached(
+        "bash", "-c", "echo $GREETING; echo oops >&2; exec sleep 600", env={"GREETING": "hi"}
+    )
+    assert process is not None
+    assert exec_roots(box.running.init_pid) == [process.pid]
+    waiting = asyncio.create_task(process.wait())
+    while "oops" not in stem.log_tail():
+        await asyncio.sleep(0.01)
+    process.signal_group(signal.SIGTERM)
+    await asyncio.wait_for(waiting, 30)
+    assert stem.log_tail() == "hi\noops\n"
+    process.close()
+    stem.remove()
+    assert list(box.folder.iterdir()) == []
+
+
+async def test_a_detached_process_that_ends_at_once_is_told(box: Box):
+    stem, process = await box.detached("bash", "-c", "echo bye")
+    if process is not None:
+        await asyncio.wait_for(process.wait(), 30)
+        process.close()
+    assert stem.log_tail() == "bye\n"
+
+
+async def test_ending_a_tree_reaches_grandchildren_that_ignore_term(box: Box):
+    script = "trap '' TERM; setsid bash -c \"trap '' TERM; sleep 600; sleep 600\" & wait; sleep 600"
+    _, process = await box.detached("bash", "-c", script)
+    assert process is not None
+    while len(descendants(process.pid)) < 2:
+        await asyncio.sleep(0.01)
+    family = descendants(process.pid)
+    await end_tree(process, grace_s=0.5)
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in family):
+        await asyncio.sleep(0.01)
+    assert not any(sleeping(pid) for pid in descendants(box.running.init_pid))
+
+
+async def test_background_daemons_do_not_count_as_use(box: Box):
+    await box.run("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &")
+    assert exec_roots(box.running.init_pid) == []
+    assert any(sleeping(pid) for pid in descendants(box.running.init_pid))
+
+
+async def test_processes_of_one_loop_see_each_other(box: Box):
+    _, process = await box.detached("sleep", "4242")
+    assert process is not None
+    _, out, _ = await box.run("ps", "-e", "-o", "args=")
+    assert "sleep 4242" in out.decode()
+    await end_tree(process)
+
+
+async def test_signals_that_the_server_ignores_are_heeded_inside(box: Box, monkeypatch: pytest.MonkeyPatch):
+    ignoring = Podman("podman", os.environ)
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        before = signal.signal(signum, signal.SIG_IGN)
+        monkeypatch.setattr(box.manager, "engine", ignoring)
+        try:
+            code, out, _ = await box.run("grep", "SigIgn", "/proc/self/status")
+        finally:
+            signal.signal(signum, before)
+        assert code == 0
+        assert int(out.split()[1], 16) & 0b111 == 0
+
+
+async def test_a_deadline_strikes_the_command_and_not_a_slow_reader(box: Box):
+    spec = ExecSpec(argv=("yes",))
+    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=0.5)
+    task = asyncio.current_task()
+
+    async def read_slowly() -> None:
+        async for _ in events:
+            await asyncio.sleep(0.6)
+
+    with pytest.raises(TimeoutError):
+        await read_slowly()
+    assert task.cancelling() == 0
+    assert exec_roots(box.running.init_pid) == []
+    assert list(box.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("turns", [1, 50, 200])
+async def test_a_cancelled_start_leaves_nothing_inside(box: Box, turns: int):
+    starting = asyncio.create_task(box.detached("sleep", "600"))
+    for _ in range(turns):
+        await asyncio.sleep(0.0005)
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        stem, process = await starting
+        await end_tree(process)
+        stem.remove()
+    while exec_roots(box.running.init_pid):
+        await asyncio.sleep(0.01)
+    assert list(box.folder.iterdir()) == []
+
+
+async def test_a_start_that_its_client_fails_leaves_nothing_inside(box: Box, monkeypatch: pytest.MonkeyPatch):
+    run = box.manager.engine.run
+
+    async def fail(*arguments: str, **options: object):
+        await run(*arguments, **options)
+        raise EngineError("the client failed although the process runs")
+
+    monkeypatch.setattr(box.manager.engine, "run", fail)
+    with pytest.raises(EngineError, match="although"):
+        await box.detached("sleep", "600")
+    while exec_roots(box.running.init_pid):
+        await asyncio.sleep(0.01)

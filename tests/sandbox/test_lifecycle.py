@@ -1,0 +1,488 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from loopat_jupyter.errors import ConflictError, EngineError
+from loopat_jupyter.models import LoopConfig, Progress
+from loopat_jupyter.sandbox import facts, lifecycle
+from loopat_jupyter.sandbox.lifecycle import Sandboxes
+from loopat_jupyter.sandbox.plan import HostFacts, config_hash
+from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.process import exec_roots, is_init
+from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.fakes import FakeEngine, FakeImages, inspected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
+
+PID = 4242
+
+
+def nothing(_: object) -> None:
+    pass
+
+
+@pytest.fixture
+def record(workspace: Workspace) -> LoopRecord:
+    import datetime
+
+    made = new_record(title="t", created_by="ada", now=datetime.datetime.now(datetime.UTC))
+    LoopStore(workspace).create(made)
+    return made
+
+
+class Scene:
+    """A manager over a fake podman in which one container may exist."""
+
+    def __init__(self, workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.record = record
+        self.images = FakeImages()
+        self.engine = FakeEngine(self.answer)
+        self.sandboxes = Sandboxes(workspace, Config(), self.engine, self.images, HostFacts(None))
+        self.container: dict[str, Any] | None = None
+        self.image_id: str | None = "image-id"
+        self.failures: dict[str, list[Exception]] = {}
+        self.alive = True
+        self.active = False
+        for module in (lifecycle, facts):
+            monkeypatch.setattr(module, "is_init", lambda pid: pid == PID and self.alive)
+        monkeypatch.setattr(lifecycle, "exec_roots", lambda pid: [1] if self.active else [])
+
+    def answer(self, arguments: tuple[str, ...]) -> Completed:
+        verb = arguments[0]
+        if self.failures.get(verb):
+            raise self.failures[verb].pop(0)
+        if verb == "inspect":
+            entries = [self.container] if self.container else []
+            entries += [{"Id": self.image_id}] if self.image_id else []
+            return inspected(*entries, missing=len(entries) < 2)
+        if verb in ("run", "start"):
+            self.sandboxes.state_files(self.record.id).pidfile.write_text(str(PID))
+        return Completed(0, b"[]", "")
+
+    def has(self, *, running: bool, hash_: str | None = None, image: str = "image-id") -> None:
+        self.container = {
+            "Id": "c",
+            "Name": self.sandboxes.plan(self.record).name,
+            "Image": image,
+            "State": {"Running": running, "Pid": PID if running else 0},
+            "Config": {
+                "Labels": {
+                    "loopat.loop-id": self.record.id,
+                    "loopat.config-hash": hash_ or config_hash(self.sandboxes.plan(self.record)),
+                }
+            },
+        }
+
+    async def ensure(self, **options: bool) -> lifecycle.Running:
+        return await self.sandboxes.ensure(self.record, nothing, **options)
+
+
+@pytest.fixture
+def scene(workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(workspace, record, monkeypatch)
+
+
+async def test_a_missing_container_is_made(scene: Scene):
+    running = await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "run"]
+    assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False)
+
+
+async def test_a_running_container_costs_one_call(scene: Scene):
+    scene.has(running=True)
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect"]
+
+
+async def test_a_sandbox_known_to_run_as_wanted_costs_no_call(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("loopat_jupyter.sandbox.state.is_init", lambda pid: pid == PID)
+    assert scene.sandboxes.known(scene.record) is None
+    running = await scene.ensure()
+    scene.engine.calls.clear()
+    assert scene.sandboxes.known(scene.record) == running
+    changed = msgspec.structs.replace(scene.record, config=LoopConfig(network="none"))
+    assert scene.sandboxes.known(changed) is None
+    scene.images.built = "newer-id"
+    assert scene.sandboxes.known(scene.record) is None
+    assert scene.engine.calls == []
+
+
+async def test_a_stopped_container_is_started(scene: Scene):
+    scene.has(running=False)
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "start"]
+
+
+async def test_a_stopped_container_that_does_not_start_is_made_anew(scene: Scene):
+    scene.has(running=False)
+    scene.failures["start"] = [EngineError("broken")]
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "start", "rm", "run"]
+
+
+async def test_a_drifted_container_is_replaced_when_nobody_uses_it(scene: Scene):
+    for running in (True, False):
+        scene.engine.calls.clear()
+        scene.has(running=running, hash_="other")
+        await scene.ensure()
+        assert scene.engine.verbs == ["inspect", "rm", "run"]
+
+
+async def test_a_drifted_container_in_use_is_left_alone_and_marked(scene: Scene):
+    scene.has(running=True, hash_="other")
+    scene.active = True
+    running = await scene.ensure()
+    assert scene.engine.verbs == ["inspect"]
+    assert running.restart_needed
+    assert (await scene.sandboxes.status(scene.record)).restart_needed
+
+
+async def test_a_rebuilt_image_replaces(scene: Scene):
+    scene.has(running=False, image="older")
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "rm", "run"]
+
+
+async def test_a_container_whose_processes_are_gone_is_replaced(scene: Scene):
+    scene.has(running=True)
+    scene.alive = False
+    scene.failures["run"] = []
+    status = await scene.sandboxes.status(scene.record)
+    assert status.state == "error"
+    scene.engine.calls.clear()
+    with pytest.raises(EngineError, match="ended as soon as it was started"):
+        await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "rm", "run"]
+
+
+async def test_a_container_that_was_half_removed_is_replaced(scene: Scene):
+    half = Completed(125, b"[]", 'Error: getting container from store "x": container not known')
+    answer = scene.answer
+    scene.engine._answers = lambda arguments: (
+        half
+        if arguments[0] == "inspect"
+        else Completed(0, b"image-id", "")
+        if arguments[0] == "image"
+        else answer(arguments)
+    )
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "image", "rm", "run"]
+
+
+async def test_fresh_replaces_a_container_that_is_as_wanted(scene: Scene):
+    scene.has(running=True)
+    await scene.ensure(fresh=True)
+    assert scene.engine.verbs == ["inspect", "rm", "run"]
+
+
+async def test_a_missing_image_is_made_outside_the_loops_lock(scene: Scene):
+    scene.image_id = None
+
+    async def ensure(reference: str, on_progress: Callable[[Progress], None]) -> str:
+        scene.image_id = "image-id"
+        await scene.sandboxes.stop(scene.record.id)
+        return "image-id"
+
+    scene.images.ensure = ensure
+    await asyncio.wait_for(scene.ensure(), 30)
+    assert scene.engine.verbs == ["inspect", "stop", "inspect", "run"]
+
+
+async def test_a_missing_network_is_made_once(scene: Scene):
+    scene.failures["run"] = [EngineError("x", stderr="Error: unable to find network with name or ID")]
+    scene.failures["network"] = []
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "run", "rm", "network", "run"]
+
+
+async def test_a_failing_create_leaves_no_half_made_container(scene: Scene):
+    scene.failures["run"] = [EngineError("no", stderr="Error: something else")]
+    with pytest.raises(EngineError):
+        await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "run", "rm"]
+
+
+async def test_an_engine_that_cannot_inspect_is_not_mistaken_for_a_missing_container(scene: Scene):
+    scene.engine._answers = lambda arguments: Completed(125, b"", "Error: database is locked")
+    with pytest.raises(EngineError, match="database is locked"):
+        await scene.ensure()
+
+
+async def test_a_sandbox_that_is_being_stopped_is_not_handed_out(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("loopat_jupyter.sandbox.state.is_init", lambda pid: pid == PID)
+    await scene.ensure()
+    files = scene.sandboxes.state_files(scene.record.id)
+    seen: list[object] = []
+
+    def answer(arguments: tuple[str, ...]) -> Completed:
+        seen.append((arguments[0], scene.sandboxes.known(scene.record), files.stopped_on_purpose()))
+        return Completed(0, b"[]", "")
+
+    scene.engine._answers = answer
+    await scene.sandboxes.stop(scene.record.id)
+    assert seen == [("stop", None, True)]
+    assert files.stopped_on_purpose()
+    scene.engine._answers = scene.answer
+    await scene.ensure()
+    assert not files.stopped_on_purpose()
+
+
+async def test_a_stop_that_fails_leaves_the_sandbox_known(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("loopat_jupyter.sandbox.state.is_init", lambda pid: pid == PID)
+    running = await scene.ensure()
+    scene.failures["stop"] = [EngineError("no")]
+    with pytest.raises(EngineError):
+        await scene.sandboxes.stop(scene.record.id)
+    assert scene.sandboxes.known(scene.record) == running
+    assert not scene.sandboxes.state_files(scene.record.id).stopped_on_purpose()
+
+
+# --- real podman ------------------------------------------------------------------------------------------------
+
+
+async def out(manager: LoopManager, record: LoopRecord, *argv: str) -> str:
+    name = manager.sandboxes.plan(record).name
+    return (await manager.engine.run("exec", name, *argv)).stdout.decode().strip()
+
+
+@pytest.mark.podman
+async def test_the_sandbox_is_what_the_plan_says(manager: LoopManager):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    (inspected,) = msgspec.json.decode((await manager.engine.run("inspect", running.name)).stdout)
+    spec = manager.sandboxes.plan(record)
+    assert inspected["Name"] == spec.name
+    assert inspected["Config"]["Hostname"] == spec.hostname
+    assert inspected["Config"]["Labels"]["loopat.loop-id"] == record.id
+    assert inspected["Config"]["Labels"]["loopat.workspace"] == manager.workspace.name
+    assert inspected["HostConfig"]["Privileged"] is False
+    assert list(inspected["NetworkSettings"]["Networks"]) == [spec.network]
+    mounts = {mount["Destination"]: (mount["Source"], mount["RW"]) for mount in inspected["Mounts"]}
+    assert mounts == {mount.target: (mount.source, mount.mode == "rw") for mount in spec.mounts}
+    assert is_init(running.init_pid)
+    assert (await out(manager, record, "ps", "-o", "comm=", "-p", "1")) in ("podman-init", "catatonit")
+
+
+@pytest.mark.podman
+async def test_files_survive_stop_start_and_recreation(manager: LoopManager):
+    record = manager.create(title="real")
+    await manager.start(record)
+    await out(manager, record, "bash", "-c", "echo work >file; echo home >~/file; echo tmp >/tmp/file")
+    await manager.stop(record)
+    assert (await manager.sandboxes.status(record)).state == "stopped"
+    first = await manager.start(record)
+    assert await out(manager, record, "cat", "/tmp/file", "file") == "tmp\nwork"
+    second = await manager.start(record, fresh=True)
+    assert second.init_pid != first.init_pid
+    assert await out(manager, record, "bash", "-c", "cat file ~/file; ls /tmp") == "work\nhome"
+
+
+@pytest.mark.podman
+async def test_settings_that_shape_the_container_take_effect_when_nobody_uses_it(manager: LoopManager):
+    record = manager.create(title="real")
+    await manager.start(record)
+    changed = await manager.update(record.id, {"config": LoopConfig(network="none")})
+    assert (await manager.sandboxes.status(changed)).restart_needed
+    assert await out(manager, changed, "bash", "-c", "ls /sys/class/net") != "lo"
+    await manager.start(changed)
+    assert await out(manager, changed, "ls", "/sys/class/net") == "lo"
+
+
+@pytest.mark.podman
+async def test_a_sandbox_in_use_is_not_replaced_behind_the_users_back(manager: LoopManager):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
+    while not exec_roots(running.init_pid):
+        await asyncio.sleep(0.01)
+    changed = await manager.update(record.id, {"config": LoopConfig(network="none")})
+    again = await manager.start(changed)
+    assert again.restart_needed
+    assert again.init_pid == running.init_pid
+    fresh = await manager.start(changed, fresh=True)
+    assert not fresh.restart_needed
+    assert exec_roots(fresh.init_pid) == []
+
+
+@pytest.mark.podman
+async def test_loops_of_a_workspace_reach_each_other_by_name(manager: LoopManager):
+    one, other = manager.create(title="one"), manager.create(title="other")
+    for record in (one, other):
+        await manager.start(record)
+    name = manager.sandboxes.plan(other).name
+    address, found = (await out(manager, one, "getent", "hosts", name)).split()
+    assert found.startswith(name)
+    assert await out(manager, other, "hostname", "-I") == address
+
+
+@pytest.mark.podman
+@pytest.mark.parametrize("victims", ["init", "monitor and init"])
+async def test_a_sandbox_whose_processes_were_killed_is_repaired_at_the_next_use(manager: LoopManager, victims: str):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    await out(manager, record, "bash", "-c", "echo work >file")
+    (inspected,) = msgspec.json.decode((await manager.engine.run("inspect", running.name)).stdout)
+    if victims == "monitor and init":
+        os.kill(inspected["State"]["ConmonPid"], signal.SIGKILL)
+    os.kill(running.init_pid, signal.SIGKILL)
+    while is_init(running.init_pid):
+        await asyncio.sleep(0.01)
+    assert (await manager.sandboxes.status(record)).state in ("error", "stopped")
+    again = await manager.start(record)
+    assert again.init_pid != running.init_pid
+    assert await out(manager, record, "cat", "file") == "work"
+
+
+@pytest.mark.podman
+async def test_a_container_removed_behind_our_back_comes_again(manager: LoopManager):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    await manager.engine.run("rm", "--force", "--time=0", running.name)
+    assert (await manager.sandboxes.status(record)).state == "absent"
+    assert is_init((await manager.start(record)).init_pid)
+
+
+@pytest.mark.podman
+async def test_a_wiped_runtime_directory_is_made_again(manager: LoopManager):
+    import shutil
+
+    record = manager.create(title="real")
+    await manager.start(record)
+    await manager.stop(record)
+    shutil.rmtree(manager.workspace.runtime)
+    await manager.start(record)
+    assert await out(manager, record, "test", "-w", "/loopat/run") == ""
+
+
+@pytest.mark.podman
+async def test_stopping_is_quick_and_repeatable(manager: LoopManager):
+    record = manager.create(title="real")
+    await manager.stop(record)
+    running = await manager.start(record)
+    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
+    await manager.stop(record)
+    await manager.stop(record)
+    assert not is_init(running.init_pid)
+
+
+ENSURE = """
+import asyncio, os, sys
+from loopat_jupyter.loops import LoopManager
+
+async def main():
+    manager = LoopManager.from_environment(os.environ)
+    record = manager.store.read(sys.argv[1])
+    found = await asyncio.gather(*(manager.start(record) for _ in range(25)))
+    print(*{running.init_pid for running in found})
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.podman
+async def test_two_processes_that_ensure_fifty_times_get_one_container(manager: LoopManager, sandbox_image: str):
+    record = manager.create(title="real")
+    environ = {**os.environ, "LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ENSURE, record.id, env=environ, stdout=asyncio.subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    answers = {(await process.communicate())[0].strip() for process in processes}
+    containers = await manager.sandboxes.containers()
+    assert answers == {str(containers[record.id].pid).encode()}
+    assert list(containers) == [record.id]
+
+
+@pytest.mark.podman
+async def test_ensure_stop_and_delete_may_race(manager: LoopManager):
+    record = manager.create(title="real")
+    results = await asyncio.gather(
+        manager.start(record),
+        manager.stop(record),
+        manager.start(record),
+        manager.sandboxes.remove(record.id),
+        manager.start(record),
+        manager.stop(record),
+        return_exceptions=True,
+    )
+    assert [result for result in results if isinstance(result, BaseException)] == []
+    containers = await manager.sandboxes.containers()
+    assert set(containers) <= {record.id}
+    assert is_init((await manager.start(record)).init_pid)
+
+
+@pytest.mark.podman
+async def test_a_use_while_it_is_being_stopped_starts_it_again(manager: LoopManager):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    stopping = asyncio.create_task(manager.stop(record))
+    while manager.sandboxes.known(record) is not None:
+        await asyncio.sleep(0)
+    again = await manager.use(record)
+    await stopping
+    assert again.init_pid != running.init_pid
+    assert is_init(again.init_pid)
+
+
+@pytest.mark.podman
+async def test_somebodys_container_with_the_name_of_the_image_is_not_taken_for_it(
+    manager: LoopManager, sandbox_image: str, request: pytest.FixtureRequest
+):
+    name = f"loopat-test-{manager.workspace.key}"
+    await manager.engine.run("tag", sandbox_image, f"localhost/{name}:latest")
+    await manager.engine.run("create", f"--name={name}", "--network=none", sandbox_image, "true")
+    try:
+        record = manager.create(title="real", image=name)
+        assert (await manager.sandboxes.status(record)).state == "absent"
+        running = await manager.start(record)
+        assert is_init(running.init_pid)
+        assert (await manager.sandboxes.status(record)).state == "running"
+    finally:
+        await manager.engine.run("rm", "--force", name)
+        await manager.sandboxes.remove(record.id)
+        await manager.engine.run("untag", sandbox_image, f"localhost/{name}:latest")
+
+
+@pytest.mark.podman
+async def test_work_is_not_deleted_without_force_even_when_the_notes_are_gone(manager: LoopManager):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
+    while not exec_roots(running.init_pid):
+        await asyncio.sleep(0.01)
+    manager.sandboxes.state_files(record.id).forget()
+    with pytest.raises(ConflictError, match="1 kernel, terminal or command"):
+        await manager.delete(record.id)
+    assert manager.workspace.workdir(record.id).is_dir()
+    assert exec_roots(running.init_pid)
+    await manager.delete(record.id, force=True)
+    assert not manager.workspace.loop(record.id).exists()
+
+
+async def test_deleting_many_files_does_not_hold_the_event_loop_up(workspace: Workspace, scene: Scene):
+    folder = workspace.loop(scene.record.id)
+    for number in range(20_000):
+        (folder / str(number)).touch()
+    ticks = 0
+    deleting = asyncio.create_task(scene.sandboxes.remove_files(folder))
+    while not deleting.done():
+        await asyncio.sleep(0)
+        ticks += 1
+    assert not folder.exists()
+    # Done on the event loop, it would take exactly one turn.
+    assert ticks > 2

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import csv
+import datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
+from loopat_jupyter.sandbox.plan import (
+    INSIDE,
+    HostFacts,
+    config_hash,
+    decide,
+    exec_argv,
+    inside_path,
+    mount_option,
+    plan_sandbox,
+    run_argv,
+)
+from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.paths import Workspace
+
+ID = "0a1b2c3d-1111-2222-3333-444455556666"
+WORKSPACE = Workspace(Path("/srv/ws"), Path("/run/user/1000/loopat"))
+RUN = f"/run/user/1000/loopat/{WORKSPACE.key}/0a1b2c3d1111/run"
+RECORD = LoopRecord(
+    id=ID, title="T", slug="t", created_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), created_by="ada"
+)
+BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+MOUNTS = (
+    Mount(source=str(BUNDLE), target="/etc/ssl/certs/ca-certificates.crt", mode="ro"),
+    Mount(source=f"/srv/ws/loops/{ID}/home", target="/loopat/home/loopat"),
+    Mount(source=str(INSIDE), target="/loopat/lib", mode="ro"),
+    Mount(source=f"/srv/ws/loops/{ID}/.claude", target=f"/loopat/loop/{ID}/.claude"),
+    Mount(source=f"/srv/ws/loops/{ID}/workdir", target=f"/loopat/loop/{ID}/workdir"),
+    Mount(source=RUN, target="/loopat/run"),
+)
+
+
+def plan(record: LoopRecord = RECORD, bundle: Path | None = BUNDLE, **config: object) -> SandboxSpec:
+    return plan_sandbox(record, Config(**config), WORKSPACE, HostFacts(bundle))
+
+
+def test_the_container_of_a_loop():
+    assert plan() == SandboxSpec(
+        loop_id=ID,
+        owner="ada",
+        workspace=WORKSPACE.name,
+        name=f"loopat-{WORKSPACE.name}-{ID}",
+        hostname="loop-0a1b2c3d",
+        mounts=MOUNTS,
+        network=f"loopat-{WORKSPACE.name}",
+        workdir=f"/loopat/loop/{ID}/workdir",
+        home="/loopat/home/loopat",
+    )
+
+
+def test_a_loop_may_have_no_network_and_the_hosts_tmp():
+    record = msgspec.structs.replace(RECORD, config=LoopConfig(network="none", shared_tmp=True))
+    wanted = msgspec.structs.replace(plan(), network="none", mounts=(*MOUNTS, Mount(source="/tmp", target="/tmp")))
+    assert plan(record) == wanted
+
+
+def test_a_loop_wins_over_its_workspace():
+    record = msgspec.structs.replace(RECORD, config=LoopConfig(network="bridge", shared_tmp=False))
+    assert plan(record, network="none", shared_tmp=True) == plan()
+    assert plan(network="none").network == "none"
+
+
+def test_without_a_bundle_none_is_mounted():
+    assert plan(bundle=None).mounts == MOUNTS[1:]
+
+
+def test_the_whole_command_that_makes_a_container():
+    spec = plan()
+    assert run_argv(spec, "localhost/image:latest", pidfile=Path("/run/x/sandbox.pid")) == (
+        "run",
+        "--detach",
+        "--pull=never",
+        "--pidfile=/run/x/sandbox.pid",
+        f"--name=loopat-{WORKSPACE.name}-{ID}",
+        "--hostname=loop-0a1b2c3d",
+        f"--label=loopat.loop-id={ID}",
+        f"--label=loopat.workspace={WORKSPACE.name}",
+        f"--label=loopat.config-hash={config_hash(spec)}",
+        "--userns=keep-id:uid=2000,gid=2000",
+        "--user=2000:2000",
+        "--init",
+        f"--network=loopat-{WORKSPACE.name}",
+        "--security-opt=label=disable",
+        "--stop-timeout=5",
+        "--log-driver=none",
+        f"--workdir=/loopat/loop/{ID}/workdir",
+        "--env=HOME=/loopat/home/loopat",
+        f"--mount=type=bind,source={BUNDLE},target=/etc/ssl/certs/ca-certificates.crt,ro=true",
+        f"--mount=type=bind,source=/srv/ws/loops/{ID}/home,target=/loopat/home/loopat",
+        f"--mount=type=bind,source={INSIDE},target=/loopat/lib,ro=true",
+        f"--mount=type=bind,source=/srv/ws/loops/{ID}/.claude,target=/loopat/loop/{ID}/.claude",
+        f"--mount=type=bind,source=/srv/ws/loops/{ID}/workdir,target=/loopat/loop/{ID}/workdir",
+        f"--mount=type=bind,source={RUN},target=/loopat/run",
+        "--entrypoint=sleep",
+        "localhost/image:latest",
+        "infinity",
+    )
+
+
+@given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.sampled_from(["ro", "rw"]))
+def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
+    option = mount_option(Mount(source=f"/srv/{path}", target="/x", mode=mode))
+    fields = next(csv.reader([option], strict=True)) if "\n" not in path and "\r" not in path else None
+    if fields is not None:
+        wanted = ["type=bind", f"source=/srv/{path}", "target=/x"]
+        assert fields == ([*wanted, "ro=true"] if mode == "ro" else wanted)
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        (ExecSpec(argv=("ls", "-l")), ("exec", "box", "/loopat/lib/launch", "x1", "ls", "-l")),
+        (
+            ExecSpec(argv=("bash",), cwd="/a b", tty=True, interactive=True, env={"TOKEN": "canary"}),
+            (
+                "exec",
+                "--interactive",
+                "--tty",
+                "--detach-keys=",
+                "--workdir=/a b",
+                "box",
+                "/loopat/lib/launch",
+                "x1",
+                "bash",
+            ),
+        ),
+        (
+            ExecSpec(argv=("python3", "-m", "k"), detach=True),
+            ("exec", "--detach", "box", "/loopat/lib/launch", "x1", "python3", "-m", "k"),
+        ),
+    ],
+)
+def test_the_whole_command_that_runs_something_inside(spec: ExecSpec, wanted: tuple[str, ...]):
+    assert exec_argv("box", spec, "x1") == wanted
+
+
+def test_paths_of_the_workdir_as_seen_inside():
+    assert inside_path(ID, Path("a/b.ipynb")) == f"/loopat/loop/{ID}/workdir/a/b.ipynb"
+    assert inside_path(ID, Path()) == f"/loopat/loop/{ID}/workdir"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"owner": "bob"},
+        {"network": "none"},
+        {"mounts": MOUNTS[1:]},
+        {"mounts": (msgspec.structs.replace(MOUNTS[0], mode="rw"), *MOUNTS[1:])},
+        {"home": "/elsewhere"},
+    ],
+)
+def test_whatever_shapes_the_container_changes_its_hash(changed: dict[str, object]):
+    assert config_hash(msgspec.structs.replace(plan(), **changed)) != config_hash(plan())
+
+
+def test_what_does_not_shape_the_container_leaves_the_hash_alone():
+    renamed = msgspec.structs.replace(RECORD, title="New", slug="new", metadata={"a": 1})
+    assert config_hash(plan(renamed)) == config_hash(plan())
+    assert config_hash(plan(idle_timeout_s=1, shell="fish")) == config_hash(plan())
+
+
+def facts(**changes: object) -> ContainerFacts:
+    standard = ContainerFacts(
+        id="c", name="box", loop_id=ID, config_hash="same", image_id="image", running=True, pid=7, alive=True
+    )
+    return msgspec.structs.replace(standard, **changes)
+
+
+STOPPED = {"running": False, "alive": False, "pid": 0}
+
+
+@pytest.mark.parametrize(
+    ("container", "image_id", "active", "decision"),
+    [
+        (None, "image", False, "create"),
+        (None, None, False, "create"),
+        (facts(), "image", False, "nothing"),
+        (facts(), "image", True, "nothing"),
+        (facts(), None, True, "nothing"),
+        (facts(**STOPPED), "image", False, "start"),
+        (facts(**STOPPED), None, False, "start"),
+        (facts(config_hash="other", **STOPPED), "image", False, "replace"),
+        (facts(**STOPPED), "newer", False, "replace"),
+        (facts(config_hash="other"), "image", False, "replace"),
+        (facts(config_hash="other"), "image", True, "restart-needed"),
+        (facts(), "newer", False, "replace"),
+        (facts(), "newer", True, "restart-needed"),
+        (facts(alive=False), "image", False, "replace"),
+    ],
+)
+def test_what_ensure_does(container: ContainerFacts | None, image_id: str | None, active: bool, decision: str):
+    assert decide(container, "same", image_id, active=active) == decision

@@ -1,0 +1,130 @@
+"""The runner against scripts that behave like a bad podman."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+from loopat_jupyter.sandbox.podman import Podman, podman_environment
+
+
+def script(tmp_path: Path, body: str) -> Podman:
+    path = tmp_path / "podman"
+    path.write_text(f"#!/bin/bash\n{body}\n")
+    path.chmod(0o755)
+    return Podman(str(path), os.environ)
+
+
+async def test_an_answer_comes_back_whole(tmp_path: Path):
+    podman = script(tmp_path, 'echo "$@"; echo oops >&2')
+    answer = await podman.run("ps", "--all", "a b")
+    assert answer == (0, b"ps --all a b\n", "oops")
+    assert podman.argv("ps") == (str(tmp_path / "podman"), "ps")
+
+
+async def test_a_failure_carries_command_code_and_words(tmp_path: Path):
+    podman = script(tmp_path, "echo first >&2; echo 'Error: no such container' >&2; exit 125")
+    with pytest.raises(EngineError, match="failed to stop the sandbox: Error: no such container") as caught:
+        await podman.run("stop", "box", doing="stop the sandbox")
+    assert (caught.value.argv[1:], caught.value.returncode) == (("stop", "box"), 125)
+    assert caught.value.stderr == "first\nError: no such container"
+    assert (await podman.run("stop", "box", ok=(0, 125))).returncode == 125
+
+
+async def test_a_full_storage_is_told(tmp_path: Path):
+    podman = script(tmp_path, "echo 'Error: write x: no space left on device' >&2; exit 125")
+    with pytest.raises(StorageFullError, match="podman system df"):
+        await podman.run("create")
+
+
+async def test_a_podman_that_hangs_meets_its_deadline_and_leaves_nothing(tmp_path: Path):
+    podman = script(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; wait")
+    with pytest.raises(EngineTimeoutError, match=r"within 0\.5 s"):
+        await podman.run("ps", timeout_s=0.5)
+    child = int((tmp_path / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_podman_that_ignores_term_is_killed(tmp_path: Path):
+    podman = script(tmp_path, f"trap '' TERM; echo $$ >{tmp_path}/pid; while true; do sleep 1; done")
+    with pytest.raises(EngineTimeoutError):
+        await podman.run("ps", timeout_s=0.5)
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+async def test_cancelling_ends_the_process(tmp_path: Path):
+    os.mkfifo(tmp_path / "started")
+    podman = script(tmp_path, f"echo $$ >{tmp_path}/started; exec sleep 600")
+    task = asyncio.create_task(podman.run("ps"))
+    pid = int(await asyncio.to_thread((tmp_path / "started").read_text))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_change_that_is_called_off_ends_by_itself(tmp_path: Path):
+    os.mkfifo(tmp_path / "started")
+    os.mkfifo(tmp_path / "go")
+    podman = script(tmp_path, f"echo >{tmp_path}/started; read <{tmp_path}/go; echo whole >{tmp_path}/done")
+    task = asyncio.create_task(podman.run("rm", "box"))
+    await asyncio.to_thread((tmp_path / "started").read_text)
+    task.cancel()
+    await asyncio.to_thread((tmp_path / "go").write_text, "\n")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (tmp_path / "done").read_text() == "whole\n"
+
+
+async def test_the_event_loop_stays_responsive_while_podman_hangs(tmp_path: Path):
+    podman = script(tmp_path, "sleep 600")
+    hanging = asyncio.create_task(podman.run("ps", timeout_s=1))
+    ticks = 0
+    while not hanging.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert ticks > 10
+    with pytest.raises(EngineTimeoutError):
+        await hanging
+
+
+@pytest.mark.parametrize("kind", ["missing", "not executable", "no program", "folder"])
+async def test_an_unusable_podman_is_told_with_the_way_out(tmp_path: Path, kind: str):
+    path = tmp_path / "podman"
+    if kind == "not executable":
+        path.write_text("#!/bin/sh\n")
+    elif kind == "no program":
+        path.write_bytes(b"\0\1\2")
+        path.chmod(0o755)
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(EngineUnavailableError, match="jupyter loopat doctor"):
+        await Podman(str(path), os.environ).run("ps")
+
+
+async def test_only_so_many_run_at_once(tmp_path: Path):
+    podman = script(tmp_path, f"mkdir {tmp_path}/$$; ls -d {tmp_path}/[0-9]* | wc -l; sleep 0.1; rmdir {tmp_path}/$$")
+    podman._slots = asyncio.Semaphore(2)
+    answers = await asyncio.gather(*(podman.run("ps") for _ in range(8)))
+    assert max(int(answer.stdout) for answer in answers) <= 2
+
+
+async def test_an_opened_process_ends_with_its_block(tmp_path: Path):
+    podman = script(tmp_path, "cat; exec sleep 600")
+    async with podman.open("exec", stdin=True) as process:
+        process.stdin.write(b"hello\n")
+        assert await process.stdout.readline() == b"hello\n"
+    assert process.returncode is not None
+
+
+def test_the_runtime_directory_is_named_where_it_was_forgotten():
+    uid = os.getuid()
+    assert podman_environment({"PATH": "/bin"}, uid)["XDG_RUNTIME_DIR"] == f"/run/user/{uid}"
+    assert podman_environment({"XDG_RUNTIME_DIR": "/x"}, uid) == {"XDG_RUNTIME_DIR": "/x"}
+    assert podman_environment({"PATH": "/bin"}, 123456789) == {"PATH": "/bin"}
+    assert Path("/run/user").is_dir()

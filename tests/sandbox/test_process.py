@@ -1,0 +1,141 @@
+"""Processes of this host; those inside a sandbox are in test_execution."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.process import (
+    HostProcess,
+    Stem,
+    descendants,
+    encode_environment,
+    exec_roots,
+    find_started,
+    hold,
+    innermost_pid,
+    is_init,
+    parent_pid,
+    pid_namespace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TREE = (
+    "import subprocess, sys; subprocess.Popen(['sleep', '600'], start_new_session=True); print(1, flush=True); input()"
+)
+
+
+@pytest.fixture
+def tree() -> Iterator[subprocess.Popen[str]]:
+    """A process with a child in a session of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TREE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with process:
+        assert process.stdout.readline() == "1\n"
+        yield process
+        for pid in descendants(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+
+
+def held(pid: int) -> HostProcess:
+    process = hold(pid, pid_namespace(pid))
+    assert process is not None
+    return process
+
+
+async def test_the_end_of_a_process_is_told_at_once_to_all_who_wait(tree: subprocess.Popen[str]):
+    process = held(tree.pid)
+    waiters = [asyncio.create_task(process.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert process.alive
+    os.kill(tree.pid, signal.SIGKILL)
+    await asyncio.wait_for(asyncio.gather(*waiters), 10)
+    assert not process.alive
+    process.close()
+    await process.wait()
+
+
+async def test_a_signal_to_the_tree_reaches_children_in_other_sessions(tree: subprocess.Popen[str]):
+    (child,) = descendants(tree.pid)
+    watched = held(child)
+    process = held(tree.pid)
+    process.signal_tree(signal.SIGKILL)
+    await asyncio.wait_for(asyncio.gather(process.wait(), watched.wait()), 10)
+    for each in (process, watched):
+        each.close()
+
+
+async def test_signals_to_a_process_that_ended_do_nothing(tree: subprocess.Popen[str]):
+    process = held(tree.pid)
+    for pid in descendants(tree.pid):
+        os.kill(pid, signal.SIGKILL)
+    tree.kill()
+    await process.wait()
+    tree.wait()
+    for send in (process.signal, process.signal_group, process.signal_tree):
+        send(signal.SIGTERM)
+    process.close()
+    process.close()
+    process.signal(signal.SIGTERM)
+    assert not process.alive
+
+
+def test_a_process_that_is_gone_is_not_found():
+    with subprocess.Popen(["true"]) as process:
+        pid = process.pid
+    assert hold(pid, "pid:[1]") is None
+    assert pid_namespace(pid) is None
+    assert innermost_pid(pid) is None
+    assert parent_pid(pid) == 0
+    assert descendants(pid) == []
+    assert exec_roots(pid) == []
+    assert not is_init(pid)
+
+
+def test_an_ordinary_process_is_no_init_of_a_container():
+    assert not is_init(os.getpid())
+    assert innermost_pid(os.getpid()) == os.getpid()
+    assert parent_pid(os.getpid()) == os.getppid()
+
+
+def test_variables_survive_newlines_and_blanks():
+    assert encode_environment({"A": "one\ntwo", "B": " x ", "C": ""}) == b"A=one\ntwo\0B= x \0C=\0"
+
+
+def test_the_files_of_a_start_are_private_and_go_together(tmp_path: Path):
+    stem = Stem.new(tmp_path, "k")
+    stem.prepare(ExecSpec(argv=("x",), env={"TOKEN": "canary"}, detach=True, size=(24, 80)))
+    other = Stem.new(tmp_path, "k")
+    other.prepare(ExecSpec(argv=("x",), env={"TOKEN": "canary"}))
+    (tmp_path / f"{stem.name}-1").touch()
+    assert stem.file("env").stat().st_mode & 0o777 == 0o600
+    assert stem.file("size").read_text() == "24 80\n"
+    assert stem.log_tail() == ""
+    stem.file("log").write_text("x" * 100_000 + "last words")
+    assert stem.log_tail().endswith("last words")
+    assert len(stem.log_tail()) == 64 * 1024
+    stem.remove()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{other.name}.env"]
+    assert stem.log_tail() == ""
+
+
+async def test_a_planted_pid_file_that_is_no_number_is_not_believed(tmp_path: Path):
+    stem = Stem.new(tmp_path, "k")
+    for planted in ("", "-1x", "9" * 100):
+        stem.file("pid").write_text(planted)
+        assert await find_started(stem, os.getpid(), timeout_s=0.05) is None
+    stem.file("pid").unlink()
+    stem.file("pid").symlink_to("/proc/self/stat")
+    assert await find_started(stem, os.getpid(), timeout_s=0.05) is None

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.images import StoredImage
+from loopat_jupyter.sandbox.leftovers import LOG_KEPT_S, Leftover
+from loopat_jupyter.sandbox.plan import LABEL_LOOP, LABEL_WORKSPACE, container_name, sandbox_workdir
+from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.sweep import Sweeper
+from loopat_jupyter.workspace.config import Config, ImageConfig
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+class FakeStore:
+    """Images of ours; other tests share the real store, so nothing is removed from that."""
+
+    def __init__(self, *images: StoredImage) -> None:
+        self.images = images
+        self.removed: list[str] = []
+
+    async def obsolete(self) -> list[StoredImage]:
+        return list(self.images)
+
+    async def remove(self, images: Iterable[StoredImage]) -> None:
+        self.removed += [image.id for image in images]
+
+
+def sweeper(manager: LoopManager, *images: StoredImage) -> tuple[Sweeper, FakeStore]:
+    store = FakeStore(*images)
+    return Sweeper(manager.workspace, manager.engine, manager.sandboxes, store), store  # type: ignore[arg-type]
+
+
+@pytest.mark.podman
+async def test_the_container_of_a_vanished_loop_goes_and_others_stay(manager: LoopManager) -> None:
+    workspace = manager.workspace
+    kept, gone = manager.create(title="Kept"), manager.create(title="Gone")
+    for record in (kept, gone):
+        await manager.start(record)
+    await manager.sandboxes.remove_files(workspace.loop(gone.id))
+    sweep, _ = sweeper(manager)
+    name, runtime = container_name(workspace.name, gone.id), str(workspace.host(gone.id).parent)
+    expected = (
+        Leftover(kind="container", name=name, reason="its loop is gone", key=gone.id),
+        Leftover(kind="runtime", name=runtime, reason="sockets and notes of a loop that is gone", key=runtime),
+    )
+    assert await sweep.sweep(remove=False) == expected
+    assert set(await manager.sandboxes.containers()) == {kept.id, gone.id}
+    assert await sweep.sweep(remove=True) == expected
+    assert set(await manager.sandboxes.containers()) == {kept.id}
+    assert workspace.host(kept.id).exists()
+    assert not workspace.host(gone.id).parent.exists()
+    assert await sweep.find() == ()
+
+
+@pytest.mark.podman
+async def test_a_container_with_our_label_that_does_not_mount_our_files_stays(
+    manager: LoopManager, sandbox_image: str
+) -> None:
+    """A workspace of the same name in another folder has the same label."""
+    loop_id, name = str(uuid.uuid4()), manager.workspace.name
+    labels = (f"--label={LABEL_WORKSPACE}={name}", f"--label={LABEL_LOOP}={loop_id}")
+    mount = f"--volume=/usr/share:{sandbox_workdir(loop_id)}:ro"
+    container = container_name(name, loop_id)
+    create = ["podman", "create", f"--name={container}", *labels, mount, "--network=none", sandbox_image]
+    subprocess.run(create, check=True, capture_output=True, timeout=120)
+    sweep, _ = sweeper(manager)
+    assert await sweep.sweep(remove=True) == ()
+    assert loop_id in await manager.sandboxes.containers()
+
+
+async def test_images_logs_and_runtime_folders_go(workspace: Workspace) -> None:
+    engine = FakeEngine(lambda _: Completed(0, b"[]", ""))
+    manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), engine, member="ada")
+    kept = manager.create(title="Kept")
+    for folder in (workspace.host(kept.id), workspace.runtime / "0123456789ab" / "host", workspace.runtime / "other"):
+        folder.mkdir(parents=True)
+    old, new = workspace.runtime / "build-old.log", workspace.runtime / "build-new.log"
+    for log in (old, new):
+        log.write_text("STEP 1\n")
+    os.utime(old, (1, old.stat().st_mtime - LOG_KEPT_S - 60))
+    images = (StoredImage("f00", ("localhost/old:latest",), 7), StoredImage("bar", (), 5))
+    sweep, store = sweeper(manager, *images)
+    found = await sweep.sweep(remove=True)
+    assert [(leftover.kind, leftover.name) for leftover in found] == [
+        ("image", "localhost/old:latest"),
+        ("image", "bar (an unfinished build)"),
+        ("runtime", str(workspace.runtime / "0123456789ab")),
+        ("log", str(old)),
+    ]
+    assert store.removed == ["f00", "bar"]
+    assert {entry.name for entry in workspace.runtime.iterdir()} == {
+        "locks",
+        "other",
+        "build-new.log",
+        workspace.host(kept.id).parent.name,
+    }
+
+
+async def test_a_workspace_that_was_never_used_has_nothing(workspace: Workspace) -> None:
+    engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([]), ""))
+    manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), engine, member="ada")
+    workspace.loops.rmdir()
+    sweep, _ = sweeper(manager)
+    assert await sweep.find() == ()

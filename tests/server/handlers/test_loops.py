@@ -1,0 +1,244 @@
+"""Loops over REST: no podman is needed for most of it, and a real one runs where there is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loopat_jupyter.workspace.files import write_atomic
+from loopat_jupyter.workspace.records import LoopStore
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+UNKNOWN = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
+IDS = ["x", "-v", "..", "%2e%2e", "..%2f..", UNKNOWN, UNKNOWN.upper(), "ü", "a b", "x" * 3000, "%00", "%0a"]
+WITH_ID = [
+    ("GET", ()),
+    ("PATCH", ()),
+    ("DELETE", ()),
+    ("POST", ("start",)),
+    ("POST", ("stop",)),
+    ("POST", ("recreate",)),
+    ("POST", ("terminals",)),
+    ("POST", ("exec",)),
+    ("GET", ("kernelspecs",)),
+]
+
+
+@pytest.fixture
+def workspace_files(workspace: Workspace) -> Any:
+    """What stands in the workspace: name and content."""
+
+    def read() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in workspace.home.rglob("*") if path.is_file()}
+
+    return read
+
+
+@pytest.mark.podman
+class TestLife:
+    async def test_create_show_change_list_delete(self, api: Any, workspace: Workspace) -> None:
+        made = await api(
+            "POST",
+            "loops",
+            send={"title": " Regen im März ", "metadata": {"a": [1]}, "config": {"network": "none"}, "image": "x/y:1"},
+        )
+        loop = made.body["id"]
+        expected = {
+            "id": loop,
+            "title": "Regen im März",
+            "slug": "regen-im-marz",
+            "created_at": made.body["created_at"],
+            "created_by": "loopat",
+            "archived": False,
+            "state": "absent",
+            "restart_needed": False,
+            "progress": None,
+            "warnings": [],
+            "workdir": str(workspace.workdir(loop)),
+            "image": "x/y:1",
+            "config": {"network": "none", "shared_tmp": None},
+            "metadata": {"a": [1]},
+            "last_activity": made.body["last_activity"],
+        }
+        assert {**made.body, "created_by": "loopat"} == expected
+        assert made.status == 201
+        assert made.headers["Location"].endswith(f"/loopat/api/loops/{loop}")
+        shown = await api("GET", "loops", loop)
+        assert (shown.status, shown.body) == (200, made.body)
+        changed = await api("PATCH", "loops", loop, send={"title": "Schnee", "image": None})
+        assert changed.status == 200
+        assert changed.body["title"] == "Schnee"
+        assert changed.body["image"] is None
+        assert changed.body["config"] == {"network": "none", "shared_tmp": None}
+        assert (await api("GET", "loops")).body == {"loops": [changed.body], "next": None}
+        assert (await api("DELETE", "loops", loop)).status == 204
+        assert (await api("GET", "loops", loop)).status == 404
+        assert (await api("GET", "loops")).body == {"loops": [], "next": None}
+        assert not workspace.loop(loop).exists()
+
+    async def test_pages(self, api: Any) -> None:
+        made = [(await api("POST", "loops", send={"title": f"loop {number}"})).body["id"] for number in range(5)]
+        first = (await api("GET", "loops", params={"limit": "2"})).body
+        second = (await api("GET", "loops", params={"limit": "3", "after": first["next"]})).body
+        assert [loop["id"] for loop in first["loops"] + second["loops"]] == made[::-1]
+        assert second["next"] is None
+
+    async def test_a_damaged_record_is_set_aside_and_named(
+        self, api: Any, workspace: Workspace, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        good = (await api("POST", "loops", send={"title": "good"})).body["id"]
+        bad = (await api("POST", "loops", send={"title": "bad"})).body["id"]
+        workspace.record(bad).write_bytes(b'{"schema": 1, "id"')
+        with caplog.at_level(logging.WARNING):
+            listed = await api("GET", "loops")
+        assert [loop["id"] for loop in listed.body["loops"]] == [good]
+        assert str(workspace.record(bad)) in caplog.text
+        for verb, rest in WITH_ID:
+            if verb != "DELETE":
+                answer = await api(verb, "loops", bad, *rest, send={"argv": ["true"]} if rest == ("exec",) else {})
+                assert (answer.status, answer.body["reason"]) == (422, "unreadable_record")
+        assert (await api("DELETE", "loops", bad)).status == 204
+
+    async def test_whatever_loses_a_race_with_delete_is_404(self, api: Any, workspace: Workspace) -> None:
+        for _ in range(5):
+            loop = (await api("POST", "loops", send={"title": "short"})).body["id"]
+            answers = await asyncio.gather(
+                api("GET", "loops", loop),
+                api("PATCH", "loops", loop, send={"title": "still there"}),
+                api("DELETE", "loops", loop),
+                api("GET", "loops"),
+                api("DELETE", "loops", loop),
+                api("GET", "loops", loop),
+            )
+            assert {answer.status for answer in answers} <= {200, 204, 404}
+            assert answers[2].status == 204 or answers[4].status == 204
+            assert not workspace.record(loop).exists()
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(("verb", "rest"), WITH_ID)
+    async def test_unknown_loops_are_404(self, api: Any, verb: str, rest: tuple[str, ...]) -> None:
+        for loop in IDS:
+            answer = await api(verb, "loops", loop, *rest, send={"argv": ["true"]} if rest == ("exec",) else {})
+            assert (answer.status, answer.body["code"], answer.body["reason"]) == (404, 404, "not_found")
+
+    @pytest.mark.parametrize(
+        "title", ["", " ", "a\nb", "a\0b", "\u2028", "x" * 201, "\ud800", 7, None, [], {}, True, 1.5]
+    )
+    async def test_bad_titles_make_nothing(self, api: Any, workspace_files: Any, title: Any) -> None:
+        before = workspace_files()
+        refused = await api("POST", "loops", send={"title": title})
+        assert (refused.status, refused.body["reason"]) == (400, "bad_input")
+        assert refused.body["field"] in ("title", "body")
+        assert workspace_files() == before
+
+    @pytest.mark.parametrize("image", ["-v", "", "a b", "x" * 300, "--help", "a\n", "../x"])
+    async def test_bad_images_make_nothing(self, api: Any, workspace_files: Any, image: str) -> None:
+        before = workspace_files()
+        refused = await api("POST", "loops", send={"title": "a", "image": image})
+        assert (refused.status, refused.body["field"]) == (400, "image")
+        assert workspace_files() == before
+
+    async def test_metadata_has_a_limit(self, api: Any) -> None:
+        refused = await api("POST", "loops", send={"title": "a", "metadata": {"a": "x" * 17_000}})
+        assert (refused.status, refused.body["field"]) == (400, "metadata")
+
+    @pytest.mark.parametrize("depth", [63, 64, 300, 900, 950, 980, 990, 1000, 100_000])
+    async def test_deep_json_is_refused_or_kept(self, api: Any, depth: int) -> None:
+        body = b'{"title":"deep","metadata":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+        made = await api("POST", "loops", body=body)
+        assert made.status in (201, 400)
+        if made.status == 201:
+            # Who was let in stays readable, however deep in the server it is read.
+            changed = await api("POST", "loops", made.body["id"], "terminals", send={"cwd": "nowhere"})
+            assert changed.body["field"] == "cwd"
+
+    @pytest.mark.parametrize("size_bytes", [1024 * 1024 + 1, 30 * 1024 * 1024])
+    async def test_large_bodies_are_thrown_away(self, api: Any, size_bytes: int) -> None:
+        refused = await api("POST", "loops", body=b" " * size_bytes)
+        assert (refused.status, refused.body["reason"]) == (413, "too_large")
+
+    @pytest.mark.parametrize(
+        ("parameters", "field"),
+        [
+            ({"limit": "0"}, "limit"),
+            ({"limit": "501"}, "limit"),
+            ({"limit": "x"}, "limit"),
+            ({"limit": ""}, "limit"),
+            ({"archived": "maybe"}, "archived"),
+            ({"after": "x"}, "after"),
+            ({"after": UNKNOWN}, "after"),
+            ({"after": "../x\0"}, "after"),
+        ],
+    )
+    async def test_bad_parameters_are_named(self, api: Any, parameters: dict[str, str], field: str) -> None:
+        refused = await api("GET", "loops", params=parameters)
+        assert (refused.status, refused.body["field"]) == (400, field)
+
+    async def test_parameters_of_the_server_and_of_browsers_are_left_alone(self, api: Any) -> None:
+        listed = await api("GET", "loops", params={"1764000000000": "", "no_track_activity": "1"})
+        assert listed.status == 200
+
+    @pytest.mark.parametrize(("verb", "path"), [("PUT", ("loops",)), ("PATCH", ("loops",)), ("PUT", ("health",))])
+    async def test_other_verbs_are_405(self, api: Any, verb: str, path: tuple[str, ...]) -> None:
+        refused = await api(verb, *path, send={})
+        assert (refused.status, refused.body["reason"]) == (405, "method_not_allowed")
+
+    async def test_paths_that_do_not_exist_are_404_as_json(self, api: Any) -> None:
+        for path in (("nope",), ("loops", UNKNOWN, "nope"), ("loops", UNKNOWN, "exec", "x"), ()):
+            assert (await api("GET", *path)).body["reason"] == "not_found"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+FIELDS = st.sampled_from(["title", "image", "config", "metadata", "argv", "cwd", "env", "stdin", "timeout_s", "repo"])
+BODIES = (
+    JSON.map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(FIELDS, JSON, max_size=5).map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=50)
+)
+
+
+class TestAnyBody:
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(bodies=st.lists(BODIES, min_size=5, max_size=5))
+    def test_never_a_500(self, api: Any, workspace: Workspace, jp_asyncio_loop: Any, bodies: list[bytes]) -> None:
+        async def send() -> None:
+            for body in bodies:
+                made = await api("POST", "loops", body=body)
+                assert made.status in (201, 400)
+                assert made.status == 201 or made.body["field"]
+                for rest in ((), ("terminals",), ("exec",)):
+                    verb = "POST" if rest else "PATCH"
+                    answer = await api(verb, "loops", UNKNOWN, *rest, body=body)
+                    assert answer.status in (400, 404)
+
+        jp_asyncio_loop.run_until_complete(send())
+
+
+class TestFullDisk:
+    async def test_nothing_half_made(
+        self, api: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, full_disk: Any
+    ) -> None:
+        loop = (await api("POST", "loops", send={"title": "before"})).body["id"]
+        before = workspace.record(loop).read_bytes()
+        with full_disk():
+            refused = await api("POST", "loops", send={"title": "after"})
+            with pytest.raises(OSError, match="No space left|File too large"):
+                write_atomic(workspace.record(loop), b"x")
+        assert (refused.status, refused.body["reason"]) == (503, "storage_full")
+        assert workspace.record(loop).read_bytes() == before
+        assert [entry.name for entry in workspace.loops.iterdir()] == [loop]
+        assert (await api("POST", "loops", send={"title": "after"})).status == 201
+        assert len(list(LoopStore(workspace).readable())) == 2

@@ -1,0 +1,263 @@
+"""The extension in a server: how it is configured, and that nothing of ours keeps a server from working."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox import facts
+from loopat_jupyter.server.routes import ROUTES
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+SHIPPED = Path(__file__).parents[2] / "jupyter-config" / "jupyter_loopat_config.json"
+LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
+
+REPORT = """
+import json, sys
+from jupyter_client.provisioning import KernelProvisionerFactory
+from jupyter_server.serverapp import ServerApp
+
+app = ServerApp.instance()
+app.initialize(sys.argv[1:])
+terminals = app.web_app.settings.get("terminal_manager")
+json.dump({
+    "terminals": type(terminals).__module__ + "." + type(terminals).__qualname__,
+    "provisioner": KernelProvisionerFactory.instance(parent=app.kernel_manager).default_provisioner_name,
+    "member": app.extension_manager.extension_points["loopat"].app.member,
+}, sys.stdout)
+"""
+
+
+class TestConfiguration:
+    """A process of its own, because settings of a server are global to one."""
+
+    @pytest.fixture
+    def configured(self, tmp_path: Path, workspace: Workspace) -> Any:
+        folder = tmp_path / "config"
+        folder.mkdir()
+
+        def run(*arguments: str, **files: dict[str, Any]) -> dict[str, str]:
+            shipped = tmp_path / "shipped"
+            (shipped / "jupyter_server_config.d").mkdir(parents=True)
+            (shipped / "jupyter_loopat_config.json").write_text(SHIPPED.read_text(encoding="utf-8"))
+            enabled = {"ServerApp": {"jpserver_extensions": {"loopat_jupyter": True, "jupyter_server_terminals": True}}}
+            (shipped / "jupyter_server_config.d" / "all.json").write_text(json.dumps(enabled))
+            for name, content in files.items():
+                (folder / f"jupyter_{name}_config.json").write_text(json.dumps(content))
+            environ = {
+                **os.environ,
+                "LOOPAT_HOME": str(workspace.home),
+                "JUPYTER_CONFIG_DIR": str(folder),
+                "JUPYTER_CONFIG_PATH": str(shipped),
+                "JUPYTER_RUNTIME_DIR": str(tmp_path),
+                "JUPYTER_DATA_DIR": str(tmp_path),
+            }
+            options = ("--port=0", "--no-browser", f"--ServerApp.root_dir={tmp_path}", *arguments)
+            ran = subprocess.run(
+                [sys.executable, "-c", REPORT, *options], env=environ, stdout=subprocess.PIPE, timeout=100, check=True
+            )
+            return json.loads(ran.stdout)
+
+        return run
+
+    def test_ours_arrives(self, configured: Any) -> None:
+        assert configured() == {
+            "terminals": "loopat_jupyter.terminals.manager.LoopTerminalManager",
+            "provisioner": "loopat-provisioner",
+            "member": "",
+        }
+
+    def test_the_user_s_own_wins_on_the_command_line(self, configured: Any) -> None:
+        assert configured(
+            "--TerminalsExtensionApp.terminal_manager_class=jupyter_server_terminals.terminalmanager.TerminalManager",
+            "--KernelProvisionerFactory.default_provisioner_name=local-provisioner",
+            "--LoopatApp.member=ada",
+        ) == {
+            "terminals": "jupyter_server_terminals.terminalmanager.TerminalManager",
+            "provisioner": "local-provisioner",
+            "member": "ada",
+        }
+
+    def test_the_user_s_own_wins_in_files(self, configured: Any) -> None:
+        stock = "jupyter_server_terminals.terminalmanager.TerminalManager"
+        assert configured(
+            server={"KernelProvisionerFactory": {"default_provisioner_name": "local-provisioner"}},
+            jupyter_server_terminals={"TerminalsExtensionApp": {"terminal_manager_class": stock}},
+            loopat={"LoopatApp": {"member": "ada"}},
+        ) == {
+            "terminals": "jupyter_server_terminals.terminalmanager.TerminalManager",
+            "provisioner": "local-provisioner",
+            "member": "ada",
+        }
+
+
+async def ask_everything(api: Any) -> dict[str, Any]:
+    """The answer of every route that needs the manager."""
+    answers = {}
+    for route in ROUTES:
+        if route.path == "/openapi.yaml":
+            continue
+        for verb in {"get", "post", "patch", "delete"} & set(vars(route.handler)):
+            send = {"argv": ["true"]} if route.path.endswith("exec") else {"title": "a"}
+            send = {} if route.path.endswith("terminals") else send
+            path = route.path.strip("/").replace("{loop_id}", LOOP).split("/")
+            answers[f"{verb} {route.path}"] = await api(verb.upper(), *path, send=send if verb != "get" else None)
+    return answers
+
+
+class TestBrokenConfiguration:
+    @pytest.fixture
+    def jp_environ(self, jp_environ: None, workspace: Workspace) -> None:
+        workspace.config_file.write_text('idle_timeout_s = "soon"\n')
+
+    async def test_every_route_says_what_to_mend_and_jupyter_works_on(
+        self, server_log: Any, started: Any, api: Any, jp_fetch: Any, workspace: Workspace
+    ) -> None:
+        for name, answer in (await ask_everything(api)).items():
+            assert (name, answer.status, answer.body["reason"]) == (name, 503, "bad_configuration")
+            assert "idle_timeout_s" in answer.body["message"]
+            assert str(workspace.config_file) in answer.body["message"]
+        assert (await jp_fetch("api", "contents")).code == 200
+        told = [record for record in server_log.records if record.levelno >= logging.WARNING]
+        assert sum("idle_timeout_s" in record.getMessage() for record in told) == 1
+
+    async def test_mending_the_file_is_enough(self, started: Any, api: Any, workspace: Workspace) -> None:
+        assert (await api("POST", "loops", send={"title": "a"})).status == 503
+        workspace.config_file.write_text("idle_timeout_s = 60\n")
+        assert (await api("POST", "loops", send={"title": "a"})).status == 201
+
+
+class TestUnreadableConfiguration:
+    @pytest.fixture
+    def jp_environ(self, jp_environ: None, workspace: Workspace) -> None:
+        workspace.config_file.mkdir()
+
+    async def test_it_is_told(self, started: Any, api: Any) -> None:
+        answer = await api("GET", "loops")
+        assert (answer.status, answer.body["reason"]) == (503, "bad_configuration")
+
+
+class TestNoPodman:
+    @pytest.fixture
+    def jp_environ(self, jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LOOPAT_PODMAN_BIN", "no-such-podman")
+        monkeypatch.setenv("LOOPAT_SANDBOX_IMAGE", "localhost/image:latest")
+
+    async def test_every_route_says_what_to_mend_and_jupyter_works_on(
+        self, started: Any, api: Any, jp_fetch: Any, workspace: Workspace
+    ) -> None:
+        made = await api("POST", "loops", send={"title": "a"})
+        assert made.status == 201
+        loop, record = made.body["id"], workspace.record(made.body["id"]).read_bytes()
+        health = await api("GET", "health")
+        assert (health.status, health.body["ok"]) == (200, False)
+        assert all(check["fix"] for check in health.body["checks"] if not check["ok"])
+        for verb, path, send in (
+            ("GET", (), None),
+            ("GET", (loop,), None),
+            ("PATCH", (loop,), {"title": "b"}),
+            ("DELETE", (loop,), None),
+            ("POST", (loop, "start"), None),
+            ("POST", (loop, "start"), None),
+            ("POST", (loop, "stop"), None),
+            ("POST", (loop, "recreate"), None),
+            ("POST", (loop, "exec"), {"argv": ["true"]}),
+            ("POST", (loop, "terminals"), {}),
+        ):
+            answer = await api(verb, "loops", *path, send=send)
+            assert (verb, path, answer.status, answer.body["reason"]) == (verb, path, 503, "engine_unavailable")
+            assert "jupyter loopat doctor" in answer.body["message"]
+        # Reading asks podman nothing.
+        assert (await api("GET", "loops", loop, "kernelspecs")).status == 409
+        assert workspace.record(loop).read_bytes() == record
+        assert (await jp_fetch("api", "contents")).code == 200
+        assert (await jp_fetch("api", "terminals")).code == 200
+
+    async def test_the_log_warns_of_what_fails_here_and_not_of_what_clients_do_wrong(
+        self, server_log: Any, api: Any
+    ) -> None:
+        loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        await api("POST", "loops", loop, "start")
+        await api("POST", "loops", send={"title": ""})
+        levels = {
+            record.levelno: record.getMessage()
+            for record in server_log.records
+            if record.getMessage().startswith("POST ")
+        }
+        assert f"/loops/{loop}/start: " in levels[logging.WARNING]
+        assert "/loops: title: " in levels[logging.INFO]
+
+    async def test_the_log_says_what_mends_it(self, server_log: Any, started: Any) -> None:
+        async with asyncio.timeout(30):
+            while "apt install podman" not in server_log.text:
+                await asyncio.sleep(0.05)
+
+
+class TestHangingPodman:
+    @pytest.fixture
+    def jp_environ(
+        self, jp_environ: None, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        podman = tmp_path / "podman"
+        podman.write_text("#!/bin/sh\nexec sleep 1000\n")
+        podman.chmod(0o755)
+        monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
+        monkeypatch.setenv("LOOPAT_SANDBOX_IMAGE", "localhost/image:latest")
+        monkeypatch.setattr(facts, "INSPECT_TIMEOUT_S", 1.0)
+
+    async def test_504_at_the_deadline_while_everything_else_answers(
+        self, jp_serverapp: Any, api: Any, jp_fetch: Any
+    ) -> None:
+        loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        hanging = asyncio.ensure_future(api("GET", "loops", loop))
+        answered = 0
+        while not hanging.done():
+            assert (await jp_fetch("api", "contents")).code == 200
+            answered += 1
+        answer = hanging.result()
+        assert (answer.status, answer.body["reason"]) == (504, "engine_timeout")
+        assert "end it" in answer.body["message"]
+        assert answered > 5
+
+
+class TestShutdown:
+    @pytest.fixture
+    def stopped(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        calls: list[str] = []
+
+        async def stop_all(manager: LoopManager) -> None:
+            calls.append(manager.workspace.name)
+
+        monkeypatch.setattr(LoopManager, "stop_all", stop_all)
+        return calls
+
+    async def test_sandboxes_are_kept_by_default(self, started: Any, api: Any, stopped: list[str]) -> None:
+        await api("POST", "loops", send={"title": "a"})
+        await started.extension_manager.stop_all_extensions()
+        assert stopped == []
+
+    async def test_or_stopped_on_demand(self, workspace: Workspace, started: Any, api: Any, stopped: list[str]) -> None:
+        workspace.config_file.write_text('on_shutdown = "stop"\n')
+        service = started.web_app.settings["loopat_service"]
+        service._made = None
+        await api("POST", "loops", send={"title": "a"})
+        await started.extension_manager.stop_all_extensions()
+        assert stopped == [workspace.name]
+
+    async def test_nothing_runs_on_afterwards(self, started: Any) -> None:
+        before = asyncio.all_tasks()
+        await started.extension_manager.stop_all_extensions()
+        service = started.web_app.settings["loopat_service"]
+        assert not service._tasks
+        assert len(asyncio.all_tasks()) < len(before)

@@ -1,0 +1,202 @@
+"""Every route from the table, against the description and against callers who may not come in."""
+
+from __future__ import annotations
+
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+from jupyter_server.auth import Authorizer
+from openapi_spec_validator import validate
+from traitlets import List
+
+from loopat_jupyter.server.handlers.health import OPENAPI_FILE
+from loopat_jupyter.server.routes import PREFIX, ROUTES, handlers
+from loopat_jupyter.server.schemas import components
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VERBS = ("get", "post", "put", "patch", "delete", "head")
+LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
+
+
+class Call(NamedTuple):
+    """One verb of one path."""
+
+    verb: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.path}"
+
+
+def calls() -> Iterator[Call]:
+    for route in ROUTES:
+        for verb in VERBS:
+            if verb in vars(route.handler):
+                yield Call(verb, route.path)
+    for verb in ("get", "post", "put", "patch", "delete"):
+        yield Call(verb, "/no/such/path")
+
+
+CALLS = list(calls())
+every_call = pytest.mark.parametrize("call", CALLS, ids=str)
+
+
+def described() -> dict[str, Any]:
+    return yaml.safe_load(OPENAPI_FILE.read_text(encoding="utf-8"))
+
+
+def test_the_description_is_valid() -> None:
+    validate(described())
+
+
+def test_every_route_and_verb_is_described_and_every_described_one_is_there() -> None:
+    paths = described()["paths"]
+    assert {Call(verb, path) for path, item in paths.items() for verb in item if verb in VERBS} == {
+        call for call in CALLS if call.path != "/no/such/path"
+    }
+
+
+def test_schemas_are_those_of_the_structs() -> None:
+    assert described()["components"]["schemas"] == components(), (
+        "Put the output of `python -m loopat_jupyter.server.schemas` into openapi.yaml."
+    )
+
+
+def test_parameters_in_paths_are_those_of_the_handlers() -> None:
+    paths = described()["paths"]
+    parameters = described()["components"]["parameters"]
+    for path, item in paths.items():
+        names = [parameters[found["$ref"].rpartition("/")[2]] for found in item.get("parameters", [])]
+        assert {found["name"] for found in names if found["in"] == "path"} == ({"loop_id"} if "{" in path else set())
+
+
+def test_the_server_knows_all_handlers(jp_serverapp: Any) -> None:
+    groups = jp_serverapp.web_app.default_router.rules
+    known = [rule.matcher.regex.pattern for group in groups for rule in getattr(group.target, "rules", ())]
+    ours = [pattern for pattern in known if PREFIX in pattern]
+    assert len(ours) == len(handlers())
+    assert all(found.endswith(f"{pattern}$") for found, (pattern, _) in zip(ours, handlers(), strict=True))
+
+
+async def send(client: Any, base: str, call: Call, **options: Any) -> Any:
+    path = base.rstrip("/") + PREFIX + call.path.replace("{loop_id}", LOOP)
+    query = options.pop("query", "")
+    body = b"{}" if call.verb in ("post", "put", "patch") else None
+    return await client.fetch(
+        path + query,
+        method=call.verb.upper(),
+        body=body,
+        raise_error=False,
+        follow_redirects=False,
+        **options,
+    )
+
+
+@every_call
+async def test_nobody_comes_in_without_credentials(
+    call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str
+) -> None:
+    nobody = await send(http_server_client, jp_base_url, call)
+    bad = await send(http_server_client, jp_base_url, call, headers={"Authorization": "token wrong"})
+    bad_query = await send(http_server_client, jp_base_url, call, query="?token=wrong")
+    forged = await send(http_server_client, jp_base_url, call, headers={"Cookie": "username-localhost=me; _xsrf=1"})
+    assert {nobody.code, bad.code, bad_query.code, forged.code} == {403}
+    assert nobody.headers["Content-Type"].startswith("application/json")
+
+
+@every_call
+async def test_the_token_is_taken_from_header_and_query(
+    call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]
+) -> None:
+    token = jp_serverapp.identity_provider.token
+    by_header = await send(http_server_client, jp_base_url, call, headers=jp_auth_header)
+    by_query = await send(http_server_client, jp_base_url, call, query=f"?token={token}")
+    assert by_header.code == by_query.code
+    assert by_header.code not in (401, 403, 405, 500)
+
+
+@every_call
+async def test_a_cookie_alone_changes_nothing(
+    call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str
+) -> None:
+    token = jp_serverapp.identity_provider.token
+    login = await http_server_client.fetch(f"{jp_base_url}api/status?token={token}")
+    cookie = SimpleCookie()
+    for header in login.headers.get_list("Set-Cookie"):
+        cookie.load(header)
+    jar = "; ".join(f"{name}={morsel.value}" for name, morsel in cookie.items())
+    answer = await send(http_server_client, jp_base_url, call, headers={"Cookie": jar})
+    elsewhere = await send(
+        http_server_client,
+        jp_base_url,
+        call,
+        headers={"Cookie": jar, "Referer": "http://evil.example/", "Origin": "http://evil.example"},
+    )
+    assert elsewhere.code in (403, 404)
+    if call.verb == "get":
+        assert answer.code not in (401, 403)
+    else:
+        assert answer.code == 403
+
+
+class Deny(Authorizer):
+    """Lets nobody do anything, and remembers what was asked."""
+
+    asked = List()
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        self.asked = [*self.asked, (action, resource)]
+        return False
+
+
+class TestDenied:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config: dict[str, Any]) -> dict[str, Any]:
+        jp_server_config["ServerApp"]["authorizer_class"] = Deny
+        return jp_server_config
+
+    @every_call
+    async def test_the_authorizer_is_asked(
+        self, call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]
+    ) -> None:
+        answer = await send(http_server_client, jp_base_url, call, headers=jp_auth_header)
+        assert answer.code == 403
+        action = "read" if call.verb == "get" else "write"
+        if call.path.endswith(("/exec", "/terminals")):
+            action = "execute"
+        assert jp_serverapp.authorizer.asked == [(action, "loopat")]
+
+
+class NoTerminals(Authorizer):
+    """Lets everybody do everything, but open a terminal."""
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        return resource != "terminals"
+
+
+class TestNoTerminals:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config: dict[str, Any]) -> dict[str, Any]:
+        jp_server_config["ServerApp"]["authorizer_class"] = NoTerminals
+        return jp_server_config
+
+    async def test_who_may_open_no_terminal_opens_none_in_a_loop(
+        self, jp_serverapp: Any, http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]
+    ) -> None:
+        refused = await send(
+            http_server_client, jp_base_url, Call("post", "/loops/{loop_id}/terminals"), headers=jp_auth_header
+        )
+        assert refused.code == 403
+        other = await send(
+            http_server_client, jp_base_url, Call("get", "/loops/{loop_id}/kernelspecs"), headers=jp_auth_header
+        )
+        assert other.code == 404
+
+
+def test_the_description_is_in_the_package() -> None:
+    assert OPENAPI_FILE.parent == Path(__file__).parents[2] / "loopat_jupyter" / "server"

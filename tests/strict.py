@@ -1,0 +1,89 @@
+"""What every run of the tests insists on, as a pytest plugin.
+
+Nothing is skipped silently: a skipped test fails, and so does a podman test where there is no rootless podman.
+A test marked `serial` runs while no other process of the same run is inside a test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure; an expected failure stays what it is."""
+    report = yield
+    return fail_if_skipped(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole module into a failure."""
+    report = yield
+    return fail_if_skipped(report)
+
+
+def fail_if_skipped(report: Any) -> Any:
+    """The report, failed if it says "skipped"."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\nNothing is skipped here: make the test run, or remove it."
+    return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("podman") and (problem := podman_problem()):
+        pytest.fail(f"{problem} Podman tests never pass without podman; `make unit` runs the others.", pytrace=False)
+
+
+@functools.cache
+def podman_problem() -> str | None:
+    """Why podman tests cannot run here; None when they can."""
+    if os.getuid() == 0:
+        return "Root has no rootless podman: use `make test`, which changes to an ordinary user."
+    if shutil.which("podman") is None:
+        return "There is no podman: use `make test`, which installs it."
+    return None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a serial test be alone among the processes of one run."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    # The workers' temporary folders lie in one folder of the whole run, which pytest removes in its time.
+    folder = item.config._tmp_path_factory.getbasetemp().parent
+    with hold_room(folder, alone=item.get_closest_marker("serial") is not None):
+        return (yield)
+
+
+@contextlib.contextmanager
+def hold_room(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Hold a lock that any number share, or one holds alone.
+
+    Everybody passes the door first, and whoever wants to be alone holds the door while the room empties; so nobody
+    waits for ever.
+
+    Args:
+        folder: Where the lock files are, the same for everybody.
+        alone: Share it with nobody.
+    """
+    with (folder / "door").open("w") as door, (folder / "room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield

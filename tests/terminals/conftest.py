@@ -1,0 +1,127 @@
+"""A real Jupyter server with terminals in loops, on a workspace of its own, and a person at its terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from tests.jupyter_process import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
+
+HOME = os.environ["HOME"]
+
+
+@pytest_asyncio.fixture
+async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The server runs on the event loop of the test."""
+    yield asyncio.get_running_loop()
+
+
+@pytest.fixture
+def jp_server_config() -> dict[str, Any]:
+    return {
+        "ServerApp": {"jpserver_extensions": {"jupyter_server_terminals": True}},
+        "TerminalsExtensionApp": {"terminal_manager_class": "loopat_jupyter.terminals.LoopTerminalManager"},
+    }
+
+
+@pytest.fixture
+def jp_environ(jp_environ: None, workspace: Workspace, sandbox_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's environment names the test's workspace; podman's storage stays the user's."""
+    monkeypatch.setenv("HOME", HOME)
+    monkeypatch.setenv("LOOPAT_HOME", str(workspace.home))
+    monkeypatch.setenv("LOOPAT_SANDBOX_IMAGE", sandbox_image)
+    monkeypatch.setenv("CANARY", "of-the-server")
+
+
+@pytest.fixture
+def jp_root_dir(workspace: Workspace) -> Path:
+    return workspace.home
+
+
+@pytest.fixture
+def record(manager: LoopManager) -> LoopRecord:
+    """A loop that was never started."""
+    return manager.create(title="Terminals")
+
+
+@pytest_asyncio.fixture
+async def running(manager: LoopManager, record: LoopRecord) -> LoopRecord:
+    """A loop that runs."""
+    await manager.start(record)
+    return record
+
+
+class Person:
+    """Opens, watches and closes terminals over HTTP and websockets."""
+
+    def __init__(self, fetch: Callable[..., Awaitable[Any]], ws_fetch: Callable[..., Awaitable[Any]]) -> None:
+        self._fetch, self._ws_fetch = fetch, ws_fetch
+
+    async def open(self, cwd: Path | None = None, **options: Any) -> str:
+        body = {**({} if cwd is None else {"cwd": str(cwd)}), **options}
+        answer = await self._fetch("api", "terminals", method="POST", body=json.dumps(body))
+        return str(json.loads(answer.body)["name"])
+
+    async def close(self, name: str) -> None:
+        await self._fetch("api", "terminals", name, method="DELETE")
+
+    async def names(self) -> list[str]:
+        return [model["name"] for model in json.loads((await self._fetch("api", "terminals")).body)]
+
+    @contextlib.asynccontextmanager
+    async def watch(self, name: str) -> AsyncIterator[Watched]:
+        connection = await self._ws_fetch("terminals", "websocket", name)
+        try:
+            yield Watched(connection)
+        finally:
+            connection.close()
+            while await connection.read_message() is not None:
+                pass
+
+
+class Watched(Terminal):
+    """A terminal as one client sees it."""
+
+    async def run(self, command: str) -> str:
+        """Run a command and return exactly what it printed; what a shell says around it stays out."""
+        start, end = uuid.uuid4().hex, uuid.uuid4().hex
+        # The markers are split where they are typed, so that the echo of the command is no answer.
+        split = "echo {0[0]}''{0[1]}".format
+        self.type(f"{split((start[:9], start[9:]))}; {command}; {split((end[:9], end[9:]))}\r")
+        await self.until(f"{start}\r\n")
+        return await self.until(end)
+
+    async def until_end(self) -> str:
+        """What comes until the terminal ends."""
+        while (text := await asyncio.wait_for(self._connection.read_message(), 120)) is not None:
+            kind, *rest = json.loads(text)
+            if kind == "disconnect":
+                break
+            if kind == "stdout":
+                self.seen += rest[0]
+        return self.seen
+
+
+@pytest_asyncio.fixture
+async def person(
+    jp_serverapp: Any, jp_fetch: Callable[..., Awaitable[Any]], jp_ws_fetch: Callable[..., Awaitable[Any]]
+) -> AsyncIterator[Person]:
+    yield Person(jp_fetch, jp_ws_fetch)
+    terminals = jp_serverapp.web_app.settings["terminal_manager"]
+    await terminals.terminate_all()
+    await terminals.shutdown()

@@ -1,0 +1,426 @@
+"""Terminals of a real Jupyter server, in loops on real podman and on the host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import resource
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from tornado.httpclient import HTTPClientError
+
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.sandbox.process import exec_roots, pid_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.terminals import LoopTerminalManager
+    from tests.terminals.conftest import Person
+
+pytestmark = pytest.mark.podman
+
+
+@pytest.fixture
+def workdir(manager: LoopManager, record: LoopRecord) -> Path:
+    return manager.workspace.workdir(record.id)
+
+
+@pytest.fixture
+def terminals(jp_serverapp: Any) -> LoopTerminalManager:
+    return jp_serverapp.web_app.settings["terminal_manager"]
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def commands(manager: LoopManager, record: LoopRecord) -> list[str]:
+    """Command lines of everything that runs in a loop's sandbox, without its init and main process."""
+    stamp = manager.sandboxes.state_files(record.id).running()
+    assert stamp is not None
+    namespace, found = pid_namespace(stamp.pid), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if pid_namespace(process.pid) == namespace:
+                found.append(" ".join(process.cmdline()))
+    return sorted(command for command in found if "infinity" not in command)
+
+
+async def exec_sessions(manager: LoopManager, record: LoopRecord) -> list[str]:
+    name = manager.sandboxes.plan(record).name
+    answer = await manager.engine.run("inspect", "--format={{json .ExecIDs}}", name)
+    return json.loads(answer.stdout) or []
+
+
+def files_of_terminals(manager: LoopManager, record: LoopRecord) -> list[str]:
+    folders = manager.workspace.run(record.id), manager.workspace.host(record.id)
+    return [path.name for folder in folders for path in folder.glob("t*")]
+
+
+async def nothing_stays(manager: LoopManager, record: LoopRecord) -> None:
+    assert commands(manager, record) == []
+    assert files_of_terminals(manager, record) == []
+    assert await exec_sessions(manager, record) == []
+    assert zombies() == []
+
+
+def zombies() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+# Where a terminal opens
+
+
+async def test_a_terminal_whose_folder_is_in_a_loop_opens_there(person: Person, running: LoopRecord, workdir: Path):
+    (workdir / "a b").mkdir()
+    async with person.watch(await person.open(workdir / "a b")) as terminal:
+        assert await terminal.run("hostname; pwd; id -un") == (
+            f"loop-{running.id[:8]}\r\n/loopat/loop/{running.id}/workdir/a b\r\nloopat\r\n"
+        )
+        assert await terminal.run("echo $TERM $COLORTERM $LANG $CANARY") == "xterm-256color truecolor C.UTF-8\r\n"
+
+
+async def test_a_terminal_elsewhere_opens_on_the_host(person: Person, running: LoopRecord, tmp_path: Path):
+    async with person.watch(await person.open(tmp_path)) as terminal:
+        here = f"{socket.gethostname()}\r\n{tmp_path}\r\n"
+        assert await terminal.run("hostname; pwd; echo $CANARY") == f"{here}of-the-server\r\n"
+
+
+async def test_a_terminal_without_a_folder_follows_the_folder_of_the_server(
+    person: Person, running: LoopRecord, workdir: Path, jp_serverapp: Any
+):
+    jp_serverapp.root_dir = str(workdir)
+    async with person.watch(await person.open()) as terminal:
+        assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir\r\n"
+
+
+async def test_a_command_from_a_client_runs_inside(person: Person, running: LoopRecord, workdir: Path):
+    async with person.watch(await person.open(workdir, shell_command=["bash", "-c", "hostname; read"])) as terminal:
+        await terminal.until(f"loop-{running.id[:8]}\r\n")
+
+
+async def test_variables_from_a_client_arrive_inside_and_in_no_argument(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
+    async with person.watch(await person.open(workdir, extra_env={"TOKEN": "canary\n'x'"})) as terminal:
+        assert await terminal.run('printf "%s" "$TOKEN"') == "canary\r\n'x'"
+        shown: list[str] = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                shown += process.cmdline()
+        assert not [word for word in shown if "canary\n" in word]
+        assert [name for name in files_of_terminals(manager, running) if name.endswith(".env")] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"shell_command": "bash"}, "shell_command"), ({"extra_env": {"A": 1}}, "extra_env"), ({"height": "x"}, "height")],
+)
+async def test_what_makes_no_sense_is_refused(
+    person: Person, running: LoopRecord, workdir: Path, options: dict[str, Any], field: str
+):
+    with pytest.raises(HTTPClientError) as error:
+        await person.open(workdir, **options)
+    assert error.value.code == 400
+    assert field in json.loads(error.value.response.body)["message"]
+    assert await person.names() == []
+
+
+async def test_a_place_cannot_be_forged_by_a_client(person: Person, running: LoopRecord, tmp_path: Path):
+    async with person.watch(await person.open(tmp_path, place=[{"id": running.id}, "/"])) as terminal:
+        assert await terminal.run("hostname") == f"{socket.gethostname()}\r\n"
+
+
+async def test_a_deleted_loop_is_named(person: Person, manager: LoopManager, record: LoopRecord, workdir: Path):
+    manager.workspace.record(record.id).unlink()
+    with pytest.raises(HTTPClientError) as error:
+        await person.open(workdir)
+    assert error.value.code == 404
+    assert record.id in json.loads(error.value.response.body)["message"]
+
+
+async def test_a_terminal_by_loop_starts_the_sandbox_first(
+    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path, terminals: LoopTerminalManager
+):
+    (workdir / "sub").mkdir()
+    model = await terminals.create_in_loop(record, cwd="sub")
+    assert manager.sandboxes.state_files(record.id).running() is not None
+    async with person.watch(model["name"]) as terminal:
+        assert await terminal.run("pwd") == f"/loopat/loop/{record.id}/workdir/sub\r\n"
+
+
+@pytest.mark.parametrize("cwd", ["nowhere", "..", "../../..", "x\0y"])
+async def test_a_folder_that_is_not_in_the_loop_is_refused(
+    record: LoopRecord, terminals: LoopTerminalManager, cwd: str
+):
+    with pytest.raises(BadInputError):
+        await terminals.create_in_loop(record, cwd=cwd)
+    assert terminals.list() == []
+
+
+# How it behaves
+
+
+async def test_the_size_is_right_from_the_first_prompt_and_follows_the_client(
+    person: Person, running: LoopRecord, workdir: Path
+):
+    async with person.watch(await person.open(workdir, height=40, width=132)) as terminal:
+        assert await terminal.run("stty size; echo $LINES $COLUMNS") == "40 132\r\n40 132\r\n"
+        terminal.resize(30, 99)
+        await terminal.run("until [ \"$(stty size)\" = '30 99' ]; do :; done")
+        assert await terminal.run("echo $LINES $COLUMNS") == "30 99\r\n"
+
+
+async def test_a_size_that_comes_before_the_first_prompt_holds(person: Person, running: LoopRecord, workdir: Path):
+    async with person.watch(await person.open(workdir)) as terminal:
+        terminal.resize(31, 101)
+        await terminal.run("until [ \"$(stty size)\" = '31 101' ]; do :; done")
+
+
+async def test_it_is_a_controlling_terminal_with_job_control(person: Person, running: LoopRecord, workdir: Path):
+    async with person.watch(await person.open(workdir)) as terminal:
+        assert "no job control" not in await terminal.run("tty </dev/tty | cut -c1-9; set -o | grep ^monitor")
+        # It says itself when it has the terminal: a key typed before that is the shell's.
+        terminal.type("sh -c 'trap \"echo again\" CONT; echo begun; while :; do sleep 0.1; done'\r")
+        await terminal.until("begun\r\n")
+        terminal.type("\x1a")
+        await terminal.until("Stopped")
+        terminal.type("fg\r")
+        await terminal.until("again\r\n")
+        terminal.type("\x03echo code $?\r")
+        await terminal.until("code 130\r\n")
+
+
+async def test_ctrl_p_arrives_at_once(person: Person, running: LoopRecord, workdir: Path):
+    async with person.watch(await person.open(workdir)) as terminal:
+        terminal.type("stty raw -echo; printf rea''dy; head -c1 | od -An -tx1; stty sane\r")
+        await terminal.until("ready")
+        terminal.type("\x10")
+        await terminal.until("10")
+
+
+async def test_the_shell_reads_the_settings_of_the_loop(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
+    (manager.workspace.loop_home(running.id) / ".bashrc").write_text("export SEEN=bashrc\n")
+    async with person.watch(await person.open(workdir)) as terminal:
+        assert await terminal.run("echo $SEEN; shopt -q login_shell || echo no login") == "bashrc\r\nno login\r\n"
+
+
+async def test_two_clients_see_one_terminal_and_a_late_one_what_was_said(
+    person: Person, running: LoopRecord, workdir: Path
+):
+    name = await person.open(workdir)
+    async with person.watch(name) as first, person.watch(name) as second:
+        first.type("echo one''two\r")
+        await first.until("onetwo")
+        await second.until("onetwo")
+        second.type("echo three''four\r")
+        await first.until("threefour")
+        async with person.watch(name) as late:
+            await late.until("onetwo")
+            await late.until("threefour")
+
+
+async def test_ten_terminals_at_once(person: Person, manager: LoopManager, running: LoopRecord, workdir: Path):
+    async def use() -> str:
+        async with person.watch(await person.open(workdir)) as terminal:
+            return await terminal.run("tty; hostname")
+
+    said = await asyncio.gather(*(use() for _ in range(10)))
+    assert len(set(said)) == 10
+    await asyncio.gather(*map(person.close, await person.names()))
+    assert await person.names() == []
+    await nothing_stays(manager, running)
+
+
+async def test_without_a_pty_no_file_stays(
+    manager: LoopManager, record: LoopRecord, workdir: Path, terminals: LoopTerminalManager
+):
+    for _ in range(2):
+        with no_more_processes(), pytest.raises(OSError, match="temporarily unavailable"):
+            terminals.new_terminal(cwd=str(workdir), extra_env={"TOKEN": "canary"})
+        assert files_of_terminals(manager, record) == []
+        await manager.start(record)
+
+
+@contextlib.contextmanager
+def no_more_processes() -> Iterator[None]:
+    """The kernel lets this process start no other."""
+    limits = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, limits)
+
+
+# How it ends
+
+
+async def test_closing_ends_what_was_started_inside(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
+    name = await person.open(workdir)
+    async with person.watch(name) as terminal:
+        await terminal.run("{ sleep 1001 & (trap '' TERM INT; sleep 1002) & }")
+        await terminal.run("{ bash -c 'trap : HUP TERM INT; sleep 1005; sleep 1006' & }")
+        await terminal.run("nohup sleep 1003 >/dev/null 2>&1 & setsid -f sleep 1004")
+        terminal.type("cat\r")
+        await eventually(lambda: "cat" in commands(manager, running))
+        await person.close(name)
+        await terminal.until_end()
+    assert await person.names() == []
+    assert commands(manager, running) == ["sleep 1003", "sleep 1004"]
+    assert files_of_terminals(manager, running) == []
+    assert await exec_sessions(manager, running) == []
+    assert zombies() == []
+
+
+async def test_a_terminal_closed_at_once_starts_nothing(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
+    names = [await person.open(workdir, shell_command=["sleep", "1001"]) for _ in range(5)]
+    await asyncio.gather(*map(person.close, names))
+    await eventually(lambda: commands(manager, running) == [])
+    await eventually(lambda: exec_roots_of(manager, running) == [])
+    assert await person.names() == []
+
+
+def exec_roots_of(manager: LoopManager, record: LoopRecord) -> list[int]:
+    stamp = manager.sandboxes.state_files(record.id).running()
+    assert stamp is not None
+    return exec_roots(stamp.pid)
+
+
+async def test_exit_ends_the_terminal(person: Person, manager: LoopManager, running: LoopRecord, workdir: Path):
+    async with person.watch(await person.open(workdir)) as terminal:
+        await terminal.run("{ sleep 1001 & }")
+        terminal.type("exit\r")
+        await terminal.until_end()
+    await eventually(lambda: commands(manager, running) == [])
+    async with asyncio.timeout(60):
+        while await person.names():
+            await asyncio.sleep(0.02)
+    await nothing_stays(manager, running)
+
+
+async def test_a_killed_client_leaves_no_orphan(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, terminals: LoopTerminalManager
+):
+    name = await person.open(workdir)
+    async with person.watch(name) as terminal:
+        await terminal.run("{ sleep 1001 & }")
+        terminals.terminals[name].kill(signal.SIGKILL)
+        await terminal.until_end()
+    await eventually(lambda: commands(manager, running) == [])
+    await eventually(lambda: name not in terminals.terminals)
+    assert files_of_terminals(manager, running) == []
+    assert zombies() == []
+
+
+async def test_stopping_the_loop_ends_its_terminals(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, terminals: LoopTerminalManager
+):
+    async with person.watch(await person.open(workdir)) as terminal:
+        await terminal.run("true")
+        await manager.stop(running)
+        await terminal.until_end()
+    await eventually(lambda: not terminals.terminals)
+    assert zombies() == []
+
+
+async def test_the_end_of_the_server_ends_all(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, terminals: LoopTerminalManager
+):
+    for folder in (workdir, workdir, manager.workspace.home):
+        async with person.watch(await person.open(folder)) as terminal:
+            await terminal.run("{ sleep 1001 & }")
+    await terminals.terminate_all()
+    await eventually(lambda: not terminals.terminals)
+    await nothing_stays(manager, running)
+
+
+async def test_the_event_loop_goes_on_while_a_stubborn_terminal_ends(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
+    stubborn, other = await person.open(workdir), await person.open(workdir)
+    async with person.watch(stubborn) as terminal, person.watch(other) as lively:
+        await terminal.run("trap '' HUP")
+        await lively.run("true")
+        closing = asyncio.ensure_future(person.close(stubborn))
+        answered = 0
+        while not closing.done():
+            await lively.run("true")
+            answered += 1
+        assert answered > 1
+    assert await person.names() == [other]
+
+
+# When the sandbox does not run yet
+
+
+async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
+    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path
+):
+    async with person.watch(
+        await person.open(workdir, extra_env={"TOKEN": "canary"}, height=40, width=132)
+    ) as terminal:
+        await terminal.until("starting the sandbox")
+        assert await terminal.run("hostname; stty size; echo $TOKEN") == f"loop-{record.id[:8]}\r\n40 132\r\ncanary\r\n"
+    [name] = await person.names()
+    await person.close(name)
+    await nothing_stays(manager, record)
+
+
+async def test_changed_settings_are_told_and_nothing_is_replaced(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
+    async with person.watch(await person.open(workdir)) as first:
+        await first.run("true")
+        await manager.update(running.id, {"config": running.config.__class__(network="none")})
+        async with person.watch(await person.open(workdir)) as second:
+            await second.until("settings of this loop have changed")
+            assert await second.run("hostname") == f"loop-{running.id[:8]}\r\n"
+        assert await first.run("hostname") == f"loop-{running.id[:8]}\r\n"
+
+
+async def test_closing_works_while_the_sandbox_starts(
+    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path
+):
+    name = await person.open(workdir)
+    async with person.watch(name) as terminal:
+        await terminal.until("starting the sandbox")
+        await person.close(name)
+        await terminal.until_end()
+    assert await person.names() == []
+    assert files_of_terminals(manager, record) == []
+    assert zombies() == []
+    await manager.start(record)
+    assert commands(manager, record) == []
+
+
+async def test_without_podman_the_terminal_says_what_to_do_and_tries_again(
+    person: Person, record: LoopRecord, workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    podman = tmp_path / "podman"
+    monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
+    async with person.watch(await person.open(workdir)) as terminal:
+        assert str(podman) in await terminal.until("jupyter loopat doctor")
+        await terminal.until("Enter")
+        podman.write_text('#!/bin/sh\nexec podman "$@"\n')
+        podman.chmod(0o755)
+        terminal.type("\r")
+        assert await terminal.run("hostname") == f"loop-{record.id[:8]}\r\n"

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.loops import LoopEvent, LoopManager
+from loopat_jupyter.models import ExecSpec, LoopConfig
+from loopat_jupyter.sandbox.execution import Exit, Output
+from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.process import is_init
+from loopat_jupyter.workspace.config import Config
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+@pytest.fixture
+def events() -> list[LoopEvent]:
+    return []
+
+
+@pytest.fixture
+def quiet(workspace: Workspace, events: list[LoopEvent]) -> LoopManager:
+    """A manager over a podman that has nothing."""
+    engine = FakeEngine(lambda arguments: Completed(int(arguments[:2] == ("container", "exists")), b"[]", ""))
+    return LoopManager(workspace, Config(), engine, member="ada", on_event=events.append)
+
+
+def test_a_new_loop_is_recorded_and_announced(quiet: LoopManager, events: list[LoopEvent]):
+    record = quiet.create(title="First", metadata={"ticket": 1})
+    assert quiet.store.read(record.id) == record
+    assert (record.created_by, record.slug) == ("ada", "first")
+    assert events == [LoopEvent(action="created", loop_id=record.id, state="absent")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"title": ""}, {"title": "a", "image": "--privileged"}, {"title": "a", "metadata": {"x": "y" * 20_000}}],
+)
+def test_a_refused_loop_leaves_nothing(quiet: LoopManager, events: list[LoopEvent], arguments: dict[str, object]):
+    with pytest.raises(BadInputError):
+        quiet.create(**arguments)
+    assert list(quiet.workspace.loops.iterdir()) == []
+    assert events == []
+
+
+async def test_a_change_is_checked_whole_before_it_is_written(quiet: LoopManager):
+    record = quiet.create(title="First")
+    with pytest.raises(BadInputError):
+        await quiet.update(record.id, {"title": "New", "image": "--privileged"})
+    with pytest.raises(BadInputError, match="^id: "):
+        await quiet.update(record.id, {"id": "x"})
+    assert quiet.store.read(record.id) == record
+    changed = await quiet.update(record.id, {"title": " New ", "config": LoopConfig(network="none")})
+    assert quiet.store.read(record.id) == changed
+    assert changed == msgspec.structs.replace(record, title="New", config=LoopConfig(network="none"))
+
+
+async def test_changes_of_several_processes_to_one_loop_all_count(quiet: LoopManager, workspace: Workspace):
+    record = quiet.create(title="First")
+    managers = [LoopManager(workspace, quiet.config, quiet.engine, member="ada") for _ in range(3)]
+    changes = [{"title": "New"}, {"metadata": {"a": 1}}, {"config": LoopConfig(network="none")}]
+    await asyncio.gather(*(each.update(record.id, change) for each, change in zip(managers, changes, strict=True)))
+    wanted = msgspec.structs.replace(record, title="New", metadata={"a": 1}, config=LoopConfig(network="none"))
+    assert quiet.store.read(record.id) == wanted
+
+
+async def test_pages_follow_each_other(quiet: LoopManager):
+    records = [quiet.create(title=f"loop {number}") for number in range(5)]
+    for number, record in enumerate(records):
+        os.utime(quiet.workspace.record(record.id), (1000 + number, 1000 + number))
+    seen: list[str] = []
+    after = None
+    while True:
+        page = await quiet.page(limit=2, after=after)
+        seen += [loop.id for loop in page.loops]
+        after = page.next
+        if after is None:
+            break
+    assert seen == [record.id for record in reversed(records)]
+
+
+@pytest.mark.parametrize("arguments", [{"limit": 0}, {"limit": 501}, {"after": "nope"}])
+async def test_a_wrong_page_is_refused(quiet: LoopManager, arguments: dict[str, object]):
+    with pytest.raises(BadInputError):
+        await quiet.page(**arguments)
+
+
+async def test_an_unreadable_record_is_named_and_the_others_list(quiet: LoopManager, caplog: pytest.LogCaptureFixture):
+    good, bad = quiet.create(title="good"), quiet.create(title="bad")
+    quiet.workspace.record(bad.id).write_bytes(b"\0")
+    assert [loop.id for loop in (await quiet.page()).loops] == [good.id]
+    assert bad.id in caplog.text
+    with pytest.raises(UnreadableRecordError):
+        await quiet.get(bad.id)
+    await quiet.delete(bad.id)
+    assert not quiet.workspace.loop(bad.id).exists()
+
+
+async def test_a_deleted_loop_is_gone(quiet: LoopManager, events: list[LoopEvent]):
+    record = quiet.create(title="First")
+    await quiet.delete(record.id)
+    assert list(quiet.workspace.loops.iterdir()) == []
+    assert events[-1] == LoopEvent(action="deleted", loop_id=record.id)
+    for reading in (quiet.get(record.id), quiet.delete(record.id), quiet.delete("../x")):
+        with pytest.raises(NotFoundError):
+            await reading
+
+
+@pytest.mark.parametrize(
+    ("environ", "member"),
+    [({"JUPYTERHUB_USER": "hubby"}, "hubby"), ({}, __import__("getpass").getuser())],
+)
+def test_the_member_is_the_hub_user_or_the_user_of_the_host(workspace: Workspace, environ: dict[str, str], member: str):
+    manager = LoopManager.from_environment({"LOOPAT_HOME": str(workspace.home), **environ})
+    assert manager.member == member
+    assert manager.workspace.home == workspace.home
+
+
+# --- real podman ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.podman
+async def test_a_command_starts_the_loop_by_itself(manager: LoopManager):
+    record = manager.create(title="real")
+    found = [event async for event in manager.exec(record, ExecSpec(argv=("hostname",)))]
+    assert found == [Output("stdout", f"loop-{record.id[:8]}\n".encode()), Exit(0)]
+
+
+@pytest.mark.podman
+async def test_deleting_removes_files_that_root_left_inside(manager: LoopManager):
+    record = manager.create(title="real")
+    command = ("sudo", "bash", "-c", "mkdir -p deep && touch deep/file && chmod 700 deep")
+    async for _ in manager.exec(record, ExecSpec(argv=command)):
+        pass
+    await manager.delete(record.id)
+    assert not manager.workspace.loop(record.id).exists()
+    assert await manager.sandboxes.containers() == {}
+
+
+@pytest.mark.podman
+async def test_an_idle_sandbox_stops_and_one_in_use_does_not(manager: LoopManager):
+    idle, busy = manager.create(title="idle"), manager.create(title="busy")
+    await manager.start(idle)
+    running = await manager.start(busy)
+    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
+    # A daemon in the background does not keep a loop in use.
+    async for _ in manager.exec(idle, ExecSpec(argv=("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &"))):
+        pass
+    watch = manager.idle_watch()
+    watch._idle_timeout_s = 0.2
+    stopped: list[str] = []
+    while not stopped:
+        stopped += await watch.look()
+    assert stopped == [idle.id]
+    assert is_init(running.init_pid)
+    assert (await manager.sandboxes.status(idle)).state == "stopped"
+    assert (await manager.sandboxes.status(busy)).state == "running"
+
+
+@pytest.mark.podman
+async def test_several_watches_stop_a_sandbox_once(manager: LoopManager, workspace: Workspace):
+    events: list[LoopEvent] = []
+    managers = [
+        LoopManager(workspace, manager.config, manager.engine, member="ada", on_event=events.append) for _ in range(3)
+    ]
+    record = manager.create(title="real")
+    await manager.start(record)
+    watches = [each.idle_watch() for each in managers]
+    for watch in watches:
+        watch._idle_timeout_s = 0.2
+    stopped: list[str] = []
+    while not stopped:
+        for found in await asyncio.gather(*(watch.look() for watch in watches)):
+            stopped += found
+    assert stopped == [record.id]
+    assert [event.state for event in events] == ["stopped"]
+
+
+WATCH = """
+import asyncio, os, sys
+from loopat_jupyter.loops import LoopManager
+
+async def main():
+    manager = LoopManager.from_environment(os.environ)
+    await manager.start(manager.store.read(sys.argv[1]))
+    await manager.idle_watch().look()
+    print("watching", flush=True)
+    await manager.idle_watch().run()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.podman
+async def test_idling_goes_on_after_the_process_that_watched_was_killed(manager: LoopManager, sandbox_image: str):
+    record = manager.create(title="real")
+    environ = {**os.environ, "LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WATCH, record.id, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    assert await server.stdout.readline() == b"watching\n"
+    server.kill()
+    await server.wait()
+    watch = manager.idle_watch()
+    watch._idle_timeout_s = 0.2
+    stopped: list[str] = []
+    while not stopped:
+        stopped += await watch.look()
+    assert stopped == [record.id]
+
+
+@pytest.mark.podman
+async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager):
+    record = manager.create(title="real")
+    running = await manager.start(record)
+    files = manager.sandboxes.state_files(record.id)
+    files.forget()
+    await manager.adopt()
+    stamp = files.running()
+    assert stamp is not None
+    assert stamp.pid == running.init_pid
+
+
+@pytest.mark.podman
+async def test_stopping_all_leaves_other_workspaces_alone(manager: LoopManager, tmp_path, request):
+    from loopat_jupyter.workspace.paths import Workspace
+    from tests.conftest import remove_from_podman
+
+    other_workspace = Workspace(tmp_path / "other", manager.workspace.runtime_root)
+    request.addfinalizer(lambda: remove_from_podman(other_workspace))
+    other = LoopManager(other_workspace, manager.config, manager.engine, member="ada")
+    mine, theirs = [manager.create(title=f"{number}") for number in range(2)], other.create(title="theirs")
+    for record in mine:
+        await manager.start(record)
+    running = await other.start(theirs)
+    await manager.stop_all()
+    assert [(await manager.sandboxes.status(record)).state for record in mine] == ["stopped", "stopped"]
+    assert is_init(running.init_pid)

@@ -1,0 +1,155 @@
+"""What holds for the repository as a whole and no linter checks."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "loopat_jupyter"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ROWS = (
+    {"errors", "models"},
+    {"workspace"},
+    {"sandbox"},
+    {"folders"},
+    {"kernelspecs", "listing"},
+    {"loops"},
+    {"kernels", "attach"},
+    {"terminals"},
+    {"server", "cli", "welcome"},
+)
+"""Each row imports only from the rows above it; members of one row do not know each other."""
+
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 50
+
+MAKES_PROCESSES = {
+    "sandbox/podman.py": "the one runner of podman",
+    "sandbox/base_image.py": "mmdebstrap, where no image registry is reached",
+    "attach.py": "a shell in a person's own terminal: the command line becomes `podman exec`",
+}
+"""Modules that may start a process, and why."""
+
+STARTS_A_PROCESS = re.compile(
+    r"\b(subprocess\.(run|Popen|call|check_call|check_output)|create_subprocess_\w+"
+    r"|os\.(fork\w*|exec\w+|spawn\w+|posix_spawn\w*|system|popen)|pty\.(fork|spawn)|PtyProcess\w*\.spawn)\b"
+)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names inside the package that a module imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("loopat_jupyter.")} - {"__version__"}
+
+
+def row_of(name: str) -> int:
+    for number, row in enumerate(ROWS):
+        if name in row:
+            return number
+    pytest.fail(f"loopat_jupyter.{name} has no place in the rows of imports: give it one")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_imports_point_upwards(path: Path):
+    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    if own == "__init__":
+        return
+    wrong = {name for name in imported(path) if name != own and row_of(name) >= row_of(own)}
+    assert not wrong, f"{relative(path)} imports from beside or below: {wrong}"
+
+
+def test_the_order_is_what_the_package_says():
+    documented = re.findall(
+        r"^((?:`\w+`(?:, )?)+)  ", (PACKAGE / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert [set(re.findall(r"\w+", row)) for row in documented] == list(ROWS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_modules_stay_small(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES, "it is two things: split it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_functions_stay_small(path: Path):
+    large = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1 - docstring_lines(node)
+            if lines > MAX_FUNCTION_LINES:
+                large.append(f"{node.name}: {lines} lines")
+    assert large == []
+
+
+def docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = node.body[0]
+    return first.end_lineno - first.lineno + 1 if ast.get_docstring(node) and first.end_lineno else 0
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_processes_start_in_one_place(path: Path):
+    calls = [ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    starts = [call for call in calls if STARTS_A_PROCESS.search(call)]
+    assert not starts or relative(path) in MAKES_PROCESSES
+
+
+def ours() -> list[Path]:
+    """Every file of the checkout that git would not ignore."""
+    patterns = [".git", ".copied", *(ROOT / ".gitignore").read_text(encoding="utf-8").split()]
+
+    def ignored(name: str) -> bool:
+        return any(fnmatch.fnmatch(name, pattern.strip("/")) for pattern in patterns)
+
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = sorted(name for name in folders if not ignored(name))
+        found += [Path(folder, name) for name in sorted(files) if not ignored(name)]
+    return found
+
+
+THIS_MACHINE = re.compile(r"(?<![\w.$}])/(?:root|work|home/loopat)/")
+REGISTRY = re.compile(
+    r"registry\.(?:npmjs|yarnpkg)|pypi\.org|pythonhosted\.org|pkg\.dev|deb\.debian\.org|quay\.io|ghcr\.io"
+)
+
+
+def test_nothing_points_to_one_machine_or_one_mirror():
+    hits = []
+    for path in ours():
+        if path == Path(__file__):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if THIS_MACHINE.search(line) or REGISTRY.search(line):
+                hits.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert hits == []
+
+
+def test_links_between_documents_lead_somewhere():
+    broken = []
+    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = document.read_text(encoding="utf-8")
+        targets = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'(?:src|srcset|href)="([^"#]+)"', text)
+        local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
+        broken += [f"{document.name}: {target}" for target in local if not (document.parent / target).exists()]
+    assert broken == []

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import fcntl
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.strict import hold_room
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def strict(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project of its own whose only plugin is the strict one."""
+    root = str(Path(__file__).parents[1])
+    pytester.makeini(f"[pytest]\npythonpath = {root}\nmarkers =\n    podman: x\n    serial: x\n")
+    pytester.makeconftest('pytest_plugins = ["tests.strict"]')
+    return pytester
+
+
+def run(strict: pytest.Pytester, code: str, *arguments: str) -> pytest.RunResult:
+    strict.makepyfile(textwrap.dedent(code))
+    return strict.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+
+@pytest.mark.parametrize("workers", [(), ("--numprocesses=1",)])
+def test_a_skipped_test_fails(strict: pytest.Pytester, workers: tuple[str, ...]):
+    result = run(
+        strict,
+        """
+        import pytest
+        def test_skips(): pytest.skip("no disk")
+        def test_passes(): pass
+        @pytest.mark.xfail(strict=True)
+        def test_is_known_to_fail(): assert False
+        """,
+        *workers,
+    )
+    result.assert_outcomes(failed=1, passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["*no disk*", "*Nothing is skipped here*"])
+    assert result.ret == 1
+
+
+def test_a_skipped_module_fails(strict: pytest.Pytester):
+    result = run(strict, 'import pytest\npytest.skip("no module", allow_module_level=True)')
+    result.stdout.fnmatch_lines(["*no module*"])
+    assert result.ret != 0
+
+
+def test_a_podman_test_fails_without_podman(strict: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    result = run(strict, "import pytest\n@pytest.mark.podman\ndef test_drives_podman(): pass")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*There is no podman*"])
+
+
+@pytest.mark.parametrize(("alone", "admits_others"), [(True, False), (False, True)])
+def test_only_a_serial_test_is_alone(tmp_path: Path, *, alone: bool, admits_others: bool):
+    with hold_room(tmp_path, alone=alone), (tmp_path / "room").open() as room:
+        try:
+            fcntl.flock(room, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            admitted = True
+        except BlockingIOError:
+            admitted = False
+    assert admitted is admits_others
+
+
+def test_whoever_waits_to_be_alone_is_not_overtaken(tmp_path: Path):
+    with hold_room(tmp_path, alone=False), (tmp_path / "door").open() as door:
+        fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_serial_and_other_tests_finish_side_by_side(strict: pytest.Pytester):
+    result = run(
+        strict,
+        """
+        import pytest
+        @pytest.mark.parametrize("n", range(10))
+        def test_shares(n): pass
+        @pytest.mark.serial
+        @pytest.mark.parametrize("n", range(4))
+        def test_is_alone(n): pass
+        """,
+        "--numprocesses=2",
+    )
+    result.assert_outcomes(passed=14)

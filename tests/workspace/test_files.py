@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from loopat_jupyter.errors import StorageFullError
+from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic, write_new
+
+
+def test_an_atomic_write_replaces_the_whole_file_and_keeps_it_private(tmp_path: Path):
+    file = tmp_path / "a"
+    write_atomic(file, b"one")
+    write_atomic(file, b"two")
+    assert file.read_bytes() == b"two"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_real_full_file_system_is_told():
+    with pytest.raises(StorageFullError, match="Free some space"), full_disk_told(Path("/dev/full")):
+        Path("/dev/full").write_bytes(b"x")
+
+
+def test_a_new_file_never_follows_what_a_sandbox_planted(tmp_path: Path):
+    target = tmp_path / "target"
+    for planted in ("link", "dangling", "file"):
+        path = tmp_path / planted
+        if planted == "file":
+            path.write_bytes(b"planted")
+        else:
+            path.symlink_to(target if planted == "link" else tmp_path / "nothing")
+        with pytest.raises(FileExistsError):
+            write_new(path, b"secret")
+    assert not target.exists()
+    assert not (tmp_path / "nothing").exists()
+    assert (tmp_path / "file").read_bytes() == b"planted"
+
+
+def test_reading_untrusted_files_takes_plain_files_only(tmp_path: Path):
+    (tmp_path / "plain").write_bytes(b"0123456789")
+    (tmp_path / "link").symlink_to(tmp_path / "plain")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    assert read_untrusted(tmp_path / "plain", limit_bytes=4) == b"0123"
+    assert read_untrusted(tmp_path / "plain", limit_bytes=4, from_end=True) == b"6789"
+    for name in ("link", "fifo", "folder"):
+        assert read_untrusted(tmp_path / name, limit_bytes=4) == b""
+    with pytest.raises(FileNotFoundError):
+        read_untrusted(tmp_path / "missing", limit_bytes=4)

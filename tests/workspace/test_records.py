@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import datetime
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopat_jupyter.errors import BadInputError, NotFoundError, StorageFullError, UnreadableRecordError
+from loopat_jupyter.models import LoopConfig, LoopRecord
+from loopat_jupyter.workspace import files
+from loopat_jupyter.workspace.records import MAX_METADATA_DEPTH, LoopStore, new_record, slugify
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+
+
+def record(title: str = "A loop", **changes: object) -> LoopRecord:
+    return msgspec.structs.replace(new_record(title=title, created_by="ada", now=NOW), **changes)
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> LoopStore:
+    return LoopStore(workspace)
+
+
+def test_a_record_comes_back_as_it_was_written(store: LoopStore):
+    made = record(config=LoopConfig(network="none"), metadata={"ticket": 7, "tags": ["a"]})
+    store.create(made)
+    assert store.read(made.id) == made
+
+
+def test_a_new_loop_has_its_folders_and_a_seeded_home(store: LoopStore, workspace: Workspace):
+    workspace.skeleton.mkdir()
+    (workspace.skeleton / ".bashrc").write_text("# mine")
+    made = record()
+    store.create(made)
+    assert sorted(path.name for path in workspace.loop(made.id).iterdir()) == [
+        ".claude",
+        "home",
+        "meta.json",
+        "workdir",
+    ]
+    assert (workspace.loop_home(made.id) / ".bashrc").read_text() == "# mine"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "damaged"),
+        (b'{"schema": 1, "id": "', "damaged"),
+        (b"\x00\xff\xfe", "damaged"),
+        (b"[1]", "damaged"),
+        (b"[" * 100_000, "damaged"),
+        (b'{"schema": 99}', "newer version"),
+        (b'{"schema": 1, "id": 5}', "damaged"),
+        (b" " * 300_000, "larger"),
+    ],
+)
+def test_an_unreadable_record_is_set_aside_and_the_others_list(
+    store: LoopStore, workspace: Workspace, data: bytes, words: str
+):
+    good, bad = record("good"), record("bad")
+    for made in (good, bad):
+        store.create(made)
+    workspace.record(bad.id).write_bytes(data)
+    with pytest.raises(UnreadableRecordError, match=words):
+        store.read(bad.id)
+    assert [found.id for found in store.readable()] == [good.id]
+    assert list(store.problems()) == [bad.id]
+    assert workspace.record(bad.id).read_bytes() == data
+
+
+def test_a_record_that_names_another_loop_is_set_aside(store: LoopStore, workspace: Workspace):
+    one, other = record(), record()
+    store.create(one)
+    store.create(other)
+    workspace.record(other.id).write_bytes(workspace.record(one.id).read_bytes())
+    with pytest.raises(UnreadableRecordError, match="another loop"):
+        store.read(other.id)
+
+
+@pytest.mark.parametrize("loop_id", ["", "..", "../x", "nope", "0" * 36, "A" * 300, "a\0b", "-v"])
+def test_an_unknown_loop_is_not_found(store: LoopStore, loop_id: str):
+    with pytest.raises(NotFoundError):
+        store.read(loop_id)
+
+
+def test_a_stray_file_among_the_loops_is_ignored(store: LoopStore, workspace: Workspace):
+    (workspace.loops / "README").write_text("hello")
+    (workspace.loops / "0a1b2c3d-1111-2222-3333-444455556666").write_text("a file")
+    assert store.stamps() == []
+    with pytest.raises(NotFoundError):
+        store.read("0a1b2c3d-1111-2222-3333-444455556666")
+
+
+def test_loops_come_newest_activity_first(store: LoopStore, workspace: Workspace):
+    made = [record(f"loop {number}") for number in range(3)]
+    for number, each in enumerate(made):
+        store.create(each)
+        os.utime(workspace.record(each.id), (1000 + number, 1000 + number))
+    os.utime(workspace.record(made[0].id), (2000, 2000))
+    assert [stamp.loop_id for stamp in store.stamps()] == [made[0].id, made[2].id, made[1].id]
+    assert store.last_activity(made[0].id) == datetime.datetime.fromtimestamp(2000, tz=datetime.UTC)
+    store.touch(made[1].id)
+    assert store.stamps()[0].loop_id == made[1].id
+
+
+def test_a_loop_is_found_by_id_start_slug_or_title(store: LoopStore):
+    one, other = record("First Analysis"), record("second")
+    store.create(one)
+    store.create(other)
+    for reference in (one.id, one.id[:8], "first-analysis", "First Analysis"):
+        assert store.find(reference) == one
+    for reference in ("", one.id[:3], "third", "-v", "../x"):
+        with pytest.raises(NotFoundError):
+            store.find(reference)
+
+
+def test_an_ambiguous_reference_is_refused(store: LoopStore):
+    store.create(record("twin"))
+    store.create(record("twin"))
+    with pytest.raises(BadInputError, match="could be any of"):
+        store.find("twin")
+
+
+def test_a_full_disk_leaves_nothing_of_a_new_loop(
+    store: LoopStore, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(StorageFullError, match="Free some space"):
+        store.create(record())
+    assert list(workspace.loops.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_old_record(store: LoopStore, workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    made = record()
+    store.create(made)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(StorageFullError):
+        store.write(msgspec.structs.replace(made, title="changed"))
+    assert store.read(made.id) == made
+    assert sorted(path.name for path in workspace.loop(made.id).iterdir()) == [
+        ".claude",
+        "home",
+        "meta.json",
+        "workdir",
+    ]
+
+
+@pytest.mark.parametrize("title", ["", "   ", "a\nb", "a\0b", "x" * 201, "\u2028", "a\x1b[31m"])
+def test_a_bad_title_is_refused(title: str):
+    with pytest.raises(BadInputError, match="^title: "):
+        record(title)
+
+
+@pytest.mark.parametrize("image", ["", "-v", "--privileged", "a b", "a\nb", "x" * 300, "../x"])
+def test_a_bad_image_is_refused(image: str):
+    with pytest.raises(BadInputError, match="^image: "):
+        new_record(title="t", created_by="ada", now=NOW, image=image)
+
+
+def test_too_much_metadata_is_refused():
+    new_record(title="t", created_by="ada", now=NOW, metadata={"a": "x" * 16000})
+    with pytest.raises(BadInputError, match="^metadata: "):
+        new_record(title="t", created_by="ada", now=NOW, metadata={"a": "x" * 17000})
+
+
+def test_metadata_that_is_nested_too_deeply_is_refused():
+    def nested(levels: int) -> dict[str, object]:
+        return {} if levels == 1 else {"a": [nested(levels - 2)]}
+
+    new_record(title="t", created_by="ada", now=NOW, metadata=nested(MAX_METADATA_DEPTH - 1))
+    with pytest.raises(BadInputError, match="^metadata: must not be nested"):
+        new_record(title="t", created_by="ada", now=NOW, metadata=nested(MAX_METADATA_DEPTH + 1))
+
+
+def test_a_title_is_stored_in_one_normal_form():
+    assert record("  cafe\u0301 ").title == "caf\u00e9"
+
+
+@given(st.text())
+def test_slugs_are_short_safe_words(title: str):
+    slug = slugify(title)
+    assert 1 <= len(slug) <= 40
+    assert slug == slug.strip("-")
+    assert all(character in "abcdefghijklmnopqrstuvwxyz0123456789-" for character in slug)
+
+
+def test_slugs_read_like_the_title():
+    assert slugify("Köln: Analyse #2") == "koln-analyse-2"
+    assert slugify("日本") == "loop"
