@@ -24,6 +24,9 @@ _CHANGING = frozenset(("run", "start", "stop", "rm"))
 _FINISH_S = 20.0
 """How long such a command may take to end by itself after it was called off."""
 
+_LOST_NAMESPACE = "invalid internal status"
+"""What podman says when the process that held its user namespace was killed, and every container with it."""
+
 _STDERR_KEPT = 4000
 _NOT_MENDED = "Run `jupyter loopat doctor` to see what is missing."
 
@@ -105,25 +108,32 @@ class Podman:
             StorageFullError: Podman found no space.
         """
         async with self._slots:
-            process = await self._spawn(arguments, stdin=False)
-            talking = asyncio.ensure_future(process.communicate())
-            try:
-                async with asyncio.timeout(timeout_s):
-                    stdout, stderr = await asyncio.shield(talking)
-            except TimeoutError:
-                raise self._too_late(arguments, timeout_s, doing) from None
-            except asyncio.CancelledError:
-                if arguments[0] in _CHANGING:
-                    await asyncio.wait({talking}, timeout=_FINISH_S)
-                raise
-            finally:
-                await _end(process)
-                talking.cancel()
-                await asyncio.gather(talking, return_exceptions=True)
-        answer = Completed(cast("int", process.returncode), stdout, _tail(stderr))
+            answer = await self._complete(arguments, timeout_s, doing)
+            if answer.returncode and _LOST_NAMESPACE in answer.stderr:
+                # Nothing is left running then, so nothing ends by it.
+                await self._complete(("system", "migrate"), timeout_s, "start afresh")
+                answer = await self._complete(arguments, timeout_s, doing)
         if answer.returncode not in ok:
             raise self._failure(arguments, answer, doing)
         return answer
+
+    async def _complete(self, arguments: Sequence[str], timeout_s: float, doing: str) -> Completed:
+        process = await self._spawn(arguments, stdin=False)
+        talking = asyncio.ensure_future(process.communicate())
+        try:
+            async with asyncio.timeout(timeout_s):
+                stdout, stderr = await asyncio.shield(talking)
+        except TimeoutError:
+            raise self._too_late(arguments, timeout_s, doing) from None
+        except asyncio.CancelledError:
+            if arguments[0] in _CHANGING:
+                await asyncio.wait({talking}, timeout=_FINISH_S)
+            raise
+        finally:
+            await _end(process)
+            talking.cancel()
+            await asyncio.gather(talking, return_exceptions=True)
+        return Completed(cast("int", process.returncode), stdout, _tail(stderr))
 
     @contextlib.asynccontextmanager
     async def open(self, *arguments: str, stdin: bool) -> AsyncIterator[asyncio.subprocess.Process]:

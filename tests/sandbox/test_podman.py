@@ -128,3 +128,22 @@ def test_the_runtime_directory_is_named_where_it_was_forgotten():
     assert podman_environment({"XDG_RUNTIME_DIR": "/x"}, uid) == {"XDG_RUNTIME_DIR": "/x"}
     assert podman_environment({"PATH": "/bin"}, 123456789) == {"PATH": "/bin"}
     assert Path("/run/user").is_dir()
+
+
+async def test_a_lost_namespace_is_given_up_and_the_command_repeated(tmp_path: Path):
+    """What podman answers after every process of its user was killed while its notes about them stayed."""
+    script = tmp_path / "podman"
+    script.write_text(
+        f"""#!/bin/sh
+echo "$*" >>{tmp_path}/calls
+[ "$*" = "system migrate" ] && exec touch {tmp_path}/migrated
+[ -e {tmp_path}/migrated ] && exec echo fine
+echo 'Error: invalid internal status, try resetting the pause process with "podman system migrate"' >&2
+exit 125
+""",
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    answer = await Podman(str(script), os.environ).run("ps", ok=(0, 125))
+    assert (answer.returncode, answer.stdout) == (0, b"fine\n")
+    assert (tmp_path / "calls").read_text(encoding="utf-8").splitlines() == ["ps", "system migrate", "ps"]
