@@ -49,6 +49,11 @@ class LoopatApp(ExtensionApp):
         point = serverapp.extension_manager.extension_points.get(_TERMINALS_EXTENSION)
         if section and point is not None and point.app is not None:
             point.app.update_config(Config({_TERMINALS_SECTION: section}))
+        if point is not None and point.app is not None:
+            from loopat_jupyter.terminals.handlers import LoopTerminalRootHandler  # noqa: PLC0415
+
+            # The first of two handlers for one address answers, and the stock one is added after this.
+            point.app.handlers.insert(0, (r"/api/terminals", LoopTerminalRootHandler))
 
     def initialize_settings(self) -> None:
         """Make the service, which runs nothing yet."""

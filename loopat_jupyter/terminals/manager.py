@@ -130,6 +130,31 @@ class LoopTerminalManager(TerminalManager):
             raise web.HTTPError(error.status, error.message, reason=error.reason) from error
         return super().new_terminal(**kwargs)
 
+    def refuse_way_out(self, cwd: str) -> None:
+        """Refuse a folder that enters a loop as it is written and does not end in it.
+
+        What runs in a loop can plant a symlink that leads out: a shell of the host, or of another loop, would open
+        where a person means to open one of this loop.
+
+        Args:
+            cwd: As the client wrote it, before any symlink is followed: absolute, relative to the process, or
+                relative to the server's root.
+
+        Raises:
+            tornado.web.HTTPError: 409, with the loop that it leads out of.
+        """
+        workspace = self._workspace
+        if workspace is None or "\0" in cwd:
+            return
+        root = Path(getattr(self.parent, "root_dir", None) or ".").expanduser()
+        for folder in (Path(cwd), root / cwd):
+            entered, found = workspace.loop_entered(folder), workspace.loop_of(folder)
+            if entered is not None and (found is None or found[0] != entered):
+                problem = (
+                    f"{cwd[:200]} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
+                )
+                raise web.HTTPError(409, problem + "Remove the link, or name the folder itself.", reason="conflict")
+
     def on_eof(self, ptywclients: PtyWithClients) -> None:
         """The pty has closed: the program ended, or its client did.
 

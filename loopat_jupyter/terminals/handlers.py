@@ -1,0 +1,29 @@
+"""Stock `/api/terminals`, with one check that must come before it follows symlinks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_server_terminals.api_handlers import TerminalRootHandler
+from tornado import web
+
+from loopat_jupyter.terminals.manager import LoopTerminalManager
+
+
+class LoopTerminalRootHandler(TerminalRootHandler):
+    """`/api/terminals`: refuses a folder in a loop that leads out of it. Otherwise as stock."""
+
+    def get_json_body(self) -> dict[str, Any] | None:
+        """The body, once its folder was checked.
+
+        Raises:
+            tornado.web.HTTPError: The server has no terminals, or a symlink leads out of the loop that the folder is
+                in as it is written.
+        """
+        if not self.settings.get("terminals_available"):
+            raise web.HTTPError(404)
+        body: dict[str, Any] | None = super().get_json_body()
+        folder = body.get("cwd") if isinstance(body, dict) else None
+        if isinstance(folder, str) and isinstance(self.terminal_manager, LoopTerminalManager):
+            self.terminal_manager.refuse_way_out(folder)
+        return body

@@ -1,0 +1,48 @@
+"""Stock `/api/terminals` of a real server, asked for folders that something in a loop has tampered with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tornado.httpclient import HTTPClientError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from tests.terminals.conftest import Person
+
+pytestmark = pytest.mark.podman
+
+
+@pytest.fixture
+def jp_server_config(jp_server_config: dict[str, Any]) -> dict[str, Any]:
+    """The whole extension, as installed."""
+    jp_server_config["ServerApp"]["jpserver_extensions"]["loopat_jupyter"] = True
+    return jp_server_config
+
+
+@pytest.mark.parametrize("way", ["host", "loop", "inner"])
+async def test_a_folder_that_leads_out_of_its_loop_is_refused(
+    person: Person, manager: LoopManager, running: LoopRecord, tmp_path: Path, way: str
+):
+    workdir = manager.workspace.workdir(running.id)
+    other = manager.workspace.workdir(manager.create(title="other").id)
+    (tmp_path / "folder").mkdir()
+    target = {"host": tmp_path, "loop": other, "inner": tmp_path}[way]
+    (workdir / "link").symlink_to(target)
+    folder = workdir / "link" / "folder" if way == "inner" else workdir / "link"
+    with pytest.raises(HTTPClientError) as refused:
+        await person.open(folder)
+    assert refused.value.code == 409
+    assert await person.names() == []
+
+
+async def test_a_link_that_stays_in_its_loop_is_followed(person: Person, manager: LoopManager, running: LoopRecord):
+    workdir = manager.workspace.workdir(running.id)
+    (workdir / "folder").mkdir()
+    (workdir / "link").symlink_to("folder")
+    async with person.watch(await person.open(workdir / "link")) as terminal:
+        assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"
