@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError
@@ -33,6 +34,7 @@ def folder_inside(workspace: Workspace, loop_id: str, cwd: str | None) -> str:
         return cwd
     folder = workspace.workdir(loop_id) / cwd
     found = workspace.loop_of(folder)
-    if found is None or found[0] != loop_id or not folder.is_dir():
+    # Unlike `Path.is_dir`, this answers for names that are longer than any file system takes.
+    if found is None or found[0] != loop_id or not os.path.isdir(folder):  # noqa: PTH112
         raise BadInputError("cwd", f"there is no folder {cwd[:_SHOWN_CHARACTERS]!r} in the loop's workdir")
     return inside_path(loop_id, found[1])

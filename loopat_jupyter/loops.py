@@ -319,7 +319,7 @@ class LoopManager:
         await self.sandboxes.remove(loop_id, force=force)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
-        await self.sandboxes.remove_files(self.workspace.loop(loop_id))
+        await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         self._on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def exec(

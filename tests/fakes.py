@@ -39,6 +39,9 @@ class FakeEngine:
         self.calls.append(arguments)
         return self._answers(arguments)
 
+    async def close(self) -> None:
+        self.calls.append(("close",))
+
     @contextlib.asynccontextmanager
     async def open(self, *arguments: str, stdin: bool) -> AsyncIterator[asyncio.subprocess.Process]:
         self.calls.append(arguments)

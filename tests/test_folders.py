@@ -46,7 +46,7 @@ def test_absolute_ones_are_for_the_sandbox_to_judge(workspace: Workspace, loop: 
 
 
 @pytest.mark.parametrize(
-    "cwd", ["nowhere", "file", "..", "../home", "../../x", "out", "out/etc", "circle", "a\0b", "/a\0b"]
+    "cwd", ["nowhere", "file", "..", "../home", "../../x", "out", "out/etc", "circle", "a\0b", "/a\0b", "x" * 300]
 )
 def test_everything_else_is_refused(workspace: Workspace, loop: str, cwd: str) -> None:
     with pytest.raises(BadInputError) as refused:

@@ -13,6 +13,7 @@
 `execution`    commands: attached with streams, or detached and watched
 `facts`        what podman and the host's kernel say of containers
 `activity`     which sandboxes are in use, and since when not
+`runtime`      `RuntimeFolders`: made, checked and cleared, whatever was done to them inside
 `lifecycle`    `Sandboxes`: ensure, stop, remove, status
 `leftovers`    pure: what nothing needs any more; `sweep` finds and removes it
 `specs`        which kernels a sandbox offers

@@ -251,19 +251,33 @@ async def _end_inside(stem: Stem, init_pid: int) -> None:
 
 
 async def end_tree(process: HostProcess, *, grace_s: float = _END_GRACE_S) -> None:
-    """End a process and all its descendants: TERM, then KILL; returns when it is gone. Gives the process back.
+    """End a process and all its descendants: TERM, then KILL; returns when they are gone. Gives the process back.
+
+    The descendants are held before the first signal: one that ignores it is out of sight once its parent has ended.
 
     Args:
         process: The process; closed afterwards.
         grace_s: Time between the two signals.
     """
+    family = [process, *process.hold_descendants()]
     try:
-        for signum in (signal.SIGTERM, signal.SIGKILL):
-            process.signal_tree(signum)
-            try:
-                await asyncio.wait_for(process.wait(), grace_s)
-            except TimeoutError:
-                continue
+        process.signal_tree(signal.SIGTERM)
+        if await _all_ended(family, grace_s):
             return
+        for member in family:
+            member.signal_tree(signal.SIGKILL)
+        await _all_ended(family, grace_s)
     finally:
-        process.close()
+        for member in family:
+            member.close()
+
+
+async def _all_ended(processes: list[HostProcess], timeout_s: float) -> bool:
+    """Whether all of them end in time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            for process in processes:
+                await process.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,8 @@ from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_LOOP, LABEL_WORKSPACE
 from loopat_jupyter.sandbox.process import is_init
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from loopat_jupyter.sandbox.podman import Engine
 
 INSPECT_TIMEOUT_S = 15.0
@@ -53,14 +56,15 @@ async def look(engine: Engine, name: str, reference: str) -> tuple[ContainerFact
         )
     facts = image_id = None
     shadowed = False
-    for entry in msgspec.json.decode(answer.stdout or b"[]"):
-        if "State" not in entry:
-            image_id = entry["Id"]
-        elif entry["Name"].lstrip("/") == name:
-            facts = _facts_from_inspect(entry)
-        else:
-            # Somebody's container is called like the image, and podman prefers containers.
-            shadowed = True
+    with _understood("inspect"):
+        for entry in msgspec.json.decode(answer.stdout or b"[]"):
+            if "State" not in entry:
+                image_id = entry["Id"]
+            elif entry["Name"].lstrip("/") == name:
+                facts = _facts_from_inspect(entry)
+            else:
+                # Somebody's container is called like the image, and podman prefers containers.
+                shadowed = True
     return facts, await _image_id(engine, reference) if shadowed else image_id
 
 
@@ -103,8 +107,21 @@ async def list_containers(engine: Engine, workspace: str) -> dict[str, Container
         timeout_s=INSPECT_TIMEOUT_S,
         doing="list containers",
     )
-    listed = [_facts_from_ps(entry) for entry in msgspec.json.decode(answer.stdout or b"[]")]
+    with _understood("ps"):
+        listed = [_facts_from_ps(entry) for entry in msgspec.json.decode(answer.stdout or b"[]")]
     return {facts.loop_id: facts for facts in listed}
+
+
+@contextlib.contextmanager
+def _understood(command: str) -> Iterator[None]:
+    """Turn an answer of another shape than podman's into a typed error."""
+    try:
+        yield
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EngineError(
+            f"`podman {command}` answered something that makes no sense ({type(error).__name__}: {error}). "
+            "Run `jupyter loopat doctor`: is the configured command really podman?"
+        ) from error
 
 
 def _facts_from_inspect(entry: dict[str, Any]) -> ContainerFacts:

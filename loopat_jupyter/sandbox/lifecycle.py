@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import os
-import shutil
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError
@@ -24,13 +20,13 @@ from loopat_jupyter.sandbox.plan import (
     run_argv,
 )
 from loopat_jupyter.sandbox.process import exec_roots, is_init
+from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
-from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable
-    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, SandboxSpec
     from loopat_jupyter.sandbox.podman import Engine
@@ -44,7 +40,6 @@ LOCK_TIMEOUT_S = 120.0
 
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = STOP_GRACE_S + 10.0
-_REMOVE_FILES_TIMEOUT_S = 600.0
 _ATTEMPTS = 3
 
 
@@ -102,6 +97,7 @@ class Sandboxes:
         self._engine = engine
         self._images = images
         self._host = host
+        self.folders = RuntimeFolders(workspace, engine)
 
     def plan(self, record: LoopRecord) -> SandboxSpec:
         """The container that a loop should have now."""
@@ -122,6 +118,7 @@ class Sandboxes:
             fresh: Replace the container even if it is as wanted, ending what runs in it.
 
         Raises:
+            ConflictError: Its runtime folder was wiped, and replacing it would end somebody's work.
             EngineError: Podman refused.
             EngineTimeoutError: Podman or another process took too long.
             EngineUnavailableError: There is no usable podman.
@@ -133,10 +130,12 @@ class Sandboxes:
         self._workspace.prepare()
         for _ in range(_ATTEMPTS):
             async with self.lock(record.id):
-                self._make_folders(record.id)
+                self.folders.make(record.id)
                 facts, image_id = await look(self._engine, spec.name, reference)
                 decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
                 if facts is not None and decision in ("nothing", "restart-needed"):
+                    if not self.folders.connected(record.id, facts.pid):
+                        raise cut_off(record.id)
                     return self._note(record.id, facts, reference, restart_needed=decision == "restart-needed")
                 if decision == "start" and facts is not None and await self._start(facts, on_progress):
                     return self._started(record.id, spec, facts.image_id, reference)
@@ -170,6 +169,7 @@ class Sandboxes:
             or stamp.config_hash != config_hash(self.plan(record))
             or stamp.reference != reference
             or self._images.known_id(reference) not in (None, stamp.image_id)
+            or not self.folders.connected(record.id, stamp.pid)
         ):
             return None
         files.seen(stamp, in_use=True)
@@ -177,7 +177,10 @@ class Sandboxes:
 
     def _decide(self, facts: ContainerFacts | None, spec: SandboxSpec, image_id: str | None) -> str:
         active = facts is not None and facts.alive and bool(exec_roots(facts.pid))
-        return decide(facts, config_hash(spec), image_id, active=active)
+        decision = decide(facts, config_hash(spec), image_id, active=active)
+        if facts is None or decision != "nothing" or active:
+            return decision
+        return "nothing" if self.folders.connected(spec.loop_id, facts.pid) else "replace"
 
     async def stop(self, loop_id: str) -> None:
         """Stop a sandbox; files stay. Nothing happens when it does not run.
@@ -238,23 +241,7 @@ class Sandboxes:
                 refuse_busy(loop_id, await find_container(self._engine, name))
             self.state_files(loop_id).forget()
             await self._remove(name)
-            await asyncio.to_thread(shutil.rmtree, self._workspace.host(loop_id).parent, ignore_errors=True)
-
-    async def remove_files(self, folder: Path) -> None:
-        """Remove a folder of the workspace, files that root inside a sandbox left there included.
-
-        Args:
-            folder: The folder.
-        """
-        try:
-            await asyncio.to_thread(shutil.rmtree, folder)
-        except FileNotFoundError:
-            return
-        except PermissionError:
-            # Root inside is a subordinate id outside: only the user namespace may remove its files.
-            await self._engine.run(
-                "unshare", "rm", "-rf", "--", str(folder), timeout_s=_REMOVE_FILES_TIMEOUT_S, doing=f"remove {folder}"
-            )
+            await self.folders.remove(self._workspace.host(loop_id).parent)
 
     async def containers(self) -> dict[str, ContainerFacts]:
         """All containers of this workspace, by loop id; one podman call."""
@@ -289,16 +276,10 @@ class Sandboxes:
         """The lock under which everything about one loop changes, across processes."""
         return file_lock(self._workspace.locks / f"{loop_id}.lock", timeout_s=LOCK_TIMEOUT_S, what=f"loop {loop_id}")
 
-    def _make_folders(self, loop_id: str) -> None:
-        """Parents of all bind targets and sources; the runtime directory may have been wiped by a reboot."""
-        with full_disk_told(self._workspace.runtime):
-            for folder in (self._workspace.run(loop_id), self._workspace.host(loop_id)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
     async def _start(self, facts: ContainerFacts, on_progress: Callable[[Progress], None]) -> bool:
         """Start a stopped container; False when podman cannot any more and it has to be made anew."""
         on_progress(Progress(label="starting the sandbox"))
-        self._clear_run(facts.loop_id)
+        await self.folders.clear_run(facts.loop_id)
         try:
             await self._engine.run("start", facts.name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
         except EngineError as error:
@@ -307,7 +288,7 @@ class Sandboxes:
         return True
 
     async def _create(self, spec: SandboxSpec, reference: str) -> None:
-        self._clear_run(spec.loop_id)
+        await self.folders.clear_run(spec.loop_id)
         arguments = run_argv(spec, reference, pidfile=self.state_files(spec.loop_id).pidfile)
         try:
             await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
@@ -338,15 +319,6 @@ class Sandboxes:
         except EngineError:
             # After its monitor was killed, podman learns from the first attempt that the container is dead.
             await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="remove the sandbox")
-
-    def _clear_run(self, loop_id: str) -> None:
-        """Remove stale sockets and pid files. Nothing runs inside now, so nobody can race."""
-        for entry in os.scandir(self._workspace.run(loop_id)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(entry.path)  # noqa: PTH108
 
     def _started(self, loop_id: str, spec: SandboxSpec, image_id: str, reference: str) -> Running:
         pid = self.state_files(loop_id).read_pidfile()

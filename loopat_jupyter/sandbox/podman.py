@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
+import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
@@ -23,6 +25,10 @@ _CHANGING = frozenset(("run", "start", "stop", "rm"))
 
 _FINISH_S = 20.0
 """How long such a command may take to end by itself after it was called off."""
+
+_CLOSE_GRACE_S = 3.0
+_MIGRATE_TIMEOUT_S = 60.0
+"""`podman system migrate` waits ten seconds for each container that is dead without podman's knowledge."""
 
 _LOST_NAMESPACE = "invalid internal status"
 """What podman says when the process that held its user namespace was killed, and every container with it."""
@@ -56,6 +62,10 @@ class Engine(Protocol):
         """Run to the end."""
         ...
 
+    async def close(self) -> None:
+        """End what still runs."""
+        ...
+
     def open(self, *arguments: str, stdin: bool) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
         """Start and hand over the process."""
         ...
@@ -81,6 +91,7 @@ class Podman:
         self._binary = binary
         self._environ = podman_environment(environ, os.getuid())
         self._slots = asyncio.Semaphore(parallel)
+        self._processes: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """The whole command, for a process that a terminal starts."""
@@ -97,7 +108,8 @@ class Podman:
 
         Args:
             arguments: Everything after `podman`. Never a secret: they are visible to every user of the machine.
-            timeout_s: Deadline for the command itself, without the wait for a free slot.
+            timeout_s: Deadline for the whole call, the wait for a free slot included: where four hanging commands
+                hold all of them, a fifth must not wait for ever.
             ok: Exit codes that count as success.
             doing: What this is for, completing "Podman failed to …".
 
@@ -107,24 +119,41 @@ class Podman:
             EngineUnavailableError: Podman cannot be run at all.
             StorageFullError: Podman found no space.
         """
-        async with self._slots:
-            answer = await self._complete(arguments, timeout_s, doing)
-            if answer.returncode and _LOST_NAMESPACE in answer.stderr:
-                # Nothing is left running then, so nothing ends by it.
-                await self._complete(("system", "migrate"), timeout_s, "start afresh")
-                answer = await self._complete(arguments, timeout_s, doing)
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._slots.acquire()
+            try:
+                answer = await self._complete(arguments, deadline_s)
+                if answer.returncode and _LOST_NAMESPACE in answer.stderr:
+                    # Nothing is left running then, so nothing ends by it.
+                    await self._complete(("system", "migrate"), time.monotonic() + _MIGRATE_TIMEOUT_S)
+                    answer = await self._complete(arguments, time.monotonic() + timeout_s)
+            finally:
+                self._slots.release()
+        except TimeoutError:
+            raise self._too_late(arguments, timeout_s, doing) from None
         if answer.returncode not in ok:
             raise self._failure(arguments, answer, doing)
         return answer
 
-    async def _complete(self, arguments: Sequence[str], timeout_s: float, doing: str) -> Completed:
+    async def close(self) -> None:
+        """End every command that still runs, after a moment to end by itself: the server is going.
+
+        Nobody is left to call off a command that hangs, and it would outlive the server.
+        """
+        living = [process for process in self._processes if process.returncode is None]
+        if living:
+            await asyncio.wait([asyncio.ensure_future(process.wait()) for process in living], timeout=_CLOSE_GRACE_S)
+        await asyncio.gather(*(_end(process) for process in living))
+
+    async def _complete(self, arguments: Sequence[str], deadline_s: float) -> Completed:
+        """Run to the end; `deadline_s` on the monotonic clock. Raises TimeoutError once the process was ended."""
         process = await self._spawn(arguments, stdin=False)
         talking = asyncio.ensure_future(process.communicate())
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(deadline_s - time.monotonic()):
                 stdout, stderr = await asyncio.shield(talking)
-        except TimeoutError:
-            raise self._too_late(arguments, timeout_s, doing) from None
         except asyncio.CancelledError:
             if arguments[0] in _CHANGING:
                 await asyncio.wait({talking}, timeout=_FINISH_S)
@@ -185,7 +214,7 @@ class Podman:
     ) -> asyncio.subprocess.Process:
         stdin, stdout, stderr = streams
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 self._binary,
                 *arguments,
                 stdin=stdin,
@@ -202,6 +231,8 @@ class Podman:
             raise EngineUnavailableError(f"{self._binary!r} may not be executed. {_NOT_MENDED}") from None
         except OSError as error:
             raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_NOT_MENDED}") from error
+        self._processes.add(process)
+        return process
 
     def _failure(self, arguments: Sequence[str], answer: Completed, doing: str) -> EngineError | StorageFullError:
         if "no space left on device" in answer.stderr:

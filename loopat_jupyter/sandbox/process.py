@@ -162,6 +162,14 @@ class HostProcess:
         for pid in family:
             _send(pid, signum)
 
+    def hold_descendants(self) -> list[HostProcess]:
+        """Every descendant, held like this one; close them. Who is out of reach (sudo inside) is left out."""
+        namespace = pid_namespace(self.pid)
+        if namespace is None or not self.alive:
+            return []
+        held = (hold(pid, namespace) for pid in descendants(self.pid))
+        return [process for process in held if process is not None]
+
     def _stopped_family(self) -> list[int]:
         self.signal(signal.SIGSTOP)
         family: list[int] = []
@@ -269,6 +277,20 @@ def is_init(pid: int) -> bool:
     """Whether a host process is the living init of some container."""
     numbers = _status_field(pid, b"NSpid:")
     return len(numbers) > 1 and numbers[-1] == b"1" and _status_field(pid, b"State:")[:1] != [b"Z"]
+
+
+def same_folder(init_pid: int, inside: str, folder: Path) -> bool:
+    """Whether a path inside a sandbox and a folder of the host are one: False once the mounted one was wiped.
+
+    Args:
+        init_pid: The sandbox's init process on the host.
+        inside: The path as seen inside; a mount point, which nothing inside can move.
+        folder: The folder on the host.
+    """
+    try:
+        return os.path.samestat(os.stat(f"/proc/{init_pid}/root{inside}"), os.stat(folder))  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _status_field(pid: int, field: bytes) -> list[bytes]:

@@ -17,7 +17,7 @@ from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_LIB
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
@@ -181,6 +181,17 @@ def home_kernelspecs(home: Path) -> tuple[Kernelspec, ...]:
     return tuple(found.values())
 
 
+def startable(argv: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether the operating system takes these as arguments and variables (execve(2)).
+
+    Args:
+        argv: Command and arguments.
+        env: Variables.
+    """
+    texts = (*argv, *env, *env.values())
+    return not any("\0" in text for text in texts) and not any("=" in name or not name for name in env)
+
+
 def _enter(stack: contextlib.ExitStack, descriptor: int) -> int:
     stack.callback(os.close, descriptor)
     return descriptor
@@ -196,7 +207,7 @@ def _read_spec(folder: int, entry: str) -> Iterator[Kernelspec]:
             spec = msgspec.json.decode(os.pread(file, LARGEST_SPEC_BYTES, 0), type=_KernelJson)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-    if not spec.argv:
+    if not spec.argv or not startable(spec.argv, spec.env):
         return
     inside = "/".join((SANDBOX_HOME, *HOME_KERNELS, entry))
     yield Kernelspec(

@@ -98,7 +98,7 @@ class Sweeper:
                 case "image":
                     await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
                 case "runtime":
-                    await self._sandboxes.remove_files(Path(leftover.key))
+                    await self._sandboxes.folders.remove(Path(leftover.key))
                 case "log":
                     await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)
 

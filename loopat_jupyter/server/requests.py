@@ -19,6 +19,9 @@ MAX_TIMEOUT_S = 7 * 24 * 3600
 _MAX_PATH_BYTES = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+_READ_ONLY = frozenset(("UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"))
+"""What bash, which starts the commands, lets nobody set (bash(1), Shell Variables)."""
+
 
 def _about(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
@@ -128,5 +131,7 @@ def check_command(request: RunCommand) -> None:
     for name, value in request.env.items():
         if not _VARIABLE.fullmatch(name):
             raise BadInputError("env", f"{name[:80]!r} is not the name of a variable")
+        if name in _READ_ONLY:
+            raise BadInputError("env", f"{name} cannot be set: it is read-only in the shell that starts commands")
         if "\0" in value:
             raise BadInputError("env", f"the value of {name[:80]} must not hold a NUL character")

@@ -103,12 +103,14 @@ class LoopService:
             if not task.cancelling():
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._made is None or self._made.config.on_shutdown != "stop":
+        if self._made is None:
             return
-        try:
-            await self._made.stop_all()
-        except (LoopatError, OSError) as error:
-            self._log.warning("The sandboxes were not stopped: %s", error)
+        if self._made.config.on_shutdown == "stop":
+            try:
+                await self._made.stop_all()
+            except (LoopatError, OSError) as error:
+                self._log.warning("The sandboxes were not stopped: %s", error)
+        await self._made.engine.close()
 
     async def _check_machine(self) -> None:
         try:

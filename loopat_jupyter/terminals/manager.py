@@ -7,7 +7,7 @@ import contextlib
 import functools
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from jupyter_server_terminals.terminalmanager import TerminalManager
@@ -35,6 +35,9 @@ DEFAULT_SIZE = (24, 80)
 """Rows and columns until the first client says its own."""
 
 
+_Cells = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+"""The kernel keeps rows and columns in unsigned shorts (ioctl_tty(2), TIOCSWINSZ)."""
+
 _SERVICE = "loopat_service"
 """Where the server's extension leaves what it shares with others."""
 
@@ -56,8 +59,8 @@ class _Asked(msgspec.Struct, kw_only=True):
 
     shell_command: list[str] = []
     extra_env: dict[str, str | None] = {}
-    height: int = DEFAULT_SIZE[0]
-    width: int = DEFAULT_SIZE[1]
+    height: _Cells = DEFAULT_SIZE[0]
+    width: _Cells = DEFAULT_SIZE[1]
 
 
 class LoopTerminalManager(TerminalManager):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SITE_CONFIG = Path("/etc/loopat/config.toml")
 
+_REFERENCE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}"
+"""An image reference that cannot be mistaken for an option."""
+
 
 def _about(text: str, **constraints: Any) -> msgspec.Meta:  # noqa: ANN401 - as msgspec.Meta takes them
     return msgspec.Meta(description=text, **constraints)
@@ -37,12 +40,18 @@ class TrustConfig(Value, frozen=True, kw_only=True):
 class ImageConfig(Value, frozen=True, kw_only=True):
     """`[image]`: how the sandbox image is made."""
 
-    use: Annotated[str, _about("use this image and build nothing; empty builds from the template")] = ""
-    base: Annotated[str, _about("distribution image that the template builds on")] = (
+    use: Annotated[
+        str, _about("use this image and build nothing; empty builds from the template", pattern=rf"^({_REFERENCE})?$")
+    ] = ""
+    base: Annotated[str, _about("distribution image that the template builds on", pattern=rf"^{_REFERENCE}$")] = (
         "docker.io/library/debian:bookworm-slim"
     )
     suite: Annotated[
-        str, _about("Debian suite to make the base image from, with mmdebstrap, where no registry is reached")
+        str,
+        _about(
+            "Debian suite to make the base image from, with mmdebstrap, where no registry is reached",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        ),
     ] = "bookworm"
 
 

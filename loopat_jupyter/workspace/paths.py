@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, EngineUnavailableError
+from loopat_jupyter.workspace.files import full_disk_told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,13 +71,20 @@ class Workspace:
             environ: Usually `os.environ`; read here, never at import.
 
         Raises:
-            BadInputError: `LOOPAT_HOME` is not an absolute path.
+            BadInputError: `LOOPAT_HOME` is not an absolute path in UTF-8, or goes through a home that nobody has.
         """
         text = environ.get("LOOPAT_HOME") or str(Path.home() / ".loopat")
-        home = Path(text).expanduser()
-        if not home.is_absolute():
-            raise BadInputError("LOOPAT_HOME", f"{text!r} is not an absolute path. Set it to one, or unset it.")
-        return cls(home.resolve(), default_runtime_root(os.getuid()))
+        try:
+            text.encode("utf-8")
+            home = Path(text).expanduser()
+            if not home.is_absolute():
+                raise BadInputError("LOOPAT_HOME", f"{text!r} is not an absolute path. Set it to one, or unset it.")
+            resolved = home.resolve()
+        except (RuntimeError, UnicodeEncodeError, OSError) as error:
+            raise BadInputError(
+                "LOOPAT_HOME", f"{text[:80]!r} cannot be used: {error}. Set it to a folder, or unset it."
+            ) from error
+        return cls(resolved, default_runtime_root(os.getuid()))
 
     @property
     def config_file(self) -> Path:
@@ -186,10 +194,18 @@ class Workspace:
         """Make the folders that everything else counts on; the runtime directory only for this user.
 
         Raises:
+            BadInputError: The workspace folder cannot be made.
             EngineUnavailableError: The runtime directory belongs to somebody else or is open to others.
+            StorageFullError: No space for it.
         """
         for folder in (self.home, self.loops):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with full_disk_told(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BadInputError(
+                    "LOOPAT_HOME", f"{folder} cannot be made: {error.strerror}. Choose a folder that you can write."
+                ) from error
         _make_private(self.runtime_root)
         for folder in (self.runtime, self.locks, self.image_locks):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
+from tests.jupyter_process import jupyter_server
 from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
@@ -167,3 +168,42 @@ async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_server
         assert str(answer["message"]).startswith("Breakable did not start. It ended before it was ready.")
         assert str(answer["message"]).endswith("lost a part")
     assert place.run_files() == []
+
+
+@pytest.mark.parametrize("route", ["kernels", "sessions"])
+async def test_a_failed_start_does_not_keep_the_server_from_ending(
+    place: Place, tmp_path: Path, breakable: Path, route: str
+) -> None:
+    await place.manager.start(place.record)
+    breakable.unlink()
+    options = ["--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner"]
+    environ = {name: value for name, value in place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
+    async with jupyter_server(tmp_path, place.workdir, environ, *options) as server:
+        name = place.kernel_name.replace("python3", "breakable")
+        session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": name}}
+        answer = await server.api("POST", f"api/{route}", session if route == "sessions" else {"name": name})
+        assert answer.status == 500
+        server.process.terminate()
+        assert await asyncio.wait_for(server.process.wait(), 60) == 0
+
+
+class TestPolledAllTheTime:
+    """With a restarter that looks again and again, as the stock one does every three seconds."""
+
+    @pytest.fixture
+    def jp_server_config(self) -> dict[str, object]:
+        return {
+            "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
+            "AsyncIOLoopKernelRestarter": {"time_to_dead": 0.02},
+        }
+
+    async def test_a_loop_that_was_stopped_stays_stopped(self, place: Place, jp_fetch, jp_serverapp) -> None:
+        await place.manager.start(place.record)
+        kernels = jp_serverapp.kernel_manager
+        kernel_id = await start_session(jp_fetch)
+        dead, restarting = event(kernels, kernel_id, "dead"), event(kernels, kernel_id, "restart")
+        await place.manager.stop(place.record)
+        await asyncio.wait_for(dead.wait(), 30)
+        assert not restarting.is_set()
+        assert kernel_id not in kernels
+        assert (await place.manager.sandboxes.status(place.record)).state == "stopped"

@@ -122,6 +122,24 @@ async def test_the_deadline_ends_the_command_and_its_children(box: Box):
     assert exec_roots(box.running.init_pid) == []
 
 
+async def test_the_deadline_ends_what_ignores_term_below_a_shell_that_heeds_it(box: Box):
+    stubborn = """setsid bash -c "trap '' TERM; sleep 600; sleep 600" & sleep 600"""
+    with pytest.raises(TimeoutError):
+        await box.run("bash", "-c", stubborn, timeout_s=1)
+    assert not [pid for pid in descendants(box.running.init_pid) if sleeping(pid)]
+
+
+async def test_variables_may_have_any_name(box: Box):
+    names = ("pair", "stem", "RANDOM", "SECONDS", "LINENO", "GROUPS", "IFS", "HOME", "rows", "loopat_x")
+    env = {name: f"value of {name}" for name in names} | {"PATH": "/nowhere:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    code, out, _ = await box.run("env", "-0", env=env)
+    assert code == 0
+    arrived = dict(pair.split("=", 1) for pair in out.decode().split("\0") if pair)
+    assert {name: arrived.get(name) for name in env} == env
+    code, out, _ = await box.run("/usr/bin/env", env={"PATH": "/nowhere"})
+    assert (code, b"PATH=/nowhere\n" in out) == (0, True)
+
+
 def sleeping(pid: int) -> bool:
     # A zombie has no command line any more, and what has been reaped no file.
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from loopat_jupyter.errors import ConflictError, EngineError
 from loopat_jupyter.models import LoopConfig, Progress
-from loopat_jupyter.sandbox import facts, lifecycle
+from loopat_jupyter.sandbox import facts, lifecycle, runtime
 from loopat_jupyter.sandbox.lifecycle import Sandboxes
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash
 from loopat_jupyter.sandbox.podman import Completed
@@ -59,6 +59,8 @@ class Scene:
         for module in (lifecycle, facts):
             monkeypatch.setattr(module, "is_init", lambda pid: pid == PID and self.alive)
         monkeypatch.setattr(lifecycle, "exec_roots", lambda pid: [1] if self.active else [])
+        self.connected = True
+        monkeypatch.setattr(runtime, "same_folder", lambda pid, inside, folder: self.connected)
 
     def answer(self, arguments: tuple[str, ...]) -> Completed:
         verb = arguments[0]
@@ -248,6 +250,23 @@ async def test_a_stop_that_fails_leaves_the_sandbox_known(scene: Scene, monkeypa
         await scene.sandboxes.stop(scene.record.id)
     assert scene.sandboxes.known(scene.record) == running
     assert not scene.sandboxes.state_files(scene.record.id).stopped_on_purpose()
+
+
+async def test_an_idle_sandbox_that_lost_its_runtime_folder_is_replaced(scene: Scene):
+    scene.has(running=True)
+    scene.connected = False
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "rm", "run"]
+
+
+async def test_one_in_use_that_lost_its_runtime_folder_says_what_to_do(scene: Scene):
+    scene.has(running=True)
+    scene.connected, scene.active = False, True
+    with pytest.raises(ConflictError, match="jupyter loopat recreate"):
+        await scene.ensure()
+    assert scene.engine.verbs == ["inspect"]
+    await scene.ensure(fresh=True)
+    assert scene.engine.verbs == ["inspect", "inspect", "rm", "run"]
 
 
 # --- real podman ------------------------------------------------------------------------------------------------
@@ -479,7 +498,7 @@ async def test_deleting_many_files_does_not_hold_the_event_loop_up(workspace: Wo
     for number in range(20_000):
         (folder / str(number)).touch()
     ticks = 0
-    deleting = asyncio.create_task(scene.sandboxes.remove_files(folder))
+    deleting = asyncio.create_task(scene.sandboxes.folders.remove(folder))
     while not deleting.done():
         await asyncio.sleep(0)
         ticks += 1

@@ -122,6 +122,32 @@ async def test_an_opened_process_ends_with_its_block(tmp_path: Path):
     assert process.returncode is not None
 
 
+async def test_the_deadline_covers_the_wait_for_a_slot(tmp_path: Path):
+    podman = script(tmp_path, "exec sleep 600")
+    podman._slots = asyncio.Semaphore(1)
+    hanging = asyncio.create_task(podman.run("ps", timeout_s=600))
+    while not podman._slots.locked():
+        await asyncio.sleep(0)
+    with pytest.raises(EngineTimeoutError, match=r"within 0\.2 s"):
+        await podman.run("inspect", timeout_s=0.2)
+    hanging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hanging
+    # What gave up waiting holds no slot.
+    assert not podman._slots.locked()
+
+
+async def test_closing_ends_what_hangs(tmp_path: Path):
+    os.mkfifo(tmp_path / "started")
+    podman = script(tmp_path, f"echo $$ >{tmp_path}/started; trap '' TERM; while true; do sleep 1; done")
+    hanging = asyncio.create_task(podman.run("ps", timeout_s=600))
+    pid = int(await asyncio.to_thread((tmp_path / "started").read_text))
+    await podman.close()
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(EngineError):
+        await hanging
+
+
 def test_the_runtime_directory_is_named_where_it_was_forgotten():
     uid = os.getuid()
     assert podman_environment({"PATH": "/bin"}, uid)["XDG_RUNTIME_DIR"] == f"/run/user/{uid}"

@@ -73,7 +73,15 @@ def test_an_empty_home_has_no_kernels(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"argv": []}', '{"argv": [1]}', '{"argv": ["x"], "env": {"A": 1}}', "[" * 100_000]
+    "content",
+    [
+        *("", "[]", "{", '{"argv": []}', '{"argv": [1]}', '{"argv": ["x"], "env": {"A": 1}}', "[" * 100_000),
+        *(
+            '{"argv": ["x\\u0000y"]}',
+            '{"argv": ["x"], "env": {"A": "\\u0000"}}',
+            '{"argv": ["x"], "env": {"A=B": "x"}}',
+        ),
+    ],
 )
 def test_broken_kernelspecs_are_left_out(home: Path, content: str) -> None:
     install(home, "broken", content)

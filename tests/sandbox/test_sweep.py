@@ -48,7 +48,7 @@ async def test_the_container_of_a_vanished_loop_goes_and_others_stay(manager: Lo
     kept, gone = manager.create(title="Kept"), manager.create(title="Gone")
     for record in (kept, gone):
         await manager.start(record)
-    await manager.sandboxes.remove_files(workspace.loop(gone.id))
+    await manager.sandboxes.folders.remove(workspace.loop(gone.id))
     sweep, _ = sweeper(manager)
     name, runtime = container_name(workspace.name, gone.id), str(workspace.host(gone.id).parent)
     expected = (

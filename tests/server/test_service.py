@@ -30,6 +30,13 @@ class FakeManager:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def engine(self) -> FakeManager:
+        return self
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
     async def health(self) -> Health:
         await self._do("health")
         checks = (
@@ -99,7 +106,7 @@ async def test_stopping_sandboxes_may_fail_without_keeping_the_server(failure: E
     running = service(manager)
     assert running.manager is manager  # type: ignore[comparison-overlap]
     await running.stop()
-    assert manager.calls == ["stop_all"]
+    assert manager.calls == ["stop_all", "close"]
 
 
 @pytest.mark.parametrize("failure", [BadInputError("idle_timeout_s", "is wrong"), PermissionError("config.toml")])

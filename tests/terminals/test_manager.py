@@ -126,7 +126,14 @@ async def test_variables_from_a_client_arrive_inside_and_in_no_argument(
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"shell_command": "bash"}, "shell_command"), ({"extra_env": {"A": 1}}, "extra_env"), ({"height": "x"}, "height")],
+    [
+        ({"shell_command": "bash"}, "shell_command"),
+        ({"extra_env": {"A": 1}}, "extra_env"),
+        ({"height": "x"}, "height"),
+        ({"height": -1}, "height"),
+        ({"width": 0}, "width"),
+        ({"width": 70_000}, "width"),
+    ],
 )
 async def test_what_makes_no_sense_is_refused(
     person: Person, running: LoopRecord, workdir: Path, options: dict[str, Any], field: str

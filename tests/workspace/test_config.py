@@ -82,6 +82,10 @@ def test_the_environment_cannot_override_what_the_site_fixed(tmp_path: Path):
         ("image = 7", "image"),
         ("no_such_key = 1", "config"),
         ("podman_parallel = 0", "podman_parallel"),
+        ("[image]\nuse = '--privileged'", "image.use"),
+        ("[image]\nbase = '-v/:/host'", "image.base"),
+        ("[image]\nbase = ''", "image.base"),
+        ("[image]\nsuite = '--setup-hook=x'", "image.suite"),
     ],
 )
 def test_a_wrong_value_is_named_with_key_and_file(tmp_path: Path, text: str, key: str):
@@ -95,6 +99,12 @@ def test_a_wrong_value_is_named_with_key_and_file(tmp_path: Path, text: str, key
 def test_a_wrong_override_is_named(tmp_path: Path):
     with pytest.raises(BadInputError, match=r"share\.port.*environment"):
         load(tmp_path, LOOPAT_SHARE_PORT="many")
+
+
+@pytest.mark.parametrize("image", ["--privileged", "a b", "x" * 300, "a\nb", "-"])
+def test_an_override_that_is_no_image_is_named(tmp_path: Path, image: str):
+    with pytest.raises(BadInputError, match=r"image\.use"):
+        load(tmp_path, LOOPAT_SANDBOX_IMAGE=image)
 
 
 def test_broken_toml_is_named_with_its_line(tmp_path: Path):

@@ -132,3 +132,27 @@ def test_the_runtime_directory_may_not_be_a_planted_symlink(tmp_path: Path):
 def test_sockets_fit_in_the_default_runtime_directory():
     assert fits_socket(default_runtime_root(os.getuid()))
     assert not fits_socket(Path("/" + "x" * SOCKET_PATH_MAX_BYTES))
+
+
+@pytest.mark.parametrize("text", ["relative", "~nobody-has-this-name/loops", "/tmp/\udcff", "./x"])
+def test_a_home_that_cannot_be_meant_is_refused(text: str):
+    with pytest.raises(BadInputError) as refused:
+        Workspace.from_environment({"LOOPAT_HOME": text})
+    assert refused.value.field == "LOOPAT_HOME"
+
+
+@pytest.mark.parametrize("way", ["a file", "below a file", "not writable", "too long", "a circle"])
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, way: str):
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    home = {
+        "a file": tmp_path / "file",
+        "below a file": tmp_path / "file" / "home",
+        "not writable": Path("/proc/home"),
+        "too long": tmp_path / ("x" * 300),
+        "a circle": tmp_path / "circle",
+    }[way]
+    with pytest.raises(BadInputError) as refused:
+        Workspace(home, tmp_path / "runtime").prepare()
+    assert refused.value.field == "LOOPAT_HOME"
+    assert str(home) in refused.value.message

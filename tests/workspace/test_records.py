@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +17,8 @@ from loopat_jupyter.workspace import files
 from loopat_jupyter.workspace.records import MAX_METADATA_DEPTH, LoopStore, new_record, slugify
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.workspace.paths import Workspace
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -202,3 +206,49 @@ def test_slugs_are_short_safe_words(title: str):
 def test_slugs_read_like_the_title():
     assert slugify("Köln: Analyse #2") == "koln-analyse-2"
     assert slugify("日本") == "loop"
+
+
+ON_A_FULL_DISK = """
+import datetime, os, shutil, sys
+from pathlib import Path
+from loopat_jupyter.errors import StorageFullError
+from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.records import LoopStore, new_record
+
+store = LoopStore(Workspace(Path(sys.argv[1]), Path(sys.argv[1]) / "runtime"))
+made = []
+try:
+    while True:
+        record = new_record(title="a", created_by="ada", now=datetime.datetime.now(datetime.UTC))
+        store.create(record)
+        made.append(record)
+except StorageFullError as error:
+    assert "Free some space" in error.message, error.message
+assert len(made) > 1, "the disk was full from the start"
+assert {stamp.loop_id for stamp in store.stamps()} == {record.id for record in made}
+assert len(os.listdir(Path(sys.argv[1]) / "loops")) == len(made), "a half-made loop stayed"
+try:
+    while True:
+        store.write(made[0])
+        (Path(sys.argv[1]) / f"filler{os.urandom(4).hex()}").write_bytes(b"x" * 4096)
+except (StorageFullError, OSError):
+    pass
+assert store.read(made[0].id) == made[0], "a record was lost"
+for filler in Path(sys.argv[1]).glob("filler*"):
+    filler.unlink()
+shutil.rmtree(Path(sys.argv[1]) / "loops" / made.pop().id)
+store.write(made[0])
+store.create(new_record(title="again", created_by="ada", now=datetime.datetime.now(datetime.UTC)))
+print("recovered")
+"""
+
+
+def test_a_real_full_file_system_is_told_and_recovered_from(tmp_path: Path):
+    (tmp_path / "small").mkdir()
+    command = 'mount -t tmpfs -o size=128k tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    arguments = [str(tmp_path / "small"), sys.executable, ON_A_FULL_DISK]
+    ran = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command, "sh", *arguments],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "recovered\n"), ran.stderr

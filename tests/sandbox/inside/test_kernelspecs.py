@@ -95,6 +95,10 @@ def test_what_is_left_out_gets_its_default(tmp_path: Path):
         {**GOOD, "language": None},
         {**GOOD, "interrupt_mode": "other"},
         {**GOOD, "metadata": [1]},
+        {**GOOD, "argv": ["x\0y"]},
+        {**GOOD, "env": {"A": "x\0y"}},
+        {**GOOD, "env": {"A=B": "x"}},
+        {**GOOD, "env": {"": "x"}},
     ],
 )
 def test_broken_specs_are_skipped_and_the_others_stay(tmp_path: Path, spec: Any):
