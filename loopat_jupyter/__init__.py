@@ -13,6 +13,7 @@ Each row imports only from the rows above it:
 `folders`                    where in a loop a person wants to be
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
 `loops`                      `LoopManager`: the verbs a person knows
+`contents`                   files of loops as JupyterLab shows them
 `kernels`, `attach`          the kernel provisioner; a person's own terminal, inside
 `terminals`                  Jupyter's terminals, inside
 `server`, `cli`, `welcome`   thin edges: REST and events, `jupyter loopat`, the first loop

@@ -21,6 +21,7 @@ ROWS = (
     {"folders"},
     {"kernelspecs", "listing"},
     {"loops"},
+    {"contents"},
     {"kernels", "attach"},
     {"terminals"},
     {"server", "cli", "welcome"},

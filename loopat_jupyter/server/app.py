@@ -12,6 +12,7 @@ from traitlets.config import Config
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
+    from loopat_jupyter.contents.managers import LoopDriveManager
     from loopat_jupyter.loops import LoopEvent, LoopManager
     from loopat_jupyter.server.events import EventStream
     from loopat_jupyter.server.follower import Follower
@@ -38,6 +39,7 @@ class LoopatApp(ExtensionApp):
     service: LoopService
     events: EventStream
     follower: Follower
+    _made_drive: LoopDriveManager | None = None
 
     def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Hand our settings over to the server, and to the terminals extension, which was linked before this one.
@@ -66,6 +68,20 @@ class LoopatApp(ExtensionApp):
         self.follower = Follower(self.events.publish)
         self.service = LoopService(self._make_manager, self.follower, self.log)
         self.settings["loopat_service"] = self.service
+        self.settings["loopat_drive"] = self._drive
+
+    def _drive(self) -> LoopDriveManager:
+        """The contents manager of the drive, made when a front end first asks for a file."""
+        if self._made_drive is None:
+            from loopat_jupyter.contents.drive import Drive  # noqa: PLC0415
+            from loopat_jupyter.contents.managers import LoopDriveManager  # noqa: PLC0415
+
+            workspace = self.service.manager.workspace
+            workspace.prepare()
+            self._made_drive = LoopDriveManager(
+                parent=self.serverapp, workspace=workspace, drive=Drive(workspace), root_dir=str(workspace.loops)
+            )
+        return self._made_drive
 
     def _make_manager(self) -> LoopManager:
         from loopat_jupyter.loops import LoopManager  # noqa: PLC0415
@@ -78,9 +94,11 @@ class LoopatApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
+        from loopat_jupyter.contents.handlers import handlers as drive_handlers  # noqa: PLC0415
         from loopat_jupyter.server.routes import handlers  # noqa: PLC0415
 
-        self.handlers.extend(handlers())
+        # The last of ours answers for whatever is not there, so the drive comes first.
+        self.handlers.extend([*drive_handlers(), *handlers()])
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin the background work once the event loop runs."""

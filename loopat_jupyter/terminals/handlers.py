@@ -23,7 +23,8 @@ class LoopTerminalRootHandler(TerminalRootHandler):
         if not self.settings.get("terminals_available"):
             raise web.HTTPError(404)
         body: dict[str, Any] | None = super().get_json_body()
-        folder = body.get("cwd") if isinstance(body, dict) else None
-        if isinstance(folder, str) and isinstance(self.terminal_manager, LoopTerminalManager):
-            self.terminal_manager.refuse_way_out(folder)
+        manager = self.terminal_manager
+        if isinstance(body, dict) and isinstance(body.get("cwd"), str) and isinstance(manager, LoopTerminalManager):
+            body["cwd"] = manager.on_host(body["cwd"])
+            manager.refuse_way_out(body["cwd"])
         return body

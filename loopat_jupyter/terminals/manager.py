@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,6 +17,7 @@ from tornado import web
 from tornado.ioloop import IOLoop
 
 from loopat_jupyter.attach import client_argv, order_file, shell_spec, waiting_argv
+from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager, environment
@@ -133,6 +135,24 @@ class LoopTerminalManager(TerminalManager):
             raise web.HTTPError(error.status, error.message, reason=error.reason) from error
         return super().new_terminal(**kwargs)
 
+    def on_host(self, cwd: str) -> str:
+        """A folder, on the host where it is one of the drive of loops.
+
+        Args:
+            cwd: As the client wrote it. JupyterLab leaves the name of the drive out, so a folder of the server's root
+                comes first.
+        """
+        workspace = self._workspace
+        inside = in_drive(cwd)
+        if workspace is None or "\0" in cwd or (inside is None and os.path.lexists(self._root / cwd)):
+            return cwd
+        found = Drive(workspace).host_path(cwd if inside is None else inside)
+        return cwd if found is None else str(found)
+
+    @property
+    def _root(self) -> Path:
+        return Path(getattr(self.parent, "root_dir", None) or ".").expanduser()
+
     def refuse_way_out(self, cwd: str) -> None:
         """Refuse a folder that enters a loop as it is written and does not end in it.
 
@@ -149,8 +169,7 @@ class LoopTerminalManager(TerminalManager):
         workspace = self._workspace
         if workspace is None or "\0" in cwd:
             return
-        root = Path(getattr(self.parent, "root_dir", None) or ".").expanduser()
-        for folder in (Path(cwd), root / cwd):
+        for folder in (Path(cwd), self._root / cwd):
             entered, found = workspace.loop_entered(folder), workspace.loop_of(folder)
             if entered is not None and (found is None or found[0] != entered):
                 problem = (

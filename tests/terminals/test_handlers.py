@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tornado.httpclient import HTTPClientError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from loopat_jupyter.contents.drive import folder_name
 
+if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
     from tests.terminals.conftest import Person
@@ -45,4 +46,14 @@ async def test_a_link_that_stays_in_its_loop_is_followed(person: Person, manager
     (workdir / "folder").mkdir()
     (workdir / "link").symlink_to("folder")
     async with person.watch(await person.open(workdir / "link")) as terminal:
+        assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"
+
+
+@pytest.mark.parametrize("drive", ["loops:", ""])
+async def test_a_folder_of_the_drive_is_in_its_loop(
+    person: Person, manager: LoopManager, running: LoopRecord, drive: str
+):
+    (manager.workspace.workdir(running.id) / "folder").mkdir()
+    name = await person.open(Path(f"{drive}{folder_name(running)}/folder"))
+    async with person.watch(name) as terminal:
         assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"

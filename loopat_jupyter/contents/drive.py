@@ -1,0 +1,94 @@
+"""What the folders of the drive are called, and which loop one of them means."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import LoopatError
+from loopat_jupyter.workspace.paths import is_loop_id
+from loopat_jupyter.workspace.records import LoopStore
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
+
+DRIVE = "loops"
+"""Name of the drive; a front end writes its paths `loops:folder/file`."""
+
+_PREFIX = f"{DRIVE}:"
+_FOLDER = re.compile(r"(?P<slug>[a-z0-9-]+)-(?P<start>[0-9a-f]{8})\Z")
+
+
+def folder_name(record: LoopRecord) -> str:
+    """Name of a loop's folder in the drive: short enough to be read, and no other loop's.
+
+    Args:
+        record: The loop.
+    """
+    return f"{record.slug}-{record.id[:8]}"
+
+
+def in_drive(path: str) -> str | None:
+    """The part of a path behind the name of the drive; None for a path elsewhere.
+
+    Args:
+        path: As a front end writes it, such as `loops:sales-in-may-3f2a9c1e/report.ipynb`.
+    """
+    return path.removeprefix(_PREFIX) if path.startswith(_PREFIX) else None
+
+
+class Drive:
+    """Finds the loops that folders of the drive mean.
+
+    Args:
+        workspace: Where the loops are.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._store = LoopStore(workspace)
+        self._known: dict[str, str] = {}
+        """Ids by folder; believed only while that loop's record is there."""
+
+    def loop_id(self, folder: str) -> str | None:
+        """The loop that a folder means; None when there is none.
+
+        Args:
+            folder: The first part of a path in the drive.
+        """
+        known = self._known.get(folder)
+        if known is not None and self.workspace.record(known).exists():
+            return known
+        found = self._search(folder)
+        if found is not None:
+            self._known[folder] = found
+        return found
+
+    def _search(self, folder: str) -> str | None:
+        if is_loop_id(folder):
+            return folder if self.workspace.record(folder).exists() else None
+        parts = _FOLDER.match(folder)
+        if parts is None:
+            return None
+        for candidate in self.workspace.loops.glob(f"{parts['start']}-*"):
+            if is_loop_id(candidate.name):
+                try:
+                    if self._store.read(candidate.name).slug == parts["slug"]:
+                        return candidate.name
+                except LoopatError:
+                    continue
+        return None
+
+    def host_path(self, path: str) -> Path | None:
+        """Where on the host a path of the drive is; None when it is in no loop.
+
+        Args:
+            path: Path in the drive, without the drive's name.
+        """
+        folder, _, rest = path.strip("/").partition("/")
+        loop_id = self.loop_id(folder)
+        if loop_id is None or ".." in Path(rest).parts:
+            return None
+        return self.workspace.workdir(loop_id) / rest

@@ -1,0 +1,196 @@
+"""The contents managers: of the server's own root folder, and of the drive of loops.
+
+Both are the stock one for files, with one check more: a symlink that leads out of a loop's workdir is refused, since
+what runs in the loop may have planted it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import itertools
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_server.base.handlers import AuthenticatedFileHandler
+from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from tornado import web
+from traitlets import Instance, default
+
+from loopat_jupyter.contents.drive import Drive, folder_name
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.loops import environment
+from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.records import LoopStore
+
+MOST_FOLDERS = 500
+"""How many loops the root of the drive lists, newest activity first; the panel finds the others."""
+
+
+class WayOutError(web.HTTPError, OSError):
+    """A symlink leads out of the loop that it lies in.
+
+    Stock listings leave out what cannot be followed (ELOOP); asked for by itself it is forbidden.
+    """
+
+    def __init__(self, path: str) -> None:
+        web.HTTPError.__init__(self, 403, f"{path} leads out of its loop through a symbolic link.")
+        self.errno = errno.ELOOP
+
+
+def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str:
+    """A path of the host, unless it enters a loop as it is written and does not end in it.
+
+    Args:
+        workspace: Where the loops are; None where there are none.
+        os_path: The absolute path.
+        shown: How to name it in the error.
+
+    Raises:
+        WayOutError: A symlink leads out.
+    """
+    if workspace is not None:
+        entered, found = workspace.loop_entered(Path(os_path)), workspace.loop_of(Path(os_path))
+        if entered is not None and (found is None or found[0] != entered):
+            raise WayOutError(shown)
+    return os_path
+
+
+class LoopCheckpoints(AsyncFileCheckpoints):
+    """Stock checkpoints beside the file, in a folder that must not lead out of the loop either."""
+
+    @property
+    def _files(self) -> LoopContentsManager:
+        return cast("LoopContentsManager", self.parent)
+
+    def _get_os_path(self, path: str) -> str:
+        os_path = self._files._get_os_path(path)  # noqa: SLF001 - one mapping for files and checkpoints
+        shown = f"{path}/{self.checkpoint_dir}".lstrip("/")
+        refuse_way_out(self._files.workspace, os.path.join(os_path, self.checkpoint_dir), shown)  # noqa: PTH118
+        return os_path
+
+    def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
+        """Where a checkpoint is.
+
+        Raises:
+            WayOutError: A symlink that was planted there leads out of the loop.
+        """
+        found: str = super().checkpoint_path(checkpoint_id, path)  # type: ignore[no-untyped-call]
+        return refuse_way_out(self._files.workspace, found, path)
+
+
+class LoopFileHandler(AuthenticatedFileHandler):
+    """`/files/…` of the server's root folder."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str:
+        """As stock, and in no loop that a symlink leads out of.
+
+        Raises:
+            WayOutError: One does.
+        """
+        manager = cast("LoopContentsManager", self.contents_manager)
+        refuse_way_out(manager.workspace, absolute_path, Path(absolute_path).name)
+        return super().validate_absolute_path(root, absolute_path)
+
+
+class LoopContentsManager(AsyncLargeFileManager):
+    """Files of the server's root folder: the stock manager, that follows no symlink out of a loop."""
+
+    workspace = Instance(Workspace, allow_none=True)
+
+    @default("workspace")
+    def _default_workspace(self) -> Workspace | None:
+        try:
+            return Workspace.from_environment(environment())
+        except BadInputError as error:
+            self.log.warning("%s Until then there are no loops.", error.message)
+            return None
+
+    @default("checkpoints_class")
+    def _checkpoints_class_default(self) -> type[LoopCheckpoints]:
+        return LoopCheckpoints
+
+    @default("files_handler_class")
+    def _files_handler_class_default(self) -> type[LoopFileHandler]:
+        return LoopFileHandler
+
+    def _get_os_path(self, path: str) -> str:
+        return refuse_way_out(self.workspace, super()._get_os_path(path), path)  # type: ignore[no-untyped-call]
+
+
+class LoopDriveManager(LoopContentsManager):
+    """Files of all loops: the first folder of a path means a loop, the rest is in its workdir."""
+
+    drive = Instance(Drive)
+
+    def _get_os_path(self, path: str) -> str:
+        if not path.strip("/"):
+            return str(self.drive.workspace.loops)
+        found = None if "\0" in path else self.drive.host_path(path)
+        if found is None:
+            raise web.HTTPError(404, f"{path} is in no loop. The Loops panel shows all loops.")
+        return refuse_way_out(self.workspace, str(found), path)
+
+    async def get(
+        self,
+        path: str,
+        content: bool = True,  # noqa: FBT001, FBT002 - the stock signature
+        type: str | None = None,  # noqa: A002
+        format: str | None = None,  # noqa: A002
+        require_hash: bool = False,  # noqa: FBT001, FBT002
+    ) -> dict[str, Any]:
+        """A file or folder. The root lists the loops."""
+        if path.strip("/"):
+            found: dict[str, Any] = await super().get(path.strip("/"), content, type, format, require_hash)  # type: ignore[no-untyped-call]
+            return found
+        root = _folder("", datetime.datetime.now(datetime.UTC))
+        return {**root, "content": self._folders(), "format": "json"} if content else root
+
+    def _folders(self) -> list[dict[str, Any]]:
+        store = LoopStore(self.drive.workspace)
+        records = itertools.islice(store.readable(), MOST_FOLDERS)
+        return [_folder(folder_name(record), store.last_activity(record.id)) for record in records]
+
+    async def delete_file(self, path: str) -> None:
+        """Delete a file or folder in a loop.
+
+        Raises:
+            tornado.web.HTTPError: It is a whole loop (403), or there is no such file (404).
+        """
+        _refuse_whole_loop(path)
+        await super().delete_file(path)  # type: ignore[no-untyped-call]
+
+    async def rename_file(self, old_path: str, new_path: str) -> None:
+        """Rename or move a file or folder, also from one loop to another.
+
+        Raises:
+            tornado.web.HTTPError: It is or would be a whole loop (403), or there is no such file (404).
+        """
+        _refuse_whole_loop(old_path)
+        _refuse_whole_loop(new_path)
+        await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
+
+
+def _refuse_whole_loop(path: str) -> None:
+    if "/" not in path.strip("/"):
+        raise web.HTTPError(403, "Loops are renamed and deleted in the Loops panel, not in the file browser.")
+
+
+def _folder(name: str, last_modified: datetime.datetime) -> dict[str, Any]:
+    """The contents model of a loop's folder, or of the root, without its content."""
+    return {
+        "name": name,
+        "path": name,
+        "type": "directory",
+        "created": last_modified,
+        "last_modified": last_modified,
+        "content": None,
+        "format": None,
+        "mimetype": None,
+        "size": None,
+        "writable": bool(name),
+        "hash": None,
+        "hash_algorithm": None,
+    }

@@ -1,0 +1,49 @@
+"""`LoopMappingKernelManager`: the server's kernels, which also find the folders of the drive of loops."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+from loopat_jupyter.contents.drive import Drive, in_drive
+from loopat_jupyter.errors import BadInputError, NotFoundError
+from loopat_jupyter.kernels.failure import KernelNotStarted
+from loopat_jupyter.loops import environment
+from loopat_jupyter.workspace.paths import Workspace
+
+
+class LoopMappingKernelManager(AsyncMappingKernelManager):
+    """The stock manager, for which a path of the drive is a folder of its loop."""
+
+    @functools.cached_property
+    def _drive(self) -> Drive | None:
+        try:
+            return Drive(Workspace.from_environment(environment()))
+        except BadInputError as error:
+            self.log.warning("%s Until then there are no loops.", error.message)
+            return None
+
+    def cwd_for_path(self, path: str, **kwargs: Any) -> str:  # noqa: ANN401 - the stock signature
+        """The folder of the host that a kernel starts in.
+
+        Args:
+            path: Path of a notebook or folder, as the front end names it.
+            kwargs: As the stock manager takes them.
+
+        Raises:
+            KernelNotStarted: It is in the drive, and there is no such loop any more.
+        """
+        inside = in_drive(path)
+        if inside is None:
+            found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
+            return found
+        folder = self._drive.host_path(inside) if self._drive is not None else None
+        if self._drive is None or folder is None:
+            raise KernelNotStarted(NotFoundError(f"{path} is in no loop. The Loops panel shows all loops."))
+        # A folder that is gone, or the notebook itself: the next one above it, within the loop.
+        least = len(self._drive.workspace.workdir("any").parts)
+        while not folder.is_dir() and len(folder.parts) > least:
+            folder = folder.parent
+        return str(folder)

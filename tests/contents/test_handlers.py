@@ -1,0 +1,121 @@
+"""The drive over HTTP, as JupyterLab uses it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+API = "loopat/api/contents"
+FILES = "loopat/api/files"
+
+
+async def test_the_root_lists_the_loops(ask: Any, folder: str) -> None:
+    answer = await ask("GET", API)
+    assert answer.status == 200
+    assert (answer.body["type"], answer.body["path"], answer.body["writable"]) == ("directory", "", False)
+    assert [(entry["name"], entry["path"], entry["type"]) for entry in answer.body["content"]] == [
+        (folder, folder, "directory")
+    ]
+    assert (await ask("GET", API, content="0")).body["content"] is None
+
+
+async def test_files_are_made_read_renamed_copied_and_deleted(ask: Any, folder: str, workdir: Path) -> None:
+    made = await ask("POST", f"{API}/{folder}", {"type": "file", "ext": ".txt"})
+    assert (made.status, made.body["path"]) == (201, f"{folder}/untitled.txt")
+    assert made.headers["Location"].endswith(f"/{API}/{folder}/untitled.txt")
+    saved = await ask("PUT", f"{API}/{folder}/untitled.txt", {"type": "file", "format": "text", "content": "rain"})
+    assert (saved.status, (workdir / "untitled.txt").read_text()) == (200, "rain")
+    renamed = await ask("PATCH", f"{API}/{folder}/untitled.txt", {"path": f"{folder}/data.txt"})
+    assert (renamed.status, renamed.body["path"]) == (200, f"{folder}/data.txt")
+    assert (await ask("POST", f"{API}/{folder}", {"type": "directory"})).body["name"] == "Untitled Folder"
+    copied = await ask("POST", f"{API}/{folder}/Untitled Folder", {"copy_from": f"{folder}/data.txt"})
+    assert copied.status == 201, copied.body
+    assert (workdir / "Untitled Folder" / "data.txt").read_text() == "rain"
+    listed = await ask("GET", f"{API}/{folder}")
+    assert sorted(entry["name"] for entry in listed.body["content"]) == ["Untitled Folder", "data.txt"]
+    assert (await ask("DELETE", f"{API}/{folder}/data.txt")).status == 204
+    assert not (workdir / "data.txt").exists()
+
+
+async def test_a_large_file_comes_in_pieces(ask: Any, folder: str, workdir: Path) -> None:
+    for chunk, data in ((1, b"first "), (2, b"second "), (-1, b"last")):
+        content = base64.b64encode(data).decode()
+        body = {"type": "file", "format": "base64", "content": content, "chunk": chunk, "name": "big.bin"}
+        assert (await ask("PUT", f"{API}/{folder}/big.bin", body)).status in (200, 201)
+    assert (workdir / "big.bin").read_bytes() == b"first second last"
+
+
+async def test_checkpoints_go_back(ask: Any, folder: str, workdir: Path) -> None:
+    (workdir / "a.txt").write_text("before")
+    made = await ask("POST", f"{API}/{folder}/a.txt/checkpoints")
+    assert made.status == 201, made.body
+    (workdir / "a.txt").write_text("after")
+    (listed,) = (await ask("GET", f"{API}/{folder}/a.txt/checkpoints")).body
+    assert (await ask("POST", f"{API}/{folder}/a.txt/checkpoints/{listed['id']}")).status == 204
+    assert (workdir / "a.txt").read_text() == "before"
+    assert (await ask("DELETE", f"{API}/{folder}/a.txt/checkpoints/{listed['id']}")).status == 204
+    assert (await ask("GET", f"{API}/{folder}/a.txt/checkpoints")).body == []
+
+
+async def test_notebooks_are_read_and_trusted(ask: Any, folder: str, workdir: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", id="one")])
+    (workdir / "n.ipynb").write_text(json.dumps(notebook))
+    assert (await ask("POST", f"{API}/{folder}/n.ipynb/trust")).status == 201
+    read = await ask("GET", f"{API}/{folder}/n.ipynb", type="notebook")
+    assert read.body["content"]["cells"][0]["metadata"]["trusted"] is True
+
+
+async def test_files_are_downloaded(ask: Any, folder: str, workdir: Path) -> None:
+    (workdir / "a b.txt").write_bytes(b"x" * 1000)
+    answer = await ask("GET", f"{FILES}/{folder}/a b.txt", download="1")
+    assert (answer.status, answer.body) == (200, b"x" * 1000)
+    assert "attachment" in answer.headers["Content-Disposition"]
+    assert "sandbox allow-scripts" in answer.headers["Content-Security-Policy"]
+    head = await ask("HEAD", f"{FILES}/{folder}/a b.txt")
+    assert (head.status, head.headers["Content-Length"]) == (200, "1000")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "nowhere", None),
+        ("GET", "FOLDER/nowhere", None),
+        ("GET", "..%2F..", None),
+        ("POST", "nowhere", {"type": "file"}),
+        ("PUT", "nowhere/a.txt", {"type": "file", "format": "text", "content": ""}),
+        ("PUT", "new-folder", {"type": "directory"}),
+        ("POST", "", {"type": "directory"}),
+        ("DELETE", "nowhere/a", None),
+    ],
+)
+async def test_what_is_in_no_loop_is_not_found(ask: Any, folder: str, method: str, path: str, body: Any) -> None:
+    answer = await ask(method, f"{API}/{path.replace('FOLDER', folder)}".rstrip("/"), body)
+    assert answer.status == 404, answer.body
+
+
+async def test_whole_loops_are_not_files(ask: Any, folder: str, workdir: Path) -> None:
+    (workdir / "a").touch()
+    assert (await ask("DELETE", f"{API}/{folder}")).status == 403
+    # Nothing can be called anything that is no loop.
+    assert (await ask("PATCH", f"{API}/{folder}", {"path": "other"})).status == 404
+    assert (await ask("PATCH", f"{API}/{folder}/a", {"path": "other"})).status == 404
+    assert (await ask("PATCH", f"{API}/{folder}", {"path": f"{folder}/inner"})).status == 403
+    assert (workdir / "a").exists()
+
+
+@pytest.mark.parametrize("hidden", [".env", ".ssh/key"])
+async def test_hidden_files_stay_hidden(ask: Any, folder: str, workdir: Path, hidden: str) -> None:
+    (workdir / hidden).parent.mkdir(exist_ok=True)
+    (workdir / hidden).write_text("secret")
+    assert (await ask("GET", f"{API}/{folder}")).body["content"] == []
+    for root in (API, FILES):
+        answer = await ask("GET", f"{root}/{folder}/{hidden}")
+        assert answer.status == 404
+        assert b"secret" not in json.dumps(answer.body, default=str).encode()

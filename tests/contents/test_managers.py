@@ -1,0 +1,117 @@
+"""Symlinks that something in a loop has planted, read and written through every way to files that the server has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.workspace.test_records import NOW
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret.txt").write_text("secret")
+    return folder
+
+
+@pytest.fixture(params=["of the server", "of the drive"])
+def ways(request: pytest.FixtureRequest, record: LoopRecord, folder: str) -> tuple[str, str]:
+    """Addresses of the workdir: as contents, and as plain files."""
+    if request.param == "of the server":
+        return f"api/contents/loops/{record.id}/workdir", f"files/loops/{record.id}/workdir"
+    return f"loopat/api/contents/{folder}", f"loopat/api/files/{folder}"
+
+
+def plant(workdir: Path, outside: Path, workspace: Workspace) -> None:
+    other = new_record(title="Other", created_by="ada", now=NOW)
+    LoopStore(workspace).create(other)
+    (workspace.workdir(other.id) / "secret.txt").write_text("secret")
+    (workdir / "file").symlink_to(outside / "secret.txt")
+    (workdir / "folder").symlink_to(outside)
+    (workdir / "loop").symlink_to(workspace.workdir(other.id))
+    (workdir / "up").symlink_to("../..")
+
+
+async def test_a_planted_link_is_not_read(
+    ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
+) -> None:
+    plant(workdir, outside, workspace)
+    for root in ways:
+        for path in ("file", "folder/secret.txt", "loop/secret.txt", "up/meta.json", "folder", "up"):
+            answer = await ask("GET", f"{root}/{path}")
+            assert answer.status in (403, 404), (root, path)
+            assert "secret" not in str(answer.body).replace("secret.txt", "")
+
+
+async def test_a_planted_link_is_not_written(
+    ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
+) -> None:
+    plant(workdir, outside, workspace)
+    text = {"type": "file", "format": "text", "content": "overwritten"}
+    contents, _ = ways
+    api_path = contents.split("contents/", 1)[1]
+    for answer in (
+        await ask("PUT", f"{contents}/file", text),
+        await ask("PUT", f"{contents}/folder/new.txt", text),
+        await ask("POST", f"{contents}/folder", {"type": "file"}),
+        await ask("DELETE", f"{contents}/folder/secret.txt"),
+        await ask("PATCH", f"{contents}/folder/secret.txt", {"path": f"{api_path}/mine.txt"}),
+        await ask("POST", f"{contents}", {"copy_from": f"{api_path}/file"}),
+        await ask("POST", f"{contents}/folder/secret.txt/checkpoints"),
+    ):
+        assert answer.status == 403, answer.body
+    assert [(entry.name, entry.read_text()) for entry in outside.iterdir()] == [("secret.txt", "secret")]
+
+
+async def test_a_planted_folder_of_checkpoints_is_not_used(
+    ask: Any, workdir: Path, outside: Path, ways: tuple[str, str]
+) -> None:
+    (workdir / "a.txt").write_text("mine")
+    (workdir / ".ipynb_checkpoints").symlink_to(outside)
+    answer = await ask("POST", f"{ways[0]}/a.txt/checkpoints")
+    assert answer.status == 403
+    assert [entry.name for entry in outside.iterdir()] == ["secret.txt"]
+
+
+async def test_a_planted_checkpoint_is_not_used(ask: Any, workdir: Path, outside: Path, ways: tuple[str, str]) -> None:
+    (workdir / "a.txt").write_text("mine")
+    (workdir / ".ipynb_checkpoints").mkdir()
+    (workdir / ".ipynb_checkpoints" / "a-checkpoint.txt").symlink_to(outside / "secret.txt")
+    assert (await ask("POST", f"{ways[0]}/a.txt/checkpoints")).status == 403
+    assert (await ask("POST", f"{ways[0]}/a.txt/checkpoints/checkpoint")).status == 403
+    assert (outside / "secret.txt").read_text() == "secret"
+    assert (workdir / "a.txt").read_text() == "mine"
+
+
+async def test_a_listing_leaves_planted_links_out(
+    ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
+) -> None:
+    plant(workdir, outside, workspace)
+    (workdir / "real").mkdir()
+    (workdir / "same").symlink_to("real")
+    listed = await ask("GET", ways[0])
+    assert listed.status == 200
+    assert sorted(entry["name"] for entry in listed.body["content"]) == ["real", "same"]
+
+
+async def test_a_link_within_the_loop_is_followed(ask: Any, workdir: Path, ways: tuple[str, str]) -> None:
+    (workdir / "real").mkdir()
+    (workdir / "real" / "a.txt").write_text("mine")
+    (workdir / "same").symlink_to("real")
+    assert (await ask("GET", f"{ways[0]}/same/a.txt")).body["content"] == "mine"
+    assert (await ask("GET", f"{ways[1]}/same/a.txt")).body == b"mine"
+
+
+async def test_links_outside_every_loop_are_nobodys_concern(ask: Any, workspace: Workspace, outside: Path) -> None:
+    (workspace.home / "link").symlink_to(outside)
+    assert (await ask("GET", "api/contents/link/secret.txt")).body["content"] == "secret"

@@ -1,0 +1,93 @@
+"""Notebooks of the drive run in their loop, whatever folder the server shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from tornado.httpclient import HTTPClientError
+
+from loopat_jupyter.contents.drive import folder_name
+from tests.kernels.test_provisioner import run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.kernels.conftest import Place
+
+pytestmark = pytest.mark.podman
+
+
+@pytest_asyncio.fixture
+async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The server runs on the event loop of the test."""
+    yield asyncio.get_running_loop()
+
+
+@pytest.fixture
+def jp_environ(jp_environ, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders of the shared loop come after those of pytest-jupyter, and win."""
+    for name, value in {**place.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def jp_server_config() -> dict[str, object]:
+    return {
+        "ServerApp": {"kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager"},
+        "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
+    }
+
+
+async def open_session(jp_fetch, path: str) -> str:
+    model = {"path": path, "name": "n", "type": "notebook", "kernel": {"name": "python3"}}
+    answer = await jp_fetch("api", "sessions", method="POST", body=json.dumps(model))
+    return json.loads(answer.body)["kernel"]["id"]
+
+
+async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
+    client = jp_serverapp.kernel_manager.get_kernel(kernel_id).client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=60)
+        return await run(client, code)
+    finally:
+        client.stop_channels()
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [("n.ipynb", ""), ("sub/n.ipynb", "/sub"), ("gone/n.ipynb", ""), ("sub/console-1-0a1b", "/sub")],
+)
+async def test_a_session_of_the_drive_runs_in_its_loop(
+    place: Place, jp_fetch, jp_serverapp, path: str, below: str
+) -> None:
+    (place.workdir / "sub").mkdir(exist_ok=True)
+    (place.workdir / "n.ipynb").touch()
+    kernel_id = await open_session(jp_fetch, f"loops:{folder_name(place.record)}/{path}")
+    where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
+    inside = f"/loopat/loop/{place.record.id}/workdir"
+    assert where == f"{inside}{below} loop-{place.record.id[:8]}"
+    name = await printed(jp_serverapp, kernel_id, "print(os.environ['JPY_SESSION_NAME'])")
+    assert name.startswith(inside)
+
+
+@pytest.mark.parametrize("path", ["loops:nowhere-00000000/n.ipynb", "loops:", "loops:../n.ipynb"])
+async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_serverapp, path: str) -> None:
+    with pytest.raises(HTTPClientError) as refused:
+        await open_session(jp_fetch, path)
+    assert (
+        json.loads(refused.value.response.body)["message"] == f"{path} is in no loop. The Loops panel shows all loops."
+    )
+    assert jp_serverapp.kernel_manager.list_kernel_ids() == []
+
+
+async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernel_id = await open_session(jp_fetch, "n.ipynb")
+    where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
+    assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
