@@ -19,7 +19,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineUnavailableError, LoopatError
 from loopat_jupyter.models import ExecSpec
-from loopat_jupyter.sandbox.plan import exec_argv, sandbox_workdir
+from loopat_jupyter.sandbox.plan import REPLACED, exec_argv, sandbox_workdir
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.workspace.files import write_new
 
@@ -191,10 +191,12 @@ async def attach(loops: LoopManager, record: LoopRecord, stem: Stem, spec: ExecS
     finally:
         ticker.cancel()
     screen.clear()
+    if running.replaced:
+        screen.warn(REPLACED)
     if running.restart_needed:
         screen.warn("The settings of this loop have changed. Restart the loop when its work can end, to apply them.")
     argv = client_argv(loops.engine, running.name, stem, spec)
-    stem.prepare(spec)
+    stem.prepare(spec, loops.engine.proxies())
     return argv
 
 

@@ -56,7 +56,8 @@ def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path) -> dict[str, A
         home: The workspace's folder.
     """
     config = {"loop_id": record.id, "kernel": spec.name, "workspace": str(home)}
-    command = [sys.executable, "-m", "loopat_jupyter.kernels", "-f", "{connection_file}"]
+    # Whoever runs this may do it in the loop's folder, where anything may be called like a module of ours (-P).
+    command = [sys.executable, "-P", "-m", "loopat_jupyter.kernels", "-f", "{connection_file}"]
     return {
         # For clients that run the command themselves, in place of asking the provisioner.
         "argv": [*command, f"--workspace={home}", f"--loop={record.id}", f"--kernel={spec.name}"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import Loop, LoopPage
+from loopat_jupyter.workspace.records import folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,10 +88,13 @@ class Listing:
         return chosen
 
     def _describe_all(self, records: list[LoopRecord], containers: dict[str, ContainerFacts]) -> Iterator[Loop]:
+        shown = {record.id: containers[record.id] for record in records if record.id in containers}
+        used = self._sandboxes.in_use(shown)
         for record in records:
             # Podman took its time: a loop may have been deleted meanwhile.
             with contextlib.suppress(NotFoundError):
-                yield self.describe(record, self._sandboxes.judge(record, containers.get(record.id), None))
+                status = self._sandboxes.judge(record, shown.get(record.id), None, used.get(record.id))
+                yield self.describe(record, status)
 
     def describe(self, record: LoopRecord, status: Status) -> Loop:
         """A loop as it is shown.
@@ -113,7 +117,9 @@ class Listing:
             restart_needed=status.restart_needed,
             progress=status.progress,
             warnings=status.warnings,
+            in_use=status.in_use,
             workdir=self._workspace.workdir(record.id),
+            folder=folder_name(record),
             image=record.image,
             config=record.config,
             metadata=record.metadata,

@@ -8,19 +8,19 @@ import datetime
 import getpass
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopat_jupyter.errors import BadInputError, LoopatError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
-from loopat_jupyter.models import LoopConfig, Progress, Value
+from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
 from loopat_jupyter.sandbox.activity import IdleWatch
-from loopat_jupyter.sandbox.execution import run_attached
+from loopat_jupyter.sandbox.execution import NotRunError, run_attached
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
-from loopat_jupyter.sandbox.plan import HostFacts
+from loopat_jupyter.sandbox.plan import REPLACED, HostFacts
 from loopat_jupyter.sandbox.podman import Engine, Podman
 from loopat_jupyter.sandbox.preflight import check_health
 from loopat_jupyter.sandbox.process import exec_roots
@@ -39,24 +39,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.leftovers import Leftover
 
 _log = logging.getLogger(__name__)
-
-
-class LoopEvent(Value, frozen=True, kw_only=True):
-    """Something that happened to a loop; goes out as a Jupyter event.
-
-    Attributes:
-        action: What happened.
-        loop_id: The loop.
-        state: The sandbox's state afterwards, where it is known.
-        progress: One step of long work.
-        message: One sentence for a person: a failure and its way out, or a warning.
-    """
-
-    action: Literal["created", "updated", "deleted", "progress", "state", "warning", "failed"]
-    loop_id: str
-    state: str | None = None
-    progress: Progress | None = None
-    message: str | None = None
 
 
 def ignore(_: object) -> None:
@@ -156,7 +138,8 @@ class LoopManager:
     async def update(self, loop_id: str, changes: Mapping[str, Any]) -> LoopRecord:
         """Change title, image, metadata or settings of a loop. Its slug stays: kernels are named after it.
 
-        A sandbox that runs with other settings is marked "restart needed", never replaced behind anybody's back.
+        A sandbox that runs with other settings is marked "restart needed", never replaced behind anybody's back. That
+        of a loop that becomes archived is stopped.
 
         Args:
             loop_id: The loop.
@@ -171,12 +154,15 @@ class LoopManager:
             "image": lambda image: image if image is None else check_image(image),
             "metadata": check_metadata,
             "config": lambda config: config,
+            "archived": bool,
         }
         for field in changes:
             if field not in checks:
                 raise BadInputError(field, "cannot be changed")
         checked = {field: checks[field](value) for field, value in changes.items()}
         self.store.read(loop_id)
+        if checked.get("archived"):
+            await self.stop(self.store.read(loop_id))
         # Read again under the lock, so that two who change different fields at once both succeed.
         async with self.sandboxes.lock(loop_id):
             changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
@@ -228,6 +214,8 @@ class LoopManager:
             EngineUnavailableError: There is no usable podman.
             StorageFullError: No space.
         """
+        _refuse_archived(record)
+        self.workspace.prepare()
         files = self.sandboxes.state_files(record.id)
         if fresh:
             self._announce_end(record.id)
@@ -244,11 +232,13 @@ class LoopManager:
             try:
                 running = await self.sandboxes.ensure(record, tell, fresh=fresh)
                 self.store.touch(record.id)
-            except LoopatError as error:
+            except (LoopatError, OSError) as error:
                 await self._clear_if_deleted(record.id)
-                self._on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
+                self._on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
                 raise
         await self.kernels.offer(record, running)
+        if running.replaced:
+            self._on_event(LoopEvent(action="warning", loop_id=record.id, message=REPLACED))
         if worked:
             self._on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
         return running
@@ -275,7 +265,7 @@ class LoopManager:
         Raises:
             LoopatError: As `start`.
         """
-        running = self.sandboxes.known(record)
+        running = None if record.archived else self.sandboxes.known(record)
         if running is None:
             return await self.start(record, on_progress)
         self.store.touch(record.id)
@@ -297,7 +287,11 @@ class LoopManager:
             EngineError: Podman refused.
             EngineTimeoutError: Podman or another process took too long.
         """
-        await self.sandboxes.stop(record.id)
+        try:
+            await self.sandboxes.stop(record.id)
+        except LoopatError as error:
+            self._on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
+            raise
         self._on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
 
     async def delete(self, loop_id: str, *, force: bool = False) -> None:
@@ -339,11 +333,20 @@ class LoopManager:
         """
         running = await self.use(record)
         run_folder = self.workspace.run(record.id)
-        events = run_attached(self.engine, running, run_folder, spec, stdin=stdin, timeout_s=timeout_s)
-        # Whoever leaves the iteration early waits until the command has ended.
-        async with contextlib.aclosing(events):
-            async for event in events:
-                yield event
+        for attempt in range(2):
+            events = run_attached(self.engine, running, run_folder, spec, stdin=stdin, timeout_s=timeout_s)
+            try:
+                # Whoever leaves the iteration early waits until the command has ended.
+                async with contextlib.aclosing(events):
+                    async for event in events:
+                        yield event
+            except NotRunError:
+                # The sandbox was stopped just then; nothing of the command has run.
+                if attempt:
+                    raise
+                running = await self.start(record)
+            else:
+                return
 
     async def kernelspecs(self, record: LoopRecord) -> tuple[Kernelspec, ...]:
         """Kernels that the loop's image and home offer, starting its sandbox if need be."""
@@ -363,10 +366,7 @@ class LoopManager:
         def stopped(loop_id: str) -> None:
             self._on_event(LoopEvent(action="state", loop_id=loop_id, state="stopped", message="stopped when idle"))
 
-        return IdleWatch(self.sandboxes, self._stamped_ids, self.config.idle_timeout_s, stopped)
-
-    def _stamped_ids(self) -> list[str]:
-        return self.workspace.started_loops()
+        return IdleWatch(self.sandboxes, self.workspace.started_loops, self.config.idle_timeout_s, stopped)
 
     async def adopt(self) -> None:
         """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""
@@ -388,6 +388,11 @@ class LoopManager:
                 _log.warning("The sandbox of loop %s was not stopped: %s", loop_id, result)
 
 
+def _refuse_archived(record: LoopRecord) -> None:
+    if record.archived:
+        raise ConflictError(f"Loop {record.title!r} is archived. Unarchive it, then use it.")
+
+
 def environment() -> Mapping[str, str]:
-    """The environment of this process; the one place that reads it for managers."""
+    """The environment of this process."""
     return os.environ

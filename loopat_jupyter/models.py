@@ -114,6 +114,8 @@ class ContainerFacts(Value, frozen=True, kw_only=True):
     """Of the init process, on the host; 0 when stopped."""
     alive: bool
     """The init process really is there."""
+    paused: bool = False
+    """Frozen by somebody with `podman pause`; its processes are all there."""
 
 
 class Progress(Value, frozen=True, kw_only=True):
@@ -127,6 +129,14 @@ class Progress(Value, frozen=True, kw_only=True):
         return f"{self.label} ({self.step} of {self.steps})" if self.steps else self.label
 
 
+class InUse(Value, frozen=True, kw_only=True):
+    """What somebody started in a sandbox and what still runs there; counted by the processes that are really there."""
+
+    kernels: int = 0
+    terminals: int = 0
+    commands: int = 0
+
+
 class Status(Value, frozen=True, kw_only=True):
     """A loop's sandbox at one moment."""
 
@@ -134,6 +144,7 @@ class Status(Value, frozen=True, kw_only=True):
     restart_needed: bool = False
     progress: Progress | None = None
     warnings: tuple[str, ...] = ()
+    in_use: InUse = InUse()
 
 
 class Kernelspec(Value, frozen=True, kw_only=True):
@@ -165,6 +176,16 @@ class Health(Value, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
 
 
+class Usage(Value, frozen=True, kw_only=True):
+    """What a sandbox takes of the machine, all its processes together."""
+
+    cpu_s: float
+    """Processor time of the processes that run, in seconds; two readings tell the load between them."""
+    memory_bytes: int
+    """Resident memory, each shared page counted once for every process that has it (proc(5), Rss)."""
+    processes: int
+
+
 class Loop(Value, frozen=True, kw_only=True):
     """A loop as REST and the command line show it."""
 
@@ -178,7 +199,9 @@ class Loop(Value, frozen=True, kw_only=True):
     restart_needed: bool
     progress: Progress | None
     warnings: tuple[str, ...]
+    in_use: InUse
     workdir: Path
+    folder: str
     image: str | None
     config: LoopConfig
     metadata: dict[str, Any]
@@ -190,3 +213,21 @@ class LoopPage(Value, frozen=True, kw_only=True):
 
     loops: tuple[Loop, ...]
     next: str | None = None
+
+
+class LoopEvent(Value, frozen=True, kw_only=True):
+    """Something that happened to a loop; goes out as a Jupyter event.
+
+    Attributes:
+        action: What happened.
+        loop_id: The loop.
+        state: The sandbox's state afterwards, where it is known.
+        progress: One step of long work.
+        message: One sentence for a person: a failure and its way out, or a warning.
+    """
+
+    action: Literal["created", "updated", "deleted", "progress", "state", "warning", "failed"]
+    loop_id: str
+    state: str | None = None
+    progress: Progress | None = None
+    message: str | None = None

@@ -39,6 +39,12 @@ class FakeEngine:
         self.calls.append(arguments)
         return self._answers(arguments)
 
+    def proxies(self) -> dict[str, str]:
+        return {}
+
+    def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
+
     async def close(self) -> None:
         self.calls.append(("close",))
 
@@ -60,7 +66,6 @@ class FakeImages:
     def __init__(self, reference: str = "localhost/image:latest") -> None:
         self._reference = reference
         self.ensured: list[str] = []
-        self.built: str | None = None
 
     def reference(self, record: LoopRecord) -> str:
         return self._reference
@@ -68,9 +73,6 @@ class FakeImages:
     async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
         self.ensured.append(reference)
         return "image-id"
-
-    def known_id(self, reference: str) -> str | None:
-        return self.built
 
 
 def inspected(*entries: dict[str, object], missing: bool = False) -> Completed:

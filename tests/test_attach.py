@@ -22,6 +22,7 @@ from loopat_jupyter.attach import (
 )
 from loopat_jupyter.errors import EngineUnavailableError
 from loopat_jupyter.models import ExecSpec, Progress
+from loopat_jupyter.sandbox.plan import LAUNCHER
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.workspace.config import Config
@@ -57,8 +58,7 @@ def test_the_client_is_podman_by_its_path_and_carries_no_variable(tmp_path: Path
     spec = shell_spec(Config(), LOOP, cwd="/a", env={"TOKEN": "canary"})
     argv = client_argv(Podman("podman", {"PATH": str(tmp_path)}), "box", Stem(tmp_path, "t1"), spec)
     assert argv == (
-        str(podman), "exec", "--interactive", "--tty", "--detach-keys=", "--workdir=/a", "box",
-        "/loopat/lib/launch", "t1", "bash",
+        str(podman), "exec", "--interactive", "--tty", "--detach-keys=", "box", LAUNCHER, "t1", "/a", "bash",
     )  # fmt: skip
 
 

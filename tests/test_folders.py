@@ -45,6 +45,11 @@ def test_absolute_ones_are_for_the_sandbox_to_judge(workspace: Workspace, loop: 
     assert folder_inside(workspace, loop, "/etc/nowhere") == "/etc/nowhere"
 
 
+def test_the_hosts_name_of_a_folder_is_understood(workspace: Workspace, loop: str) -> None:
+    folder = str(workspace.workdir(loop) / "data")
+    assert folder_inside(workspace, loop, folder) == f"/loopat/loop/{loop}/workdir/data"
+
+
 @pytest.mark.parametrize(
     "cwd", ["nowhere", "file", "..", "../home", "../../x", "out", "out/etc", "circle", "a\0b", "/a\0b", "x" * 300]
 )

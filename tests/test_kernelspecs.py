@@ -57,7 +57,7 @@ def registry(folder: Path) -> Registry:
 
 def test_kernel_json_says_where_to_run_and_no_secret() -> None:
     loop = record("My analysis")
-    command = [sys.executable, "-m", "loopat_jupyter.kernels", "-f", "{connection_file}"]
+    command = [sys.executable, "-P", "-m", "loopat_jupyter.kernels", "-f", "{connection_file}"]
     assert kernel_json(loop, PYTHON, HOME) == {
         "argv": [*command, f"--workspace={HOME}", f"--loop={loop.id}", "--kernel=python3"],
         "display_name": "Python 3 (loop: My analysis)",
@@ -162,7 +162,7 @@ async def test_podman_is_asked_once_for_an_image(workspace: Workspace, registry:
     for _ in range(3):
         await kernels.offer(loop, running())
     assert registry.names(loop.id) == [registered_name(loop, "python3")]
-    assert engine.verbs == ["exec"]
+    assert engine.verbs == ["run"]
 
 
 async def test_a_new_loop_offers_the_kernels_of_an_image_that_is_known(
@@ -196,10 +196,10 @@ async def test_what_is_known_is_told_without_a_sandbox(workspace: Workspace) -> 
     )
     assert await kernels.known(loop, stamp) == (PYTHON,)
     assert await kernels.known(loop, stamp) == (PYTHON,)
-    assert engine.verbs == ["exec"]
+    assert engine.verbs == ["run"]
     KernelspecFinder(workspace, engine).note_image("image:latest", "image-1")
     assert await kernels.known(other, None) == (PYTHON,)
-    assert engine.verbs == ["exec"]
+    assert engine.verbs == ["run"]
 
 
 async def test_a_failing_look_is_no_failing_start(workspace: Workspace, registry: Registry, caplog) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
-from loopat_jupyter.loops import LoopEvent, LoopManager
-from loopat_jupyter.models import ExecSpec, LoopConfig
+from loopat_jupyter.errors import BadInputError, ConflictError, EngineError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import ExecSpec, LoopConfig, LoopEvent
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
@@ -244,3 +244,26 @@ async def test_stopping_all_leaves_other_workspaces_alone(manager: LoopManager, 
     await manager.stop_all()
     assert [(await manager.sandboxes.status(record)).state for record in mine] == ["stopped", "stopped"]
     assert is_init(running.init_pid)
+
+
+async def test_an_archived_loop_is_stopped_and_stays_so(quiet: LoopManager, events: list[LoopEvent]):
+    record = quiet.create(title="Old")
+    archived = await quiet.update(record.id, {"archived": True})
+    assert archived.archived
+    assert [call[0] for call in quiet.engine.calls] == ["stop"]
+    for use in (quiet.start, quiet.use):
+        with pytest.raises(ConflictError, match="is archived"):
+            await use(archived)
+    back = await quiet.update(record.id, {"archived": False})
+    assert back == record
+
+
+async def test_a_stop_that_fails_is_announced(workspace: Workspace, events: list[LoopEvent]):
+    def fail(arguments: tuple[str, ...]) -> Completed:
+        raise EngineError("no")
+
+    manager = LoopManager(workspace, Config(), FakeEngine(fail), member="ada", on_event=events.append)
+    record = manager.create(title="First")
+    with pytest.raises(EngineError):
+        await manager.stop(record)
+    assert events[-1] == LoopEvent(action="failed", loop_id=record.id, message="no")

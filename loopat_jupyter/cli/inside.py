@@ -18,7 +18,7 @@ from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.variables import collect_variables
-from loopat_jupyter.cli.views import restart_hint
+from loopat_jupyter.cli.views import changes
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import run_inherited
@@ -114,8 +114,8 @@ def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: flo
     async def work() -> int:
         with shown_progress(session.err, f"Sandbox of {record.title}", quiet_when_piped=True) as tell:
             running = await manager.use(record, tell)
-        if running.restart_needed and session.err.is_terminal:
-            session.tell(restart_hint(record), style="yellow")
+        if session.err.is_terminal and (told := changes(record, running)):
+            session.tell(told, style="yellow")
         sized = msgspec.structs.replace(spec, size=_terminal_size()) if spec.tty else spec
         run_folder = manager.workspace.run(record.id)
         return await run_inherited(manager.engine, running, run_folder, sized, timeout_s=timeout_s)

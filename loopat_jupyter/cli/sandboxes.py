@@ -10,7 +10,7 @@ from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import listing
-from loopat_jupyter.cli.views import kernelspecs_table, restart_hint, short_id
+from loopat_jupyter.cli.views import changes, kernelspecs_table, short_id
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.kernelspecs import registered_name
 
@@ -28,8 +28,8 @@ def start_verb(session: Session, *, loops: tuple[str, ...]) -> None:
         with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
             running = session.run(manager.start(record, tell))
         click.echo(f"{record.title} ({short_id(record.id)}) runs.")
-        if running.restart_needed:
-            session.tell(restart_hint(record), style="yellow")
+        if told := changes(record, running):
+            session.tell(told, style="yellow")
 
 
 @click.command("stop", epilog=examples('jupyter loopat stop "Sales in May"', "jupyter loopat stop --all"))

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from loopat_jupyter.cli.session import plain
 from loopat_jupyter.cli.text import ago, size
+from loopat_jupyter.sandbox.plan import REPLACED
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import Check, Health, Kernelspec, Loop, LoopRecord, State
     from loopat_jupyter.sandbox.leftovers import Leftover
+    from loopat_jupyter.sandbox.lifecycle import Running
 
 _STATES: dict[State, tuple[str, str]] = {
     "absent": ("○ not started", "dim"),
@@ -62,6 +64,18 @@ def restart_hint(record: LoopRecord) -> str:
         "It runs with outdated settings, because something is in use in it. To apply the new ones: "
         f"jupyter loopat recreate {short_id(record.id)}"
     )
+
+
+def changes(record: LoopRecord, running: Running) -> str:
+    """What a person should know about a sandbox that was just started; empty when there is nothing.
+
+    Args:
+        record: The loop.
+        running: Its sandbox.
+    """
+    if running.replaced:
+        return REPLACED
+    return restart_hint(record) if running.restart_needed else ""
 
 
 def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:

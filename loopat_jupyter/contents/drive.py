@@ -11,7 +11,6 @@ from loopat_jupyter.workspace.paths import is_loop_id
 from loopat_jupyter.workspace.records import LoopStore
 
 if TYPE_CHECKING:
-    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
 DRIVE = "loops"
@@ -19,15 +18,6 @@ DRIVE = "loops"
 
 _PREFIX = f"{DRIVE}:"
 _FOLDER = re.compile(r"(?P<slug>[a-z0-9-]+)-(?P<start>[0-9a-f]{8})\Z")
-
-
-def folder_name(record: LoopRecord) -> str:
-    """Name of a loop's folder in the drive: short enough to be read, and no other loop's.
-
-    Args:
-        record: The loop.
-    """
-    return f"{record.slug}-{record.id[:8]}"
 
 
 def in_drive(path: str) -> str | None:

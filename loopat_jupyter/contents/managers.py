@@ -19,11 +19,11 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from tornado import web
 from traitlets import Instance, default
 
-from loopat_jupyter.contents.drive import Drive, folder_name
+from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import LoopStore
+from loopat_jupyter.workspace.records import LoopStore, folder_name
 
 MOST_FOLDERS = 500
 """How many loops the root of the drive lists, newest activity first; the panel finds the others."""

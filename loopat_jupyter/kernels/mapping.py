@@ -25,6 +25,12 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             self.log.warning("%s Until then there are no loops.", error.message)
             return None
 
+    async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Any) -> None:  # noqa: ANN401
+        """As stock, and a kernel that did not start is not waited for any more: the server could not end."""
+        await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+        if kernel_id not in self._kernels:
+            self._pending_kernels.pop(kernel_id, None)
+
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:  # noqa: ANN401 - the stock signature
         """The folder of the host that a kernel starts in.
 

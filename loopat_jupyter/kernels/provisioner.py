@@ -190,9 +190,10 @@ class LoopatProvisioner(LocalProvisioner):
         try:
             workspace, folder = Workspace.from_environment(environ), Path(cwd or Path.cwd())
             here, entered = workspace.loop_of(folder), workspace.loop_entered(folder)
+            beside = workspace.loop_beside(folder)
         except FileNotFoundError:
             # This process runs in a folder that was deleted: it is in no loop any more.
-            here = entered = None
+            here = entered = beside = None
         except BadInputError as error:
             if self.loop_id:
                 raise
@@ -202,6 +203,11 @@ class LoopatProvisioner(LocalProvisioner):
             raise ConflictError(
                 f"{folder} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
                 "Nothing was started, since it would not run in the loop. Look at the link, and remove it."
+            )
+        if beside is not None and not self.loop_id:
+            raise ConflictError(
+                f"{folder} belongs to loop {beside} but not to its files, so nothing was started. Notebooks of that "
+                f"loop run in {workspace.workdir(beside)}: move it there, or open the loop in the Loops panel."
             )
         if self.loop_id:
             relative = here[1] if here is not None and here[0] == self.loop_id else Path()

@@ -8,7 +8,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
-from loopat_jupyter.errors import EngineError
+from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_started
 
@@ -26,9 +26,14 @@ FIND_TIMEOUT_S = 20.0
 _END_GRACE_S = 2.0
 
 
+_LOOK_S = 0.002
 _PIECE_BYTES = 64 * 1024
 
 _Stream: TypeAlias = Literal["stdout", "stderr"]
+
+
+class NotRunError(EngineError):
+    """Podman could not run a command at all: nothing of it has happened."""
 
 
 class Output(NamedTuple):
@@ -73,7 +78,7 @@ async def start_detached(engine: Engine, running: Running, stem: Stem, spec: Exe
         EngineTimeoutError: It did not start in time.
         StorageFullError: No space for its files.
     """
-    stem.prepare(spec)
+    stem.prepare(spec, engine.proxies())
     arguments = exec_argv(running.name, spec, stem.name)
     client = asyncio.ensure_future(
         engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a process in the sandbox")
@@ -117,25 +122,35 @@ async def run_attached(
         timeout_s: Deadline; None for none.
 
     Raises:
+        BadInputError: There is no such working directory.
         EngineError: Podman could not run it; a command's own failure is its exit code.
         TimeoutError: The deadline passed; the command was ended.
     """
     stem = Stem.new(run_folder, "x")
-    stem.prepare(spec)
+    stem.prepare(spec, engine.proxies())
     try:
-        async with engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin)) as client:
+        async with contextlib.AsyncExitStack() as stack:
+            async with engine.slot(FIND_TIMEOUT_S):
+                opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
+                client = await stack.enter_async_context(opening)
+                await _wait_for_start(stem, client)
             try:
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
                 deadline = Deadline(timeout_s)
+                # And none is missed while the consumer does not ask for more.
+                strike = asyncio.ensure_future(_strike(stem, running.init_pid, timeout_s))
+                stack.callback(strike.cancel)
                 async with contextlib.aclosing(_pump(client, stdin, deadline)) as outputs:
                     async for output in outputs:
                         yield output
                 exit_code = await asyncio.wait_for(client.wait(), deadline.left_s())
             finally:
-                if client.returncode is None:
+                if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid)
-        if exit_code and stem.pid_inside() is None:
-            raise _not_run(spec, running, exit_code)
+        if strike.done() and not strike.cancelled():
+            raise TimeoutError
+        if exit_code:
+            _check_run(spec, running, stem, exit_code)
         yield Exit(exit_code)
     finally:
         stem.remove()
@@ -158,11 +173,12 @@ async def run_inherited(
         when nobody reads its output any more.
 
     Raises:
+        BadInputError: There is no such working directory.
         EngineError: Podman could not run it.
         TimeoutError: The deadline passed; the command was ended.
     """
     stem = Stem.new(run_folder, "t" if spec.tty else "x")
-    stem.prepare(spec)
+    stem.prepare(spec, engine.proxies())
     arguments = exec_argv(running.name, spec, stem.name)
     try:
         async with engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty) as client:
@@ -172,15 +188,59 @@ async def run_inherited(
             finally:
                 if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid)
-        if exit_code > 0 and stem.pid_inside() is None:
-            raise _not_run(spec, running, exit_code)
+        if exit_code > 0:
+            _check_run(spec, running, stem, exit_code)
         return exit_code if exit_code >= 0 else 128 - exit_code
     finally:
         stem.remove()
 
 
-def _not_run(spec: ExecSpec, running: Running, exit_code: int) -> EngineError:
-    return EngineError(
+async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> None:
+    """Return once the launcher runs or podman has given up: podman itself must not hang for ever."""
+    deadline = Deadline(FIND_TIMEOUT_S)
+    ended = asyncio.ensure_future(client.wait())
+    try:
+        while stem.pid_inside() is None and not ended.done():
+            await asyncio.wait({ended}, timeout=min(_LOOK_S, deadline.left_s() or _LOOK_S))
+    except TimeoutError:
+        raise EngineTimeoutError(
+            f"Podman did not start the command within {FIND_TIMEOUT_S:g} s. "
+            "Look for a stuck podman process (`ps -C podman`), end it, and try again."
+        ) from None
+    finally:
+        ended.cancel()
+
+
+async def _strike(stem: Stem, init_pid: int, timeout_s: float | None) -> None:
+    """End a command at its deadline, whoever reads its output or does not."""
+    if timeout_s is None:
+        await asyncio.Event().wait()
+    else:
+        await asyncio.sleep(timeout_s)
+        await _end_inside(stem, init_pid)
+
+
+def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> None:
+    """Tell a command that failed from one that never ran, or whose end nobody saw.
+
+    Raises:
+        BadInputError: There is no such working directory.
+        EngineError: Podman could not run it, or its client was killed.
+    """
+    if exit_code < 0:
+        raise EngineError(
+            f"Podman's client that ran {spec.argv[0]!r} was ended by signal {-exit_code}, and the command with it. "
+            "Run it again.",
+            returncode=exit_code,
+        )
+    if stem.file("nodir").exists():
+        raise BadInputError("cwd", f"there is no folder {(spec.cwd or '')[:200]!r} in the loop")
+    if stem.pid_inside() is None:
+        raise _not_run(spec, running, exit_code)
+
+
+def _not_run(spec: ExecSpec, running: Running, exit_code: int) -> NotRunError:
+    return NotRunError(
         f"Podman could not run {spec.argv[0]!r} in {running.name} (exit code {exit_code}). "
         "Start the loop again with `jupyter loopat start`.",
         returncode=exit_code,

@@ -57,7 +57,7 @@ async def look(engine: Engine, name: str, reference: str) -> tuple[ContainerFact
     facts = image_id = None
     shadowed = False
     with _understood("inspect"):
-        for entry in msgspec.json.decode(answer.stdout or b"[]"):
+        for entry in msgspec.json.decode(answer.stdout):
             if "State" not in entry:
                 image_id = entry["Id"]
             elif entry["Name"].lstrip("/") == name:
@@ -108,7 +108,7 @@ async def list_containers(engine: Engine, workspace: str) -> dict[str, Container
         doing="list containers",
     )
     with _understood("ps"):
-        listed = [_facts_from_ps(entry) for entry in msgspec.json.decode(answer.stdout or b"[]")]
+        listed = [_facts_from_ps(entry) for entry in msgspec.json.decode(answer.stdout)]
     return {facts.loop_id: facts for facts in listed}
 
 
@@ -135,6 +135,7 @@ def _facts_from_inspect(entry: dict[str, Any]) -> ContainerFacts:
         running=bool(state["Running"]),
         pid=int(state["Pid"]),
         alive=is_init(int(state["Pid"])),
+        paused=bool(state.get("Paused")),
     )
 
 
@@ -150,4 +151,5 @@ def _facts_from_ps(entry: dict[str, Any]) -> ContainerFacts:
         running=running,
         pid=pid,
         alive=running and is_init(pid),
+        paused=entry.get("State") == "paused",
     )

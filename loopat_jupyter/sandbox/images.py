@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import re
 import time
@@ -103,16 +102,6 @@ class Images:
     def reference(self, record: LoopRecord) -> str:
         """The image that a loop should run: its own, the configured one, or the template's."""
         return record.image or self._config.image.use or self.template().tag
-
-    def known_id(self, reference: str) -> str | None:
-        """The id that the last build of a tag gave it; None where none was built here since the last reboot."""
-        try:
-            return self._id_note(reference).read_text(encoding="ascii")
-        except FileNotFoundError:
-            return None
-
-    def _id_note(self, reference: str) -> Path:
-        return self._workspace.image_locks / f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}.id"
 
     def build_log(self, tag: str) -> Path:
         """Where the whole output of the last build of a tag is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from loopat_jupyter.models import Value
+from loopat_jupyter.workspace.paths import runtime_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -12,10 +13,7 @@ if TYPE_CHECKING:
 LOG_KEPT_S = 7 * 24 * 3600.0
 """How long the log of an image build stays."""
 
-RUNTIME_KEY_LENGTH = 12
-"""A runtime folder is named by the first hexadecimal digits of its loop's id; see `workspace.paths`."""
-
-Kind = Literal["container", "image", "runtime", "log"]
+Kind = Literal["container", "network", "image", "runtime", "log"]
 
 
 class Leftover(Value, frozen=True, kw_only=True):
@@ -25,7 +23,7 @@ class Leftover(Value, frozen=True, kw_only=True):
         kind: What it is.
         name: Container name, image name or path.
         reason: Why nothing needs it.
-        key: What removing it needs: loop id, image id or path.
+        key: What removing it needs: loop id, network name, image id or path.
         size_bytes: What removing it frees; None when that is not known.
     """
 
@@ -44,6 +42,7 @@ class Findings(Value, frozen=True, kw_only=True):
         containers: Names of this workspace's containers by loop id; only those that mount this workspace's files.
         images: Outdated template images that no container uses: id, name, size in bytes.
         runtime: Folders of loops in the runtime directory: path by folder name.
+        network: Name of the workspace's network, if it is there and no container of the workspace is; else None.
         logs: Build logs: path, seconds since it was last written, size in bytes.
     """
 
@@ -52,6 +51,7 @@ class Findings(Value, frozen=True, kw_only=True):
     images: tuple[tuple[str, str, int], ...]
     runtime: dict[str, str]
     logs: tuple[tuple[str, float, int], ...]
+    network: str | None = None
 
 
 def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
@@ -62,6 +62,11 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
     """
     return (
         *_containers(findings.containers, findings.loops),
+        *(
+            Leftover(kind="network", name=name, reason="no loop has a sandbox", key=name)
+            for name in (findings.network,)
+            if name is not None
+        ),
         *(
             Leftover(kind="image", name=name, reason="made from an older template", key=image_id, size_bytes=size_bytes)
             for image_id, name, size_bytes in findings.images
@@ -91,12 +96,3 @@ def _runtime(findings: Findings) -> list[Leftover]:
         for key, path in sorted(findings.runtime.items())
         if key not in known
     ]
-
-
-def runtime_key(loop_id: str) -> str:
-    """Name of a loop's runtime folder.
-
-    Args:
-        loop_id: The loop.
-    """
-    return loop_id.replace("-", "")[:RUNTIME_KEY_LENGTH]

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError
-from loopat_jupyter.models import ContainerFacts, Progress, Status
+from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S, find_container, list_containers, look
 from loopat_jupyter.sandbox.plan import (
     LABEL_WORKSPACE,
@@ -20,15 +20,16 @@ from loopat_jupyter.sandbox.plan import (
     run_argv,
 )
 from loopat_jupyter.sandbox.process import exec_roots, is_init
-from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off
+from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
+from loopat_jupyter.sandbox.usage import in_use, usage
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from loopat_jupyter.models import LoopRecord, SandboxSpec
+    from loopat_jupyter.models import LoopRecord, SandboxSpec, State, Usage
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
@@ -54,10 +55,6 @@ class ImageSource(Protocol):
         """Make it be there; its id."""
         ...
 
-    def known_id(self, reference: str) -> str | None:
-        """Its id as of the last build; None where nothing was built under this name."""
-        ...
-
 
 class Running(NamedTuple):
     """A sandbox that runs.
@@ -67,12 +64,14 @@ class Running(NamedTuple):
         init_pid: Its init process on the host.
         image_id: The image it was made from.
         restart_needed: It runs with outdated settings, because replacing it would end somebody's work.
+        replaced: It was just made anew without anybody asking for it, because its settings or its image had changed.
     """
 
     name: str
     init_pid: int
     image_id: str
     restart_needed: bool
+    replaced: bool = False
 
 
 class Sandboxes:
@@ -133,6 +132,8 @@ class Sandboxes:
                 self.folders.make(record.id)
                 facts, image_id = await look(self._engine, spec.name, reference)
                 decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
+                if facts is not None and facts.paused and not fresh:
+                    raise paused(record.title, spec.name)
                 if facts is not None and decision in ("nothing", "restart-needed"):
                     if not self.folders.connected(record.id, facts.pid):
                         raise cut_off(record.id)
@@ -145,7 +146,8 @@ class Sandboxes:
                         await self._remove(spec.name)
                     on_progress(Progress(label="starting the sandbox"))
                     await self._create(spec, reference)
-                    return self._started(record.id, spec, image_id, reference)
+                    started = self._started(record.id, spec, image_id, reference)
+                    return started._replace(replaced=facts is not None and not fresh)
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
             await self._images.ensure(reference, on_progress)
         raise EngineTimeoutError(
@@ -156,8 +158,8 @@ class Sandboxes:
     def known(self, record: LoopRecord) -> Running | None:
         """The sandbox, if it is known without asking podman to run just as wanted; marks it as used.
 
-        What a note says counts only while the very process it names is alive, and only for the image and the
-        settings of now.
+        What a note says counts only while the very process it names is alive, and only for the image's name and the
+        settings of now; that a build gave the name to another image is noticed by `ensure`.
 
         Args:
             record: The loop.
@@ -168,7 +170,6 @@ class Sandboxes:
             stamp is None
             or stamp.config_hash != config_hash(self.plan(record))
             or stamp.reference != reference
-            or self._images.known_id(reference) not in (None, stamp.image_id)
             or not self.folders.connected(record.id, stamp.pid)
         ):
             return None
@@ -251,26 +252,52 @@ class Sandboxes:
         """The state of one sandbox, from what podman says and from the processes that are really there."""
         spec = self.plan(record)
         facts, image_id = await look(self._engine, spec.name, self._images.reference(record))
-        return self.judge(record, facts, image_id)
+        found = self.in_use({record.id: facts}) if facts is not None else {}
+        return self.judge(record, facts, image_id, found.get(record.id))
 
-    def judge(self, record: LoopRecord, facts: ContainerFacts | None, image_id: str | None) -> Status:
+    def in_use(self, containers: Mapping[str, ContainerFacts]) -> dict[str, InUse]:
+        """What runs in sandboxes, by loop id; those in which nothing runs are left out.
+
+        Args:
+            containers: Some of the workspace's containers, by loop id.
+        """
+        alive = {facts.pid: loop_id for loop_id, facts in containers.items() if facts.alive}
+        found = in_use({pid: self._workspace.run(loop_id) for pid, loop_id in alive.items()})
+        return {alive[pid]: counts for pid, counts in found.items()}
+
+    def usage(self, loop_id: str) -> Usage | None:
+        """What a sandbox takes of the machine; None when it does not run. Asks no podman.
+
+        Args:
+            loop_id: The loop.
+        """
+        stamp = self.state_files(loop_id).running()
+        return None if stamp is None else usage(stamp.pid)
+
+    def judge(
+        self, record: LoopRecord, facts: ContainerFacts | None, image_id: str | None, used: InUse | None = None
+    ) -> Status:
         """The state that facts amount to.
 
         Args:
             record: The loop.
             facts: Its container; None when there is none.
             image_id: The image it should run; None when not known.
+            used: What runs in it.
         """
         progress = self.state_files(record.id).progress()
         if progress is not None:
             return Status(state="preparing", progress=progress)
         if facts is None:
             return Status(state="absent")
+        if facts.paused:
+            return Status(state="error", warnings=(paused(record.title, facts.name).message,))
         if facts.running and not facts.alive:
             problem = "its processes are gone although podman says it runs; start it to repair it"
             return Status(state="error", warnings=(problem,))
         drifted = facts.config_hash != config_hash(self.plan(record)) or image_id not in (None, facts.image_id)
-        return Status(state="running" if facts.running else "stopped", restart_needed=facts.running and drifted)
+        state: State = "running" if facts.running else "stopped"
+        return Status(state=state, restart_needed=facts.running and drifted, in_use=used or InUse())
 
     def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which everything about one loop changes, across processes."""
@@ -280,12 +307,14 @@ class Sandboxes:
         """Start a stopped container; False when podman cannot any more and it has to be made anew."""
         on_progress(Progress(label="starting the sandbox"))
         await self.folders.clear_run(facts.loop_id)
-        try:
-            await self._engine.run("start", facts.name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
-        except EngineError as error:
-            _log.warning("Loop %s cannot be started and is made anew: %s", facts.loop_id, error.message)
-            return False
-        return True
+        for attempt in range(_ATTEMPTS):
+            try:
+                await self._engine.run("start", facts.name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
+            except EngineError as error:
+                _log.warning("Loop %s cannot be started (attempt %d): %s", facts.loop_id, attempt + 1, error.message)
+            else:
+                return True
+        return False
 
     async def _create(self, spec: SandboxSpec, reference: str) -> None:
         await self.folders.clear_run(spec.loop_id)
@@ -310,7 +339,10 @@ class Sandboxes:
         async with file_lock(lock, timeout_s=LOCK_TIMEOUT_S, what="the network of the workspace"):
             exists = await self._engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
             if exists.returncode:
-                await self._engine.run("network", "create", label, name, doing="create the workspace's network")
+                # Without isolation, loops of another workspace would reach these by address.
+                await self._engine.run(
+                    "network", "create", "--opt=isolate=true", label, name, doing="create the workspace's network"
+                )
 
     async def _remove(self, name: str) -> None:
         arguments = ("rm", "--force", "--ignore", "--time=0", "--volumes", name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
+from loopat_jupyter.sandbox.helpers import file_name
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord
@@ -30,7 +31,7 @@ SANDBOX_HOME = f"/loopat/home/{SANDBOX_USER}"
 SANDBOX_RUN = "/loopat/run"
 SANDBOX_LIB = "/loopat/lib"
 SANDBOX_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-LAUNCHER = f"{SANDBOX_LIB}/launch"
+LAUNCHER = f"{SANDBOX_LIB}/{file_name('launch')}"
 
 FIRST_KERNEL_PORT = 40_000
 PORTS_PER_KERNEL = 5
@@ -38,10 +39,14 @@ STOP_GRACE_S = 5
 PLAN_VERSION = 1
 """Raised when `run_argv` changes in a way that existing containers must follow."""
 
-INSIDE = Path(__file__).parent / "inside"
-"""Helper files of the installed package, mounted read-only."""
-
 Decision: TypeAlias = Literal["nothing", "start", "create", "replace", "restart-needed"]
+
+
+REPLACED = (
+    "The sandbox was made anew, because its settings or its image had changed. Files and home are as they were; what "
+    "was installed with sudo is gone."
+)
+"""What to tell of a sandbox that was replaced at its next use."""
 
 
 class HostFacts(NamedTuple):
@@ -118,7 +123,7 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
         Mount(source=str(workspace.agent_config(record.id)), target=f"/loopat/loop/{record.id}/.claude"),
         Mount(source=str(workspace.loop_home(record.id)), target=SANDBOX_HOME),
         Mount(source=str(workspace.run(record.id)), target=SANDBOX_RUN),
-        Mount(source=str(INSIDE), target=SANDBOX_LIB, mode="ro"),
+        Mount(source=str(workspace.helpers), target=SANDBOX_LIB, mode="ro"),
     ]
     if host.ca_bundle is not None:
         mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro"))
@@ -155,6 +160,8 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]
         f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
         f"--user={SANDBOX_UID}:{SANDBOX_UID}",
         "--init",
+        # Podman would write the proxies of whoever makes the container into it, passwords included, for all to see.
+        "--http-proxy=false",
         f"--network={spec.network}",
         *(f"--publish=127.0.0.1::{port}" for port in spec.publish),
         # Where SELinux separates containers, mounts of a home directory would be denied.
@@ -197,8 +204,8 @@ def exec_argv(name: str, spec: ExecSpec, stem: str) -> tuple[str, ...]:
         )
         if wanted
     ]
-    workdir = [f"--workdir={spec.cwd}"] if spec.cwd else []
-    return ("exec", *flags, *workdir, name, LAUNCHER, stem, *spec.argv)
+    # The launcher goes to the folder: podman's own words for one that is not there help nobody.
+    return ("exec", *flags, name, LAUNCHER, stem, spec.cwd or "", *spec.argv)
 
 
 def decide(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None, *, active: bool) -> Decision:

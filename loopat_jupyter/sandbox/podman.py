@@ -19,6 +19,9 @@ DEFAULT_TIMEOUT_S = 60.0
 PIPE_BUFFER_BYTES = 64 * 1024
 """How much output waits here before podman itself has to wait: a slow reader holds the writer up, not memory."""
 
+LARGEST_ANSWER_BYTES = 64 * 2**20
+"""Ten thousand containers are listed in less than half of this."""
+
 _KILL_GRACE_S = 3.0
 _CHANGING = frozenset(("run", "start", "stop", "rm"))
 """Commands that leave a half-made or half-removed container when they are cut short; they take a moment."""
@@ -26,6 +29,7 @@ _CHANGING = frozenset(("run", "start", "stop", "rm"))
 _FINISH_S = 20.0
 """How long such a command may take to end by itself after it was called off."""
 
+_PROXIES = frozenset(("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"))
 _CLOSE_GRACE_S = 3.0
 _MIGRATE_TIMEOUT_S = 60.0
 """`podman system migrate` waits ten seconds for each container that is dead without podman's knowledge."""
@@ -60,6 +64,14 @@ class Engine(Protocol):
         self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, ok: Sequence[int] = (0,), doing: str = ""
     ) -> Completed:
         """Run to the end."""
+        ...
+
+    def proxies(self) -> dict[str, str]:
+        """The proxies of the host's environment."""
+        ...
+
+    def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+        """One of the limited places for commands."""
         ...
 
     async def close(self) -> None:
@@ -101,6 +113,33 @@ class Podman:
         """The environment for such a process."""
         return dict(self._environ)
 
+    def proxies(self) -> dict[str, str]:
+        """The proxies of the host's environment, for processes inside; they may hold passwords."""
+        return {name: value for name, value in self._environ.items() if name.lower() in _PROXIES}
+
+    def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+        """One of the limited places for commands, for one that is opened or attached and has yet to start.
+
+        Args:
+            timeout_s: How long to wait for it.
+
+        Raises:
+            EngineTimeoutError: None came free in time.
+        """
+        return self._slot(("exec",), timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, arguments: Sequence[str], timeout_s: float, doing: str = "") -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise self._too_late(arguments, timeout_s, doing) from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
     async def run(
         self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, ok: Sequence[int] = (0,), doing: str = ""
     ) -> Completed:
@@ -120,19 +159,15 @@ class Podman:
             StorageFullError: Podman found no space.
         """
         deadline_s = time.monotonic() + timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._slots.acquire()
+        async with self._slot(arguments, timeout_s, doing):
             try:
                 answer = await self._complete(arguments, deadline_s)
                 if answer.returncode and _LOST_NAMESPACE in answer.stderr:
                     # Nothing is left running then, so nothing ends by it.
                     await self._complete(("system", "migrate"), time.monotonic() + _MIGRATE_TIMEOUT_S)
                     answer = await self._complete(arguments, time.monotonic() + timeout_s)
-            finally:
-                self._slots.release()
-        except TimeoutError:
-            raise self._too_late(arguments, timeout_s, doing) from None
+            except TimeoutError:
+                raise self._too_late(arguments, timeout_s, doing) from None
         if answer.returncode not in ok:
             raise self._failure(arguments, answer, doing)
         return answer
@@ -150,7 +185,7 @@ class Podman:
     async def _complete(self, arguments: Sequence[str], deadline_s: float) -> Completed:
         """Run to the end; `deadline_s` on the monotonic clock. Raises TimeoutError once the process was ended."""
         process = await self._spawn(arguments, stdin=False)
-        talking = asyncio.ensure_future(process.communicate())
+        talking = asyncio.ensure_future(_collect(process))
         try:
             async with asyncio.timeout(deadline_s - time.monotonic()):
                 stdout, stderr = await asyncio.shield(talking)
@@ -266,6 +301,30 @@ def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
     if not environment.get("XDG_RUNTIME_DIR") and os.access(session, os.W_OK):
         environment["XDG_RUNTIME_DIR"] = session
     return environment
+
+
+async def _collect(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    """Everything that a process writes, and no more than fits.
+
+    Raises:
+        EngineError: It wrote more than any answer of podman's is long.
+    """
+    streams = (cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr))
+    stdout, stderr = await asyncio.gather(*map(_read_all, streams))
+    await process.wait()
+    return stdout, stderr
+
+
+async def _read_all(stream: asyncio.StreamReader) -> bytes:
+    whole = bytearray()
+    while piece := await stream.read(PIPE_BUFFER_BYTES):
+        whole += piece
+        if len(whole) > LARGEST_ANSWER_BYTES:
+            raise EngineError(
+                f"Podman answered with more than {LARGEST_ANSWER_BYTES // 2**20} MiB. "
+                "Run `jupyter loopat doctor`: is the configured command really podman?"
+            )
+    return bytes(whole)
 
 
 def _tail(stderr: bytes) -> str:

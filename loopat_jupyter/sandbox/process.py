@@ -16,10 +16,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.workspace.files import read_untrusted, write_new
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from loopat_jupyter.models import ExecSpec
 
@@ -53,12 +56,26 @@ class Stem(NamedTuple):
         """One of its files."""
         return self.folder / f"{self.name}.{suffix}"
 
-    def prepare(self, spec: ExecSpec) -> None:
+    def prepare(self, spec: ExecSpec, base_env: Mapping[str, str]) -> None:
         """Write what the launcher reads: variables, log file, terminal size.
 
+        Args:
+            spec: The process.
+            base_env: Variables that every process gets; those of `spec` win.
+
         Raises:
+            EngineError: The folder was locked or removed from inside.
             StorageFullError: No space.
         """
+        try:
+            self._prepare(msgspec.structs.replace(spec, env={**base_env, **spec.env}))
+        except OSError as error:
+            raise EngineError(
+                f"The loop's runtime folder {self.folder} cannot be written: {error.strerror}. "
+                "Stop the loop and start it again."
+            ) from error
+
+    def _prepare(self, spec: ExecSpec) -> None:
         # The variables of a terminal are also the permission to start it; see `inside/launch`.
         if spec.env or spec.tty:
             write_new(self.file("env"), encode_environment(spec.env))
@@ -71,7 +88,7 @@ class Stem(NamedTuple):
         """The process id that the launcher wrote; None before it did."""
         try:
             return int(read_untrusted(self.file("pid"), limit_bytes=16))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
 
     def log_tail(self) -> str:
@@ -79,12 +96,12 @@ class Stem(NamedTuple):
         try:
             data = read_untrusted(self.file("log"), limit_bytes=LOG_LIMIT_BYTES, from_end=True)
             return data.decode("utf-8", "replace")
-        except FileNotFoundError:
+        except OSError:
             return ""
 
     def remove(self) -> None:
-        """Remove all its files, sockets included."""
-        with contextlib.suppress(FileNotFoundError):
+        """Remove all its files, sockets included; where the folder was locked from inside, the next start does."""
+        with contextlib.suppress(OSError):
             for entry in os.scandir(self.folder):
                 if entry.name.startswith((f"{self.name}.", f"{self.name}-")):
                     with contextlib.suppress(OSError):
@@ -228,7 +245,8 @@ def find_process(init_pid: int, pid_inside: int) -> HostProcess | None:
         pid_inside: The id as seen inside.
     """
     namespace = pid_namespace(init_pid)
-    if namespace is None:
+    # What runs inside can write any number where the launcher writes its own; init is never a started process.
+    if namespace is None or pid_inside <= 1:
         return None
     for pid in all_pids(newest_first=True):
         if innermost_pid(pid) == pid_inside and pid_namespace(pid) == namespace:
@@ -333,7 +351,7 @@ def exec_roots(init_pid: int) -> list[int]:
     Args:
         init_pid: The sandbox's init process on the host.
     """
-    return [root for root, init in _roots([init_pid]) if init == init_pid]
+    return [root for root, init in roots_of([init_pid]) if init == init_pid]
 
 
 def inits_in_use(init_pids: list[int]) -> set[int]:
@@ -342,16 +360,23 @@ def inits_in_use(init_pids: list[int]) -> set[int]:
     Args:
         init_pids: Their init processes on the host.
     """
-    return {init for _, init in _roots(init_pids)} if init_pids else set()
+    return {init for _, init in roots_of(init_pids)} if init_pids else set()
 
 
-def _roots(init_pids: list[int]) -> Iterator[tuple[int, int]]:
-    """Processes that were started from outside, each with the init of its sandbox."""
+def roots_of(init_pids: list[int]) -> Iterator[tuple[int, int]]:
+    """Processes that somebody outside started in sandboxes and that still run, each with the init of its sandbox.
+
+    Args:
+        init_pids: The sandboxes' init processes on the host.
+    """
     inits = {namespace: pid for pid in init_pids if (namespace := pid_namespace(pid)) is not None}
     if not inits:
         return
     for pid in all_pids():
         namespace = pid_namespace(pid)
         init = inits.get(namespace or "")
-        if init is not None and pid != init and pid_namespace(parent_pid(pid)) != namespace:
+        if init is None or pid == init or pid_namespace(parent_pid(pid)) == namespace:
+            continue
+        # One that ended counts no more, though its monitor waits for a reader before it reaps it.
+        if _status_field(pid, b"State:")[:1] != [b"Z"]:
             yield pid, init

@@ -8,7 +8,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import ConflictError
-from loopat_jupyter.sandbox.plan import SANDBOX_RUN
+from loopat_jupyter.sandbox.helpers import install
+from loopat_jupyter.sandbox.plan import SANDBOX_LIB, SANDBOX_RUN
 from loopat_jupyter.sandbox.process import same_folder
 from loopat_jupyter.workspace.files import full_disk_told
 
@@ -43,6 +44,7 @@ class RuntimeFolders:
             StorageFullError: No space.
         """
         run = self._workspace.run(loop_id)
+        install(self._workspace.helpers)
         with full_disk_told(self._workspace.runtime):
             for folder in (run, self._workspace.host(loop_id)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,13 +67,19 @@ class RuntimeFolders:
             run.mkdir(mode=0o700)
 
     def connected(self, loop_id: str, init_pid: int) -> bool:
-        """Whether a sandbox still sees the folder that the host sees: without it nothing can start inside.
+        """Whether a sandbox still sees the folders that the host sees and writes: without them nothing starts inside.
 
         Args:
             loop_id: The loop.
             init_pid: The sandbox's init process on the host.
+
+        Raises:
+            StorageFullError: No space for the helpers.
         """
-        return same_folder(init_pid, SANDBOX_RUN, self._workspace.run(loop_id))
+        run, helpers = self._workspace.run(loop_id), self._workspace.helpers
+        writable = os.access(run, os.R_OK | os.W_OK | os.X_OK)
+        install(helpers)
+        return writable and same_folder(init_pid, SANDBOX_RUN, run) and same_folder(init_pid, SANDBOX_LIB, helpers)
 
     async def remove(self, folder: Path) -> None:
         """Remove a folder that sandboxes can write, whatever they left there. Nothing happens when there is none.
@@ -103,4 +111,16 @@ def cut_off(loop_id: str) -> ConflictError:
     return ConflictError(
         f"The runtime folder of loop {loop_id} was removed while its sandbox ran, so nothing new can start in it. Save "
         f"what runs there, then replace the sandbox: `jupyter loopat recreate {loop_id[:8]}`. Its files stay."
+    )
+
+
+def paused(title: str, name: str) -> ConflictError:
+    """What to tell of a sandbox that somebody froze.
+
+    Args:
+        title: Of the loop.
+        name: Of the container.
+    """
+    return ConflictError(
+        f"The sandbox of {title!r} was paused by somebody. To go on with what runs in it, run `podman unpause {name}`."
     )

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from loopat_jupyter.errors import EngineError
-from loopat_jupyter.models import Kernelspec
-from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_LIB
+from loopat_jupyter.models import Kernelspec, Mount
+from loopat_jupyter.sandbox.helpers import file_name
+from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_LIB, mount_option
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 HOME_KERNELS = (".local", "share", "jupyter", "kernels")
 """Where `pip install --user` and `<kernel> install --user` put kernels, below the home."""
 
-LARGEST_SPEC_BYTES = 1024 * 1024
-MOST_HOME_SPECS = 200
+LARGEST_SPEC_BYTES = 64 * 1024
+MOST_HOME_SPECS = 50
 """A sandbox writes its own home: how much of it is read has a limit."""
 
 _FIND_TIMEOUT_S = 30.0
@@ -64,7 +65,7 @@ class KernelspecFinder:
             StorageFullError: No space to note the answer.
         """
         if self._cached(running.image_id) is None:
-            found = await self._ask(running, f"--env=HOME={_NO_HOME}", "--env=JUPYTER_DATA_DIR=")
+            found = await self._ask_image(running.image_id)
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self._of_image(running.image_id), msgspec.json.encode(found))
         return self.known(record, running.image_id) or ()
@@ -118,21 +119,34 @@ class KernelspecFinder:
         except FileNotFoundError:
             return None
 
-    async def _ask(self, running: Running, *options: str) -> tuple[Kernelspec, ...]:
+    async def _ask_image(self, image_id: str) -> tuple[Kernelspec, ...]:
+        """The kernels of an image as it is: what one loop made of it in its sandbox is no other loop's business."""
+        helpers = Mount(source=str(self._workspace.helpers), target=SANDBOX_LIB, mode="ro")
+        answer = await self._engine.run(
+            "run",
+            "--rm",
+            "--pull=never",
+            "--network=none",
+            "--log-driver=none",
+            "--security-opt=label=disable",
+            f"--mount={mount_option(helpers)}",
+            f"--env=HOME={_NO_HOME}",
+            f"--entrypoint={SANDBOX_LIB}/{file_name('kernelspecs')}",
+            image_id,
+            timeout_s=_FIND_TIMEOUT_S,
+            doing="list the kernels of the image",
+        )
+        return _kernelspecs(answer.stdout, f"the image {image_id[:12]}")
+
+    async def _ask(self, running: Running) -> tuple[Kernelspec, ...]:
         answer = await self._engine.run(
             "exec",
-            *options,
             running.name,
-            f"{SANDBOX_LIB}/kernelspecs",
+            f"{SANDBOX_LIB}/{file_name('kernelspecs')}",
             timeout_s=_FIND_TIMEOUT_S,
             doing="list the kernels of the sandbox",
         )
-        try:
-            return tuple(msgspec.json.decode(answer.stdout, type=list[Kernelspec]))
-        except msgspec.DecodeError as error:
-            raise EngineError(
-                f"The kernels of {running.name} cannot be read: {error}. Look at the kernel.json files inside."
-            ) from error
+        return _kernelspecs(answer.stdout, running.name)
 
     def _cached(self, image_id: str) -> tuple[Kernelspec, ...] | None:
         try:
@@ -145,6 +159,15 @@ class KernelspecFinder:
 
     def _of_reference(self, reference: str) -> Path:
         return self._folder / f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}.reference"
+
+
+def _kernelspecs(data: bytes, where: str) -> tuple[Kernelspec, ...]:
+    try:
+        return tuple(msgspec.json.decode(data, type=list[Kernelspec]))
+    except msgspec.DecodeError as error:
+        raise EngineError(
+            f"The kernels of {where} cannot be read: {error}. Look at the kernel.json files inside."
+        ) from error
 
 
 class _KernelJson(msgspec.Struct):

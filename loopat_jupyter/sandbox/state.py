@@ -72,6 +72,8 @@ class _Working(Value, frozen=True, kw_only=True):
     pid: int
     start_ticks: int
     progress: Progress
+    token: str = ""
+    """Tells apart who works on the same loop at once, in one process or in several."""
 
 
 class StateFiles:
@@ -106,13 +108,13 @@ class StateFiles:
         """The stamp, if the process it names still runs."""
         try:
             stamp = msgspec.json.decode(self._stamp.read_bytes(), type=Stamp)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError):
             return None
         return stamp if stamp.alive else None
 
     def last_use(self, stamp: Stamp) -> Use:
         """How the sandbox of a stamp was seen last; as the stamp says if nobody looked since."""
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
             use = msgspec.json.decode(self._use.read_bytes(), type=Use)
             if (use.pid, use.start_ticks) == (stamp.pid, stamp.start_ticks) and use.used_at_s >= stamp.used_at_s:
                 return use
@@ -144,16 +146,17 @@ class StateFiles:
     def working(self) -> Iterator[_Reporter]:
         """While the block runs, other processes see this one's progress."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reporter = _Reporter(self._progress)
         try:
-            yield _Reporter(self._progress)
+            yield reporter
         finally:
-            self._progress.unlink(missing_ok=True)
+            reporter.end()
 
     def progress(self) -> Progress | None:
         """What some living process is doing for this sandbox right now."""
         try:
             working = msgspec.json.decode(self._progress.read_bytes(), type=_Working)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError):
             return None
         return working.progress if start_ticks(working.pid) == working.start_ticks else None
 
@@ -163,10 +166,17 @@ class _Reporter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._token = os.urandom(8).hex()
+
+    def end(self) -> None:
+        """Take the last step back, unless somebody else has written one since."""
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if msgspec.json.decode(self._path.read_bytes(), type=_Working).token == self._token:
+                self._path.unlink(missing_ok=True)
 
     def __call__(self, progress: Progress) -> None:
         pid = os.getpid()
-        working = _Working(pid=pid, start_ticks=start_ticks(pid), progress=progress)
+        working = _Working(pid=pid, start_ticks=start_ticks(pid), progress=progress, token=self._token)
         # The loop may be deleted meanwhile; then nobody looks.
         with contextlib.suppress(FileNotFoundError):
             write_atomic(self._path, msgspec.json.encode(working))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loopat_jupyter.sandbox.images import StoredImage
-from loopat_jupyter.sandbox.leftovers import RUNTIME_KEY_LENGTH, Findings, Leftover, find_leftovers
-from loopat_jupyter.sandbox.plan import sandbox_workdir
-from loopat_jupyter.workspace.paths import is_loop_id
+from loopat_jupyter.sandbox.leftovers import Findings, Leftover, find_leftovers
+from loopat_jupyter.sandbox.plan import network_name, sandbox_workdir
+from loopat_jupyter.workspace.paths import is_loop_id, is_runtime_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from loopat_jupyter.models import ContainerFacts
     from loopat_jupyter.sandbox.images import Images
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
-
-_RUNTIME_FOLDER = re.compile(rf"[0-9a-f]{{{RUNTIME_KEY_LENGTH}}}\Z")
 
 
 class Sweeper:
@@ -70,7 +67,8 @@ class Sweeper:
             EngineUnavailableError: There is no usable podman.
         """
         # Containers first: a loop that is made in between is then on disk before anybody asks.
-        containers = await self._containers()
+        listed = await self._sandboxes.containers()
+        containers = await self._ours_without_loop(listed)
         images = await self._images.obsolete()
         return find_leftovers(
             Findings(
@@ -79,6 +77,7 @@ class Sweeper:
                 images=tuple((image.id, _image_name(image), image.size_bytes) for image in images),
                 runtime=self._runtime_folders(),
                 logs=self._logs(),
+                network=None if listed else await self._network(),
             )
         )
 
@@ -95,6 +94,9 @@ class Sweeper:
             match leftover.kind:
                 case "container":
                     await self._sandboxes.remove(leftover.key)
+                case "network":
+                    # Another process may have started a sandbox meanwhile; then podman keeps the network.
+                    await self._engine.run("network", "rm", leftover.key, ok=(0, 1, 2), doing="remove the network")
                 case "image":
                     await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
                 case "runtime":
@@ -108,9 +110,13 @@ class Sweeper:
         except FileNotFoundError:
             return frozenset()
 
-    async def _containers(self) -> dict[str, str]:
+    async def _network(self) -> str | None:
+        name = network_name(self._workspace.name)
+        exists = await self._engine.run("network", "exists", name, ok=(0, 1), doing="look for the network")
+        return None if exists.returncode else name
+
+    async def _ours_without_loop(self, listed: Mapping[str, ContainerFacts]) -> dict[str, str]:
         """Containers of this very workspace: the label alone could be that of a namesake in another folder."""
-        listed = await self._sandboxes.containers()
         unknown = {loop_id: facts for loop_id, facts in listed.items() if loop_id not in self._loops()}
         if not unknown:
             return {}
@@ -141,7 +147,7 @@ class Sweeper:
         return {
             entry.name: entry.path
             for entry in entries
-            if _RUNTIME_FOLDER.match(entry.name) and entry.is_dir(follow_symlinks=False)
+            if is_runtime_key(entry.name) and entry.is_dir(follow_symlinks=False)
         }
 
     def _logs(self) -> tuple[tuple[str, float, int], ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jupyter_core.paths import jupyter_path
 
 import loopat_jupyter
-from loopat_jupyter.errors import NotFoundError
+from loopat_jupyter.errors import ConfigurationError
 from loopat_jupyter.models import Progress
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def template_folder() -> Path:
     """The folder of the template: beside a source checkout, else where the package put it or a person overrode it.
 
     Raises:
-        NotFoundError: The installation has no template.
+        ConfigurationError: The installation has no template.
     """
     checkout = Path(loopat_jupyter.__file__).parent.parent
     candidates = [checkout / "templates"] if (checkout / "pyproject.toml").is_file() else []
@@ -70,7 +70,7 @@ def template_folder() -> Path:
     for candidate in candidates:
         if (candidate / "sandbox" / CONTAINERFILE).is_file():
             return candidate / "sandbox"
-    raise NotFoundError(
+    raise ConfigurationError(
         f"The template of the sandbox image is missing: there is no sandbox/{CONTAINERFILE} in any of "
         f"{', '.join(map(str, candidates))}. Install loopat-jupyter again."
     )
@@ -85,12 +85,12 @@ def read_template(folder: Path, image: ImageConfig, *, name: str = SANDBOX_IMAGE
         name: What its images are called.
 
     Raises:
-        NotFoundError: It has no Containerfile.
+        ConfigurationError: It has no Containerfile.
     """
     try:
         text = (folder / CONTAINERFILE).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFoundError(f"There is no {folder / CONTAINERFILE}. Put one there, or set image.use.") from None
+        raise ConfigurationError(f"There is no {folder / CONTAINERFILE}. Put one there, or set image.use.") from None
     digest = hashlib.sha256()
     for data in (image.base.encode(), image.suite.encode(), *_content(folder)):
         digest.update(len(data).to_bytes(8, "big") + data)

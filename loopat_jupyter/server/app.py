@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
     from loopat_jupyter.contents.managers import LoopDriveManager
-    from loopat_jupyter.loops import LoopEvent, LoopManager
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopEvent
     from loopat_jupyter.server.events import EventStream
     from loopat_jupyter.server.follower import Follower
     from loopat_jupyter.server.service import LoopService
@@ -51,7 +52,7 @@ class LoopatApp(ExtensionApp):
         point = serverapp.extension_manager.extension_points.get(_TERMINALS_EXTENSION)
         if section and point is not None and point.app is not None:
             point.app.update_config(Config({_TERMINALS_SECTION: section}))
-        if point is not None and point.app is not None:
+        if point is not None and point.app is not None and serverapp.terminals_enabled:
             from loopat_jupyter.terminals.handlers import LoopTerminalRootHandler  # noqa: PLC0415
 
             # The first of two handlers for one address answers, and the stock one is added after this.
@@ -107,7 +108,11 @@ class LoopatApp(ExtensionApp):
         self.service.start()
 
     async def stop_extension(self) -> None:
-        """End the background work."""
+        """End the terminals in loops, then the background work."""
+        terminals: Any = self.settings.get("terminal_manager")
+        if hasattr(terminals, "end_in_loops"):
+            # The stock extension forgets to (jupyter_server_terminals 0.5.4), and their shells would go on inside.
+            await terminals.end_in_loops()
         if hasattr(self, "service"):
             await self.service.stop()
 

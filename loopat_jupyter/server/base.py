@@ -131,7 +131,8 @@ class LoopatHandler(ExtensionHandlerMixin, APIHandler):
 
     def explain(self, error: BaseException | None) -> BaseException | None:
         """What really went wrong: whatever fails because its loop was deleted meanwhile is "not found"."""
-        loop_id = self.path_kwargs.get("loop_id")
+        # Tornado sets these only once it has understood the address.
+        loop_id = (getattr(self, "path_kwargs", None) or {}).get("loop_id")
         if loop_id is not None and isinstance(error, (EngineError, FileNotFoundError, NotADirectoryError)):
             try:
                 self.manager.store.read(loop_id)

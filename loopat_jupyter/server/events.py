@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
 
-    from loopat_jupyter.loops import LoopEvent
+    from loopat_jupyter.models import LoopEvent
 
 SCHEMA_ID = "urn:loopat:event:loop:v1"
 SCHEMA_FILE = Path(__file__).parent / "event_schemas" / "loop" / "v1.yaml"

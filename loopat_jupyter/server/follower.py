@@ -11,9 +11,9 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.loops import LoopEvent
+from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.state import StateFiles
-from loopat_jupyter.workspace.paths import is_loop_id
+from loopat_jupyter.workspace.paths import is_loop_id, is_runtime_key, runtime_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +107,7 @@ class Follower:
             self._ours.pop(loop_id, None)
         if event.action == "created" and self._loops is not None:
             # A new dictionary, because a look in another thread may be reading the present one.
-            self._loops = {**self._loops, _key(loop_id): loop_id}
+            self._loops = {**self._loops, runtime_key(loop_id): loop_id}
             self._half_made -= {loop_id}
         elif event.action == "deleted":
             if self._loops is not None:
@@ -145,7 +145,7 @@ class Follower:
             return
         known = set((self._loops or {}).values())
         found = (known | self._half_made if view.folders is None else view.folders) - view.half_made
-        self._loops, self._half_made = {_key(loop_id): loop_id for loop_id in found}, view.half_made
+        self._loops, self._half_made = {runtime_key(loop_id): loop_id for loop_id in found}, view.half_made
         for loop_id in sorted(found - known):
             yield LoopEvent(action="created", loop_id=loop_id)
         for loop_id in sorted(known - found):
@@ -194,13 +194,9 @@ def _folders(workspace: Workspace) -> frozenset[str]:
 def _started(workspace: Workspace) -> set[str]:
     try:
         with os.scandir(workspace.runtime) as entries:
-            return {entry.name for entry in entries}
+            return {entry.name for entry in entries if is_runtime_key(entry.name)}
     except FileNotFoundError:
         return set()
-
-
-def _key(loop_id: str) -> str:
-    return loop_id.replace("-", "")[:12]
 
 
 def _notes(host_folder: Path) -> Seen:

@@ -15,6 +15,9 @@ from loopat_jupyter.models import LoopConfig, Value
 MAX_ARGV_BYTES = 100 * 1024
 """The kernel takes 128 KiB for one argument (MAX_ARG_STRLEN, execve(2)); podman's own arguments come on top."""
 
+MAX_VARIABLE_BYTES = 128 * 1024 - 2
+"""One string of an environment may have 128 KiB with `=` and the final NUL (MAX_ARG_STRLEN, execve(2))."""
+
 MAX_TIMEOUT_S = 7 * 24 * 3600
 _MAX_PATH_BYTES = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -45,6 +48,9 @@ class ChangeLoop(Value, frozen=True, kw_only=True):
     image: Annotated[str | UnsetType | None, _about("the new image; null goes back to the workspace's")] = UNSET
     config: Annotated[LoopConfig | UnsetType, _about("replaces all settings of the loop")] = UNSET
     metadata: Annotated[dict[str, Any] | UnsetType, _about("replaces all metadata")] = UNSET
+    archived: Annotated[
+        bool | UnsetType, _about("an archived loop is listed apart, and its sandbox is stopped until it is unarchived")
+    ] = UNSET
 
     def changes(self) -> dict[str, Any]:
         """The fields that were sent."""
@@ -135,3 +141,7 @@ def check_command(request: RunCommand) -> None:
             raise BadInputError("env", f"{name} cannot be set: it is read-only in the shell that starts commands")
         if "\0" in value:
             raise BadInputError("env", f"the value of {name[:80]} must not hold a NUL character")
+        if len(value.encode()) + len(name) >= MAX_VARIABLE_BYTES:
+            raise BadInputError(
+                "env", f"{name[:80]} must be shorter than {MAX_VARIABLE_BYTES} bytes. Use stdin for data."
+            )

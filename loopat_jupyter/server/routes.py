@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.server.handlers.commands import ExecHandler
 from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler, UnknownHandler
-from loopat_jupyter.server.handlers.inside import KernelspecsHandler, TerminalsHandler
+from loopat_jupyter.server.handlers.inside import BuildLogHandler, KernelspecsHandler, TerminalsHandler, UsageHandler
 from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
-from loopat_jupyter.server.handlers.states import RecreateHandler, StartHandler, StopHandler
+from loopat_jupyter.server.handlers.states import CancelHandler, RecreateHandler, StartHandler, StopHandler
 
 if TYPE_CHECKING:
     from loopat_jupyter.server.base import LoopatHandler
@@ -42,9 +42,12 @@ ROUTES = (
     Route("/loops/{loop_id}/start", StartHandler),
     Route("/loops/{loop_id}/stop", StopHandler),
     Route("/loops/{loop_id}/recreate", RecreateHandler),
+    Route("/loops/{loop_id}/cancel", CancelHandler),
     Route("/loops/{loop_id}/terminals", TerminalsHandler),
     Route("/loops/{loop_id}/exec", ExecHandler),
     Route("/loops/{loop_id}/kernelspecs", KernelspecsHandler),
+    Route("/loops/{loop_id}/usage", UsageHandler),
+    Route("/loops/{loop_id}/build-log", BuildLogHandler),
 )
 
 

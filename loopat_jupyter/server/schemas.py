@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from loopat_jupyter.models import Health, Loop, LoopPage
+from loopat_jupyter.models import Health, Loop, LoopPage, Usage
 from loopat_jupyter.server.answers import ExitLine, Kernelspecs, OutputLine, Problem, ProblemLine, Terminal
 from loopat_jupyter.server.requests import ChangeLoop, CreateLoop, OpenTerminal, RunCommand
 
@@ -31,6 +31,7 @@ STRUCTS = (
     ProblemLine,
     RunCommand,
     Terminal,
+    Usage,
 )
 
 

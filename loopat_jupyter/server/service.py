@@ -77,16 +77,30 @@ class LoopService:
         self.spawn(self._watch_idle())
         self.spawn(self._follow())
 
-    def spawn(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+    def spawn(self, work: Coroutine[Any, Any, _Result], *, loop_id: str | None = None) -> asyncio.Task[_Result]:
         """Run something that outlives the request that asked for it, until the server stops.
 
         Args:
             work: What to do.
+            loop_id: The loop that it is for: `cancel` finds it by this.
         """
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(work, name=loop_id)
         self._tasks.add(task)
         task.add_done_callback(self._settled)
         return task
+
+    async def cancel(self, loop_id: str) -> None:
+        """Call off what this server is doing for a loop, and return when that has ended.
+
+        Args:
+            loop_id: The loop.
+        """
+        tasks = [task for task in self._tasks if task.get_name() == loop_id]
+        for task in tasks:
+            if not task.cancelling():
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _settled(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

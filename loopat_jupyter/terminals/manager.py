@@ -18,10 +18,10 @@ from tornado.ioloop import IOLoop
 
 from loopat_jupyter.attach import client_argv, order_file, shell_spec, waiting_argv
 from loopat_jupyter.contents.drive import Drive, in_drive
-from loopat_jupyter.errors import BadInputError, LoopatError
+from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager, environment
-from loopat_jupyter.sandbox.plan import config_hash, inside_path
+from loopat_jupyter.sandbox.plan import inside_path
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.workspace.paths import Workspace
@@ -164,13 +164,16 @@ class LoopTerminalManager(TerminalManager):
                 relative to the server's root.
 
         Raises:
-            tornado.web.HTTPError: 409, with the loop that it leads out of.
+            tornado.web.HTTPError: 409, with the loop that it leads out of; 404 where there is no such folder.
         """
         workspace = self._workspace
         if workspace is None or "\0" in cwd:
             return
         for folder in (Path(cwd), self._root / cwd):
             entered, found = workspace.loop_entered(folder), workspace.loop_of(folder)
+            if entered is not None and not os.path.isdir(folder):  # noqa: PTH112 - answers for any name
+                # The stock handler would open a shell of the host, in the server's own folder.
+                raise web.HTTPError(404, f"There is no folder {cwd[:200]} in loop {entered}.", reason="not_found")
             if entered is not None and (found is None or found[0] != entered):
                 problem = (
                     f"{cwd[:200]} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
@@ -196,9 +199,13 @@ class LoopTerminalManager(TerminalManager):
 
     async def terminate_all(self) -> None:
         """End all terminals; those in loops side by side."""
+        await self.end_in_loops()
+        await super().terminate_all()
+
+    async def end_in_loops(self) -> None:
+        """End all terminals in loops, side by side."""
         inside = [name for name, terminal in self.terminals.items() if isinstance(terminal, LoopTerminal)]
         await asyncio.gather(*(self.terminate(name, force=True) for name in inside))
-        await super().terminate_all()
 
     def _place(self, cwd: object) -> Place | None:
         """The loop that a folder of the host belongs to; the server's own folder when none is named."""
@@ -206,7 +213,14 @@ class LoopTerminalManager(TerminalManager):
         if not folder:
             return None
         workspace = self._workspace
-        found = workspace.loop_of(Path(folder).expanduser()) if workspace is not None else None
+        if workspace is None:
+            return None
+        path = Path(folder).expanduser()
+        found, beside = workspace.loop_of(path), workspace.loop_beside(path)
+        if beside is not None:
+            raise ConflictError(
+                f"{path} belongs to loop {beside} but not to its files. Open {workspace.workdir(beside)} instead."
+            )
         if found is None:
             return None
         loop_id, relative = found
@@ -214,6 +228,7 @@ class LoopTerminalManager(TerminalManager):
 
     def _in_loop(self, place: Place, kwargs: Mapping[str, Any]) -> LoopTerminal:
         record, loops = place.record, self.loops
+        loops.workspace.prepare()
         asked = _asked({**self.term_settings, **kwargs})
         spec = shell_spec(
             loops.config,
@@ -243,13 +258,11 @@ class LoopTerminalManager(TerminalManager):
     def _client(self, record: LoopRecord, stem: Stem, spec: ExecSpec) -> tuple[str, ...]:
         """The client process: podman at once where the sandbox runs as it should, else what makes it run first."""
         loops = self.loops
-        stamp = loops.sandboxes.state_files(record.id).running()
-        wanted = loops.sandboxes.plan(record)
-        ready = stamp is not None and stamp.config_hash == config_hash(wanted)
-        if not ready or not _runnable(loops):
+        running = None if record.archived else loops.sandboxes.known(record)
+        if running is None or not _runnable(loops):
             return waiting_argv(loops.workspace.host(record.id), stem, record.id, spec)
-        argv = client_argv(loops.engine, wanted.name, stem, spec)
-        stem.prepare(spec)
+        argv = client_argv(loops.engine, running.name, stem, spec)
+        stem.prepare(spec, loops.engine.proxies())
         loops.store.touch(record.id)
         return argv
 

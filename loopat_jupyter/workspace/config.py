@@ -56,7 +56,7 @@ class ImageConfig(Value, frozen=True, kw_only=True):
 
 
 class ShareConfig(Value, frozen=True, kw_only=True):
-    """`[share]`: where shared ports are published."""
+    """`[share]`: where shared ports will be published; nothing shares yet."""
 
     host: Annotated[str, _about("address that the edge listens on")] = "127.0.0.1"
     port: Annotated[int, _about("port that the edge listens on", ge=1, le=65535)] = 7788
@@ -139,6 +139,9 @@ def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Pat
     if not isinstance(fixed, list) or not all(isinstance(key, str) for key in fixed):
         raise BadInputError("fixed", f'in {site_file} must be a list of keys such as "image.base"')
     _convert(site, site_file)
+    for key in fixed:
+        if not _is_key(tuple(key.split("."))):
+            raise BadInputError("fixed", f"{key!r} in {site_file} is no key of the configuration")
     workspace = _read(workspace_file)
     _convert(workspace, workspace_file)
     merged = merge(site, workspace)
@@ -148,7 +151,15 @@ def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Pat
             merged = merge(merged, _nest(path, text))
     for key in fixed:
         merged = _pin(merged, site, tuple(key.split(".")))
-    return _convert(merged, None)
+    try:
+        return _convert(merged, None)
+    except BadInputError as error:
+        raise BadInputError(_variable_of(error.field, environ) or error.field, error.problem) from error
+
+
+def _variable_of(key: str, environ: Mapping[str, str]) -> str | None:
+    """The environment variable that set a key; None when none did."""
+    return next((name for name, path in OVERRIDES.items() if ".".join(path) == key and environ.get(name)), None)
 
 
 def merge(lower: Mapping[str, Any], higher: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,6 +179,8 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise BadInputError(str(file), f"cannot be read: {error.strerror}. Mend the file and try again.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInputError(str(file), f"is not valid TOML: {error}. Mend the file and try again.") from error
 
@@ -180,6 +193,14 @@ def _convert(values: Mapping[str, Any], file: Path | None) -> Config:
         key = where.rstrip("`") or "config"
         origin = f"in {file}" if file else "after environment overrides"
         raise BadInputError(key, f"{problem} ({origin})") from error
+
+
+def _is_key(path: tuple[str, ...], kind: type = Config) -> bool:
+    """Whether a path names a key, or a whole table."""
+    field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == path[0]), None)
+    if field is None or len(path) == 1:
+        return field is not None
+    return isinstance(field.type, type) and issubclass(field.type, Value) and _is_key(path[1:], field.type)
 
 
 def _pin(merged: dict[str, Any], site: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

@@ -41,12 +41,28 @@ _SOCKET_NAME_BYTES = len("/01234567/0123456789ab/run/k0123456789ab-5")
 _WORKSPACE_NAME_MAX = 18
 """`loopat-<name>-<uuid>` must fit the 63 bytes of a DNS label (RFC 1035)."""
 
+_RUNTIME_KEY_DIGITS = 12
+_RUNTIME_KEY = re.compile(rf"[0-9a-f]{{{_RUNTIME_KEY_DIGITS}}}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 def is_loop_id(text: str) -> bool:
     """Whether `text` is a loop id: a lower-case UUID, nothing else."""
     return _UUID.match(text) is not None
+
+
+def runtime_key(loop_id: str) -> str:
+    """Name of a loop's runtime folder: as short as can be told apart, because paths of sockets are limited.
+
+    Args:
+        loop_id: The loop.
+    """
+    return loop_id.replace("-", "")[:_RUNTIME_KEY_DIGITS]
+
+
+def is_runtime_key(name: str) -> bool:
+    """Whether a name is that of a loop's runtime folder."""
+    return _RUNTIME_KEY.match(name) is not None
 
 
 class Workspace:
@@ -121,6 +137,11 @@ class Workspace:
         """Lock files of image tags: images belong to the user, not to one workspace."""
         return self.runtime_root / "images"
 
+    @property
+    def helpers(self) -> Path:
+        """Programs of ours that every sandbox sees; no sandbox can write here."""
+        return self.cache / "inside"
+
     def loop(self, loop_id: str) -> Path:
         """Folder of one loop. The id must have been checked with `is_loop_id`."""
         return self.loops / loop_id
@@ -143,11 +164,11 @@ class Workspace:
 
     def run(self, loop_id: str) -> Path:
         """The runtime directory of one loop that its sandbox sees at `/loopat/run`. The sandbox can write here."""
-        return self.runtime / loop_id.replace("-", "")[:12] / "run"
+        return self.runtime / runtime_key(loop_id) / "run"
 
     def host(self, loop_id: str) -> Path:
         """Runtime files of one loop that no sandbox sees."""
-        return self.runtime / loop_id.replace("-", "")[:12] / "host"
+        return self.runtime / runtime_key(loop_id) / "host"
 
     def started_loops(self) -> list[str]:
         """Ids of loops whose sandbox was started since the runtime directory was made, with a record or not."""
@@ -155,7 +176,7 @@ class Workspace:
         if not keys:
             return []
         ids = (entry.name for entry in os.scandir(self.loops) if is_loop_id(entry.name))
-        return [loop_id for loop_id in ids if loop_id.replace("-", "")[:12] in keys]
+        return [loop_id for loop_id in ids if runtime_key(loop_id) in keys]
 
     def loop_of(self, path: Path) -> tuple[str, Path] | None:
         """Which loop's workdir holds `path`, and the path relative to it; None outside every loop.
@@ -172,6 +193,20 @@ class Workspace:
         if len(parts) < 2 or not is_loop_id(parts[0]) or parts[1] != "workdir":
             return None
         return parts[0], Path(*parts[2:])
+
+    def loop_beside(self, path: Path) -> str | None:
+        """The loop in whose folder a path lies although not in its workdir: its home, its record, the folder itself.
+
+        What runs in the loop writes its home, so nothing from there may run on the host.
+
+        Args:
+            path: An absolute path.
+        """
+        try:
+            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.loops)).parts
+        except ValueError:
+            return None
+        return parts[0] if parts and is_loop_id(parts[0]) and parts[1:2] != ("workdir",) else None
 
     def loop_entered(self, path: Path) -> str | None:
         """The loop whose workdir a path goes through as it is written, wherever symlinks in the workdir lead then.
@@ -234,13 +269,16 @@ def workspace_name(home: Path, key: str) -> str:
 def default_runtime_root(uid: int) -> Path:
     """`/run/user/<uid>/loopat` where the machine has it, else a private folder under `/tmp`.
 
+    Who found no session's folder made the one under `/tmp`, and everybody else of this user follows: a Hub's server
+    that was started before the first login must share locks and sockets with the shell that comes later.
+
     Args:
         uid: The user's id on the host.
     """
-    session = Path(f"/run/user/{uid}")
-    if session.is_dir() and os.access(session, os.W_OK):
+    session, fallback = Path(f"/run/user/{uid}"), Path(f"/tmp/loopat-{uid}")  # noqa: S108 - checked in prepare
+    if session.is_dir() and os.access(session, os.W_OK) and not _is_private(fallback):
         return session / "loopat"
-    return Path(f"/tmp/loopat-{uid}")  # noqa: S108 - made private and checked in prepare
+    return fallback
 
 
 def fits_socket(runtime_root: Path) -> bool:
@@ -251,7 +289,19 @@ def fits_socket(runtime_root: Path) -> bool:
 def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+        # Ours, and nobody else could ever write here: whoever made it had another umask.
+        folder.chmod(0o700)
+    if not _is_private(folder):
         raise EngineUnavailableError(
             f"{folder} must be a directory of yours that nobody else can enter. Remove it and try again."
         )
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a directory of this user that nobody else can enter."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077

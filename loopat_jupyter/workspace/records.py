@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import re
 import shutil
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.errors import (
+    BadInputError,
+    ConfigurationError,
+    LoopatError,
+    NotFoundError,
+    StorageFullError,
+    UnreadableRecordError,
+)
 from loopat_jupyter.models import (
     MAX_METADATA_BYTES,
     MAX_TITLE_CHARACTERS,
@@ -20,7 +28,7 @@ from loopat_jupyter.models import (
     LoopConfig,
     LoopRecord,
 )
-from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
 
 if TYPE_CHECKING:
@@ -75,7 +83,10 @@ class LoopStore:
     def _seed_home(self, loop_id: str) -> None:
         home = self._workspace.loop_home(loop_id)
         if self._workspace.skeleton.is_dir():
-            shutil.copytree(self._workspace.skeleton, home, symlinks=True)
+            try:
+                shutil.copytree(self._workspace.skeleton, home, symlinks=True)
+            except shutil.Error as error:
+                raise _seed_failure(self._workspace.skeleton, error) from error
         else:
             home.mkdir()
 
@@ -102,9 +113,11 @@ class LoopStore:
             raise NotFoundError(f"There is no loop {loop_id[:80]!r}. `jupyter loopat list` shows the loops.")
         path = self._workspace.record(loop_id)
         try:
-            data = path.read_bytes()
+            data = read_untrusted(path, limit_bytes=_RECORD_MAX_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise _unknown(loop_id) from None
+        except OSError as error:
+            raise _set_aside(path, loop_id, f"cannot be read: {error.strerror}.") from error
         return _decode(data, path, loop_id)
 
     def find(self, reference: str) -> LoopRecord:
@@ -198,31 +211,44 @@ class LoopStore:
             raise _unknown(loop_id) from None
 
 
+def _seed_failure(skeleton: Path, error: shutil.Error) -> LoopatError:
+    """What `copytree` collects of many files, as the one thing that a person can do about it."""
+    (_, _, first), *_ = error.args[0]
+    if os.strerror(errno.ENOSPC) in str(first) or os.strerror(errno.EDQUOT) in str(first):
+        return StorageFullError(f"No space left to copy {skeleton}. Free some space and try again.")
+    return ConfigurationError(f"{skeleton} cannot be copied into a new loop: {first}. Mend the file and try again.")
+
+
 def _unknown(loop_id: str) -> NotFoundError:
     return NotFoundError(f"There is no loop {loop_id}. `jupyter loopat list` shows the loops.")
+
+
+def _set_aside(path: Path, loop_id: str, problem: str) -> UnreadableRecordError:
+    return UnreadableRecordError(
+        f"The record {path} of loop {loop_id} {problem} The loop's files are untouched; "
+        "restore the record from a backup or delete the loop's folder."
+    )
 
 
 def _decode(data: bytes, path: Path, loop_id: str) -> LoopRecord:
     class Versioned(msgspec.Struct):
         schema: int
 
-    def set_aside(problem: str) -> UnreadableRecordError:
-        return UnreadableRecordError(
-            f"The record {path} of loop {loop_id} {problem} The loop's files are untouched; "
-            "restore the record from a backup or delete the loop's folder."
-        )
-
     if len(data) > _RECORD_MAX_BYTES:
-        raise set_aside(f"is larger than {_RECORD_MAX_BYTES} bytes.")
+        raise _set_aside(path, loop_id, f"is larger than {_RECORD_MAX_BYTES} bytes.")
     try:
         version = msgspec.json.decode(data, type=Versioned).schema
         if version > RECORD_SCHEMA:
-            raise set_aside(f"was written by a newer version (schema {version}, this one knows {RECORD_SCHEMA}).")
+            raise _set_aside(
+                path, loop_id, f"was written by a newer version (schema {version}, this one knows {RECORD_SCHEMA})."
+            )
         record = msgspec.json.decode(data, type=LoopRecord)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise set_aside(f"is damaged: {error}.") from error
+        raise _set_aside(path, loop_id, f"is damaged: {error}.") from error
+    if record.image is not None and not _IMAGE.match(record.image):
+        raise _set_aside(path, loop_id, f"names an image that is none: {record.image[:80]!r}.")
     if record.id != loop_id:
-        raise set_aside(f"names another loop: {record.id[:80]}.")
+        raise _set_aside(path, loop_id, f"names another loop: {record.id[:80]}.")
     return record
 
 
@@ -271,8 +297,8 @@ def check_title(title: str) -> str:
         BadInputError: Empty, too long, or holding control characters.
     """
     text = unicodedata.normalize("NFC", title).strip()
-    if not text:
-        raise BadInputError("title", "must not be empty")
+    if all(unicodedata.category(character)[0] in "ZC" for character in text):
+        raise BadInputError("title", "must not be empty, nor all blank")
     if len(text) > MAX_TITLE_CHARACTERS:
         raise BadInputError("title", f"must be at most {MAX_TITLE_CHARACTERS} characters, has {len(text)}")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
@@ -323,3 +349,12 @@ def slugify(title: str) -> str:
     """A short lower-case ASCII word for names; `loop` when nothing of the title can be written so."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii").lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_MAX].rstrip("-") or "loop"
+
+
+def folder_name(record: LoopRecord) -> str:
+    """What a loop's folder is called in JupyterLab: short enough to be read, and no other loop's.
+
+    Args:
+        record: The loop.
+    """
+    return f"{record.slug}-{record.id[:8]}"

@@ -45,7 +45,9 @@ class FakeCommandLine:
     """`jupyter loopat` in this process, on an engine that says: there is nothing."""
 
     def __init__(self, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-        self.engine = FakeEngine(lambda call: Completed(int(call[:2] == ("container", "exists")), b"[]", ""))
+        self.engine = FakeEngine(
+            lambda call: Completed(int(call[:2] in (("container", "exists"), ("network", "exists"))), b"[]", "")
+        )
         self.manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), self.engine, member="ada")
         self._capsys = capsys
 

@@ -16,7 +16,7 @@ from loopat_jupyter.cli.views import (
     loops_table,
     no_loops,
 )
-from loopat_jupyter.models import Check, Health, Kernelspec, Loop, LoopConfig, Progress
+from loopat_jupyter.models import Check, Health, InUse, Kernelspec, Loop, LoopConfig, Progress
 from loopat_jupyter.sandbox.leftovers import Leftover
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
@@ -31,7 +31,9 @@ LOOP = Loop(
     restart_needed=False,
     progress=None,
     warnings=(),
+    in_use=InUse(kernels=1),
     workdir=Path("/w/loops/0123abcd/workdir"),
+    folder="sales-in-may-0123abcd",
     image=None,
     config=LoopConfig(),
     metadata={},

@@ -11,8 +11,7 @@ import pytest
 import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
-from loopat_jupyter.contents.drive import folder_name
-from loopat_jupyter.workspace.records import LoopStore, new_record
+from loopat_jupyter.workspace.records import LoopStore, folder_name, new_record
 from tests.workspace.test_records import NOW
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from loopat_jupyter.contents.drive import Drive, folder_name, in_drive
-from loopat_jupyter.workspace.records import LoopStore, new_record
+from loopat_jupyter.contents.drive import Drive, in_drive
+from loopat_jupyter.workspace.records import LoopStore, folder_name, new_record
 from tests.workspace.test_records import NOW
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
-from loopat_jupyter.contents.drive import folder_name
+from loopat_jupyter.workspace.records import folder_name
 from tests.kernels.test_provisioner import run
 
 if TYPE_CHECKING:

@@ -249,3 +249,12 @@ async def test_a_link_planted_in_a_loop_never_starts_a_kernel_on_the_host(place:
     fresh = AsyncKernelManager(kernel_name="python3")
     with pytest.raises(KernelNotStarted, match="leads out of it"):
         await fresh.start_kernel(cwd=str(folder))
+
+
+@pytest.mark.parametrize("below", [".", "home", "home/sub", ".claude"])
+async def test_a_notebook_beside_a_loops_files_runs_nowhere(place: Place, below: str) -> None:
+    folder = place.manager.workspace.loop(place.record.id) / below
+    folder.mkdir(exist_ok=True)
+    manager = AsyncKernelManager(kernel_name="python3")
+    with pytest.raises(KernelNotStarted, match="not to its files"):
+        await manager.start_kernel(cwd=str(folder))

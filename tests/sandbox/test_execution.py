@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from loopat_jupyter.errors import EngineError
+from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox import execution
 from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, start_detached
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
@@ -127,6 +128,20 @@ async def test_the_deadline_ends_what_ignores_term_below_a_shell_that_heeds_it(b
     with pytest.raises(TimeoutError):
         await box.run("bash", "-c", stubborn, timeout_s=1)
     assert not [pid for pid in descendants(box.running.init_pid) if sleeping(pid)]
+
+
+async def test_a_folder_that_is_not_there_is_named_and_nothing_runs(box: Box):
+    with pytest.raises(BadInputError, match="no folder '/no/where' in the loop") as refused:
+        await box.run("touch", "/loopat/run/ran", cwd="/no/where", env={"SECRET": "x"})
+    assert refused.value.field == "cwd"
+    assert list(box.folder.iterdir()) == []
+    code, out, _ = await box.run("pwd", cwd="/usr/lib")
+    assert (code, out) == (0, b"/usr/lib\n")
+
+
+async def test_a_command_that_is_not_there_is_named(box: Box):
+    code, _, err = await box.run("no-such-command")
+    assert (code, err) == (127, b"no-such-command: there is no such command in this loop\n")
 
 
 async def test_variables_may_have_any_name(box: Box):
@@ -267,3 +282,45 @@ async def test_a_start_that_its_client_fails_leaves_nothing_inside(box: Box, mon
         await box.detached("sleep", "600")
     while exec_roots(box.running.init_pid):
         await asyncio.sleep(0.01)
+
+
+async def test_a_killed_client_is_no_exit_code_of_the_command(box: Box):
+    async def kill_client() -> None:
+        while not (roots := exec_roots(box.running.init_pid)):
+            await asyncio.sleep(0.01)
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            if command[-2:] == ["sleep", "3333"] and "exec" in command:
+                process.kill()
+        assert roots
+
+    killing = asyncio.create_task(kill_client())
+    with pytest.raises(EngineError, match="ended by signal 9"):
+        await box.run("sleep", "3333")
+    await killing
+    assert exec_roots(box.running.init_pid) == []
+
+
+async def exhausted(events) -> None:
+    async for _ in events:
+        pass
+
+
+async def test_the_deadline_holds_while_nobody_reads(box: Box):
+    events = run_attached(box.manager.engine, box.running, box.folder, ExecSpec(argv=("yes",)), stdin=b"", timeout_s=1)
+    async with contextlib.aclosing(events):
+        await anext(events)
+        while exec_roots(box.running.init_pid):
+            await asyncio.sleep(0.01)
+        with pytest.raises(TimeoutError):
+            await exhausted(events)
+
+
+async def test_a_podman_that_hangs_is_noticed_at_the_start(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    hanging = tmp_path / "podman"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(execution, "FIND_TIMEOUT_S", 0.5)
+    box.manager.engine = Podman(str(hanging), os.environ)
+    with pytest.raises(EngineTimeoutError, match="did not start the command"):
+        await box.run("true", timeout_s=None)

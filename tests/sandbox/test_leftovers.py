@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from loopat_jupyter.sandbox.leftovers import LOG_KEPT_S, Findings, Leftover, find_leftovers, runtime_key
+from loopat_jupyter.sandbox.leftovers import LOG_KEPT_S, Findings, Leftover, find_leftovers
+from loopat_jupyter.workspace.paths import runtime_key
 
 KEPT = "0123abcd-0000-4000-8000-000000000000"
 GONE = "9876fedc-0000-4000-8000-000000000000"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from loopat_jupyter.errors import ConflictError, EngineError
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import LoopConfig, Progress
 from loopat_jupyter.sandbox import facts, lifecycle, runtime
 from loopat_jupyter.sandbox.lifecycle import Sandboxes
@@ -17,15 +19,16 @@ from loopat_jupyter.sandbox.plan import HostFacts, config_hash
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.conftest import remove_from_podman
 from tests.fakes import FakeEngine, FakeImages, inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
-    from loopat_jupyter.workspace.paths import Workspace
 
 PID = 4242
 
@@ -100,7 +103,7 @@ def scene(workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPa
 async def test_a_missing_container_is_made(scene: Scene):
     running = await scene.ensure()
     assert scene.engine.verbs == ["inspect", "run"]
-    assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False)
+    assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False, False)
 
 
 async def test_a_running_container_costs_one_call(scene: Scene):
@@ -117,8 +120,6 @@ async def test_a_sandbox_known_to_run_as_wanted_costs_no_call(scene: Scene, monk
     assert scene.sandboxes.known(scene.record) == running
     changed = msgspec.structs.replace(scene.record, config=LoopConfig(network="none"))
     assert scene.sandboxes.known(changed) is None
-    scene.images.built = "newer-id"
-    assert scene.sandboxes.known(scene.record) is None
     assert scene.engine.calls == []
 
 
@@ -130,9 +131,9 @@ async def test_a_stopped_container_is_started(scene: Scene):
 
 async def test_a_stopped_container_that_does_not_start_is_made_anew(scene: Scene):
     scene.has(running=False)
-    scene.failures["start"] = [EngineError("broken")]
+    scene.failures["start"] = [EngineError("broken")] * 3
     await scene.ensure()
-    assert scene.engine.verbs == ["inspect", "start", "rm", "run"]
+    assert scene.engine.verbs == ["inspect", "start", "start", "start", "rm", "run"]
 
 
 async def test_a_drifted_container_is_replaced_when_nobody_uses_it(scene: Scene):
@@ -505,3 +506,27 @@ async def test_deleting_many_files_does_not_hold_the_event_loop_up(workspace: Wo
     assert not folder.exists()
     # Done on the event loop, it would take exactly one turn.
     assert ticks > 2
+
+
+@pytest.mark.podman
+async def test_loops_of_another_workspace_are_out_of_reach(manager: LoopManager, tmp_path: Path):
+    other = LoopManager(
+        Workspace(tmp_path / "other", manager.workspace.runtime_root), manager.config, manager.engine, member="ada"
+    )
+    other.workspace.prepare()
+    here, there = manager.create(title="here"), other.create(title="there")
+    await manager.start(here)
+    try:
+        running = await other.start(there)
+        serve = "import http.server; http.server.test(bind='0.0.0.0', port=8000)"
+        await manager.engine.run("exec", "--detach", running.name, "python3", "-c", serve)
+        address = (await out(other, there, "hostname", "-I")).split()[0]
+        reach = (
+            f"for i in $(seq 100); do (echo >/dev/tcp/{address}/8000) 2>/dev/null && exit 0; sleep 0.1; done; exit 1"
+        )
+        await out(other, there, "bash", "-c", reach)
+        probe = f"timeout 2 bash -c 'echo >/dev/tcp/{address}/8000' 2>/dev/null && echo reached || echo refused"
+        assert await out(manager, here, "bash", "-c", probe) == "refused"
+    finally:
+        remove_from_podman(other.workspace)
+        shutil.rmtree(other.workspace.runtime, ignore_errors=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
 from loopat_jupyter.sandbox.plan import (
-    INSIDE,
+    LAUNCHER,
     HostFacts,
     config_hash,
     decide,
@@ -34,7 +34,7 @@ BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 MOUNTS = (
     Mount(source=str(BUNDLE), target="/etc/ssl/certs/ca-certificates.crt", mode="ro"),
     Mount(source=f"/srv/ws/loops/{ID}/home", target="/loopat/home/loopat"),
-    Mount(source=str(INSIDE), target="/loopat/lib", mode="ro"),
+    Mount(source=str(WORKSPACE.helpers), target="/loopat/lib", mode="ro"),
     Mount(source=f"/srv/ws/loops/{ID}/.claude", target=f"/loopat/loop/{ID}/.claude"),
     Mount(source=f"/srv/ws/loops/{ID}/workdir", target=f"/loopat/loop/{ID}/workdir"),
     Mount(source=RUN, target="/loopat/run"),
@@ -90,6 +90,7 @@ def test_the_whole_command_that_makes_a_container():
         "--userns=keep-id:uid=2000,gid=2000",
         "--user=2000:2000",
         "--init",
+        "--http-proxy=false",
         f"--network=loopat-{WORKSPACE.name}",
         "--security-opt=label=disable",
         "--stop-timeout=5",
@@ -98,7 +99,7 @@ def test_the_whole_command_that_makes_a_container():
         "--env=HOME=/loopat/home/loopat",
         f"--mount=type=bind,source={BUNDLE},target=/etc/ssl/certs/ca-certificates.crt,ro=true",
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/home,target=/loopat/home/loopat",
-        f"--mount=type=bind,source={INSIDE},target=/loopat/lib,ro=true",
+        "--mount=type=bind,source=/srv/ws/cache/inside,target=/loopat/lib,ro=true",
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/.claude,target=/loopat/loop/{ID}/.claude",
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/workdir,target=/loopat/loop/{ID}/workdir",
         f"--mount=type=bind,source={RUN},target=/loopat/run",
@@ -120,7 +121,7 @@ def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
 @pytest.mark.parametrize(
     ("spec", "wanted"),
     [
-        (ExecSpec(argv=("ls", "-l")), ("exec", "box", "/loopat/lib/launch", "x1", "ls", "-l")),
+        (ExecSpec(argv=("ls", "-l")), ("exec", "box", LAUNCHER, "x1", "", "ls", "-l")),
         (
             ExecSpec(argv=("bash",), cwd="/a b", tty=True, interactive=True, env={"TOKEN": "canary"}),
             (
@@ -128,16 +129,16 @@ def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
                 "--interactive",
                 "--tty",
                 "--detach-keys=",
-                "--workdir=/a b",
                 "box",
-                "/loopat/lib/launch",
+                LAUNCHER,
                 "x1",
+                "/a b",
                 "bash",
             ),
         ),
         (
             ExecSpec(argv=("python3", "-m", "k"), detach=True),
-            ("exec", "--detach", "box", "/loopat/lib/launch", "x1", "python3", "-m", "k"),
+            ("exec", "--detach", "box", LAUNCHER, "x1", "", "python3", "-m", "k"),
         ),
     ],
 )

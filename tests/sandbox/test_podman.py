@@ -173,3 +173,16 @@ exit 125
     answer = await Podman(str(script), os.environ).run("ps", ok=(0, 125))
     assert (answer.returncode, answer.stdout) == (0, b"fine\n")
     assert (tmp_path / "calls").read_text(encoding="utf-8").splitlines() == ["ps", "system migrate", "ps"]
+
+
+def test_proxies_are_for_processes_inside_alone(tmp_path: Path):
+    environ = {"http_proxy": "http://user:canary@proxy", "NO_PROXY": "localhost", "PATH": "/bin", "PROXY": "x"}
+    assert Podman("podman", environ).proxies() == {"http_proxy": "http://user:canary@proxy", "NO_PROXY": "localhost"}
+
+
+async def test_an_answer_without_end_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("loopat_jupyter.sandbox.podman.LARGEST_ANSWER_BYTES", 2**20)
+    podman = script(tmp_path, f"echo $$ >{tmp_path}/pid; exec yes")
+    with pytest.raises(EngineError, match="more than 1 MiB"):
+        await podman.run("ps")
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

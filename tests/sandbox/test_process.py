@@ -116,9 +116,9 @@ def test_variables_survive_newlines_and_blanks():
 
 def test_the_files_of_a_start_are_private_and_go_together(tmp_path: Path):
     stem = Stem.new(tmp_path, "k")
-    stem.prepare(ExecSpec(argv=("x",), env={"TOKEN": "canary"}, detach=True, size=(24, 80)))
+    stem.prepare(ExecSpec(argv=("x",), env={"TOKEN": "canary"}, detach=True, size=(24, 80)), {})
     other = Stem.new(tmp_path, "k")
-    other.prepare(ExecSpec(argv=("x",), env={"TOKEN": "canary"}))
+    other.prepare(ExecSpec(argv=("x",), env={"TOKEN": "canary"}), {})
     (tmp_path / f"{stem.name}-1").touch()
     assert stem.file("env").stat().st_mode & 0o777 == 0o600
     assert stem.file("size").read_text() == "24 80\n"

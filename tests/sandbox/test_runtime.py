@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import Output
+from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import is_init
-
-if TYPE_CHECKING:
-    from loopat_jupyter.loops import LoopManager
 
 pytestmark = pytest.mark.podman
 
@@ -58,6 +60,43 @@ async def test_a_running_sandbox_notices_that_its_runtime_folder_was_wiped(manag
 async def test_folders_nested_deeper_than_python_goes_are_deleted(manager: LoopManager) -> None:
     record = manager.create(title="deep")
     running = await manager.start(record)
-    await inside(manager, running.name, 'python3 -c \'import os\nfor _ in range(1500): os.mkdir("d"); os.chdir("d")\'')
+    nest = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
+    await manager.engine.run("exec", running.name, "python3", "-c", nest)
     await manager.delete(record.id)
     assert not manager.workspace.loop(record.id).exists()
+
+
+async def test_a_runtime_folder_locked_under_a_running_sandbox_is_opened_again(manager: LoopManager) -> None:
+    record = manager.create(title="locked")
+    running = await manager.start(record)
+    await inside(manager, running.name, "chmod 000 /loopat/run")
+    assert manager.sandboxes.known(record) is None
+    again = await manager.use(record)
+    assert again.init_pid == running.init_pid
+    await inside(manager, again.name, "touch /loopat/run/mine")
+
+
+async def test_a_paused_sandbox_is_left_alone(manager: LoopManager) -> None:
+    record = manager.create(title="paused")
+    running = await manager.start(record)
+    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
+    # Rootless podman pauses with cgroups only, which not every machine gives it.
+    facts = msgspec.structs.replace(
+        (await manager.sandboxes.containers())[record.id], running=False, alive=False, paused=True
+    )
+    status = manager.sandboxes.judge(record, facts, None)
+    assert (status.state, "podman unpause" in status.warnings[0]) == ("error", True)
+
+
+async def test_a_proxy_of_the_host_reaches_processes_and_no_container(
+    manager: LoopManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "http://user:canary@127.0.0.1:9"
+    engine = Podman("podman", {**os.environ, "HTTPS_PROXY": secret})
+    behind = LoopManager(manager.workspace, manager.config, engine, member="ada")
+    record = behind.create(title="proxy")
+    running = await behind.start(record)
+    events = behind.exec(record, ExecSpec(argv=("printenv", "HTTPS_PROXY")))
+    printed = b"".join([event.data async for event in events if isinstance(event, Output)])
+    assert printed.decode() == secret + "\n"
+    assert b"canary" not in (await engine.run("inspect", running.name)).stdout

@@ -93,3 +93,19 @@ def test_how_a_sandbox_was_seen_never_touches_its_stamp(files: StateFiles, every
     seen = files.seen(new, in_use=True)
     assert files.last_use(new) == seen
     assert seen.used_at_s >= new.used_at_s
+
+
+def test_who_ends_first_leaves_the_progress_of_the_other(files: StateFiles):
+    with files.working() as one:
+        one(Progress(label="one"))
+        with files.working() as other:
+            other(Progress(label="other"))
+            one(Progress(label="one again"))
+        assert files.progress() == Progress(label="one again")
+    assert files.progress() is None
+
+
+def test_a_file_where_the_folder_should_be_counts_as_nothing(tmp_path: Path):
+    (tmp_path / "build-x.log").touch()
+    files = StateFiles(tmp_path / "build-x.log" / "host")
+    assert (files.running(), files.progress()) == (None, None)

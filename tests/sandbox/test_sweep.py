@@ -5,13 +5,12 @@ import subprocess
 import uuid
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import LOG_KEPT_S, Leftover
-from loopat_jupyter.sandbox.plan import LABEL_LOOP, LABEL_WORKSPACE, container_name, sandbox_workdir
+from loopat_jupyter.sandbox.plan import LABEL_LOOP, LABEL_WORKSPACE, container_name, network_name, sandbox_workdir
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.sweep import Sweeper
 from loopat_jupyter.workspace.config import Config, ImageConfig
@@ -40,6 +39,25 @@ class FakeStore:
 def sweeper(manager: LoopManager, *images: StoredImage) -> tuple[Sweeper, FakeStore]:
     store = FakeStore(*images)
     return Sweeper(manager.workspace, manager.engine, manager.sandboxes, store), store  # type: ignore[arg-type]
+
+
+def no_network(arguments: tuple[str, ...]) -> Completed:
+    return Completed(1 if arguments[:2] == ("network", "exists") else 0, b"[]", "")
+
+
+@pytest.mark.podman
+async def test_the_network_goes_when_no_sandbox_needs_it(manager: LoopManager) -> None:
+    record = manager.create(title="Last")
+    await manager.start(record)
+    sweep, _ = sweeper(manager)
+    assert await sweep.find() == ()
+    await manager.delete(record.id, force=True)
+    name = network_name(manager.workspace.name)
+    assert await sweep.sweep(remove=True) == (
+        Leftover(kind="network", name=name, reason="no loop has a sandbox", key=name),
+    )
+    assert (await manager.engine.run("network", "exists", name, ok=(0, 1))).returncode == 1
+    assert await sweep.find() == ()
 
 
 @pytest.mark.podman
@@ -81,7 +99,7 @@ async def test_a_container_with_our_label_that_does_not_mount_our_files_stays(
 
 
 async def test_images_logs_and_runtime_folders_go(workspace: Workspace) -> None:
-    engine = FakeEngine(lambda _: Completed(0, b"[]", ""))
+    engine = FakeEngine(no_network)
     manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), engine, member="ada")
     kept = manager.create(title="Kept")
     for folder in (workspace.host(kept.id), workspace.runtime / "0123456789ab" / "host", workspace.runtime / "other"):
@@ -109,7 +127,7 @@ async def test_images_logs_and_runtime_folders_go(workspace: Workspace) -> None:
 
 
 async def test_a_workspace_that_was_never_used_has_nothing(workspace: Workspace) -> None:
-    engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([]), ""))
+    engine = FakeEngine(no_network)
     manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), engine, member="ada")
     workspace.loops.rmdir()
     sweep, _ = sweeper(manager)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopat_jupyter.errors import NotFoundError
+from loopat_jupyter.errors import ConfigurationError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.sandbox.template import BuildProgress, read_template, step_labels, template_folder
 from loopat_jupyter.workspace.config import ImageConfig
@@ -140,7 +140,7 @@ def test_a_copy_elsewhere_has_the_same_tag(tmp_path: Path):
 
 
 def test_a_missing_containerfile_is_told(tmp_path: Path):
-    with pytest.raises(NotFoundError, match="Containerfile"):
+    with pytest.raises(ConfigurationError, match="Containerfile"):
         read_template(tmp_path, ImageConfig())
 
 

@@ -12,8 +12,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import yaml
 
-from loopat_jupyter.loops import LoopEvent
-from loopat_jupyter.models import Progress, State
+from loopat_jupyter.models import LoopEvent, Progress, State
 from loopat_jupyter.server.events import SCHEMA_FILE, SCHEMA_ID, EventStream, event_data
 
 ACTIONS = get_args(get_type_hints(LoopEvent)["action"])

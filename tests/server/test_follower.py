@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.loops import LoopEvent
-from loopat_jupyter.models import Progress
+from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.server.follower import GRACE_LOOKS, Follower, Seen, differences
 from loopat_jupyter.workspace.records import LoopStore, new_record
@@ -208,3 +207,13 @@ class TestFollower:
         workspace.loops.mkdir()
         await follower.look(workspace)
         assert told == []
+
+
+async def test_a_build_log_beside_the_loops_is_no_loop(workspace: Workspace) -> None:
+    told: list[LoopEvent] = []
+    follower = Follower(told.append)
+    (workspace.runtime / "build-x.log").write_text("STEP 1")
+    await follower.look(workspace)
+    LoopStore(workspace).create(new_record(title="a", created_by="ada", now=datetime.datetime.now(datetime.UTC)))
+    await follower.look(workspace)
+    assert [event.action for event in told] == ["created"]

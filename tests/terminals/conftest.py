@@ -77,6 +77,11 @@ class Person:
         answer = await self._fetch("api", "terminals", method="POST", body=json.dumps(body))
         return str(json.loads(answer.body)["name"])
 
+    async def open_in_loop(self, loop_id: str, body: dict[str, Any]) -> str:
+        route = ("loopat", "api", "loops", loop_id, "terminals")
+        answer = await self._fetch(*route, method="POST", body=json.dumps(body))
+        return str(json.loads(answer.body)["name"])
+
     async def close(self, name: str) -> None:
         await self._fetch("api", "terminals", name, method="DELETE")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tornado.httpclient import HTTPClientError
 
-from loopat_jupyter.contents.drive import folder_name
+from loopat_jupyter.workspace.records import folder_name
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -57,3 +57,27 @@ async def test_a_folder_of_the_drive_is_in_its_loop(
     name = await person.open(Path(f"{drive}{folder_name(running)}/folder"))
     async with person.watch(name) as terminal:
         assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"
+
+
+@pytest.mark.parametrize("below", [".", "home"])
+async def test_a_folder_beside_a_loops_files_is_refused(
+    person: Person, manager: LoopManager, running: LoopRecord, below: str
+):
+    with pytest.raises(HTTPClientError) as refused:
+        await person.open(manager.workspace.loop(running.id) / below)
+    assert refused.value.code == 409
+    assert await person.names() == []
+
+
+async def test_a_folder_that_is_only_inside_may_be_missing(person: Person, manager: LoopManager, running: LoopRecord):
+    async with person.watch(await person.open_in_loop(running.id, {"cwd": "/no/where"})) as terminal:
+        assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir\r\n"
+
+
+async def test_a_folder_of_a_loop_that_is_gone_opens_no_shell_of_the_host(
+    person: Person, manager: LoopManager, running: LoopRecord
+):
+    with pytest.raises(HTTPClientError) as refused:
+        await person.open(manager.workspace.workdir(running.id) / "gone")
+    assert refused.value.code == 404
+    assert await person.names() == []

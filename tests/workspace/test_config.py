@@ -97,13 +97,13 @@ def test_a_wrong_value_is_named_with_key_and_file(tmp_path: Path, text: str, key
 
 
 def test_a_wrong_override_is_named(tmp_path: Path):
-    with pytest.raises(BadInputError, match=r"share\.port.*environment"):
+    with pytest.raises(BadInputError, match=r"LOOPAT_SHARE_PORT.*environment"):
         load(tmp_path, LOOPAT_SHARE_PORT="many")
 
 
 @pytest.mark.parametrize("image", ["--privileged", "a b", "x" * 300, "a\nb", "-"])
 def test_an_override_that_is_no_image_is_named(tmp_path: Path, image: str):
-    with pytest.raises(BadInputError, match=r"image\.use"):
+    with pytest.raises(BadInputError, match="LOOPAT_SANDBOX_IMAGE"):
         load(tmp_path, LOOPAT_SANDBOX_IMAGE=image)
 
 
@@ -115,6 +115,23 @@ def test_broken_toml_is_named_with_its_line(tmp_path: Path):
 def test_a_wrong_list_of_fixed_keys_is_named(tmp_path: Path):
     with pytest.raises(BadInputError, match="fixed"):
         load(tmp_path, site="fixed = 'network'")
+
+
+@pytest.mark.parametrize("key", ["netwrok", "network.x", "image.bse", "image.use.x", ""])
+def test_a_fixed_key_that_is_none_is_named(tmp_path: Path, key: str):
+    with pytest.raises(BadInputError, match="is no key"):
+        load(tmp_path, site=f'fixed = ["{key}"]')
+
+
+def test_a_whole_table_can_be_fixed(tmp_path: Path):
+    config = load(tmp_path, site='fixed = ["image"]\n[image]\nsuite = "trixie"', workspace='[image]\nuse = "mine"')
+    assert config.image == ImageConfig(suite="trixie")
+
+
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path):
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(BadInputError, match=r"config\.toml: cannot be read: Is a directory"):
+        load_config(tmp_path / "config.toml", {}, tmp_path / "site.toml")
 
 
 @given(tables, tables, tables)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopat_jupyter.errors import BadInputError, EngineUnavailableError
+from loopat_jupyter.workspace import paths
 from loopat_jupyter.workspace.paths import (
     SOCKET_PATH_MAX_BYTES,
     Workspace,
@@ -118,6 +119,9 @@ def test_the_runtime_directory_is_private(tmp_path: Path):
     workspace.prepare()
     assert workspace.runtime_root.stat().st_mode & 0o777 == 0o700
     workspace.runtime_root.chmod(0o755)
+    workspace.prepare()
+    assert workspace.runtime_root.stat().st_mode & 0o777 == 0o700
+    workspace.runtime_root.chmod(0o777)
     with pytest.raises(EngineUnavailableError, match="nobody else can enter"):
         workspace.prepare()
 
@@ -156,3 +160,39 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, way: str):
         Workspace(home, tmp_path / "runtime").prepare()
     assert refused.value.field == "LOOPAT_HOME"
     assert str(home) in refused.value.message
+
+
+def test_what_is_beside_a_loops_files_is_told(tmp_path: Path):
+    workspace = make(tmp_path / "ws")
+    workspace.workdir(LOOP).mkdir(parents=True)
+    workspace.loop_home(LOOP).mkdir()
+    for beside in (
+        workspace.loop(LOOP),
+        workspace.loop_home(LOOP),
+        workspace.loop_home(LOOP) / "a",
+        workspace.record(LOOP),
+    ):
+        assert workspace.loop_beside(beside) == LOOP
+    for other in (
+        workspace.workdir(LOOP),
+        workspace.workdir(LOOP) / "a",
+        workspace.loops,
+        tmp_path,
+        workspace.loops / "x",
+    ):
+        assert workspace.loop_beside(other) is None
+
+
+def test_everybody_follows_the_fallback_once_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def place(text: str) -> Path:
+        return tmp_path / text.lstrip("/")
+
+    monkeypatch.setattr(paths, "Path", place)
+    assert default_runtime_root(7) == place("/tmp/loopat-7")
+    place("/run/user/7").mkdir(parents=True)
+    assert default_runtime_root(7) == place("/run/user/7/loopat")
+    place("/tmp/loopat-7").mkdir(mode=0o755, parents=True)
+    place("/tmp/loopat-7").chmod(0o755)
+    assert default_runtime_root(7) == place("/run/user/7/loopat")
+    place("/tmp/loopat-7").chmod(0o700)
+    assert default_runtime_root(7) == place("/tmp/loopat-7")

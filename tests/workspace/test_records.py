@@ -252,3 +252,28 @@ def test_a_real_full_file_system_is_told_and_recovered_from(tmp_path: Path):
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stdout) == (0, "recovered\n"), ran.stderr
+
+
+@pytest.mark.parametrize("way", ["folder", "pipe", "locked"])
+def test_a_record_that_cannot_be_read_is_set_aside_and_the_others_list(
+    store: LoopStore, workspace: Workspace, way: str
+):
+    good, bad = record("good"), record("bad")
+    for each in (good, bad):
+        store.create(each)
+    path = workspace.record(bad.id)
+    if way == "locked":
+        path.chmod(0)
+    else:
+        path.unlink()
+        path.mkdir() if way == "folder" else os.mkfifo(path)
+    assert list(store.problems()) == [bad.id]
+    assert [each.id for each in store.readable()] == [good.id]
+
+
+def test_an_image_in_a_record_is_no_option(store: LoopStore, workspace: Workspace):
+    bad = record("bad")
+    store.create(bad)
+    store.write(msgspec.structs.replace(bad, image="--privileged"))
+    with pytest.raises(UnreadableRecordError, match="names an image that is none"):
+        store.read(bad.id)

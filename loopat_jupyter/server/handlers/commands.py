@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tornado import iostream, web
 
-from loopat_jupyter.errors import LoopatError
+from loopat_jupyter.errors import ConflictError, LoopatError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Exit
@@ -75,6 +75,8 @@ class ExecHandler(LoopatHandler):
         await asyncio.wait((self._sending,))
         if not self._sending.cancelled():
             self._sending.result()
+        elif not self._finished and not self._headers_written:
+            raise ConflictError("The command was ended, because the server is stopping. Run it again later.")
 
     def on_connection_close(self) -> None:
         """End the command when its client went away; once, because a second request would cut the ending short."""

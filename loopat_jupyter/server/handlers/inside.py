@@ -1,13 +1,15 @@
-"""What a loop offers: kernels and terminals."""
+"""What a loop offers: kernels and terminals; what it takes, and how its image was built."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.errors import ConflictError, NotFoundError
+from loopat_jupyter.models import Usage
 from loopat_jupyter.server.answers import Kernelspecs
 from loopat_jupyter.server.base import LoopatHandler, permitted
 from loopat_jupyter.server.requests import OpenTerminal, check_path
@@ -46,3 +48,31 @@ class TerminalsHandler(LoopatHandler):
                 "`TerminalsExtensionApp.terminal_manager_class` at `loopat_jupyter.terminals.LoopTerminalManager`."
             )
         self.answer(await terminals.create_in_loop(record, cwd=request.cwd), 201)
+
+
+class UsageHandler(LoopatHandler):
+    """`/loops/{loop_id}/usage`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, loop_id: str) -> None:
+        """What the loop's processes take of the machine."""
+        record = self.manager.store.read(loop_id)
+        found = await asyncio.to_thread(self.manager.sandboxes.usage, record.id)
+        self.answer(found or Usage(cpu_s=0, memory_bytes=0, processes=0))
+
+
+class BuildLogHandler(LoopatHandler):
+    """`/loops/{loop_id}/build-log`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, loop_id: str) -> None:
+        """The whole output of the last build of the loop's image."""
+        images = self.manager.images
+        log = images.build_log(images.reference(self.manager.store.read(loop_id)))
+        try:
+            text = await asyncio.to_thread(log.read_bytes)
+        except FileNotFoundError:
+            raise NotFoundError("The loop's image was not built here since the machine was started.") from None
+        self.finish(text, set_content_type="text/plain; charset=UTF-8")

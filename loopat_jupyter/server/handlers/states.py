@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import Progress, State, Status
 from loopat_jupyter.server.base import LoopatHandler
 from loopat_jupyter.server.requests import ChangeStateQuery
@@ -37,7 +38,7 @@ class StateHandler(LoopatHandler):
         """
         wait = self.query(ChangeStateQuery).wait
         record = self.manager.store.read(loop_id)
-        task = self.service.spawn(change(record))
+        task = self.service.spawn(change(record), loop_id=loop_id)
         await asyncio.wait((task,), timeout=None if wait else AT_ONCE_S)
         if not task.done():
             progress = self.manager.sandboxes.state_files(record.id).progress() or meanwhile.progress
@@ -45,7 +46,7 @@ class StateHandler(LoopatHandler):
             self.answer(self.manager.describe(record, status), 202)
             return
         if task.cancelled():
-            raise web.HTTPError(503, "The server is stopping. Try again when it runs.")
+            raise ConflictError("This was cancelled. Try again when the sandbox is needed.")
         task.result()
         self.answer(await self.manager.get(record.id))
 
@@ -83,3 +84,15 @@ class RecreateHandler(StateHandler):
         """Make a new sandbox; what runs in the old one ends, its files stay."""
         recreate = functools.partial(self.manager.start, fresh=True)
         await self.reach(loop_id, recreate, _doing("preparing", "starting the sandbox"))
+
+
+class CancelHandler(LoopatHandler):
+    """`/loops/{loop_id}/cancel`."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, loop_id: str) -> None:
+        """Call off a start, and the build that it waits for."""
+        record = self.manager.store.read(loop_id)
+        await self.service.cancel(record.id)
+        self.answer(await self.manager.get(record.id))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from loopat_jupyter.models import Kernelspec
-from loopat_jupyter.sandbox.plan import INSIDE
+from loopat_jupyter.sandbox.helpers import INSIDE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -124,7 +124,7 @@ class TestCommands:
         missing = await api("POST", "loops", loop, "exec", send={"argv": ["no-such-command"]}, request_timeout=100)
         nowhere = await api("POST", "loops", loop, "exec", send={"argv": ["pwd"], "cwd": "/nowhere"})
         assert missing.body[-1] == {"exit_code": 127}
-        assert nowhere.body[-1]["error"]["reason"] == "engine_failed"
+        assert (nowhere.status, nowhere.body["field"]) == (400, "cwd")
 
     async def test_no_folder_of_the_loop_is_bad_input(self, api: Any, loop: str, workspace: Workspace) -> None:
         (workspace.workdir(loop) / "out").symlink_to("/")

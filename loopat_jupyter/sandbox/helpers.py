@@ -1,0 +1,60 @@
+"""The programs of ours that every sandbox sees, read-only, at /loopat/lib.
+
+They are mounted from a folder of the workspace and not from the installed package, under names that carry their
+version: so two installations with one workspace, or a server that was started before an upgrade, each find their own in
+a container that neither of them has to replace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+INSIDE = Path(__file__).parent / "inside"
+"""Where the package has them."""
+
+NAMES = ("kernelspecs", "launch")
+VERSION = "dd5820fe"
+"""The first digits of the hash over the files; a test says what it must be after a change."""
+
+_MODE = 0o755
+
+
+def file_name(name: str) -> str:
+    """What a helper is called inside: `launch-3f2a9c1e`."""
+    return f"{name}-{VERSION}"
+
+
+def digest(contents: Iterable[bytes]) -> str:
+    """The version of some contents, 8 hexadecimal digits.
+
+    Args:
+        contents: The files in the order of `NAMES`.
+    """
+    whole = hashlib.sha256()
+    for data in contents:
+        whole.update(len(data).to_bytes(8, "big") + data)
+    return whole.hexdigest()[:8]
+
+
+def install(folder: Path) -> None:
+    """Put this version's helpers into a folder, unless they are there.
+
+    Args:
+        folder: On the host; what sandboxes mount.
+
+    Raises:
+        StorageFullError: No space.
+    """
+    for name in NAMES:
+        target = folder / file_name(name)
+        if not target.exists():
+            with full_disk_told(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, (INSIDE / name).read_bytes(), mode=_MODE)

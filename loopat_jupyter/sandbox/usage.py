@@ -1,0 +1,82 @@
+"""What runs in sandboxes and what it takes, read from the processes themselves: no podman, and right after any crash.
+
+Where the engine's cgroups are not to be had, as in a rootless container of cgroup version 1, this works all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from loopat_jupyter.models import InUse, Usage
+from loopat_jupyter.sandbox.process import all_pids, innermost_pid, pid_namespace, roots_of
+from loopat_jupyter.workspace.files import read_untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_Kind: TypeAlias = Literal["kernels", "terminals", "commands"]
+
+_KINDS: Mapping[str, _Kind] = {"k": "kernels", "t": "terminals"}
+"""By the letter that the files of a start begin with (`loopat_jupyter.sandbox.process.Stem`)."""
+
+_PID_BYTES = 16
+
+
+def in_use(run_folders: Mapping[int, Path]) -> dict[int, InUse]:
+    """What somebody outside runs in each of several sandboxes; one pass over the host's processes.
+
+    Args:
+        run_folders: The runtime folders that sandboxes see, by the sandbox's init process on the host.
+
+    Returns:
+        What runs, by the same init processes; those in which nothing runs are left out.
+    """
+    found: dict[int, InUse] = {}
+    kinds: dict[int, dict[int, _Kind]] = {}
+    for pid, init in roots_of(list(run_folders)):
+        if init not in kinds:
+            kinds[init] = _started(run_folders[init])
+        kind = kinds[init].get(innermost_pid(pid) or 0, "commands")
+        counts = found.get(init, InUse())
+        found[init] = msgspec.structs.replace(counts, **{kind: getattr(counts, kind) + 1})
+    return found
+
+
+def _started(run_folder: Path) -> dict[int, _Kind]:
+    """Kinds of what was started through a launcher, by process id as seen inside."""
+    kinds: dict[int, _Kind] = {}
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(run_folder):
+            if entry.name.endswith(".pid"):
+                with contextlib.suppress(OSError, ValueError):
+                    pid = int(read_untrusted(run_folder / entry.name, limit_bytes=_PID_BYTES))
+                    kinds[pid] = _KINDS.get(entry.name[0], "commands")
+    return kinds
+
+
+def usage(init_pid: int) -> Usage:
+    """What all processes of a sandbox take together.
+
+    Args:
+        init_pid: The sandbox's init process on the host.
+    """
+    namespace = pid_namespace(init_pid)
+    pids = [pid for pid in all_pids() if namespace is not None and pid_namespace(pid) == namespace]
+    ticks = os.sysconf("SC_CLK_TCK")
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    cpu_ticks = resident_pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                # proc_pid_stat(5): utime and stime are fields 14 and 15; the second, in parentheses, may hold blanks.
+                fields = file.read().rpartition(b") ")[2].split()
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                resident = int(file.read().split()[1])
+            cpu_ticks += int(fields[11]) + int(fields[12])
+            resident_pages += resident
+    return Usage(cpu_s=cpu_ticks / ticks, memory_bytes=resident_pages * page_bytes, processes=len(pids))

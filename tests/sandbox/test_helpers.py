@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.sandbox.helpers import INSIDE, NAMES, VERSION, digest, file_name, install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_version_is_that_of_the_files() -> None:
+    assert {path.name for path in INSIDE.iterdir()} == set(NAMES)
+    wanted = digest((INSIDE / name).read_bytes() for name in NAMES)
+    assert wanted == VERSION, f'they were changed: set VERSION = "{wanted}"'
+
+
+def test_they_are_installed_once_and_those_of_other_versions_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "lib"
+    install(folder)
+    (folder / "launch-00000000").touch()
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert set(before) == {file_name(name) for name in NAMES} | {"launch-00000000"}
+    assert all(os.access(folder / file_name(name), os.X_OK) for name in NAMES)
+    install(folder)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
