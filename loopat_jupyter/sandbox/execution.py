@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_started
+from loopat_jupyter.sandbox.session import end_members
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -188,6 +189,9 @@ async def run_inherited(
             finally:
                 if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid)
+                    if spec.tty:
+                        # A shell that ends by itself may leave behind what it started a moment before.
+                        await end_members(stem, running.init_pid)
         if exit_code > 0:
             _check_run(spec, running, stem, exit_code)
         return exit_code if exit_code >= 0 else 128 - exit_code

@@ -52,11 +52,23 @@ async def end_session(stem: Stem, state: StateFiles, *, grace_s: float = GRACE_S
     """
     # In this order: a launcher that comes late finds no variables and starts nothing; see `inside/launch`.
     stem.file("env").unlink(missing_ok=True)
-    leader = stem.pid_inside()
     stamp = state.running()
-    if leader is not None and stamp is not None:
-        await _end_members(stamp.pid, leader, grace_s)
+    if stamp is not None:
+        await end_members(stem, stamp.pid, grace_s=grace_s)
     stem.remove()
+
+
+async def end_members(stem: Stem, init_pid: int, *, grace_s: float = GRACE_S) -> None:
+    """End what runs in the session that a launcher leads or led; nothing happens if it never came to one.
+
+    Args:
+        stem: The launcher's files.
+        init_pid: The sandbox's init process on the host.
+        grace_s: Time between hang-up and kill.
+    """
+    leader = stem.pid_inside()
+    if leader is not None:
+        await _end_members(init_pid, leader, grace_s)
 
 
 async def _end_members(init_pid: int, leader_inside: int, grace_s: float) -> None:

@@ -509,6 +509,7 @@ async def test_deleting_many_files_does_not_hold_the_event_loop_up(workspace: Wo
 
 
 @pytest.mark.podman
+@pytest.mark.serial
 async def test_loops_of_another_workspace_are_out_of_reach(manager: LoopManager, tmp_path: Path):
     other = LoopManager(
         Workspace(tmp_path / "other", manager.workspace.runtime_root), manager.config, manager.engine, member="ada"
