@@ -14,8 +14,11 @@ export PORT PYTHON
 BIN := .venv/bin
 INSIDE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# Node.js and jlpm come with the environment too.
+FACE := PATH="$(CURDIR)/$(BIN):$$PATH"
+
 # Rootless podman needs an ordinary user: root hands these over to one.
-ROOTLESS := lab test unit bench
+ROOTLESS := lab test unit bench screenshots
 
 .PHONY: help lint format docs wheel clean $(ROOTLESS)
 
@@ -25,7 +28,7 @@ help: ## list the targets
 ifeq ($(shell id -u),0)
 
 $(ROOTLESS):
-	@.setup/machine
+	@.setup/machine $@
 	@.setup/as-user $@ 'PORT=$(PORT)' 'ARGS=$(ARGS)' 'WORKERS=$(WORKERS)'
 
 else
@@ -35,14 +38,20 @@ lab: ## open JupyterLab in a first loop, setting up what is missing (PORT=8888)
 	@.setup/venv lab
 	@.setup/lab
 
-test: lint ## run every check: lint, types, unit and podman tests (ARGS="-k name")
-	@.setup/machine
+test: lint ## run every check: lint, types, unit, podman and browser tests (ARGS="-k name")
+	@.setup/machine test
 	@mkdir -p .artefacts
 	@$(INSIDE) pytest --numprocesses=$(WORKERS) --dist=loadscope --junitxml=.artefacts/junit.xml $(ARGS)
 
 unit: ## run the tests that need no podman (ARGS="-k name")
 	@.setup/venv dev
 	@$(INSIDE) pytest -m 'not podman' $(ARGS)
+
+screenshots: ## take the pictures of the documentation anew, in the browser
+	@.setup/machine test
+	@.setup/venv dev
+	@$(INSIDE) pytest -q tests/labextension -k "works_in_it or themes"
+	@cp .artefacts/screenshots/{panel,dialog,work,dark}.png docs/images/
 
 bench: ## measure speed and size, each beside its floor (ARGS="…")
 	@.setup/machine
@@ -56,6 +65,7 @@ lint: ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@cd labextension && $(FACE) jlpm --silent lint
 
 format: ## put the code into the project's style
 	@.setup/venv dev
@@ -77,5 +87,5 @@ wheel: ## build the package into dist/
 	@$(BIN)/hatchling build
 
 clean: ## remove what the targets made here; loops and images stay
-	rm -rf .venv .artefacts .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .artefacts labextension/lib labextension/node_modules labextension/.yarn loopat_jupyter/labextension .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,10 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "loopat-jupyter"}]
+
+
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
     from loopat_jupyter.server.app import LoopatApp  # noqa: PLC0415 - the server alone pays for it
 

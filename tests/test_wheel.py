@@ -53,12 +53,16 @@ def run(program: Path | str, *arguments: Path | str, cwd: Path | None = None, ho
 def test_it_holds_every_file_of_the_package_and_nothing_else(wheel: Path):
     shared = {
         "jupyter-config/server-config": "etc/jupyter/jupyter_server_config.d",
+        "loopat_jupyter/labextension": "share/jupyter/labextensions/loopat-jupyter",
         "templates": "share/jupyter/loopat/templates",
     }
-    expected = {path.relative_to(ROOT).as_posix() for path in files_below(ROOT / "loopat_jupyter")}
+    built = ROOT / "loopat_jupyter" / "labextension"
+    package = [path for path in files_below(ROOT / "loopat_jupyter") if not path.is_relative_to(built)]
+    expected = {path.relative_to(ROOT).as_posix() for path in package}
     for source, target in shared.items():
         expected |= {f"{target}/{path.relative_to(ROOT / source).as_posix()}" for path in files_below(ROOT / source)}
     expected.add("etc/jupyter/jupyter_loopat_config.json")
+    expected.add("share/jupyter/labextensions/loopat-jupyter/install.json")
     with zipfile.ZipFile(wheel) as archive:
         names = {name.partition(".data/data/")[2] or name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == expected
@@ -107,3 +111,9 @@ def test_templates_are_found_where_the_wheel_put_them(installed: Path, tmp_path:
     printed = [Path(line) for line in run(installed / "bin/python", "-c", code, home=tmp_path).splitlines()]
     assert {path.name for path in printed} == {"sandbox", "welcome.ipynb", "harbour.csv"}
     assert all(path.is_relative_to(installed / "share/jupyter/loopat/templates") for path in printed)
+
+
+def test_jupyterlab_finds_the_face(installed: Path, tmp_path: Path):
+    listed = run(installed / "bin/python", "-m", "jupyterlab.labextensions", "list", home=tmp_path)
+    plain = re.sub(r"\x1b\[\d+m", "", listed)
+    assert re.search(rf"loopat-jupyter v{re.escape(loopat_jupyter.__version__)} enabled OK", plain), plain

@@ -72,8 +72,20 @@ class LoopatApp(ExtensionApp):
         self.settings["loopat_drive"] = self._drive
 
     def _drive(self) -> LoopDriveManager:
-        """The contents manager of the drive, made when a front end first asks for a file."""
+        """The contents manager of the drive, made when a front end first asks for a file.
+
+        Raises:
+            ConfigurationError: The server's kernels would not follow; says what to do.
+        """
         if self._made_drive is None:
+            from loopat_jupyter.errors import ConfigurationError  # noqa: PLC0415
+            from loopat_jupyter.kernels.mapping import LoopMappingKernelManager  # noqa: PLC0415
+
+            if not isinstance(getattr(self.serverapp, "kernel_manager", None), LoopMappingKernelManager):
+                raise ConfigurationError(
+                    "The files of loops are not shown, because their notebooks would run outside: this server is "
+                    "configured with another ServerApp.kernel_manager_class than loopat_jupyter's. Unset it."
+                )
             from loopat_jupyter.contents.drive import Drive  # noqa: PLC0415
             from loopat_jupyter.contents.managers import LoopDriveManager  # noqa: PLC0415
 

@@ -13,10 +13,12 @@ import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.workspace.records import folder_name
+from tests.jupyter_process import jupyter_server
 from tests.kernels.test_provisioner import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.kernels.conftest import Place
 
@@ -91,3 +93,28 @@ async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp
     kernel_id = await open_session(jp_fetch, "n.ipynb")
     where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
     assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
+
+
+async def test_a_plain_server_runs_notebooks_of_the_drive_in_their_loop(place: Place, tmp_path: Path) -> None:
+    environ = {name: value for name, value in place.environ.items() if name in ("LOOPAT_HOME", "LOOPAT_SANDBOX_IMAGE")}
+    (tmp_path / "root").mkdir()
+    async with jupyter_server(tmp_path, tmp_path / "root", environ) as server:
+        model = {"path": f"loops:{folder_name(place.record)}/n.ipynb", "name": "n", "type": "notebook"}
+        session = await server.api("POST", "api/sessions", {**model, "kernel": {"name": "python3"}})
+        assert session.status == 201
+        async with server.kernel(session.body["kernel"]["id"]) as kernel:
+            where = await kernel.run("import os; print(os.uname().nodename)")
+        assert where.text == f"loop-{place.record.id[:8]}\n"
+        (place.workdir / "out").unlink(missing_ok=True)
+        (place.workdir / "out").symlink_to("/etc/hostname")
+        planted = await server.api("GET", f"loopat/api/contents/{folder_name(place.record)}/out")
+        assert planted.status == 403
+
+
+async def test_what_a_person_configured_stands(place: Place, tmp_path: Path) -> None:
+    stock = "jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager"
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to("/etc/hostname")
+    option = f"--ServerApp.contents_manager_class={stock}"
+    async with jupyter_server(tmp_path, tmp_path / "root", {}, option) as server:
+        assert (await server.api("GET", "api/contents/link")).status == 200

@@ -1,0 +1,75 @@
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+/** A failed request, in the server's own words. */
+export class LoopError extends Error {
+  /**
+   * @param message - For a person: what happened and what to do.
+   * @param status - HTTP status; 0 when the server was not reached.
+   * @param reason - The same for a program, such as `conflict`.
+   * @param field - The field that is wrong, for bad input.
+   */
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly reason: string,
+    readonly field?: string
+  ) {
+    super(message);
+    this.name = 'LoopError';
+  }
+}
+
+/**
+ * Calls the extension's REST interface.
+ *
+ * @param settings - Of this server.
+ * @param method - HTTP verb.
+ * @param path - Below `loopat/api`, each part already encoded.
+ * @param body - Sent as JSON.
+ * @returns The answer: JSON decoded, text as it is, undefined for none.
+ * @throws LoopError: it failed, or the server could not be reached.
+ */
+export async function request<T>(
+  settings: ServerConnection.ISettings,
+  method: string,
+  path: string,
+  body?: unknown
+): Promise<T> {
+  const url = URLExt.join(settings.baseUrl, 'loopat/api', path);
+  const init: RequestInit = { method };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+  }
+  let response: Response;
+  try {
+    response = await ServerConnection.makeRequest(url, init, settings);
+  } catch (error) {
+    throw new LoopError(
+      `The server cannot be reached: ${error instanceof Error ? error.message : error}`,
+      0,
+      'unreachable'
+    );
+  }
+  const text = await response.text();
+  const isJson = response.headers.get('Content-Type')?.includes('json');
+  if (!response.ok) {
+    throw failure(response, isJson ? text : '');
+  }
+  return (text === '' ? undefined : isJson ? JSON.parse(text) : text) as T;
+}
+
+function failure(response: Response, text: string): LoopError {
+  let problem: { message?: string; reason?: string; field?: string } = {};
+  try {
+    problem = text === '' ? {} : JSON.parse(text);
+  } catch {
+    // A proxy in between may answer anything; the status says enough then.
+  }
+  return new LoopError(
+    problem.message ?? `${response.status} ${response.statusText}`,
+    response.status,
+    problem.reason ?? 'unknown',
+    problem.field
+  );
+}

@@ -1,0 +1,49 @@
+import type { ILauncher } from '@jupyterlab/launcher';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { IDisposable } from '@lumino/disposable';
+import { DisposableSet } from '@lumino/disposable';
+
+import { CommandIDs } from './ids';
+import type { ILoopManager, Loop } from './tokens';
+
+/**
+ * While a loop's folder is open, offers what starts in that loop, under the loop's name.
+ *
+ * @param launcher - Where the cards are.
+ * @param manager - Knows the loops.
+ * @param trans - Translates.
+ * @param here - Path of the open folder.
+ * @returns Called when another folder was opened.
+ */
+export function addCards(
+  launcher: ILauncher,
+  manager: ILoopManager,
+  trans: TranslationBundle,
+  here: () => string | undefined
+): () => void {
+  let shown: Loop | undefined;
+  let cards: IDisposable | undefined;
+  const update = () => {
+    const loop = manager.ofPath(here() ?? '');
+    if (loop?.id === shown?.id && loop?.title === shown?.title) {
+      return;
+    }
+    shown = loop;
+    cards?.dispose();
+    cards = undefined;
+    if (loop !== undefined) {
+      const category = trans.__('Loop: %1', loop.title);
+      const set = new DisposableSet();
+      [CommandIDs.notebook, CommandIDs.console, CommandIDs.terminal].forEach(
+        (command, rank) =>
+          set.add(
+            launcher.add({ command, category, rank, args: { loop: loop.id } })
+          )
+      );
+      cards = set;
+    }
+  };
+  manager.changed.connect(update);
+  update();
+  return update;
+}

@@ -1,0 +1,100 @@
+import { Notification } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+
+import { CommandIDs } from './ids';
+import type { ILoopManager, Loop } from './tokens';
+
+/** Whether a person is being told something already: a failed request and an event may say the same. */
+export function isTold(message: string): boolean {
+  return Notification.manager.notifications.some(shown =>
+    shown.message.endsWith(message)
+  );
+}
+
+/**
+ * Tells of builds, starts, warnings and failures in Lab's notifications, whoever asked for them.
+ *
+ * @param manager - Knows the loops.
+ * @param commands - Where the actions are.
+ * @param trans - Translates.
+ */
+export function tellOfProgress(
+  manager: ILoopManager,
+  commands: CommandRegistry,
+  trans: TranslationBundle
+): void {
+  const open = new Map<string, string>();
+
+  const step = (loop: Loop) => {
+    const { progress } = loop;
+    if (progress === null || progress.steps === 0) {
+      return;
+    }
+    const message = trans.__(
+      '%1: %2 (%3 of %4)',
+      loop.title,
+      progress.label,
+      progress.step,
+      progress.steps
+    );
+    const id = open.get(loop.id);
+    const share = progress.step / progress.steps;
+    if (id !== undefined) {
+      Notification.update({ id, message, progress: share });
+      return;
+    }
+    open.set(
+      loop.id,
+      Notification.emit(message, 'in-progress', {
+        autoClose: false,
+        progress: share,
+        actions: [
+          {
+            label: trans.__('Cancel'),
+            callback: () =>
+              void commands.execute(CommandIDs.cancel, { loop: loop.id })
+          },
+          {
+            label: trans.__('Log'),
+            callback: () =>
+              void commands.execute(CommandIDs.log, { loop: loop.id })
+          }
+        ]
+      })
+    );
+  };
+
+  manager.changed.connect(() => {
+    for (const loop of manager.loops) {
+      if (loop.state === 'preparing') {
+        step(loop);
+      } else if (open.has(loop.id)) {
+        Notification.dismiss(open.get(loop.id));
+        open.delete(loop.id);
+      }
+    }
+  });
+
+  manager.noticed.connect((_, notice) => {
+    const id = open.get(notice.loopId);
+    if (id !== undefined) {
+      Notification.dismiss(id);
+      open.delete(notice.loopId);
+    }
+    if (isTold(notice.message)) {
+      return;
+    }
+    const title = notice.loop === undefined ? '' : `${notice.loop.title}: `;
+    Notification.emit(title + notice.message, notice.level, {
+      autoClose: notice.level === 'error' ? false : 10_000,
+      actions: [
+        {
+          label: trans.__('Log'),
+          callback: () =>
+            void commands.execute(CommandIDs.log, { loop: notice.loopId })
+        }
+      ]
+    });
+  });
+}

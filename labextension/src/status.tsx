@@ -1,0 +1,115 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { loopIcon } from './icons';
+import type { ILoopManager, Loop, Usage } from './tokens';
+
+const LOOK_MS = 3000;
+
+/** Where the current document runs, with what its loop takes; nothing outside loops. */
+export class LoopStatus extends ReactWidget {
+  /**
+   * @param _manager - Knows the loops.
+   * @param _trans - Translates.
+   * @param _onClick - Shows the loop.
+   */
+  constructor(
+    private _manager: ILoopManager,
+    private _trans: TranslationBundle,
+    private _onClick: (loop: Loop) => void
+  ) {
+    super();
+    this.addClass('jp-Loops-status');
+    _manager.changed.connect(this.update, this);
+  }
+
+  /** Path of the current document. */
+  set path(path: string | undefined) {
+    this._path = path;
+    this.update();
+  }
+
+  protected render(): React.ReactElement | null {
+    const loop =
+      this._path === undefined ? undefined : this._manager.ofPath(this._path);
+    if (loop === undefined) {
+      return null;
+    }
+    return (
+      <Status
+        key={loop.id}
+        loop={loop}
+        manager={this._manager}
+        trans={this._trans}
+        onClick={this._onClick}
+      />
+    );
+  }
+
+  private _path: string | undefined;
+}
+
+interface IProps {
+  loop: Loop;
+  manager: ILoopManager;
+  trans: TranslationBundle;
+  onClick: (loop: Loop) => void;
+}
+
+function Status({ loop, manager, trans, onClick }: IProps): React.ReactElement {
+  const text = useUsage(loop, manager, trans);
+  return (
+    <button
+      className="jp-Loops-statusButton"
+      title={trans.__('Runs in the loop “%1”', loop.title)}
+      onClick={() => onClick(loop)}
+    >
+      <loopIcon.react tag="span" width="14px" height="14px" />
+      {loop.title}
+      {text !== '' && <span className="jp-Loops-usage">{text}</span>}
+    </button>
+  );
+}
+
+/** Processor and memory of a loop that runs, looked at every few seconds while the page is seen. */
+function useUsage(
+  loop: Loop,
+  manager: ILoopManager,
+  trans: TranslationBundle
+): string {
+  const [text, setText] = React.useState('');
+  React.useEffect(() => {
+    if (loop.state !== 'running') {
+      setText('');
+      return;
+    }
+    let before: { usage: Usage; at: number } | undefined;
+    const look = async () => {
+      if (document.hidden) {
+        return;
+      }
+      try {
+        const usage = await manager.usage(loop.id);
+        const at = performance.now();
+        const memory = `${Math.round(usage.memory_bytes / 2 ** 20)} MB`;
+        if (before === undefined) {
+          setText(memory);
+        } else {
+          const load =
+            ((usage.cpu_s - before.usage.cpu_s) / ((at - before.at) / 1000)) *
+            100;
+          setText(trans.__('%1 % · %2', Math.max(0, Math.round(load)), memory));
+        }
+        before = { usage, at };
+      } catch {
+        // A loop that was just deleted, or a server that is away: the panel tells.
+        setText('');
+      }
+    };
+    void look();
+    const timer = window.setInterval(() => void look(), LOOK_MS);
+    return () => window.clearInterval(timer);
+  }, [loop.id, loop.state, manager, trans]);
+  return text;
+}

@@ -1,0 +1,46 @@
+"""The face's sources against the interface that they call."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FACE = ROOT / "labextension"
+BUILT = ROOT / "loopat_jupyter" / "labextension"
+
+
+def node(*arguments: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["node", *arguments],
+        cwd=FACE,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_its_types_are_those_of_the_openapi_file(tmp_path: Path) -> None:
+    target = tmp_path / "openapi.ts"
+    interface = str(ROOT / "loopat_jupyter" / "server" / "openapi.yaml")
+    node("node_modules/openapi-typescript/bin/cli.js", interface, "--output", str(target))
+    # Written in the face's own style.
+    config = {"singleQuote": True, "trailingComma": "none", "arrowParens": "avoid"}
+    (tmp_path / ".prettierrc.json").write_text(json.dumps(config))
+    node("node_modules/prettier/bin/prettier.cjs", "--write", str(target))
+    assert target.read_text() == (FACE / "src" / "openapi.ts").read_text(), "run `jlpm generate` in labextension/"
+
+
+def test_what_lab_loads_first_is_small() -> None:
+    chunks = [path.read_bytes() for path in (BUILT / "static").glob("*.js")]
+    assert chunks
+    assert sum(len(gzip.compress(chunk)) for chunk in chunks) <= 60 * 1024
