@@ -65,7 +65,7 @@ lint: ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@cd labextension && $(FACE) jlpm --silent lint
+	@cd labextension && $(FACE) jlpm lint
 
 format: ## put the code into the project's style
 	@.setup/venv dev
