@@ -104,6 +104,7 @@ class Podman:
         self._environ = podman_environment(environ, os.getuid())
         self._slots = asyncio.Semaphore(parallel)
         self._processes: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
+        self._closed = False
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """The whole command, for a process that a terminal starts."""
@@ -177,6 +178,7 @@ class Podman:
 
         Nobody is left to call off a command that hangs, and it would outlive the server.
         """
+        self._closed = True
         living = [process for process in self._processes if process.returncode is None]
         if living:
             await asyncio.wait([asyncio.ensure_future(process.wait()) for process in living], timeout=_CLOSE_GRACE_S)
@@ -249,23 +251,30 @@ class Podman:
     ) -> asyncio.subprocess.Process:
         stdin, stdout, stderr = streams
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._binary,
-                *arguments,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                env=self._environ,
-                cwd="/",
-                limit=PIPE_BUFFER_BYTES,
-                start_new_session=new_session,
+            creating = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    self._binary,
+                    *arguments,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=self._environ,
+                    cwd="/",
+                    limit=PIPE_BUFFER_BYTES,
+                    start_new_session=new_session,
+                )
             )
+            process = await _created(creating)
         except FileNotFoundError:
             raise EngineUnavailableError(f"There is no command {self._binary!r}. {_NOT_MENDED}") from None
         except PermissionError:
             raise EngineUnavailableError(f"{self._binary!r} may not be executed. {_NOT_MENDED}") from None
         except OSError as error:
             raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_NOT_MENDED}") from error
+        if self._closed:
+            # It was being started while everything else was ended.
+            await _end(process)
+            raise EngineUnavailableError("Podman is not run any more, because this program is ending.")
         self._processes.add(process)
         return process
 
@@ -301,6 +310,15 @@ def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
     if not environment.get("XDG_RUNTIME_DIR") and os.access(session, os.W_OK):
         environment["XDG_RUNTIME_DIR"] = session
     return environment
+
+
+async def _created(creating: asyncio.Future[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+    """A process once it is there. Whoever is called off before that ends it first: asyncio would wait for ever."""
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        await _end(await creating)
+        raise
 
 
 async def _collect(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:

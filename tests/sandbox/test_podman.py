@@ -143,9 +143,11 @@ async def test_closing_ends_what_hangs(tmp_path: Path):
     hanging = asyncio.create_task(podman.run("ps", timeout_s=600))
     pid = int(await asyncio.to_thread((tmp_path / "started").read_text))
     await podman.close()
-    assert not psutil.pid_exists(pid)
-    with pytest.raises(EngineError):
+    with pytest.raises((EngineError, EngineUnavailableError)):
         await hanging
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(EngineUnavailableError):
+        await podman.run("ps")
 
 
 def test_the_runtime_directory_is_named_where_it_was_forgotten():
@@ -186,3 +188,16 @@ async def test_an_answer_without_end_is_cut_off(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(EngineError, match="more than 1 MiB"):
         await podman.run("ps")
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+async def test_what_is_called_off_while_it_is_being_started_ends(tmp_path: Path):
+    podman = script(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 600")
+    for turns in range(8):
+        starting = asyncio.create_task(podman.run("ps"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(starting, 30)
+    if (tmp_path / "pid").exists():
+        assert not psutil.pid_exists(int((tmp_path / "pid").read_text() or -1))
