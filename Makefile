@@ -14,9 +14,6 @@ export PORT PYTHON
 BIN := .venv/bin
 INSIDE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-# Node.js and jlpm come with the environment too.
-FACE := PATH="$(CURDIR)/$(BIN):$$PATH"
-
 # Rootless podman needs an ordinary user: root hands these over to one.
 ROOTLESS := lab test unit bench screenshots
 
@@ -65,7 +62,7 @@ lint: ## check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@cd labextension && $(FACE) jlpm lint
+	@cd labextension && $(INSIDE) jlpm lint
 
 format: ## put the code into the project's style
 	@.setup/venv dev

@@ -265,7 +265,7 @@ class LoopManager:
         Raises:
             LoopatError: As `start`.
         """
-        running = None if record.archived else self.sandboxes.known(record)
+        running = self.sandboxes.known(record)
         if running is None:
             return await self.start(record, on_progress)
         self.store.touch(record.id)

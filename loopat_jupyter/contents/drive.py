@@ -38,7 +38,7 @@ class Drive:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._store = LoopStore(workspace)
+        self.store = LoopStore(workspace)
         self._known: dict[str, str] = {}
         """Ids by folder; believed only while that loop's record is there."""
 
@@ -65,7 +65,7 @@ class Drive:
         for candidate in self.workspace.loops.glob(f"{parts['start']}-*"):
             if is_loop_id(candidate.name):
                 try:
-                    if self._store.read(candidate.name).slug == parts["slug"]:
+                    if self.store.read(candidate.name).slug == parts["slug"]:
                         return candidate.name
                 except LoopatError:
                     continue

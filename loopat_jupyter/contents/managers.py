@@ -23,7 +23,7 @@ from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import LoopStore, folder_name
+from loopat_jupyter.workspace.records import folder_name
 
 MOST_FOLDERS = 500
 """How many loops the root of the drive lists, newest activity first; the panel finds the others."""
@@ -51,10 +51,8 @@ def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str
     Raises:
         WayOutError: A symlink leads out.
     """
-    if workspace is not None:
-        entered, found = workspace.loop_entered(Path(os_path)), workspace.loop_of(Path(os_path))
-        if entered is not None and (found is None or found[0] != entered):
-            raise WayOutError(shown)
+    if workspace is not None and workspace.loop_left(Path(os_path)) is not None:
+        raise WayOutError(shown)
     return os_path
 
 
@@ -149,7 +147,7 @@ class LoopDriveManager(LoopContentsManager):
         return {**root, "content": self._folders(), "format": "json"} if content else root
 
     def _folders(self) -> list[dict[str, Any]]:
-        store = LoopStore(self.drive.workspace)
+        store = self.drive.store
         records = itertools.islice(store.readable(), MOST_FOLDERS)
         return [_folder(folder_name(record), store.last_activity(record.id)) for record in records]
 

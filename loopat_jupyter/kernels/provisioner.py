@@ -189,19 +189,19 @@ class LoopatProvisioner(LocalProvisioner):
             environ = {**environ, "LOOPAT_HOME": self.workspace}
         try:
             workspace, folder = Workspace.from_environment(environ), Path(cwd or Path.cwd())
-            here, entered = workspace.loop_of(folder), workspace.loop_entered(folder)
+            here, left = workspace.loop_of(folder), workspace.loop_left(folder)
             beside = workspace.loop_beside(folder)
         except FileNotFoundError:
             # This process runs in a folder that was deleted: it is in no loop any more.
-            here = entered = beside = None
+            here = left = beside = None
         except BadInputError as error:
             if self.loop_id:
                 raise
             self.log.warning("%s Until then kernels run outside all loops.", error.message)
             return None
-        if entered is not None and (here is None or here[0] != entered):
+        if left is not None:
             raise ConflictError(
-                f"{folder} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
+                f"{folder} is in loop {left}, but a symbolic link in the loop's folder leads out of it. "
                 "Nothing was started, since it would not run in the loop. Look at the link, and remove it."
             )
         if beside is not None and not self.loop_id:

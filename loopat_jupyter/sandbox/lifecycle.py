@@ -167,7 +167,8 @@ class Sandboxes:
         files = self.state_files(record.id)
         stamp, reference = files.running(), self._images.reference(record)
         if (
-            stamp is None
+            record.archived
+            or stamp is None
             or stamp.config_hash != config_hash(self.plan(record))
             or stamp.reference != reference
             or not self.folders.connected(record.id, stamp.pid)

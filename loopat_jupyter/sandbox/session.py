@@ -66,12 +66,9 @@ async def end_members(stem: Stem, init_pid: int, *, grace_s: float = GRACE_S) ->
         init_pid: The sandbox's init process on the host.
         grace_s: Time between hang-up and kill.
     """
-    leader = stem.pid_inside()
-    if leader is not None:
-        await _end_members(init_pid, leader, grace_s)
-
-
-async def _end_members(init_pid: int, leader_inside: int, grace_s: float) -> None:
+    leader_inside = stem.pid_inside()
+    if leader_inside is None:
+        return
     first = await _signal_all(init_pid, leader_inside, (signal.SIGHUP, signal.SIGCONT), spare=False)
     try:
         await _wait_for(first, grace_s)

@@ -170,11 +170,11 @@ class LoopTerminalManager(TerminalManager):
         if workspace is None or "\0" in cwd:
             return
         for folder in (Path(cwd), self._root / cwd):
-            entered, found = workspace.loop_entered(folder), workspace.loop_of(folder)
+            entered = workspace.loop_entered(folder)
             if entered is not None and not os.path.isdir(folder):  # noqa: PTH112 - answers for any name
                 # The stock handler would open a shell of the host, in the server's own folder.
                 raise web.HTTPError(404, f"There is no folder {cwd[:200]} in loop {entered}.", reason="not_found")
-            if entered is not None and (found is None or found[0] != entered):
+            if workspace.loop_left(folder) is not None:
                 problem = (
                     f"{cwd[:200]} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
                 )
@@ -258,7 +258,7 @@ class LoopTerminalManager(TerminalManager):
     def _client(self, record: LoopRecord, stem: Stem, spec: ExecSpec) -> tuple[str, ...]:
         """The client process: podman at once where the sandbox runs as it should, else what makes it run first."""
         loops = self.loops
-        running = None if record.archived else loops.sandboxes.known(record)
+        running = loops.sandboxes.known(record)
         if running is None or not _runnable(loops):
             return waiting_argv(loops.workspace.host(record.id), stem, record.id, spec)
         argv = client_argv(loops.engine, running.name, stem, spec)

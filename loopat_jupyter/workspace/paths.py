@@ -225,6 +225,15 @@ class Workspace:
                 return real.parent.name
         return None
 
+    def loop_left(self, path: Path) -> str | None:
+        """The loop that a path enters as it is written and does not end in; None where it keeps to one, or to none.
+
+        Args:
+            path: An absolute path, symlinks not yet followed.
+        """
+        entered, found = self.loop_entered(path), self.loop_of(path)
+        return entered if found is None or found[0] != entered else None
+
     def prepare(self) -> None:
         """Make the folders that everything else counts on; the runtime directory only for this user.
 
