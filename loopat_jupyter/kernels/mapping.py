@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import Any
 
@@ -12,6 +13,9 @@ from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
+
+SETTLE_TIMEOUT_S = 120.0
+"""How long an end waits for a restart that is under way: as long as one change of a sandbox may take."""
 
 
 class LoopMappingKernelManager(AsyncMappingKernelManager):
@@ -30,6 +34,28 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
         if kernel_id not in self._kernels:
             self._pending_kernels.pop(kernel_id, None)
+
+    async def _async_shutdown_kernel(self, kernel_id: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """As stock, and a restart that is under way ends first: stock fails then, and the kernel would stay.
+
+        Args:
+            kernel_id: The kernel.
+            args: As the stock manager takes them.
+            kwargs: As the stock manager takes them.
+        """
+        self._check_kernel_id(kernel_id)  # type: ignore[no-untyped-call]
+        km: Any = self.get_kernel(kernel_id)
+        km.stop_restarter()
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                while kernel_id in self and not km.ready.done():
+                    await asyncio.wait([asyncio.ensure_future(asyncio.shield(km.ready))])
+        except TimeoutError:
+            self.log.warning("Kernel %s is ended although it has been restarting for long", kernel_id)
+        if kernel_id in self:
+            await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    shutdown_kernel: Any = _async_shutdown_kernel
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:  # noqa: ANN401 - the stock signature
         """The folder of the host that a kernel starts in.

@@ -48,6 +48,7 @@ def jp_root_dir(place: Place) -> Path:
 @pytest.fixture
 def jp_server_config() -> dict[str, object]:
     return {
+        "ServerApp": {"kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager"},
         "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
         # Far too seldom to notice anything in these tests: what is noticed is noticed without it.
         "AsyncIOLoopKernelRestarter": {"time_to_dead": 3600.0},
@@ -74,7 +75,10 @@ def event(kernels, kernel_id: str, name: str) -> asyncio.Event:
 
 
 async def ready(kernel) -> None:
-    """Return when a kernel answers."""
+    """Return when a kernel answers; one whose restart has only been announced is started first."""
+    async with asyncio.timeout(60):
+        while not await kernel.is_alive():
+            await asyncio.sleep(0.01)
     client = kernel.client()
     client.start_channels()
     try:
@@ -121,6 +125,18 @@ async def test_a_kernel_comes_back_after_its_whole_sandbox_went_away(place: Plac
     await asyncio.wait_for(restarting.wait(), 30)
     await ready(kernels.get_kernel(kernel_id))
     assert len(place.processes()) == 1
+
+
+async def test_an_end_asked_for_during_a_restart_is_an_end(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    restarting = event(kernels, kernel_id, "restart")
+    await place.manager.sandboxes.remove(place.record.id)
+    await asyncio.wait_for(restarting.wait(), 30)
+    assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
+    assert kernel_id not in kernels
+    assert place.processes() == []
+    assert place.run_files() == []
 
 
 async def test_a_kernel_that_cannot_be_restarted_is_dead_to_everybody(

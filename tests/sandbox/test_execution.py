@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox import execution
 from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, start_detached
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
+from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -207,8 +208,8 @@ async def test_ending_a_tree_reaches_grandchildren_that_ignore_term(box: Box):
         await asyncio.sleep(0.01)
     family = descendants(process.pid)
     await end_tree(process, grace_s=0.5)
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in family):
-        await asyncio.sleep(0.01)
+    for pid in family:
+        await gone(pid)
     assert not any(sleeping(pid) for pid in descendants(box.running.init_pid))
 
 
