@@ -12,6 +12,7 @@ Each row imports only from the rows above it:
                              `lifecycle`, `process` (pids and signals inside), `activity`, `preflight`
 `folders`                    where in a loop a person wants to be
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
+`creation`, `upkeep`         a loop made whole, step by step; idle sandboxes, leftovers, adoption
 `loops`                      `LoopManager`: the verbs a person knows
 `contents`                   files of loops as JupyterLab shows them
 `kernels`, `attach`          the kernel provisioner; a person's own terminal, inside

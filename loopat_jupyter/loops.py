@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import getpass
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from loopat_jupyter.creation import Creation
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
 from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
-from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
@@ -25,8 +24,8 @@ from loopat_jupyter.sandbox.podman import Engine, Podman
 from loopat_jupyter.sandbox.preflight import check_health
 from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.sandbox.specs import KernelspecFinder
-from loopat_jupyter.sandbox.sweep import Sweeper
 from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
@@ -34,9 +33,8 @@ from loopat_jupyter.workspace.records import LoopStore, check_image, check_metad
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, Status
+    from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
     from loopat_jupyter.sandbox.execution import ExecEvent
-    from loopat_jupyter.sandbox.leftovers import Leftover
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +73,10 @@ class LoopManager:
         ca_bundle = find_ca_bundle(config.trust.ca_bundle)
         self.images = Images(workspace, engine, config)
         self.sandboxes = Sandboxes(workspace, config, engine, self.images, HostFacts(ca_bundle))
+        self._creation = Creation(self.store, ())
         self._listing = Listing(workspace, self.store, self.sandboxes)
         self.kernels = LoopKernels(KernelspecFinder(workspace, engine), registry, workspace.home, self.images.reference)
-        self._on_event = on_event
+        self.on_event = on_event
 
     @classmethod
     def from_environment(
@@ -103,9 +102,33 @@ class LoopManager:
         who = member or environ.get("JUPYTERHUB_USER") or getpass.getuser()
         return cls(workspace, config, engine, member=who, on_event=on_event, registry=Registry.of_user())
 
+    @property
+    def upkeep(self) -> Upkeep:
+        """What keeps the workspace in order, with nobody asking for one loop in particular."""
+        return Upkeep(self)
+
     async def health(self) -> Health:
         """Whether the machine offers what loops need."""
         return await check_health(self.engine, self.workspace, self.config)
+
+    async def make(self, new: NewLoop, on_progress: Callable[[Progress], None] = ignore) -> LoopRecord:
+        """Make a loop with what it carries. Its sandbox is made at the first use.
+
+        What cannot be had, such as a repo that is out of reach, becomes a warning of a loop that is usable.
+
+        Args:
+            new: What is asked for.
+            on_progress: Told about long work, such as a first clone.
+
+        Raises:
+            BadInputError: A value is not acceptable; nothing was made.
+            StorageFullError: No space; nothing was made.
+        """
+        record = self._new_record(new.title, new.image, new.config, new.metadata)
+        self._creation.check(new)
+        self.workspace.prepare()
+        record = await self._creation.make(new, record, on_progress)
+        return self._made(record)
 
     def create(
         self,
@@ -115,13 +138,21 @@ class LoopManager:
         config: LoopConfig | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> LoopRecord:
-        """Make a loop. Its sandbox is made at the first use.
+        """Make an empty loop at once. Its sandbox is made at the first use.
 
         Raises:
             BadInputError: A value is not acceptable; nothing was made.
             StorageFullError: No space; nothing was made.
         """
-        record = new_record(
+        record = self._new_record(title, image, config, metadata)
+        self.workspace.prepare()
+        self.store.create(record)
+        return self._made(record)
+
+    def _new_record(
+        self, title: str, image: str | None, config: LoopConfig | None, metadata: dict[str, Any] | None
+    ) -> LoopRecord:
+        return new_record(
             title=title,
             created_by=self.member,
             now=datetime.datetime.now(datetime.UTC),
@@ -129,10 +160,10 @@ class LoopManager:
             config=config,
             metadata=metadata,
         )
-        self.workspace.prepare()
-        self.store.create(record)
+
+    def _made(self, record: LoopRecord) -> LoopRecord:
         self.kernels.offer_known(record)
-        self._on_event(LoopEvent(action="created", loop_id=record.id, state="absent"))
+        self.on_event(LoopEvent(action="created", loop_id=record.id, state="absent"))
         return record
 
     async def update(self, loop_id: str, changes: Mapping[str, Any]) -> LoopRecord:
@@ -168,7 +199,7 @@ class LoopManager:
             changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
             self.store.write(changed)
         self.kernels.offer_known(changed)
-        self._on_event(LoopEvent(action="updated", loop_id=loop_id))
+        self.on_event(LoopEvent(action="updated", loop_id=loop_id))
         return changed
 
     async def get(self, loop_id: str) -> Loop:
@@ -227,20 +258,20 @@ class LoopManager:
                 worked = True
                 tell_others(progress)
                 on_progress(progress)
-                self._on_event(LoopEvent(action="progress", loop_id=record.id, state="preparing", progress=progress))
+                self.on_event(LoopEvent(action="progress", loop_id=record.id, state="preparing", progress=progress))
 
             try:
                 running = await self.sandboxes.ensure(record, tell, fresh=fresh)
                 self.store.touch(record.id)
             except (LoopatError, OSError) as error:
                 await self._clear_if_deleted(record.id)
-                self._on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
+                self.on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
                 raise
         await self.kernels.offer(record, running)
         if running.replaced:
-            self._on_event(LoopEvent(action="warning", loop_id=record.id, message=REPLACED))
+            self.on_event(LoopEvent(action="warning", loop_id=record.id, message=REPLACED))
         if worked:
-            self._on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
+            self.on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
         return running
 
     async def _clear_if_deleted(self, loop_id: str) -> None:
@@ -278,7 +309,7 @@ class LoopManager:
             noun = "kernel, terminal or command ends" if count == 1 else "kernels, terminals and commands end"
             message = f"The sandbox is being replaced: {count} {noun}."
             _log.warning("Loop %s: %s", loop_id, message)
-            self._on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))
+            self.on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))
 
     async def stop(self, record: LoopRecord) -> None:
         """Stop the loop's sandbox; its files stay.
@@ -290,9 +321,9 @@ class LoopManager:
         try:
             await self.sandboxes.stop(record.id)
         except LoopatError as error:
-            self._on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
+            self.on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
             raise
-        self._on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
+        self.on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
 
     async def delete(self, loop_id: str, *, force: bool = False) -> None:
         """Delete a loop: its sandbox, then its files. Works for a damaged record too.
@@ -314,7 +345,7 @@ class LoopManager:
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
-        self._on_event(LoopEvent(action="deleted", loop_id=loop_id))
+        self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def exec(
         self, record: LoopRecord, spec: ExecSpec, *, stdin: bytes = b"", timeout_s: float | None = None
@@ -351,41 +382,6 @@ class LoopManager:
     async def kernelspecs(self, record: LoopRecord) -> tuple[Kernelspec, ...]:
         """Kernels that the loop's image and home offer, starting its sandbox if need be."""
         return await self.kernels.find(record, await self.use(record))
-
-    async def gc(self, *, remove: bool) -> tuple[Leftover, ...]:
-        """What this workspace left behind, and nothing needs any more; with `remove` it is gone afterwards.
-
-        Raises:
-            EngineError: Podman refused.
-        """
-        return await Sweeper(self.workspace, self.engine, self.sandboxes, self.images).sweep(remove=remove)
-
-    def idle_watch(self) -> IdleWatch:
-        """What stops sandboxes that nobody uses; run it in every long-lived process."""
-
-        def stopped(loop_id: str) -> None:
-            self._on_event(LoopEvent(action="state", loop_id=loop_id, state="stopped", message="stopped when idle"))
-
-        return IdleWatch(self.sandboxes, self.workspace.started_loops, self.config.idle_timeout_s, stopped)
-
-    async def adopt(self) -> None:
-        """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""
-        self.kernels.prune()
-        for loop_id, facts in (await self.sandboxes.containers()).items():
-            try:
-                record = self.store.read(loop_id)
-            except (NotFoundError, UnreadableRecordError):
-                continue
-            self.sandboxes.adopt(record, facts)
-
-    async def stop_all(self) -> None:
-        """Stop every sandbox of this workspace, in parallel, and no other's."""
-        containers = await self.sandboxes.containers()
-        running = [loop_id for loop_id, facts in containers.items() if facts.running]
-        results = await asyncio.gather(*map(self.sandboxes.stop, running), return_exceptions=True)
-        for loop_id, result in zip(running, results, strict=True):
-            if isinstance(result, BaseException):
-                _log.warning("The sandbox of loop %s was not stopped: %s", loop_id, result)
 
 
 def _refuse_archived(record: LoopRecord) -> None:

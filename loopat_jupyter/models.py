@@ -23,6 +23,9 @@ SANDBOX_USER = "loopat"
 SANDBOX_UID = 2000
 """The one user inside. Not root: agent tools refuse their unattended mode as root."""
 
+DEFAULT_VAULT = "default"
+"""The vault of a loop that names none. It need not exist: the loop then has no credentials."""
+
 Network = Literal["bridge", "none"]
 MountMode = Literal["rw", "ro"]
 State = Literal["absent", "preparing", "running", "stopped", "error"]
@@ -49,6 +52,32 @@ class LoopRecord(Value, frozen=True, kw_only=True):
     created_at: datetime
     created_by: str
     archived: bool = False
+    repo: str | None = None
+    """What it was checked out from: the name of a registered repo, or a URL or path."""
+    ref: str | None = None
+    """The branch, tag or commit that was asked for; None is the default branch."""
+    branch: str | None = None
+    """The loop's own branch; None without a checkout."""
+    commit: str | None = None
+    """Where the branch began."""
+    profiles: tuple[str, ...] = ()
+    vault: str = DEFAULT_VAULT
+    image: str | None = None
+    config: LoopConfig = LoopConfig()
+    metadata: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+    """What did not work out when the loop was made; it is usable all the same."""
+
+
+class NewLoop(Value, frozen=True, kw_only=True):
+    """What a person asks for; see `LoopRecord` for the fields."""
+
+    title: str
+    repo: str | None = None
+    ref: str | None = None
+    profiles: tuple[str, ...] = ()
+    vault: str | None = None
+    """None is the member's default vault."""
     image: str | None = None
     config: LoopConfig = LoopConfig()
     metadata: dict[str, Any] = {}
@@ -202,6 +231,12 @@ class Loop(Value, frozen=True, kw_only=True):
     in_use: InUse
     workdir: Path
     folder: str
+    repo: str | None
+    ref: str | None
+    branch: str | None
+    commit: str | None
+    profiles: tuple[str, ...]
+    vault: str
     image: str | None
     config: LoopConfig
     metadata: dict[str, Any]

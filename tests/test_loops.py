@@ -154,7 +154,7 @@ async def test_an_idle_sandbox_stops_and_one_in_use_does_not(manager: LoopManage
     # A daemon in the background does not keep a loop in use.
     async for _ in manager.exec(idle, ExecSpec(argv=("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &"))):
         pass
-    watch = manager.idle_watch()
+    watch = manager.upkeep.idle_watch()
     watch._idle_timeout_s = 0.2
     stopped: list[str] = []
     while not stopped:
@@ -173,7 +173,7 @@ async def test_several_watches_stop_a_sandbox_once(manager: LoopManager, workspa
     ]
     record = manager.create(title="real")
     await manager.start(record)
-    watches = [each.idle_watch() for each in managers]
+    watches = [each.upkeep.idle_watch() for each in managers]
     for watch in watches:
         watch._idle_timeout_s = 0.2
     stopped: list[str] = []
@@ -191,9 +191,9 @@ from loopat_jupyter.loops import LoopManager
 async def main():
     manager = LoopManager.from_environment(os.environ)
     await manager.start(manager.store.read(sys.argv[1]))
-    await manager.idle_watch().look()
+    await manager.upkeep.idle_watch().look()
     print("watching", flush=True)
-    await manager.idle_watch().run()
+    await manager.upkeep.idle_watch().run()
 
 asyncio.run(main())
 """
@@ -209,7 +209,7 @@ async def test_idling_goes_on_after_the_process_that_watched_was_killed(manager:
     assert await server.stdout.readline() == b"watching\n"
     server.kill()
     await server.wait()
-    watch = manager.idle_watch()
+    watch = manager.upkeep.idle_watch()
     watch._idle_timeout_s = 0.2
     stopped: list[str] = []
     while not stopped:
@@ -223,7 +223,7 @@ async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager):
     running = await manager.start(record)
     files = manager.sandboxes.state_files(record.id)
     files.forget()
-    await manager.adopt()
+    await manager.upkeep.adopt()
     stamp = files.running()
     assert stamp is not None
     assert stamp.pid == running.init_pid
@@ -241,7 +241,7 @@ async def test_stopping_all_leaves_other_workspaces_alone(manager: LoopManager, 
     for record in mine:
         await manager.start(record)
     running = await other.start(theirs)
-    await manager.stop_all()
+    await manager.upkeep.stop_all()
     assert [(await manager.sandboxes.status(record)).state for record in mine] == ["stopped", "stopped"]
     assert is_init(running.init_pid)
 

@@ -20,6 +20,7 @@ ROWS = (
     {"sandbox"},
     {"folders"},
     {"kernelspecs", "listing"},
+    {"creation", "upkeep"},
     {"loops"},
     {"contents"},
     {"kernels", "attach"},

@@ -379,8 +379,28 @@ export interface components {
        * @default {}
        */
       metadata: Record<string, never>;
+      /**
+       * @description names of profiles; a later one wins
+       * @default []
+       */
+      profiles: string[];
+      /**
+       * @description branch, tag or commit to begin from; by default the default branch
+       * @default null
+       */
+      ref: string | null;
+      /**
+       * @description name of a registered repo, or its URL or path; none: an empty loop
+       * @default null
+       */
+      repo: string | null;
       /** @description what the loop is called: 1 to 200 characters on one line */
       title: string;
+      /**
+       * @description the vault with its credentials; by default the one called `default`
+       * @default null
+       */
+      vault: string | null;
     };
     /**
      * ExitLine
@@ -443,6 +463,8 @@ export interface components {
      */
     Loop: {
       archived: boolean;
+      branch: string | null;
+      commit: string | null;
       config: components['schemas']['LoopConfig'];
       created_at: string;
       created_by: string;
@@ -452,12 +474,16 @@ export interface components {
       in_use: components['schemas']['InUse'];
       last_activity: string;
       metadata: Record<string, never>;
+      profiles: string[];
       progress: components['schemas']['Progress'] | null;
+      ref: string | null;
+      repo: string | null;
       restart_needed: boolean;
       slug: string;
       /** @enum {unknown} */
       state: 'absent' | 'error' | 'preparing' | 'running' | 'stopped';
       title: string;
+      vault: string;
       warnings: string[];
       /** Format: path */
       workdir: string;

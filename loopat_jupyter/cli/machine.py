@@ -57,7 +57,7 @@ def gc_verb(session: Session, *, json: bool, yes: bool) -> None:
     That is: containers of this workspace whose loop was deleted, sandbox images made from older templates, runtime
     folders of deleted loops, and build logs older than a week. Loops and their files are never touched.
     """
-    leftovers = session.run(session.manager.gc(remove=yes))
+    leftovers = session.run(session.manager.upkeep.gc(remove=yes))
     if json:
         session.show_json({"removed": yes, "leftovers": leftovers})
         return

@@ -19,7 +19,7 @@ from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_
 from loopat_jupyter.errors import BadInputError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
-from loopat_jupyter.models import LoopConfig, Status
+from loopat_jupyter.models import LoopConfig, NewLoop, Status
 from loopat_jupyter.workspace.paths import is_loop_id
 
 NOT_STARTED = Status(state="absent")
@@ -59,12 +59,14 @@ def create_verb(
 ) -> None:
     """Make a loop: a folder for its files, and at its first use a container for all that runs in it."""
     manager = session.manager
-    record = manager.create(
+    new = NewLoop(
         title=title,
         image=image,
         config=LoopConfig(network=network, shared_tmp=shared_tmp),
         metadata=parse_metadata(metadata),
     )
+    with shown_progress(session.err, f"Loop {title}") as tell:
+        record = session.run(manager.make(new, tell))
     if start:
         with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
             session.run(manager.start(record, tell))

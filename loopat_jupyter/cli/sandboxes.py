@@ -45,7 +45,7 @@ def stop_verb(session: Session, *, loops: tuple[str, ...], everything: bool) -> 
         session.run(manager.stop(record))
         click.echo(f"{record.title} ({short_id(record.id)}) is stopped.")
     if everything:
-        session.run(manager.stop_all())
+        session.run(manager.upkeep.stop_all())
         still = [loop_id for loop_id, facts in session.run(manager.sandboxes.containers()).items() if facts.running]
         if still:
             raise EngineError(f"Still running: {', '.join(map(short_id, still))}. Run `jupyter loopat doctor`.")

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.listing import DEFAULT_PAGE, LARGEST_PAGE
-from loopat_jupyter.models import LoopConfig, Value
+from loopat_jupyter.models import LoopConfig, NewLoop, Value
 
 MAX_ARGV_BYTES = 100 * 1024
 """The kernel takes 128 KiB for one argument (MAX_ARG_STRLEN, execve(2)); podman's own arguments come on top."""
@@ -34,11 +34,20 @@ class CreateLoop(Value, frozen=True, kw_only=True):
     """A new loop."""
 
     title: Annotated[str, _about("what the loop is called: 1 to 200 characters on one line")]
+    repo: Annotated[str | None, _about("name of a registered repo, or its URL or path; none: an empty loop")] = None
+    ref: Annotated[str | None, _about("branch, tag or commit to begin from; by default the default branch")] = None
+    profiles: Annotated[list[str], _about("names of profiles; a later one wins")] = msgspec.field(default_factory=list)
+    vault: Annotated[str | None, _about("the vault with its credentials; by default the one called `default`")] = None
     image: Annotated[str | None, _about("image to use in place of the workspace's")] = None
     config: Annotated[LoopConfig, _about("settings of this loop alone")] = LoopConfig()
     metadata: Annotated[dict[str, Any], _about("free labels, at most 16 KiB as JSON; not shown inside the loop")] = (
         msgspec.field(default_factory=dict)
     )
+
+    def wanted(self) -> NewLoop:
+        """The same for the manager."""
+        sent = {field: getattr(self, field) for field in self.__struct_fields__}
+        return NewLoop(**{**sent, "profiles": tuple(self.profiles)})
 
 
 class ChangeLoop(Value, frozen=True, kw_only=True):

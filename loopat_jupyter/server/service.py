@@ -121,7 +121,7 @@ class LoopService:
             return
         if self._made.config.on_shutdown == "stop":
             try:
-                await self._made.stop_all()
+                await self._made.upkeep.stop_all()
             except (LoopatError, OSError) as error:
                 self._log.warning("The sandboxes were not stopped: %s", error)
         await self._made.engine.close()
@@ -140,7 +140,7 @@ class LoopService:
 
     async def _adopt(self) -> None:
         try:
-            await self.manager.adopt()
+            await self.manager.upkeep.adopt()
         except ConfigurationError:
             return
         except (LoopatError, OSError) as error:
@@ -149,7 +149,7 @@ class LoopService:
     async def _watch_idle(self) -> None:
         while True:
             try:
-                await self.manager.idle_watch().run()
+                await self.manager.upkeep.idle_watch().run()
             except (LoopatError, OSError) as error:
                 self.tell_once(str(error))
             await asyncio.sleep(RETRY_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import os
@@ -60,7 +61,7 @@ class LoopStore:
         self._workspace = workspace
 
     def create(self, record: LoopRecord) -> None:
-        """Make the folders of a new loop and write its record last, so that a half-made loop is never listed.
+        """Make an empty loop.
 
         Args:
             record: A record with an id of its own.
@@ -68,14 +69,29 @@ class LoopStore:
         Raises:
             StorageFullError: No space; nothing of the loop stays behind.
         """
-        folder = self._workspace.loop(record.id)
+        with self.making(record.id):
+            self.write(record)
+
+    @contextlib.contextmanager
+    def making(self, loop_id: str) -> Iterator[None]:
+        """Make the folders of a new loop; the block fills them and writes the record last.
+
+        A half-made loop is never listed, for it has no record. If the block fails, nothing of the loop stays behind.
+
+        Args:
+            loop_id: An id of its own.
+
+        Raises:
+            StorageFullError: No space.
+        """
+        folder = self._workspace.loop(loop_id)
         try:
             with full_disk_told(folder):
                 folder.mkdir(parents=True)
-                self._workspace.workdir(record.id).mkdir()
-                self._workspace.agent_config(record.id).mkdir()
-                self._seed_home(record.id)
-                self.write(record)
+                self._workspace.workdir(loop_id).mkdir()
+                self._workspace.agent_config(loop_id).mkdir()
+                self._seed_home(loop_id)
+                yield
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

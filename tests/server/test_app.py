@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox import facts
 from loopat_jupyter.server.routes import ROUTES
+from loopat_jupyter.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
@@ -236,10 +236,10 @@ class TestShutdown:
     def stopped(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls: list[str] = []
 
-        async def stop_all(manager: LoopManager) -> None:
-            calls.append(manager.workspace.name)
+        async def stop_all(upkeep: Upkeep) -> None:
+            calls.append(upkeep._household.workspace.name)
 
-        monkeypatch.setattr(LoopManager, "stop_all", stop_all)
+        monkeypatch.setattr(Upkeep, "stop_all", stop_all)
         return calls
 
     async def test_sandboxes_are_kept_by_default(self, started: Any, api: Any, stopped: list[str]) -> None:

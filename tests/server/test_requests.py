@@ -38,7 +38,7 @@ def test_only_what_was_sent_is_a_change() -> None:
         (b'{"title":1}', "title", "expected `str`, got `int`"),
         (b'{"title":null}', "title", "expected `str`, got `null`"),
         (b'{"title":"\\ud800"}', "body", "is not JSON"),
-        (b'{"title":"a","repo":"x"}', "repo", "is not known"),
+        (b'{"title":"a","repos":"x"}', "repos", "is not known"),
         (b'{"title":"a","config":{"network":"host"}}', "config.network", "invalid enum value"),
         (b'{"title":"a","config":{"privileged":true}}', "config.privileged", "is not known"),
         (b'{"title":"a","config":{"shared_tmp":1}}', "config.shared_tmp", "expected `bool"),

@@ -37,6 +37,10 @@ class FakeManager:
     async def close(self) -> None:
         self.calls.append("close")
 
+    @property
+    def upkeep(self) -> FakeManager:
+        return self
+
     async def health(self) -> Health:
         await self._do("health")
         checks = (

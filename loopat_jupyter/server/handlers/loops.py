@@ -25,10 +25,7 @@ class LoopsHandler(LoopatHandler):
     @authorized
     async def post(self) -> None:
         """Make a loop. Its sandbox comes with its first use."""
-        request = self.body(CreateLoop)
-        record = self.manager.create(
-            title=request.title, image=request.image, config=request.config, metadata=request.metadata
-        )
+        record = await self.manager.make(self.body(CreateLoop).wanted())
         self.set_header("Location", url_path_join(self.request.path, record.id))
         self.answer(self.manager.describe(record, Status(state="absent")), 201)
 

@@ -1,0 +1,96 @@
+"""`Upkeep`: what keeps the loops of a workspace in order, with nobody asking for one loop in particular."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from loopat_jupyter.errors import NotFoundError, UnreadableRecordError
+from loopat_jupyter.models import LoopEvent
+from loopat_jupyter.sandbox.activity import IdleWatch
+from loopat_jupyter.sandbox.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.kernelspecs import LoopKernels
+    from loopat_jupyter.sandbox.images import Images
+    from loopat_jupyter.sandbox.leftovers import Leftover
+    from loopat_jupyter.sandbox.lifecycle import Sandboxes
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.paths import Workspace
+    from loopat_jupyter.workspace.records import LoopStore
+
+_log = logging.getLogger(__name__)
+
+
+class Household(Protocol):
+    """What a workspace consists of, as the manager of its loops has it."""
+
+    workspace: Workspace
+    config: Config
+    engine: Engine
+    store: LoopStore
+    images: Images
+    sandboxes: Sandboxes
+    kernels: LoopKernels
+
+    @property
+    def on_event(self) -> Callable[[LoopEvent], None]:
+        """Told about everything that happens to a loop."""
+        ...
+
+
+class Upkeep:
+    """Order among the loops of one workspace.
+
+    Args:
+        household: The workspace.
+    """
+
+    def __init__(self, household: Household) -> None:
+        self._household = household
+
+    async def gc(self, *, remove: bool) -> tuple[Leftover, ...]:
+        """What this workspace left behind, and nothing needs any more; with `remove` it is gone afterwards.
+
+        Raises:
+            EngineError: Podman refused.
+        """
+        household = self._household
+        return await Sweeper(household.workspace, household.engine, household.sandboxes, household.images).sweep(
+            remove=remove
+        )
+
+    def idle_watch(self) -> IdleWatch:
+        """What stops sandboxes that nobody uses; run it in every long-lived process."""
+        household = self._household
+
+        def stopped(loop_id: str) -> None:
+            household.on_event(LoopEvent(action="state", loop_id=loop_id, state="stopped", message="stopped when idle"))
+
+        return IdleWatch(
+            household.sandboxes, household.workspace.started_loops, household.config.idle_timeout_s, stopped
+        )
+
+    async def adopt(self) -> None:
+        """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""
+        household = self._household
+        household.kernels.prune()
+        for loop_id, facts in (await household.sandboxes.containers()).items():
+            try:
+                record = household.store.read(loop_id)
+            except (NotFoundError, UnreadableRecordError):
+                continue
+            household.sandboxes.adopt(record, facts)
+
+    async def stop_all(self) -> None:
+        """Stop every sandbox of this workspace, in parallel, and no other's."""
+        sandboxes = self._household.sandboxes
+        running = [loop_id for loop_id, facts in (await sandboxes.containers()).items() if facts.running]
+        results = await asyncio.gather(*map(sandboxes.stop, running), return_exceptions=True)
+        for loop_id, result in zip(running, results, strict=True):
+            if isinstance(result, BaseException):
+                _log.warning("The sandbox of loop %s was not stopped: %s", loop_id, result)
