@@ -10,9 +10,9 @@ Each row imports only from the rows above it:
 `workspace`                  files of a workspace: paths, configuration, records, locks, atomic writes
 `sandbox`                    `plan` (pure argv and hash), `podman` (the one runner), `images`,
                              `lifecycle`, `process` (pids and signals inside), `activity`, `preflight`
-`folders`                    where in a loop a person wants to be
+`folders`, `repos`           where in a loop a person wants to be; git repositories of loops
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
-`creation`, `upkeep`         a loop made whole, step by step; idle sandboxes, leftovers, adoption
+`creation`, `starting`, `upkeep`  a loop made whole, step by step; its sandbox brought up; order among all
 `loops`                      `LoopManager`: the verbs a person knows
 `contents`                   files of loops as JupyterLab shows them
 `kernels`, `attach`          the kernel provisioner; a person's own terminal, inside

@@ -7,7 +7,9 @@
     ├── UnreadableRecordError       422  unreadable_record a loop's record was set aside
     ├── EngineError                 500  engine_failed     podman ran and said no
     │   └── ImageBuildError         500  build_failed      carries the last lines of the build
+    ├── GitError                    502  git_failed        git or the remote said no
     ├── KernelStartError            500  kernel_failed     carries the last lines of the kernel's log
+    ├── GitUnavailableError         503  git_unavailable
     ├── EngineUnavailableError      503  engine_unavailable
     ├── ConfigurationError          503  bad_configuration what is read at start makes no sense
     ├── StorageFullError            503  storage_full
@@ -101,6 +103,29 @@ class ImageBuildError(EngineError):
     """An image could not be built; `stderr` holds the last lines of the build."""
 
     reason = "build_failed"
+
+
+class GitError(LoopatError):
+    """Git ran and failed, or the remote did.
+
+    Args:
+        message: What was being done and what to do about it.
+        stderr: The last lines of git's standard error.
+    """
+
+    status = 502
+    reason = "git_failed"
+
+    def __init__(self, message: str, *, stderr: str = "") -> None:
+        super().__init__(message)
+        self.stderr = stderr
+
+
+class GitUnavailableError(LoopatError):
+    """There is no git on this machine; the message names the command that installs it."""
+
+    status = 503
+    reason = "git_unavailable"
 
 
 class KernelStartError(LoopatError):

@@ -12,26 +12,30 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loopat_jupyter.creation import Creation
-from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
 from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
+from loopat_jupyter.repos.checkout import Checkout
+from loopat_jupyter.repos.git import Access, Git
+from loopat_jupyter.repos.unsaved import Unsaved, find_unsaved, has_checkout
+from loopat_jupyter.sandbox.asking import Answered, ask
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
-from loopat_jupyter.sandbox.plan import REPLACED, HostFacts
+from loopat_jupyter.sandbox.plan import HostFacts
 from loopat_jupyter.sandbox.podman import Engine, Podman
 from loopat_jupyter.sandbox.preflight import check_health
-from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.sandbox.specs import KernelspecFinder
 from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.starting import Starter
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
     from loopat_jupyter.sandbox.execution import ExecEvent
@@ -53,6 +57,7 @@ class LoopManager:
         member: Who works here: recorded as creator of new loops.
         on_event: Told about everything that happens to a loop through this manager.
         registry: Where the kernels of loops are offered to other Jupyter clients; None offers them to nobody.
+        git: Runs git; None runs it in this process's environment.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class LoopManager:
         member: str,
         on_event: Callable[[LoopEvent], None] = ignore,
         registry: Registry | None = None,
+        git: Git | None = None,
     ) -> None:
         self.workspace = workspace
         self.config = config
@@ -73,7 +79,8 @@ class LoopManager:
         ca_bundle = find_ca_bundle(config.trust.ca_bundle)
         self.images = Images(workspace, engine, config)
         self.sandboxes = Sandboxes(workspace, config, engine, self.images, HostFacts(ca_bundle))
-        self._creation = Creation(self.store, ())
+        self.checkout = Checkout(workspace, config, git or Git(environment()), lambda _: Access())
+        self._creation = Creation(self.store, (self.checkout,))
         self._listing = Listing(workspace, self.store, self.sandboxes)
         self.kernels = LoopKernels(KernelspecFinder(workspace, engine), registry, workspace.home, self.images.reference)
         self.on_event = on_event
@@ -240,6 +247,7 @@ class LoopManager:
             fresh: Make a new container even if the present one is as wanted. What runs in it ends.
 
         Raises:
+            ConflictError: The loop is archived.
             EngineError: Podman refused, or the image could not be built.
             EngineTimeoutError: Podman or another process took too long.
             EngineUnavailableError: There is no usable podman.
@@ -247,42 +255,11 @@ class LoopManager:
         """
         _refuse_archived(record)
         self.workspace.prepare()
-        files = self.sandboxes.state_files(record.id)
-        if fresh:
-            self._announce_end(record.id)
-        worked = False
-        with files.working() as tell_others:
-
-            def tell(progress: Progress) -> None:
-                nonlocal worked
-                worked = True
-                tell_others(progress)
-                on_progress(progress)
-                self.on_event(LoopEvent(action="progress", loop_id=record.id, state="preparing", progress=progress))
-
-            try:
-                running = await self.sandboxes.ensure(record, tell, fresh=fresh)
-                self.store.touch(record.id)
-            except (LoopatError, OSError) as error:
-                await self._clear_if_deleted(record.id)
-                self.on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
-                raise
+        await self.checkout.restore(record, on_progress)
+        starter = Starter(self.store, self.sandboxes, self.on_event)
+        running = await starter.start(record, on_progress, fresh=fresh)
         await self.kernels.offer(record, running)
-        if running.replaced:
-            self.on_event(LoopEvent(action="warning", loop_id=record.id, message=REPLACED))
-        if worked:
-            self.on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
         return running
-
-    async def _clear_if_deleted(self, loop_id: str) -> None:
-        """Somebody deleted the loop while its sandbox was started: what came of that goes too."""
-        try:
-            self.store.read(loop_id)
-        except NotFoundError:
-            await self.sandboxes.remove(loop_id)
-            raise
-        except UnreadableRecordError:
-            return
 
     async def use(self, record: LoopRecord, on_progress: Callable[[Progress], None] = ignore) -> Running:
         """The loop's running sandbox, for something that is about to start in it.
@@ -301,15 +278,6 @@ class LoopManager:
             return await self.start(record, on_progress)
         self.store.touch(record.id)
         return running
-
-    def _announce_end(self, loop_id: str) -> None:
-        stamp = self.sandboxes.state_files(loop_id).running()
-        count = len(exec_roots(stamp.pid)) if stamp else 0
-        if count:
-            noun = "kernel, terminal or command ends" if count == 1 else "kernels, terminals and commands end"
-            message = f"The sandbox is being replaced: {count} {noun}."
-            _log.warning("Loop %s: %s", loop_id, message)
-            self.on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))
 
     async def stop(self, record: LoopRecord) -> None:
         """Stop the loop's sandbox; its files stay.
@@ -330,22 +298,45 @@ class LoopManager:
 
         Args:
             loop_id: The loop.
-            force: Delete it even if somebody's kernel, terminal or command runs in it.
+            force: Delete it even with unsaved work, or if somebody's kernel, terminal or command runs in it.
 
         Raises:
-            ConflictError: Something runs in it, and `force` was not given; nothing was deleted.
+            ConflictError: There is work in it that is nowhere else, or something runs in it, and `force` was not
+                given; nothing was deleted.
             NotFoundError: There is no such loop.
             EngineError: Podman refused; the files are still there.
         """
         try:
-            self.store.read(loop_id)
+            record = self.store.read(loop_id)
+            unsaved = None if force else await self.unsaved(record)
         except UnreadableRecordError:
             _log.warning("Loop %s is deleted although its record cannot be read", loop_id)
+            unsaved = None
+        if unsaved:
+            raise ConflictError(f"What is only in this loop would be lost: {unsaved}. Save it first, or force it.")
         await self.sandboxes.remove(loop_id, force=force)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
+
+    async def unsaved(self, record: LoopRecord) -> Unsaved | None:
+        """What is in the loop's checkout and nowhere else; None where there is no checkout.
+
+        Git looks from inside the sandbox, which is started for it.
+
+        Raises:
+            ConflictError: Git cannot tell.
+            EngineError: Podman refused.
+        """
+        if not has_checkout(self.workspace.workdir(record.id)):
+            return None
+        running = self.sandboxes.known(record) or await self.sandboxes.ensure(record, ignore)
+
+        async def run(argv: Sequence[str]) -> Answered:
+            return await ask(self.engine, running, self.workspace.run(record.id), argv)
+
+        return await find_unsaved(run, record.commit)
 
     async def exec(
         self, record: LoopRecord, spec: ExecSpec, *, stdin: bytes = b"", timeout_s: float | None = None

@@ -60,6 +60,10 @@ class LoopRecord(Value, frozen=True, kw_only=True):
     """The loop's own branch; None without a checkout."""
     commit: str | None = None
     """Where the branch began."""
+    origin: str | None = None
+    """Address of the repo when it was checked out."""
+    mirror: str | None = None
+    """Folder name of the copy that the checkout borrows objects from."""
     profiles: tuple[str, ...] = ()
     vault: str = DEFAULT_VAULT
     image: str | None = None
@@ -174,6 +178,16 @@ class Status(Value, frozen=True, kw_only=True):
     progress: Progress | None = None
     warnings: tuple[str, ...] = ()
     in_use: InUse = InUse()
+
+
+class Repo(Value, frozen=True, kw_only=True):
+    """A repo that can be picked by name; `fixed` when it stands in the configuration and is changed there."""
+
+    name: str
+    url: str
+    default_branch: str | None = None
+    """As it was when a loop was last made from it; None before the first one."""
+    fixed: bool = False
 
 
 class Kernelspec(Value, frozen=True, kw_only=True):

@@ -18,9 +18,9 @@ ROWS = (
     {"errors", "models"},
     {"workspace"},
     {"sandbox"},
-    {"folders"},
+    {"folders", "repos"},
     {"kernelspecs", "listing"},
-    {"creation", "upkeep"},
+    {"creation", "starting", "upkeep"},
     {"loops"},
     {"contents"},
     {"kernels", "attach"},
@@ -34,6 +34,7 @@ MAX_FUNCTION_LINES = 50
 
 MAKES_PROCESSES = {
     "sandbox/podman.py": "the one runner of podman",
+    "repos/git.py": "git, in folders that no sandbox can write",
     "sandbox/base_image.py": "mmdebstrap, where no image registry is reached",
     "attach.py": "a shell in a person's own terminal: the command line becomes `podman exec`",
 }

@@ -45,6 +45,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "shell": ("inside", "Open a shell in a loop."),
     "exec": ("inside", "Run a command in a loop."),
     "kernelspecs": ("sandboxes", "List the kernels that a loop offers."),
+    "repo": ("repos", "Repos that can be picked by name."),
     "rm": ("records", "Delete loops with all their files."),
     "gc": ("machine", "Show or remove what nothing needs any more."),
 }

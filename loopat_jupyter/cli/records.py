@@ -35,10 +35,14 @@ if TYPE_CHECKING:
 @click.command(
     "create",
     epilog=examples(
-        'jupyter loopat create "Sales in May"', 'jupyter loopat create "Untrusted code" --network none --start'
+        'jupyter loopat create "Sales in May"',
+        'jupyter loopat create "Fix the footer" --repo git@example.org:team/website.git',
+        'jupyter loopat create "Untrusted code" --network none --start',
     ),
 )
 @click.argument("title")
+@click.option("--repo", metavar="REPO", help="Check out this repo: a registered name, a URL, or a path.")
+@click.option("--ref", metavar="REF", help="Begin from this branch, tag or commit.")
 @click.option("--image", help="Use this image in place of the workspace's.")
 @click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
 @click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
@@ -50,6 +54,8 @@ def create_verb(
     session: Session,
     *,
     title: str,
+    repo: str | None,
+    ref: str | None,
     image: str | None,
     network: Network | None,
     shared_tmp: bool | None,
@@ -61,6 +67,8 @@ def create_verb(
     manager = session.manager
     new = NewLoop(
         title=title,
+        repo=repo,
+        ref=ref,
         image=image,
         config=LoopConfig(network=network, shared_tmp=shared_tmp),
         metadata=parse_metadata(metadata),
@@ -158,7 +166,7 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 @click.command("rm", epilog=examples('jupyter loopat rm "Sales in May"'))
 @loop_argument(many=True)
 @without_asking
-@click.option("--force", is_flag=True, help="Also while kernels, terminals or commands run in it; they end.")
+@click.option("--force", is_flag=True, help="Also with unsaved work, and while something runs in it.")
 @pass_session
 def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool) -> None:
     """Delete loops with all their files. There is no way back."""

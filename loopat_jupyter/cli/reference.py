@@ -64,8 +64,24 @@ def reference() -> str:
     for name in VERBS:
         command = app.get_command(group, name)
         if command is not None:
-            verbs.append(verb_section(command, click.Context(command, info_name=name, parent=group)))
+            verbs += verb_sections(command, click.Context(command, info_name=name, parent=group))
     return "\n".join((_HEAD, *verbs))
+
+
+def verb_sections(command: click.Command, context: click.Context) -> list[str]:
+    """One verb, or all verbs of a group.
+
+    Args:
+        command: The verb.
+        context: The context it is called in.
+    """
+    if not isinstance(command, click.Group):
+        return [verb_section(command, context)]
+    parts = [f"## {command.name}\n\n{inspect.cleandoc(command.help or '')}\n"]
+    for name, verb in command.commands.items():
+        inner = click.Context(verb, info_name=name, parent=context)
+        parts.append(verb_section(verb, inner).replace("## ", f"### {command.name} ", 1))
+    return parts
 
 
 def verb_section(command: click.Command, context: click.Context) -> str:

@@ -112,6 +112,8 @@ def type_text(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}
+    if "additionalProperties" in schema:
+        return f"table of {type_text(schema['additionalProperties'])}"
     text = words[schema["type"]]
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from loopat_jupyter.models import Check, Health, Kernelspec, Loop, LoopRecord, State
+    from loopat_jupyter.models import Check, Health, Kernelspec, Loop, LoopRecord, Repo, State
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
 
@@ -107,6 +107,26 @@ def no_loops() -> Text:
     )
 
 
+def repos_table(repos: Iterable[Repo]) -> Table:
+    """One line per registered repo.
+
+    Args:
+        repos: In the order to show.
+    """
+    table = _table("NAME", "ADDRESS", "DEFAULT BRANCH")
+    table.columns[0].style = "cyan"
+    table.columns[1].overflow = "fold"
+    for repo in repos:
+        table.add_row(repo.name, Text(plain(repo.url)), Text(plain(repo.default_branch or "")))
+    return table
+
+
+def _origin(loop: Loop) -> str:
+    """Where a loop's branch began, in words."""
+    at = f"{loop.commit[:10]}" if loop.commit else "nothing"
+    return plain(f"{loop.ref} ({at})" if loop.ref and loop.ref != loop.commit else at)
+
+
 def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime) -> RenderableType:
     """Everything about one loop.
 
@@ -123,6 +143,8 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         ("short name", Text(loop.slug)),
         ("state", state(loop)),
         ("files", Text(plain(str(loop.workdir)))),
+        *([("repo", Text(plain(loop.repo)))] if loop.repo else []),
+        *([("branch", Text(f"{loop.branch} from {_origin(loop)}"))] if loop.branch else []),
         ("created", Text(f"{loop.created_at.astimezone():%Y-%m-%d %H:%M} by {plain(loop.created_by)}")),
         ("last used", Text(ago(loop.last_activity, now))),
         ("image", Text(loop.image or "as the workspace says")),

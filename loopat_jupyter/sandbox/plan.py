@@ -16,6 +16,7 @@ import msgspec
 
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
 from loopat_jupyter.sandbox.helpers import file_name
+from loopat_jupyter.workspace.paths import sandbox_mirror
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord
@@ -125,6 +126,9 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
         Mount(source=str(workspace.run(record.id)), target=SANDBOX_RUN),
         Mount(source=str(workspace.helpers), target=SANDBOX_LIB, mode="ro"),
     ]
+    if record.mirror is not None:
+        source = workspace.mirrors / record.mirror
+        mounts.append(Mount(source=str(source), target=sandbox_mirror(record.mirror), mode="ro"))
     if host.ca_bundle is not None:
         mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro"))
     if shared_tmp:

@@ -11,7 +11,7 @@ import msgspec
 from tornado import web
 
 from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError
-from loopat_jupyter.models import Kernelspec, Value
+from loopat_jupyter.models import Kernelspec, Repo, Value
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -46,6 +46,12 @@ class Kernelspecs(Value, frozen=True, kw_only=True):
     """The kernels that a loop offers."""
 
     kernelspecs: tuple[Kernelspec, ...]
+
+
+class Repos(Value, frozen=True, kw_only=True):
+    """The repos that can be picked by name."""
+
+    repos: tuple[Repo, ...]
 
 
 class Terminal(Value, frozen=True, kw_only=True):

@@ -66,6 +66,12 @@ class ChangeLoop(Value, frozen=True, kw_only=True):
         return {field: value for field in self.__struct_fields__ if (value := getattr(self, field)) is not UNSET}
 
 
+class RegisterRepo(Value, frozen=True, kw_only=True):
+    """A repo to pick by name."""
+
+    url: Annotated[str, _about("URL, `user@host:path`, or absolute path on the server's machine; no password in it")]
+
+
 class OpenTerminal(Value, frozen=True, kw_only=True):
     """A new terminal in a loop."""
 
@@ -108,7 +114,7 @@ class ChangeStateQuery(Value, frozen=True, kw_only=True):
 class DeleteQuery(Value, frozen=True, kw_only=True):
     """Query of `DELETE /loops/{loop_id}`."""
 
-    force: Annotated[bool, _about("delete although something runs in the loop")] = False
+    force: Annotated[bool, _about("delete although there is unsaved work in it, or something runs in it")] = False
 
 
 def check_path(field: str, path: str | None) -> None:

@@ -9,6 +9,7 @@ from loopat_jupyter.server.handlers.commands import ExecHandler
 from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler, UnknownHandler
 from loopat_jupyter.server.handlers.inside import BuildLogHandler, KernelspecsHandler, TerminalsHandler, UsageHandler
 from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
+from loopat_jupyter.server.handlers.repos import RepoHandler, ReposHandler
 from loopat_jupyter.server.handlers.states import CancelHandler, RecreateHandler, StartHandler, StopHandler
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Route(NamedTuple):
 ROUTES = (
     Route("/health", HealthHandler),
     Route("/openapi.yaml", OpenAPIHandler),
+    Route("/repos", ReposHandler),
+    Route("/repos/{name}", RepoHandler),
     Route("/loops", LoopsHandler),
     Route("/loops/{loop_id}", LoopHandler),
     Route("/loops/{loop_id}/start", StartHandler),

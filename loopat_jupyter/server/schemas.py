@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from loopat_jupyter.models import Health, Loop, LoopPage, Usage
-from loopat_jupyter.server.answers import ExitLine, Kernelspecs, OutputLine, Problem, ProblemLine, Terminal
-from loopat_jupyter.server.requests import ChangeLoop, CreateLoop, OpenTerminal, RunCommand
+from loopat_jupyter.models import Health, Loop, LoopPage, Repo, Usage
+from loopat_jupyter.server.answers import ExitLine, Kernelspecs, OutputLine, Problem, ProblemLine, Repos, Terminal
+from loopat_jupyter.server.requests import ChangeLoop, CreateLoop, OpenTerminal, RegisterRepo, RunCommand
 
 STRUCTS = (
     ChangeLoop,
@@ -29,6 +29,9 @@ STRUCTS = (
     OutputLine,
     Problem,
     ProblemLine,
+    RegisterRepo,
+    Repo,
+    Repos,
     RunCommand,
     Terminal,
     Usage,

@@ -24,6 +24,9 @@ _REFERENCE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}"
 """An image reference that cannot be mistaken for an option."""
 
 
+_REPO_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
 def _about(text: str, **constraints: Any) -> msgspec.Meta:  # noqa: ANN401 - as msgspec.Meta takes them
     return msgspec.Meta(description=text, **constraints)
 
@@ -106,6 +109,10 @@ class Config(Value, frozen=True, kw_only=True):
         bool, _about("share the host's `/tmp` with every loop; each loop then sees the sockets of all others")
     ] = False
     shell: Annotated[str, _about("shell of new terminals, as found inside the sandbox")] = "bash"
+    repos: Annotated[
+        dict[Annotated[str, msgspec.Meta(pattern=_REPO_NAME)], str],
+        _about('repos that can be picked by name: `name = "address"`'),
+    ] = msgspec.field(default_factory=dict)
     kernels: KernelsConfig = KernelsConfig()
     image: ImageConfig = ImageConfig()
     trust: TrustConfig = TrustConfig()

@@ -4,6 +4,8 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
 
     config.toml                  settings of the workspace
     home-skel/                   seeds the home of each new loop
+    repos.json                   repos that were registered by name
+    mirrors/<name>.git/          bare copies of repos, which loops borrow objects from
     loops/<uuid>/meta.json       the record
     loops/<uuid>/workdir/        the loop's files
     loops/<uuid>/home/           $HOME inside
@@ -116,6 +118,16 @@ class Workspace:
     def loops(self) -> Path:
         """Folder of all loops."""
         return self.home / "loops"
+
+    @property
+    def repos_file(self) -> Path:
+        """Repos that were registered by name."""
+        return self.home / "repos.json"
+
+    @property
+    def mirrors(self) -> Path:
+        """Bare copies of repos; only the host writes here."""
+        return self.home / "mirrors"
 
     @property
     def cache(self) -> Path:
@@ -256,6 +268,15 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.home)!r})"
+
+
+def sandbox_mirror(name: str) -> str:
+    """A repo's mirror as a sandbox sees it.
+
+    Args:
+        name: The mirror's folder name.
+    """
+    return f"/loopat/context/repos/{name}"
 
 
 def workspace_name(home: Path, key: str) -> str:

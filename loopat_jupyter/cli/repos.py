@@ -1,0 +1,51 @@
+"""repo: the repos that can be picked by name."""
+
+from __future__ import annotations
+
+import click
+
+from loopat_jupyter.cli.options import as_json, examples
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.views import repos_table
+
+
+@click.group("repo", epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))
+def repo_verb() -> None:
+    """Repos that `create --repo` takes by name."""
+
+
+@repo_verb.command("list", epilog=examples("jupyter loopat repo list"))
+@as_json
+@pass_session
+def list_repos(session: Session, *, json: bool) -> None:
+    """List the registered repos."""
+    repos = session.manager.checkout.repos()
+    if json:
+        session.show_json({"repos": repos})
+    elif repos:
+        session.show(repos_table(repos))
+    else:
+        click.echo("No repos are registered. `jupyter loopat repo add NAME ADDRESS` registers one.")
+
+
+@repo_verb.command("add", epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))
+@click.argument("name")
+@click.argument("address")
+@pass_session
+def add_repo(session: Session, *, name: str, address: str) -> None:
+    """Register a repo under a name.
+
+    ADDRESS is a URL, user@host:path, or an absolute path on this machine. It is fetched when the first loop is made
+    from it.
+    """
+    repo = session.run(session.manager.checkout.registry.add(name, address))
+    click.echo(f"{repo.name} is {repo.url}.")
+
+
+@repo_verb.command("rm", epilog=examples("jupyter loopat repo rm website"))
+@click.argument("name")
+@pass_session
+def remove_repo(session: Session, *, name: str) -> None:
+    """Forget a repo. Loops that were made from it stay as they are."""
+    session.run(session.manager.checkout.registry.remove(name))
+    click.echo(f"{name} is forgotten.")

@@ -1,0 +1,192 @@
+"""`Checkout`: the step of a new loop that lays a branch of its own into its workdir.
+
+The checkout borrows its objects from the repo's mirror, which the sandbox sees read-only, so that a second loop costs
+the working files and nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.errors import GitError, GitUnavailableError
+from loopat_jupyter.models import Progress
+from loopat_jupyter.repos.addresses import check_ref, local_path, shown
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
+from loopat_jupyter.repos.mirrors import Mirror, Mirrors, mirror_name
+from loopat_jupyter.repos.registry import RepoRegistry
+from loopat_jupyter.workspace.paths import sandbox_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord, NewLoop, Repo
+    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.paths import Workspace
+
+_log = logging.getLogger(__name__)
+
+_NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""For a checkout, so that its files depend on the repo alone."""
+
+
+def branch_name(record: LoopRecord) -> str:
+    """The loop's own branch.
+
+    Args:
+        record: The loop.
+    """
+    return f"loop/{record.slug}-{record.id[:6]}"
+
+
+class Checkout:
+    """Checks a repo out into new loops.
+
+    Args:
+        workspace: Where the loops are.
+        config: Its settings.
+        git: Runs git.
+        access: How the remotes of a vault are reached.
+    """
+
+    def __init__(self, workspace: Workspace, config: Config, git: Git, access: Callable[[LoopRecord], Access]) -> None:
+        self._workspace = workspace
+        self.registry = RepoRegistry(workspace, config)
+        self._git = git
+        self._access = access
+        self.mirrors = Mirrors(workspace, git)
+
+    def repos(self) -> tuple[Repo, ...]:
+        """Every registered repo, with its default branch where it was fetched before.
+
+        Raises:
+            ConfigurationError: The list cannot be read.
+        """
+        found = []
+        for repo in self.registry.all():
+            name = mirror_name(repo.url)
+            branch = self.mirrors.default_branch(name) if self.mirrors.has(name) else None
+            found.append(msgspec.structs.replace(repo, default_branch=branch))
+        return tuple(found)
+
+    def check(self, new: NewLoop) -> None:
+        """Refuse addresses and refs that cannot be any.
+
+        Raises:
+            BadInputError: Names `repo` or `ref`.
+        """
+        if new.ref is not None:
+            check_ref(new.ref)
+        if new.repo is not None:
+            self.mirrors.refuse_inside(self.registry.address(new.repo))
+
+    async def apply(self, new: NewLoop, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
+        """Check the repo out; one that is out of reach leaves an empty loop with a warning.
+
+        Raises:
+            BadInputError: There is no such ref.
+            StorageFullError: No space.
+        """
+        if new.repo is None:
+            return record
+        address, access = self.registry.address(new.repo), self._access(record)
+        asked = msgspec.structs.replace(record, repo=new.repo, ref=new.ref)
+        try:
+            mirror = await self.mirrors.refresh(address, access, tell)
+            commit = await self.mirrors.resolve(mirror, new.ref, access)
+            made = msgspec.structs.replace(
+                asked, origin=address, mirror=mirror.name, branch=branch_name(record), commit=commit
+            )
+            tell(Progress(label="checking out"))
+            warnings = await self._check_out(made, mirror, access, tell)
+        except (GitError, GitUnavailableError) as error:
+            message = f"The loop has no files of {shown(address)}. {error.message} To try again, make another loop."
+            return msgspec.structs.replace(asked, warnings=(*record.warnings, message))
+        if mirror.problem:
+            warnings.insert(0, f"{shown(address)} is as it was when it was last reached. {mirror.problem}")
+        return msgspec.structs.replace(made, warnings=(*record.warnings, *warnings))
+
+    async def restore(self, record: LoopRecord, tell: Callable[[Progress], None]) -> None:
+        """Have the mirror that a checkout borrows from, as after the loop was copied from another workspace.
+
+        Where the remote is out of reach an empty one stands in, so that the loop starts; git inside then misses
+        objects until the remote is reached again.
+
+        Args:
+            record: The loop.
+            tell: Told how far a transfer is.
+
+        Raises:
+            GitUnavailableError: There is no git.
+            StorageFullError: No space.
+        """
+        if record.mirror is None or record.origin is None or self.mirrors.has(record.mirror):
+            return
+        try:
+            await self.mirrors.refresh(record.origin, self._access(record), tell)
+        except GitError as error:
+            _log.warning("Loop %s misses the objects of its repo. %s", record.id, error.message)
+            await self.mirrors.stand_in(record.mirror)
+
+    async def _check_out(
+        self, record: LoopRecord, mirror: Mirror, access: Access, tell: Callable[[Progress], None]
+    ) -> list[str]:
+        """Fill the workdir, which nobody else sees yet; warnings."""
+        workdir = self._workspace.workdir(record.id)
+        await self._lay(record, mirror, workdir)
+        warnings = []
+        if record.commit is not None:
+            warnings += await self._submodules(workdir, access, tell)
+            if await self._has_large_files(mirror, record.commit):
+                warnings.append(
+                    "Large files of this repo (Git LFS) are pointers. To fetch them, run `git lfs pull` in a terminal "
+                    "of the loop (`sudo apt install git-lfs` first, where it is missing)."
+                )
+        # From now on the objects are where the sandbox sees them.
+        alternates = workdir / ".git" / "objects" / "info" / "alternates"
+        alternates.write_text(f"{sandbox_mirror(mirror.name)}/objects\n", encoding="utf-8")
+        return warnings
+
+    async def _lay(self, record: LoopRecord, mirror: Mirror, workdir: Path) -> None:
+        async def git(*arguments: str) -> None:
+            await self._git.run(
+                *arguments, folder=workdir, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=_NO_SETTINGS
+            )
+
+        source = str(mirror.path)
+        await git("clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", source, str(workdir))
+        # A repo on this machine is out of a sandbox's reach; what the mirror has of it is not.
+        origin = sandbox_mirror(mirror.name) if local_path(mirror.address) else mirror.address
+        await git("remote", "set-url", "origin", origin)
+        # `git push` without further words pushes the loop's branch under its own name.
+        await git("config", "push.autoSetupRemote", "true")
+        await git("config", "push.default", "current")
+        if record.commit is None:
+            await git("symbolic-ref", "HEAD", f"refs/heads/{record.branch}")
+        else:
+            await git("switch", "--quiet", "--no-track", "--create", str(record.branch), record.commit)
+
+    async def _submodules(self, workdir: Path, access: Access, tell: Callable[[Progress], None]) -> list[str]:
+        if not await asyncio.to_thread(os.path.lexists, workdir / ".gitmodules"):
+            return []
+        tell(Progress(label="submodules"))
+        try:
+            await self._git.run(
+                "submodule", "update", "--init", "--recursive", "--jobs=4", "--quiet",
+                folder=workdir, timeout_s=TRANSFER_TIMEOUT_S, doing="fetch the submodules", access=access,
+            )  # fmt: skip
+        except GitError as error:
+            return [f"{error.message} To try again, run `git submodule update --init --recursive` in the loop."]
+        return []
+
+    async def _has_large_files(self, mirror: Mirror, commit: str) -> bool:
+        answer = await self._git.run(
+            "grep", "--quiet", "filter=lfs", commit, "--", ":(glob)**/.gitattributes", folder=mirror.path, ok=(0, 1)
+        )
+        return answer.returncode == 0

@@ -1,0 +1,259 @@
+"""`Git`: runs git on the host, in folders that only the host writes, with a deadline and typed errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import signal
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from loopat_jupyter.errors import GitError, GitUnavailableError, StorageFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+DEFAULT_TIMEOUT_S = 60.0
+TRANSFER_TIMEOUT_S = 1800.0
+"""A first clone of a large repo over a slow line."""
+
+_KILL_GRACE_S = 3.0
+_TAIL_CHARACTERS = 4000
+_LINE_LIMIT_BYTES = 2**20
+
+_SETTINGS = (
+    ("core.hooksPath", os.devnull),
+    ("core.fsmonitor", "false"),
+    ("protocol.ext.allow", "never"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("advice.detachedHead", "false"),
+    ("submodule.recurse", "false"),
+    ("uploadpack.allowFilter", "true"),
+)
+"""Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow."""
+
+_SSH_FAILED = "fatal: Could not read from remote repository."
+_PERCENT = re.compile(r"^(?:remote: )?(?P<label>[A-Z][a-z]+ [a-z]+):\s+(?P<percent>\d+)% ")
+
+
+class Completed(NamedTuple):
+    """A git command that ended."""
+
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Standard output without its last newline."""
+        return self.stdout.decode("utf-8", "replace").removesuffix("\n")
+
+
+class Access(NamedTuple):
+    """How to reach a private remote.
+
+    Attributes:
+        identity_files: Private keys for ssh, in the order to try; with none, ssh finds keys by itself.
+        known_hosts: File of host keys; a host that is not in it yet is added. None is the person's own.
+    """
+
+    identity_files: tuple[Path, ...] = ()
+    known_hosts: Path | None = None
+
+
+class Git:
+    """Runs git.
+
+    Args:
+        environ: The environment it runs in; proxies, the ssh agent and the person's own git settings come from it.
+        binary: Name or path of the command.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, binary: str = "git") -> None:
+        self._environ = dict(environ)
+        self._binary = binary
+
+    async def run(
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        stdin: bytes | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        ok: Sequence[int] = (0,),
+        doing: str = "",
+        access: Access | None = None,
+        environ: Mapping[str, str] | None = None,
+        on_progress: Callable[[str, int], None] | None = None,
+    ) -> Completed:
+        """Run git to the end.
+
+        Args:
+            arguments: Everything after `git`. Never a secret.
+            folder: Where it runs; one that no sandbox can write.
+            stdin: Standard input; empty without it.
+            timeout_s: Deadline.
+            ok: Exit codes that count as success.
+            doing: What this is for, completing "Git failed to …".
+            access: For commands that talk to a remote.
+            environ: Further variables.
+            on_progress: Told what git says of long work: a label and a percentage.
+
+        Raises:
+            GitError: Git ended with another code, or not in time.
+            GitUnavailableError: There is no git.
+            StorageFullError: No space.
+        """
+        process = await self._spawn(arguments, folder, access, environ or {}, stdin=stdin is not None)
+        try:
+            async with asyncio.timeout(timeout_s):
+                stdout, stderr = await _talk(process, stdin, on_progress)
+        except TimeoutError:
+            raise GitError(
+                f"Git did not {doing or arguments[0]} within {timeout_s:g} s. Look whether the remote answers, and "
+                "try again."
+            ) from None
+        finally:
+            await _end(process)
+        answer = Completed(cast("int", process.returncode), stdout, stderr)
+        if answer.returncode not in ok:
+            raise _failure(arguments, answer, doing)
+        return answer
+
+    async def _spawn(
+        self,
+        arguments: Sequence[str],
+        folder: Path | None,
+        access: Access | None,
+        environ: Mapping[str, str],
+        *,
+        stdin: bool,
+    ) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            return await asyncio.create_subprocess_exec(
+                self._binary,
+                *arguments,
+                stdin=pipe if stdin else asyncio.subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                env={**git_environment(self._environ, access), **environ},
+                cwd=str(folder or "/"),
+                limit=_LINE_LIMIT_BYTES,
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError):
+            raise GitUnavailableError(
+                f"There is no command {self._binary!r}, which loops with a repo need. Install git (`sudo apt install "
+                "git`) and try again."
+            ) from None
+
+
+def git_environment(environ: Mapping[str, str], access: Access | None) -> dict[str, str]:
+    """The environment of a git command: nothing asks, nothing that a repo brings along runs.
+
+    Args:
+        environ: The caller's; its own `GIT_…` variables are left out, for they may point anywhere.
+        access: How a private remote is reached.
+    """
+    made = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
+    made |= {
+        "LC_ALL": "C.UTF-8",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": environ.get("GIT_CONFIG_NOSYSTEM", "0"),
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+        "GIT_SSH_COMMAND": shlex.join(ssh_command(access or Access())),
+    }
+    for number, (name, value) in enumerate(_SETTINGS):
+        made |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return made
+
+
+def ssh_command(access: Access) -> list[str]:
+    """The ssh that git uses: it never asks, and trusts a host key that it sees for the first time.
+
+    Args:
+        access: Keys to use.
+    """
+    options = ["BatchMode=yes", "StrictHostKeyChecking=accept-new", "ConnectTimeout=20"]
+    if access.known_hosts is not None:
+        options.append(f"UserKnownHostsFile={access.known_hosts}")
+    if access.identity_files:
+        options.append("IdentitiesOnly=yes")
+    command = ["ssh", *(part for option in options for part in ("-o", option))]
+    for file in access.identity_files:
+        command += ["-i", str(file)]
+    return command
+
+
+async def _talk(
+    process: asyncio.subprocess.Process, stdin: bytes | None, on_progress: Callable[[str, int], None] | None
+) -> tuple[bytes, str]:
+    """Write standard input, and read both outputs; progress lines go to who wants them."""
+    stdout, stderr = (cast("asyncio.StreamReader", stream) for stream in (process.stdout, process.stderr))
+    written, said, _ = await asyncio.gather(
+        stdout.read(), _read_progress(stderr, on_progress or (lambda *_: None)), _feed(process, stdin)
+    )
+    await process.wait()
+    return written, said
+
+
+async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> None:
+    if stdin is None or process.stdin is None:
+        return
+    # It may end without having read everything; its exit code says why.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(stdin)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _read_progress(stream: asyncio.StreamReader, on_progress: Callable[[str, int], None]) -> str:
+    """What git writes to standard error, less its progress, of which each line replaces the one before."""
+    kept, rest = "", ""
+    while piece := await stream.read(65536):
+        *lines, rest = re.split(r"[\r\n]+", rest + piece.decode("utf-8", "replace"))
+        for line in lines:
+            found = _PERCENT.match(line)
+            if found:
+                on_progress(found["label"].lower(), int(found["percent"]))
+            elif line:
+                kept = f"{kept}{line}\n"[-_TAIL_CHARACTERS:]
+    return (kept + rest).strip()
+
+
+def _failure(arguments: Sequence[str], answer: Completed, doing: str) -> GitError | StorageFullError:
+    if "No space left on device" in answer.stderr:
+        return StorageFullError("No space left for a repo. Free some space and try again.")
+    return GitError(f"Git failed to {doing or arguments[0]}: {reason(answer)}", stderr=answer.stderr)
+
+
+def reason(answer: Completed) -> str:
+    """Why git failed, in its own words: the first line that says so.
+
+    Args:
+        answer: The command.
+    """
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    # Of a connection that failed, git only knows that it failed; ssh, one line before, knows why.
+    text = (lines if _SSH_FAILED in fatal else fatal or lines or [f"exit code {answer.returncode}"])[0]
+    return re.sub(r"^(fatal|error): ", "", text).rstrip(".") + "."
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End git and its helpers (ssh, index-pack) where they still run, and close the pipes."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _KILL_GRACE_S)
+    transport = getattr(process, "_transport", None)
+    if transport is not None:
+        transport.close()

@@ -1,0 +1,226 @@
+"""`Mirrors`: one bare copy of each repo, which only the host writes and loops borrow objects from.
+
+Nothing is ever thrown away in a mirror that a loop may borrow: refs follow the remote, objects stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.errors import BadInputError, GitError
+from loopat_jupyter.models import Progress
+from loopat_jupyter.repos.addresses import is_commit, local_path, short_name, shown
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.locks import file_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.workspace.paths import Workspace
+
+FIRST_BRANCH = "main"
+"""Branch of a repo that has none yet and does not say."""
+
+_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_FETCH = ("--force", "--prune", "--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
+_WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
+
+
+class Mirror(NamedTuple):
+    """The copy of a repo.
+
+    Attributes:
+        name: Its folder's name.
+        path: The bare repo.
+        address: What it is a copy of.
+        default_branch: The remote's default branch, whatever its name.
+        problem: Why it could not be brought up to date; empty when it is.
+    """
+
+    name: str
+    path: Path
+    address: str
+    default_branch: str
+    problem: str = ""
+
+
+def mirror_name(address: str) -> str:
+    """Folder name of a repo's mirror: readable, and one to one.
+
+    Args:
+        address: As `check_address` answered.
+    """
+    return f"{short_name(address)}-{hashlib.sha256(address.encode()).hexdigest()[:12]}.git"
+
+
+class Mirrors:
+    """The mirrors of one workspace.
+
+    Args:
+        workspace: Where they are.
+        git: Runs git.
+    """
+
+    def __init__(self, workspace: Workspace, git: Git) -> None:
+        self._workspace = workspace
+        self._git = git
+
+    def refuse_inside(self, address: str) -> None:
+        """Refuse a repo in a folder that a sandbox can write: its settings would count on the host.
+
+        Args:
+            address: As `check_address` answered.
+
+        Raises:
+            BadInputError: It lies among the loops.
+        """
+        path = local_path(address)
+        if path is not None and Path(path).resolve().is_relative_to(self._workspace.home.resolve()):
+            raise BadInputError("repo", f"{path} lies in the workspace of the loops. Push it elsewhere, and use that.")
+
+    async def refresh(self, address: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
+        """The mirror of a repo, as the remote is now; as it was when the remote is out of reach.
+
+        Args:
+            address: As `check_address` answered.
+            access: How the remote is reached.
+            tell: Told how far a transfer is.
+
+        Raises:
+            GitError: The remote is out of reach, and there is no mirror yet.
+            StorageFullError: No space.
+        """
+        name = mirror_name(address)
+        path = self._workspace.mirrors / name
+        lock = self._workspace.locks / f"mirror-{name}.lock"
+        async with file_lock(lock, timeout_s=_WAIT_TIMEOUT_S, what=f"the copy of {shown(address)}"):
+            try:
+                branch = await self._update(path, address, access, tell)
+            except GitError as error:
+                if not self.has(path.name):
+                    raise
+                return Mirror(name, path, address, self.default_branch(name), error.message)
+        return Mirror(name, path, address, branch)
+
+    def default_branch(self, name: str) -> str:
+        """The default branch as a mirror knows it.
+
+        Args:
+            name: The mirror's folder name.
+        """
+        try:
+            head = (self._workspace.mirrors / name / "HEAD").read_text(encoding="utf-8").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return FIRST_BRANCH
+        return head.removeprefix("ref: refs/heads/")
+
+    async def resolve(self, mirror: Mirror, ref: str | None, access: Access) -> str | None:
+        """The commit that a ref means; None for the default branch of a repo without commits.
+
+        Args:
+            mirror: The repo.
+            ref: A branch, a tag or a commit; None is the default branch.
+            access: How the remote is reached, for a commit that no branch or tag leads to.
+
+        Raises:
+            BadInputError: There is no such ref.
+        """
+        names = [f"refs/heads/{ref}", f"refs/tags/{ref}"] if ref else [f"refs/heads/{mirror.default_branch}"]
+        if ref and is_commit(ref):
+            names.append(ref)
+        for name in names:
+            found = await self._commit(mirror.path, name)
+            if found is not None:
+                return found
+        if ref is None:
+            return None
+        if is_commit(ref) and not mirror.problem and await self._fetch_commit(mirror, ref, access):
+            return await self._commit(mirror.path, ref)
+        raise BadInputError("ref", f"{shown(mirror.address)} has no branch, tag or commit {ref!r}")
+
+    async def _commit(self, path: Path, name: str) -> str | None:
+        answer = await self._git.run(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", folder=path, ok=(0, 1, 128)
+        )
+        return answer.text if answer.returncode == 0 else None
+
+    async def _fetch_commit(self, mirror: Mirror, commit: str, access: Access) -> bool:
+        """Get a commit that no branch leads to, as of a pull request, and keep it."""
+        refspec = f"{commit}:refs/loopat/pinned/{commit}"
+        answer = await self._git.run(
+            "fetch", *_FETCH[2:], "--", mirror.address, refspec,
+            folder=mirror.path, timeout_s=TRANSFER_TIMEOUT_S, ok=(0, 1, 128), access=access,
+        )  # fmt: skip
+        return answer.returncode == 0
+
+    def has(self, name: str) -> bool:
+        """Whether a mirror is there.
+
+        Args:
+            name: Its folder name.
+        """
+        return (self._workspace.mirrors / name).is_dir()
+
+    async def stand_in(self, name: str) -> None:
+        """Make an empty mirror, which the next fetch fills.
+
+        Args:
+            name: Its folder name.
+        """
+        path = self._workspace.mirrors / name
+        path.mkdir(parents=True, exist_ok=True)
+        await self._init(path)
+
+    async def _init(self, path: Path) -> None:
+        await self._git.run("init", "--quiet", "--bare", "--template=", ".", folder=path, doing="make a mirror")
+
+    async def _update(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
+        """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
+        if self.has(path.name):
+            return await self._fetch(path, address, access, tell)
+        new = path.with_name(f".{path.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            with full_disk_told(new):
+                new.mkdir(parents=True, mode=0o700)
+            await self._init(new)
+            branch = await self._fetch(new, address, access, tell)
+            new.rename(path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        return branch
+
+    async def _fetch(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
+        about = shown(address)
+        tell(Progress(label=f"reaching {about}"))
+        head = await self._git.run(
+            "ls-remote", "--symref", "--", address, "HEAD", folder=path, doing=f"reach {about}", access=access
+        )
+        await self._git.run(
+            "fetch", *_FETCH, "--", address, *_REFS,
+            folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
+            on_progress=lambda label, percent: tell(Progress(label=f"{label} of {about}", step=percent, steps=100)),
+        )  # fmt: skip
+        branch = head_branch(head.text) or self.default_branch(path.name)
+        await self._git.run(
+            "symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path, doing="note the default branch"
+        )
+        return branch
+
+
+def head_branch(listing: str) -> str | None:
+    """The default branch in what `git ls-remote --symref <remote> HEAD` prints; None where it does not say.
+
+    Args:
+        listing: The output.
+    """
+    for line in listing.splitlines():
+        target, _, name = line.partition("\t")
+        if name == "HEAD" and target.startswith("ref: refs/heads/"):
+            return target.removeprefix("ref: refs/heads/")
+    return None

@@ -1,0 +1,122 @@
+"""What would be lost with a loop: asked of git inside its sandbox, for its checkout may hold anything by now."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from loopat_jupyter.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+_NAMED = 3
+"""How many files and commits a message names; the rest is counted."""
+
+_ONLY_HERE = ("--branches", "HEAD", "--not", "--remotes", "--tags")
+
+
+class Unsaved(NamedTuple):
+    """What is in a checkout and nowhere else.
+
+    Attributes:
+        files: Changed and new files that are not committed.
+        commits: Commits that no remote is known to have, as `<short id> <subject>`.
+        stashes: Entries of the stash.
+    """
+
+    files: tuple[str, ...]
+    commits: tuple[str, ...]
+    stashes: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.commits or self.stashes)
+
+    def __str__(self) -> str:
+        parts = [
+            _counted(self.files, "uncommitted file"),
+            _counted(self.commits, "unpushed commit"),
+            _counted(self.stashes, "stash", "stashes"),
+        ]
+        return "; ".join(part for part in parts if part)
+
+
+class Answer(Protocol):
+    """A command that ended."""
+
+    @property
+    def exit_code(self) -> int:
+        """Its own."""
+        ...
+
+    @property
+    def stdout(self) -> bytes:
+        """What it wrote."""
+        ...
+
+    @property
+    def stderr(self) -> bytes:
+        """What it complained of."""
+        ...
+
+
+def has_checkout(workdir: Path) -> bool:
+    """Whether git has anything to say of a workdir.
+
+    Args:
+        workdir: The loop's files.
+    """
+    return os.path.lexists(workdir / ".git")
+
+
+async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answer]], base: str | None) -> Unsaved:
+    """Ask git in a loop's workdir.
+
+    Args:
+        run: Runs a command inside, in the workdir; and what came of it.
+        base: The commit that the loop began from: it was the remote's.
+
+    Raises:
+        ConflictError: Git cannot tell, so that nobody can know what would be lost.
+    """
+
+    async def git(*arguments: str) -> str:
+        answer = await run(("git", "-c", "core.fsmonitor=false", *arguments))
+        if answer.exit_code:
+            said = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {answer.exit_code}"]
+            raise ConflictError(
+                f"Git cannot tell what is unsaved in the loop: {said[-1][:200]}. Look at it in a terminal of the loop, "
+                "or force it."
+            )
+        return answer.stdout.decode("utf-8", "replace")
+
+    known = (base,) if base else ()
+    status = await git("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+    has_commits = (await run(("git", "rev-parse", "--verify", "--quiet", "HEAD"))).exit_code == 0
+    commits = await git("log", "--format=%h %s", *_ONLY_HERE, *known) if has_commits else ""
+    stashes = await git("stash", "list", "--format=%gd %s")
+    return Unsaved(changed_files(status), tuple(commits.splitlines()), tuple(stashes.splitlines()))
+
+
+def changed_files(status: str) -> tuple[str, ...]:
+    """The files in what `git status --porcelain=v1 -z` prints.
+
+    Args:
+        status: The output; a renamed file is followed by its old name.
+    """
+    files, entries = [], iter(status.split("\0"))
+    for entry in entries:
+        if len(entry) > 3:
+            files.append(entry[3:])
+            if entry[0] in "RC":
+                next(entries, None)
+    return tuple(files)
+
+
+def _counted(entries: Sequence[str], one: str, many: str = "") -> str:
+    if not entries:
+        return ""
+    named = ", ".join(entry[:80] for entry in entries[:_NAMED])
+    more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
+    return f"{len(entries)} {one if len(entries) == 1 else many or one + 's'} ({named}{more})"

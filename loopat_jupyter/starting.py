@@ -1,0 +1,91 @@
+"""`Starter`: brings a loop's sandbox up and tells everybody about it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import LoopatError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.models import LoopEvent, Progress
+from loopat_jupyter.sandbox.plan import REPLACED
+from loopat_jupyter.sandbox.process import exec_roots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
+    from loopat_jupyter.workspace.records import LoopStore
+
+_log = logging.getLogger(__name__)
+
+
+class Starter:
+    """Starts sandboxes.
+
+    Args:
+        store: Records of the loops.
+        sandboxes: Their containers.
+        on_event: Told about everything that happens.
+    """
+
+    def __init__(self, store: LoopStore, sandboxes: Sandboxes, on_event: Callable[[LoopEvent], None]) -> None:
+        self._store = store
+        self._sandboxes = sandboxes
+        self._on_event = on_event
+
+    async def start(self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool) -> Running:
+        """Make the sandbox run.
+
+        Args:
+            record: The loop.
+            on_progress: Told about each step, as is everybody who follows the events.
+            fresh: Make a new container even if the present one is as wanted.
+
+        Raises:
+            LoopatError: As `Sandboxes.ensure`; it was told as an event too.
+        """
+        files = self._sandboxes.state_files(record.id)
+        if fresh:
+            self._announce_end(record.id)
+        worked = False
+        with files.working() as tell_others:
+
+            def tell(progress: Progress) -> None:
+                nonlocal worked
+                worked = True
+                tell_others(progress)
+                on_progress(progress)
+                self._on_event(LoopEvent(action="progress", loop_id=record.id, state="preparing", progress=progress))
+
+            try:
+                running = await self._sandboxes.ensure(record, tell, fresh=fresh)
+                self._store.touch(record.id)
+            except (LoopatError, OSError) as error:
+                await self._clear_if_deleted(record.id)
+                self._on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
+                raise
+        if running.replaced:
+            self._on_event(LoopEvent(action="warning", loop_id=record.id, message=REPLACED))
+        if worked:
+            self._on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
+        return running
+
+    async def _clear_if_deleted(self, loop_id: str) -> None:
+        """Somebody deleted the loop while its sandbox was started: what came of that goes too."""
+        try:
+            self._store.read(loop_id)
+        except NotFoundError:
+            await self._sandboxes.remove(loop_id)
+            raise
+        except UnreadableRecordError:
+            return
+
+    def _announce_end(self, loop_id: str) -> None:
+        stamp = self._sandboxes.state_files(loop_id).running()
+        count = len(exec_roots(stamp.pid)) if stamp else 0
+        if count:
+            noun = "kernel, terminal or command ends" if count == 1 else "kernels, terminals and commands end"
+            message = f"The sandbox is being replaced: {count} {noun}."
+            _log.warning("Loop %s: %s", loop_id, message)
+            self._on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))

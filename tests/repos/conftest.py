@@ -1,0 +1,176 @@
+"""Real git repos on this machine, and a remote behind a real ssh server of the tests' own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import asyncssh
+import pytest
+
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.repos.git import Access, Git
+from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.workspace.config import Config
+from tests.fakes import FakeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loopat_jupyter.workspace.paths import Workspace
+
+NOBODY = {
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as a person would; what it prints."""
+    ran = subprocess.run(
+        ["git", "-c", "protocol.file.allow=always", *arguments],
+        cwd=folder,
+        env={**os.environ, **NOBODY},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+class Remote(NamedTuple):
+    """A bare repo, and a checkout of it that somebody else works in."""
+
+    path: Path
+    elsewhere: Path
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.path}"
+
+    def commit(self, name: str, text: str, *, message: str = "Change") -> str:
+        """Somebody else commits and pushes; the commit."""
+        file = self.elsewhere / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        git(self.elsewhere, "add", "--all")
+        git(self.elsewhere, "commit", "--quiet", "--message", message)
+        git(self.elsewhere, "push", "--quiet", "origin", "HEAD")
+        return git(self.elsewhere, "rev-parse", "HEAD")
+
+
+def make_remote(folder: Path, *, branch: str = "trunk") -> Remote:
+    """A remote without any commit."""
+    remote = Remote(folder / "remote.git", folder / "elsewhere")
+    git(folder, "init", "--quiet", "--bare", f"--initial-branch={branch}", str(remote.path))
+    git(folder, "init", "--quiet", f"--initial-branch={branch}", str(remote.elsewhere))
+    git(remote.elsewhere, "remote", "add", "origin", str(remote.path))
+    return remote
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Remote:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return make_remote(folder)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Remote:
+    """A remote whose default branch is called trunk, with two commits; the first one is tagged v1."""
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    made = make_remote(folder)
+    made.commit("a.txt", "one\n", message="First")
+    git(made.elsewhere, "tag", "v1")
+    git(made.elsewhere, "push", "--quiet", "origin", "v1")
+    made.commit("a.txt", "two\n", message="Second")
+    return made
+
+
+@pytest.fixture
+def plain(workspace: Workspace) -> LoopManager:
+    """Loops without podman: making one asks it nothing."""
+    return LoopManager(
+        workspace, Config(), FakeEngine(lambda _: Completed(0, b"[]", "")), member="ada", git=Git(os.environ)
+    )
+
+
+class SshServer(NamedTuple):
+    """A real ssh server on the loopback, which lets one key in and runs git."""
+
+    port: int
+    key: Path
+    known_hosts: Path
+
+    def url(self, path: Path) -> str:
+        return f"ssh://git@127.0.0.1:{self.port}{path}"
+
+    @property
+    def access(self) -> Access:
+        return Access(identity_files=(self.key,), known_hosts=self.known_hosts)
+
+
+async def copy(source: Any, target: Any) -> None:
+    while data := await source.read(65536):
+        target.write(data)
+        await target.drain()
+
+
+async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """What a git host does for its users."""
+    program, *arguments = shlex.split(process.command or "")
+    assert program in ("git-upload-pack", "git-receive-pack")
+    pipe = asyncio.subprocess.PIPE
+    ran = await asyncio.create_subprocess_exec(program, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    feeding = asyncio.ensure_future(copy(process.stdin, ran.stdin))
+    await asyncio.gather(copy(ran.stdout, process.stdout), copy(ran.stderr, process.stderr))
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
+    process.exit(await ran.wait())
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    folder = tmp_path_factory.mktemp("ssh")
+    person, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    key, authorized = folder / "person", folder / "authorized"
+    person.write_private_key(key)
+    key.chmod(0o600)
+    person.write_public_key(authorized)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def listen() -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[host],
+            authorized_client_keys=str(authorized),
+            process_factory=serve,
+            encoding=None,
+        )
+
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
+    yield SshServer(server.get_port(), key, folder / "known_hosts")
+
+    async def end() -> None:
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run_coroutine_threadsafe(end(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(30)
+    loop.close()

@@ -1,0 +1,274 @@
+"""Checkouts of real repos, over file:// and ssh."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import asyncssh
+import msgspec
+import pytest
+
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import ExecSpec, NewLoop, Repo
+from loopat_jupyter.repos.checkout import Checkout
+from loopat_jupyter.repos.git import Git
+from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
+from loopat_jupyter.workspace.records import new_record
+from tests.conftest import remove_from_podman
+from tests.repos.conftest import git
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord, Progress
+    from tests.repos.conftest import Remote, SshServer
+
+
+def ask(manager: LoopManager, record: LoopRecord, *arguments: str) -> str:
+    """Git in a loop's workdir, which sees the mirror where the sandbox would."""
+    workdir = manager.workspace.workdir(record.id)
+    objects = manager.workspace.mirrors / str(record.mirror) / "objects"
+    (workdir / ".git/objects/info/alternates").write_text(f"{objects}\n")
+    return git(workdir, *arguments)
+
+
+async def test_a_loop_gets_a_branch_of_its_own_from_the_default_branch(plain: LoopManager, remote: Remote):
+    seen: list[Progress] = []
+    record = await plain.make(NewLoop(title="Fix it", repo=remote.url), seen.append)
+    workdir = plain.workspace.workdir(record.id)
+    assert (workdir / "a.txt").read_text() == "two\n"
+    assert record.warnings == ()
+    assert record.branch == f"loop/fix-it-{record.id[:6]}"
+    assert record.commit == git(remote.path, "rev-parse", "trunk")
+    assert (workdir / ".git/objects/info/alternates").read_text() == f"{sandbox_mirror(record.mirror)}/objects\n"
+    assert ask(plain, record, "branch", "--show-current") == record.branch
+    assert ask(plain, record, "status", "--porcelain") == ""
+    assert ask(plain, record, "rev-parse", "origin/trunk") == record.commit
+    assert {progress.label for progress in seen} > {f"reaching {remote.url}", "checking out"}
+    assert plain.store.read(record.id) == record
+
+
+async def test_a_second_loop_copies_no_objects(plain: LoopManager, remote: Remote):
+    remote.commit("large.bin", os.urandom(2**20).hex())
+    await plain.make(NewLoop(title="One", repo=remote.url))
+    record = await plain.make(NewLoop(title="Two", repo=remote.url))
+    objects = plain.workspace.workdir(record.id) / ".git" / "objects"
+    assert sum(path.stat().st_size for path in objects.rglob("*") if path.is_file()) < 1000
+
+
+async def test_each_loop_begins_where_the_remote_is_then(plain: LoopManager, remote: Remote):
+    first = await plain.make(NewLoop(title="One", repo=remote.url))
+    commit = remote.commit("b.txt", "new\n")
+    second = await plain.make(NewLoop(title="Two", repo=remote.url))
+    assert second.commit == commit != first.commit
+
+
+@pytest.mark.parametrize("ref", ["v1", "trunk", "side/branch"])
+async def test_a_loop_can_begin_from_any_ref(plain: LoopManager, remote: Remote, ref: str):
+    git(remote.elsewhere, "switch", "--quiet", "-c", "side/branch")
+    remote.commit("side.txt", "side\n")
+    record = await plain.make(NewLoop(title="a", repo=remote.url, ref=ref))
+    assert record.ref == ref
+    assert record.commit == git(remote.path, "rev-parse", f"{ref}^{{commit}}")
+    assert ask(plain, record, "rev-parse", "HEAD") == record.commit
+
+
+@pytest.mark.parametrize("digits", [40, 10])
+async def test_or_from_a_commit(plain: LoopManager, remote: Remote, digits: int):
+    commit = git(remote.path, "rev-parse", "v1")
+    record = await plain.make(NewLoop(title="a", repo=remote.url, ref=commit[:digits]))
+    assert record.commit == commit
+
+
+async def test_also_from_one_that_no_branch_leads_to(plain: LoopManager, remote: Remote):
+    git(remote.path, "config", "uploadpack.allowAnySHA1InWant", "true")
+    commit = remote.commit("c.txt", "forgotten\n")
+    git(remote.elsewhere, "reset", "--quiet", "--hard", "HEAD~1")
+    git(remote.elsewhere, "push", "--quiet", "--force", "origin", "HEAD")
+    await plain.make(NewLoop(title="One", repo=remote.url))
+    record = await plain.make(NewLoop(title="Two", repo=remote.url, ref=commit))
+    assert (plain.workspace.workdir(record.id) / "c.txt").read_text() == "forgotten\n"
+
+
+@pytest.mark.parametrize("ref", ["no-such-branch", "f" * 40, "abcdef0"])
+async def test_a_ref_that_does_not_exist_is_bad_input_and_makes_nothing(plain: LoopManager, remote: Remote, ref: str):
+    with pytest.raises(BadInputError) as caught:
+        await plain.make(NewLoop(title="a", repo=remote.url, ref=ref))
+    assert caught.value.field == "ref"
+    assert list(plain.workspace.loops.iterdir()) == []
+
+
+async def test_a_repo_without_commits_gives_an_unborn_branch(plain: LoopManager, empty: Remote):
+    record = await plain.make(NewLoop(title="Begin", repo=empty.url))
+    assert (record.commit, record.warnings) == (None, ())
+    assert ask(plain, record, "symbolic-ref", "HEAD") == f"refs/heads/{record.branch}"
+
+
+async def test_a_remote_out_of_reach_gives_a_usable_loop_with_a_warning(plain: LoopManager, tmp_path: Path):
+    record = await plain.make(NewLoop(title="a", repo=f"file://{tmp_path}/nowhere.git"))
+    [warning] = record.warnings
+    assert warning.startswith(f"The loop has no files of file://{tmp_path}/nowhere.git. Git failed to reach")
+    assert (record.branch, record.mirror) == (None, None)
+    assert list(plain.workspace.workdir(record.id).iterdir()) == []
+    assert list(plain.workspace.mirrors.iterdir()) == []
+
+
+async def test_what_was_fetched_before_serves_while_the_remote_is_out_of_reach(plain: LoopManager, remote: Remote):
+    first = await plain.make(NewLoop(title="One", repo=remote.url))
+    shutil.move(remote.path, remote.path.with_name("moved"))
+    second = await plain.make(NewLoop(title="Two", repo=remote.url))
+    assert second.commit == first.commit
+    [warning] = second.warnings
+    assert warning.startswith(f"{remote.url} is as it was when it was last reached.")
+
+
+async def test_refs_follow_the_remote_and_objects_stay(plain: LoopManager, remote: Remote):
+    git(remote.elsewhere, "switch", "--quiet", "-c", "short-lived")
+    commit = remote.commit("b.txt", "b\n")
+    borrowed = await plain.make(NewLoop(title="One", repo=remote.url, ref="short-lived"))
+    git(remote.path, "branch", "-D", "short-lived")
+    git(remote.path, "gc", "--quiet", "--prune=now")
+    later = await plain.make(NewLoop(title="Two", repo=remote.url))
+    assert ask(plain, borrowed, "cat-file", "-t", commit) == "commit"
+    with pytest.raises(BadInputError, match="short-lived"):
+        await plain.make(NewLoop(title="Three", repo=remote.url, ref="short-lived"))
+    assert later.commit != commit
+
+
+async def test_ssh_with_a_key(workspace: Workspace, plain: LoopManager, remote: Remote, ssh_server: SshServer):
+    private = Checkout(workspace, Config(), Git(os.environ), lambda _: ssh_server.access)
+    new = NewLoop(title="a", repo=ssh_server.url(remote.path))
+    record = new_record(title="a", created_by="ada", now=plain.create(title="x").created_at)
+    with plain.store.making(record.id):
+        made = await private.apply(new, record, lambda _: None)
+        plain.store.write(made)
+    assert made.warnings == ()
+    assert made.commit == git(remote.path, "rev-parse", "trunk")
+    assert ask(plain, made, "remote", "get-url", "origin") == new.repo
+    assert " ssh-ed25519 " in ssh_server.known_hosts.read_text()
+
+
+async def test_ssh_without_the_key_is_refused_with_a_warning(
+    workspace: Workspace, plain: LoopManager, remote: Remote, ssh_server: SshServer, tmp_path: Path
+):
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "other")
+    (tmp_path / "other").chmod(0o600)
+    access = ssh_server.access._replace(identity_files=(tmp_path / "other",))
+    private = Checkout(workspace, Config(), Git(os.environ), lambda _: access)
+    record = plain.create(title="a")
+    made = await private.apply(NewLoop(title="a", repo=ssh_server.url(remote.path)), record, lambda _: None)
+    [warning] = made.warnings
+    assert "Permission denied" in warning
+
+
+async def test_submodules_come_along(
+    workspace: Workspace, plain: LoopManager, remote: Remote, empty: Remote, ssh_server: SshServer
+):
+    empty.commit("inner.txt", "inner\n")
+    ssh = f"ssh -i {ssh_server.key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    git(
+        remote.elsewhere, "-c", f"core.sshCommand={ssh}", "submodule", "--quiet", "add",
+        ssh_server.url(empty.path), "parts/inner",
+    )  # fmt: skip
+    remote.commit("b.txt", "b\n")
+    private = Checkout(workspace, Config(), Git(os.environ), lambda _: ssh_server.access)
+    record = plain.create(title="a")
+    made = await private.apply(NewLoop(title="a", repo=ssh_server.url(remote.path)), record, lambda _: None)
+    assert made.warnings == ()
+    assert (workspace.workdir(record.id) / "parts/inner/inner.txt").read_text() == "inner\n"
+
+
+async def test_a_submodule_on_this_machine_is_not_followed(plain: LoopManager, remote: Remote, empty: Remote):
+    """A hostile repo would read other repos of the host so."""
+    empty.commit("secret.txt", "secret\n")
+    git(remote.elsewhere, "submodule", "--quiet", "add", empty.url, "stolen")
+    remote.commit("b.txt", "b\n")
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    [warning] = record.warnings
+    assert "git submodule update --init --recursive" in warning
+    assert not (plain.workspace.workdir(record.id) / "stolen" / "secret.txt").exists()
+    assert (plain.workspace.workdir(record.id) / "a.txt").exists()
+
+
+async def test_large_files_stay_pointers_and_are_named(plain: LoopManager, remote: Remote):
+    (remote.elsewhere / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    remote.commit("data.bin", pointer)
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    assert (plain.workspace.workdir(record.id) / "data.bin").read_text() == pointer
+    [warning] = record.warnings
+    assert "git lfs pull" in warning
+
+
+async def test_nothing_that_a_repo_brings_along_runs_on_the_host(
+    plain: LoopManager, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    proof = tmp_path / "proof"
+    home = tmp_path / "person"
+    home.mkdir()
+    # The person's own settings name a filter; a checkout for a loop runs none all the same.
+    (home / ".gitconfig").write_text(f'[filter "evil"]\n\tsmudge = touch {proof}; cat\n')
+    (remote.elsewhere / ".gitattributes").write_text("* filter=evil\n")
+    remote.commit("x.txt", "x\n")
+    naive = tmp_path / "naive"
+    environ = {**os.environ, "HOME": str(home)}
+    naive.mkdir()
+    await Git(environ).run("clone", "--quiet", remote.url, str(naive))
+    assert proof.exists(), "the naive clone runs the filter"
+    proof.unlink()
+    ours = LoopManager(plain.workspace, Config(), plain.engine, member="ada", git=Git(environ))
+    await ours.make(NewLoop(title="a", repo=remote.url))
+    assert not proof.exists()
+
+
+async def test_a_repo_inside_a_loop_is_refused(plain: LoopManager, remote: Remote):
+    """What runs in that loop could have changed its settings, and git would heed them on the host."""
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    for address in (str(plain.workspace.workdir(record.id)), f"file://{plain.workspace.workdir(record.id)}"):
+        with pytest.raises(BadInputError, match="lies in the workspace"):
+            await plain.make(NewLoop(title="b", repo=address))
+
+
+async def test_registered_repos_say_their_default_branch_once_it_is_known(plain: LoopManager, remote: Remote):
+    await plain.checkout.registry.add("thing", remote.url)
+    assert plain.checkout.repos() == (Repo(name="thing", url=remote.url),)
+    record = await plain.make(NewLoop(title="a", repo="thing"))
+    assert (record.repo, record.origin) == ("thing", remote.url)
+    assert plain.checkout.repos() == (Repo(name="thing", url=remote.url, default_branch="trunk"),)
+
+
+async def test_no_git_gives_a_usable_loop_and_says_what_to_install(plain: LoopManager, remote: Remote):
+    without = LoopManager(plain.workspace, Config(), plain.engine, member="ada", git=Git({}, binary="no-such-git"))
+    record = await without.make(NewLoop(title="a", repo=remote.url))
+    assert "sudo apt install git" in record.warnings[0]
+
+
+def test_the_record_survives_being_written(plain: LoopManager):
+    record = plain.create(title="a")
+    changed = msgspec.structs.replace(record, repo="x", origin="https://h/x", mirror="x-1.git", branch="loop/a")
+    plain.store.write(changed)
+    assert plain.store.read(record.id) == changed
+
+
+@pytest.mark.podman
+@pytest.mark.parametrize("reachable", [True, False])
+async def test_a_loop_that_was_copied_to_another_workspace_works_there(
+    manager: LoopManager, remote: Remote, tmp_path: Path, *, reachable: bool
+):
+    record = await manager.make(NewLoop(title="a", repo=remote.url))
+    other = Workspace(tmp_path / "other", manager.workspace.runtime_root)
+    shutil.copytree(manager.workspace.loops, other.loops, symlinks=True)
+    if not reachable:
+        shutil.move(remote.path, remote.path.with_name("moved"))
+    there = LoopManager(other, manager.config, manager.engine, member="ada")
+    try:
+        spec = ExecSpec(argv=("git", "log", "--oneline"))
+        events = [event async for event in there.exec(there.store.read(record.id), spec)]
+        assert (events[-1].exit_code == 0) == reachable
+    finally:
+        remove_from_podman(other)
+        shutil.rmtree(other.runtime, ignore_errors=True)

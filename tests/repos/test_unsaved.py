@@ -1,0 +1,76 @@
+"""What a loop would lose; asked of real git in a real sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.models import ExecSpec, NewLoop
+from loopat_jupyter.repos.unsaved import Unsaved, changed_files
+
+if TYPE_CHECKING:
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from tests.repos.conftest import Remote
+
+
+def test_files_of_a_status():
+    status = " M a.txt\x00R  new name\x00old name\x00?? dir/\x00A  \n\x00"
+    assert changed_files(status) == ("a.txt", "new name", "dir/", "\n")
+
+
+def test_it_is_told_in_few_words():
+    unsaved = Unsaved(("a", "b", "c", "d"), ("1234 Fix",), ("stash@{0} x", "stash@{1} y"))
+    assert str(unsaved) == (
+        "4 uncommitted files (a, b, c and 1 more); 1 unpushed commit (1234 Fix); 2 stashes (stash@{0} x, stash@{1} y)"
+    )
+    assert not Unsaved((), (), ())
+
+
+async def inside(manager: LoopManager, record: LoopRecord, script: str) -> None:
+    events = [event async for event in manager.exec(record, ExecSpec(argv=("bash", "-ec", script)))]
+    assert events[-1].exit_code == 0, events
+
+
+@pytest.mark.podman
+async def test_delete_names_what_is_nowhere_else(manager: LoopManager, remote: Remote):
+    record = await manager.make(NewLoop(title="a", repo=remote.url))
+    assert await manager.unsaved(record) == Unsaved((), (), ())
+    identity = "git config user.email a@example.org; git config user.name Ada"
+    await inside(manager, record, f"{identity}; echo x > new.txt; git add .; git commit -qm 'Add new'; echo y > b.txt")
+    with pytest.raises(ConflictError) as caught:
+        await manager.delete(record.id)
+    assert "1 uncommitted file (b.txt); 1 unpushed commit (" in caught.value.message
+    assert "Add new)" in caught.value.message
+    assert (manager.workspace.workdir(record.id) / "new.txt").exists()
+    await manager.stop(record)
+    with pytest.raises(ConflictError, match="unpushed commit"):
+        await manager.delete(record.id)
+    # A planted setting runs inside, and nowhere else; what git cannot read is no leave to delete.
+    await inside(manager, record, "git config core.fsmonitor 'touch /tmp/planted'; echo broken > .git/HEAD")
+    with pytest.raises(ConflictError, match="Git cannot tell"):
+        await manager.delete(record.id)
+    await manager.delete(record.id, force=True)
+    assert not manager.workspace.loop(record.id).exists()
+
+
+@pytest.mark.podman
+async def test_a_loop_with_nothing_of_its_own_goes_without_force(manager: LoopManager, remote: Remote):
+    record = await manager.make(NewLoop(title="a", repo=remote.url, ref="v1"))
+    await manager.update(record.id, {"archived": True})
+    await manager.delete(record.id)
+    assert not manager.workspace.loop(record.id).exists()
+
+
+@pytest.mark.podman
+async def test_a_checkout_works_inside(manager: LoopManager, remote: Remote):
+    record = await manager.make(NewLoop(title="a", repo=remote.url))
+    await inside(
+        manager,
+        record,
+        "git fsck --connectivity-only; git fetch; git log -1; git gc --quiet; git status --porcelain; "
+        "! touch /loopat/context/repos/*/objects/x",
+    )
+    await manager.delete(record.id)
