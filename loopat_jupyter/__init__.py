@@ -11,9 +11,11 @@ Each row imports only from the rows above it:
 `sandbox`                    `plan` (pure argv and hash), `podman` (the one runner), `images`,
                              `lifecycle`, `process` (pids and signals inside), `activity`, `preflight`
 `folders`, `repos`           where in a loop a person wants to be; git repositories of loops
+`context`                    knowledge, notes and personal files that loops bring along and give back
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
 `creation`, `starting`, `upkeep`  a loop made whole, step by step; its sandbox brought up; order among all
 `loops`                      `LoopManager`: the verbs a person knows
+`outgoing`                   what leaves a loop: promoted contexts, pushed branches
 `contents`                   files of loops as JupyterLab shows them
 `kernels`, `attach`          the kernel provisioner; a person's own terminal, inside
 `terminals`                  Jupyter's terminals, inside

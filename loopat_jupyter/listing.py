@@ -124,6 +124,7 @@ class Listing:
             ref=record.ref,
             branch=record.branch,
             commit=record.commit,
+            contexts=record.contexts,
             profiles=record.profiles,
             vault=record.vault,
             image=record.image,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import getpass
 import logging
 import os
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from loopat_jupyter.context.contexts import Contexts, Remotes
 from loopat_jupyter.creation import Creation
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
@@ -35,9 +37,18 @@ from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
+    from loopat_jupyter.models import (
+        ExecSpec,
+        Health,
+        Kernelspec,
+        Loop,
+        LoopPage,
+        LoopRecord,
+        NewLoop,
+        Status,
+    )
     from loopat_jupyter.sandbox.execution import ExecEvent
 
 _log = logging.getLogger(__name__)
@@ -79,8 +90,11 @@ class LoopManager:
         ca_bundle = find_ca_bundle(config.trust.ca_bundle)
         self.images = Images(workspace, engine, config)
         self.sandboxes = Sandboxes(workspace, config, engine, self.images, HostFacts(ca_bundle))
-        self.checkout = Checkout(workspace, config, git or Git(environment()), lambda _: Access())
-        self._creation = Creation(self.store, (self.checkout,))
+        git = git or Git(environment())
+        self.checkout = Checkout(workspace, config, git, lambda _: Access())
+        remotes = Remotes(member, lambda _: Access(), Access)
+        self.contexts = Contexts(config, self.store, git, self.checkout.mirrors, remotes)
+        self._creation = Creation(self.store, (self.checkout, self.contexts.checkouts))
         self._listing = Listing(workspace, self.store, self.sandboxes)
         self.kernels = LoopKernels(KernelspecFinder(workspace, engine), registry, workspace.home, self.images.reference)
         self.on_event = on_event
@@ -256,6 +270,7 @@ class LoopManager:
         _refuse_archived(record)
         self.workspace.prepare()
         await self.checkout.restore(record, on_progress)
+        await self.contexts.checkouts.restore(record)
         starter = Starter(self.store, self.sandboxes, self.on_event)
         running = await starter.start(record, on_progress, fresh=fresh)
         await self.kernels.offer(record, running)
@@ -332,11 +347,11 @@ class LoopManager:
         if not has_checkout(self.workspace.workdir(record.id)):
             return None
         running = self.sandboxes.known(record) or await self.sandboxes.ensure(record, ignore)
+        return await find_unsaved(self.inside(record, running), record.commit)
 
-        async def run(argv: Sequence[str]) -> Answered:
-            return await ask(self.engine, running, self.workspace.run(record.id), argv)
-
-        return await find_unsaved(run, record.commit)
+    def inside(self, record: LoopRecord, running: Running) -> Callable[..., Awaitable[Answered]]:
+        """Runs short commands in a running sandbox; see `loopat_jupyter.sandbox.asking.ask`."""
+        return functools.partial(ask, self.engine, running, self.workspace.run(record.id))
 
     async def exec(
         self, record: LoopRecord, spec: ExecSpec, *, stdin: bytes = b"", timeout_s: float | None = None

@@ -26,6 +26,10 @@ SANDBOX_UID = 2000
 DEFAULT_VAULT = "default"
 """The vault of a loop that names none. It need not exist: the loop then has no credentials."""
 
+ContextKind = Literal["knowledge", "notes", "personal"]
+CONTEXT_KINDS: tuple[ContextKind, ...] = ("knowledge", "notes", "personal")
+"""What a team knows, what it writes down as it goes, and what is a member's own."""
+
 Network = Literal["bridge", "none"]
 MountMode = Literal["rw", "ro"]
 State = Literal["absent", "preparing", "running", "stopped", "error"]
@@ -40,6 +44,17 @@ class LoopConfig(Value, frozen=True, kw_only=True):
 
     network: Annotated[Network | None, msgspec.Meta(description="`bridge` or `none`")] = None
     shared_tmp: Annotated[bool | None, msgspec.Meta(description="share the host's `/tmp`")] = None
+    knowledge_rw: Annotated[bool | None, msgspec.Meta(description="let the loop change its copy of the knowledge")] = (
+        None
+    )
+
+
+class ContextStart(Value, frozen=True, kw_only=True):
+    """A context of a loop, and where the loop's own branch of it began."""
+
+    kind: ContextKind
+    commit: str | None = None
+    """None where the context had no commit yet."""
 
 
 class LoopRecord(Value, frozen=True, kw_only=True):
@@ -64,6 +79,7 @@ class LoopRecord(Value, frozen=True, kw_only=True):
     """Address of the repo when it was checked out."""
     mirror: str | None = None
     """Folder name of the copy that the checkout borrows objects from."""
+    contexts: tuple[ContextStart, ...] = ()
     profiles: tuple[str, ...] = ()
     vault: str = DEFAULT_VAULT
     image: str | None = None
@@ -80,6 +96,8 @@ class NewLoop(Value, frozen=True, kw_only=True):
     repo: str | None = None
     ref: str | None = None
     profiles: tuple[str, ...] = ()
+    contexts: dict[ContextKind, str] = {}
+    """Commits that the loop's contexts begin from, to reproduce another loop; the others begin at their newest."""
     vault: str | None = None
     """None is the member's default vault."""
     image: str | None = None
@@ -190,6 +208,49 @@ class Repo(Value, frozen=True, kw_only=True):
     fixed: bool = False
 
 
+class ContextRemote(Value, frozen=True, kw_only=True):
+    """Where a context is kept."""
+
+    kind: ContextKind
+    remote: str | None
+    """Address of its remote; None while it is kept in the workspace alone."""
+    gated: bool
+    """Whether what loops promote waits as a proposal until somebody merges it."""
+    fixed: bool
+    """Whether the remote stands in the configuration and is changed there."""
+
+
+class Promotion(Value, frozen=True, kw_only=True):
+    """What came of promoting."""
+
+    kind: ContextKind
+    outcome: Literal["merged", "proposed", "unchanged"]
+    commit: str | None
+    """The context's newest commit with the loop's work in it, or the proposal's."""
+
+
+class Pushed(Value, frozen=True, kw_only=True):
+    """What came of pushing a loop's branch; `commit` is None when the remote had everything already."""
+
+    branch: str
+    commit: str | None
+    remote: str
+
+
+class Proposal(Value, frozen=True, kw_only=True):
+    """Work on a gated context that waits for somebody to merge it."""
+
+    kind: ContextKind
+    loop_id: str
+    title: str
+    """The loop's title; its last commit's subject when the loop is gone."""
+    author: str
+    created_at: datetime
+    commit: str
+    commits: int
+    files: tuple[str, ...]
+
+
 class Kernelspec(Value, frozen=True, kw_only=True):
     """A kernel found in an image or in a loop's home."""
 
@@ -249,6 +310,7 @@ class Loop(Value, frozen=True, kw_only=True):
     ref: str | None
     branch: str | None
     commit: str | None
+    contexts: tuple[ContextStart, ...]
     profiles: tuple[str, ...]
     vault: str
     image: str | None

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--image", help="Use this image in place of the workspace's.")
 @click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
 @click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
+@click.option("--knowledge-rw", is_flag=True, default=None, help="Let it change its copy of the team's knowledge.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="A note of your own; may be given again.")
 @click.option("--start", is_flag=True, help="Start its sandbox right away.")
 @as_json
@@ -59,6 +60,7 @@ def create_verb(
     image: str | None,
     network: Network | None,
     shared_tmp: bool | None,
+    knowledge_rw: bool | None,
     metadata: tuple[str, ...],
     start: bool,
     json: bool,
@@ -70,7 +72,7 @@ def create_verb(
         repo=repo,
         ref=ref,
         image=image,
-        config=LoopConfig(network=network, shared_tmp=shared_tmp),
+        config=LoopConfig(network=network, shared_tmp=shared_tmp, knowledge_rw=knowledge_rw),
         metadata=parse_metadata(metadata),
     )
     with shown_progress(session.err, f"Loop {title}") as tell:

@@ -114,6 +114,8 @@ def type_text(schema: Mapping[str, Any]) -> str:
     words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}
     if "additionalProperties" in schema:
         return f"table of {type_text(schema['additionalProperties'])}"
+    if schema["type"] == "array":
+        return f"list of {type_text(schema['items'])}"
     text = words[schema["type"]]
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None:

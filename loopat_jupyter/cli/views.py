@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loopat_jupyter.cli.session import plain
-from loopat_jupyter.cli.text import ago, size
+from loopat_jupyter.cli.text import ago, count, size
 from loopat_jupyter.sandbox.plan import REPLACED
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from loopat_jupyter.models import Check, Health, Kernelspec, Loop, LoopRecord, Repo, State
+    from loopat_jupyter.models import Check, ContextRemote, Health, Kernelspec, Loop, LoopRecord, Proposal, Repo, State
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
 
@@ -118,6 +118,44 @@ def repos_table(repos: Iterable[Repo]) -> Table:
     table.columns[1].overflow = "fold"
     for repo in repos:
         table.add_row(repo.name, Text(plain(repo.url)), Text(plain(repo.default_branch or "")))
+    return table
+
+
+def contexts_table(remotes: Iterable[ContextRemote]) -> Table:
+    """One line per context.
+
+    Args:
+        remotes: In the order to show.
+    """
+    table = _table("CONTEXT", "KEPT AT", "WHAT LOOPS PROMOTE")
+    table.columns[0].style = "cyan"
+    table.columns[1].overflow = "fold"
+    for remote in remotes:
+        kept = Text(plain(remote.remote)) if remote.remote else Text("in this workspace", style="dim")
+        table.add_row(remote.kind, kept, "waits to be merged" if remote.gated else "goes to everybody")
+    return table
+
+
+def proposals_table(proposals: Iterable[Proposal], now: dt.datetime) -> Table:
+    """One line per proposal.
+
+    Args:
+        proposals: In the order to show.
+        now: For "3 min ago".
+    """
+    table = _table("CONTEXT", "LOOP", "TITLE", "CHANGES", "BY", "WHEN")
+    table.columns[1].style = "cyan"
+    table.columns[2].overflow = "fold"
+    for proposal in proposals:
+        changes = f"{count(len(proposal.files), 'file')}, {count(proposal.commits, 'commit')}"
+        table.add_row(
+            proposal.kind,
+            short_id(proposal.loop_id),
+            Text(plain(proposal.title)),
+            changes,
+            Text(plain(proposal.author)),
+            Text(ago(proposal.created_at, now), style="dim"),
+        )
     return table
 
 

@@ -17,12 +17,13 @@ from loopat_jupyter.errors import GitError, GitUnavailableError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import check_ref, local_path, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
+from loopat_jupyter.repos.laying import borrow, lay
 from loopat_jupyter.repos.mirrors import Mirror, Mirrors, mirror_name
 from loopat_jupyter.repos.registry import RepoRegistry
 from loopat_jupyter.workspace.paths import sandbox_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, NewLoop, Repo
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
 _log = logging.getLogger(__name__)
-
-_NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-"""For a checkout, so that its files depend on the repo alone."""
 
 
 def branch_name(record: LoopRecord) -> str:
@@ -58,8 +56,8 @@ class Checkout:
     def __init__(self, workspace: Workspace, config: Config, git: Git, access: Callable[[LoopRecord], Access]) -> None:
         self._workspace = workspace
         self.registry = RepoRegistry(workspace, config)
-        self._git = git
-        self._access = access
+        self.git = git
+        self.access = access
         self.mirrors = Mirrors(workspace, git)
 
     def repos(self) -> tuple[Repo, ...]:
@@ -95,7 +93,7 @@ class Checkout:
         """
         if new.repo is None:
             return record
-        address, access = self.registry.address(new.repo), self._access(record)
+        address, access = self.registry.address(new.repo), self.access(record)
         asked = msgspec.structs.replace(record, repo=new.repo, ref=new.ref)
         try:
             mirror = await self.mirrors.refresh(address, access, tell)
@@ -129,7 +127,7 @@ class Checkout:
         if record.mirror is None or record.origin is None or self.mirrors.has(record.mirror):
             return
         try:
-            await self.mirrors.refresh(record.origin, self._access(record), tell)
+            await self.mirrors.refresh(record.origin, self.access(record), tell)
         except GitError as error:
             _log.warning("Loop %s misses the objects of its repo. %s", record.id, error.message)
             await self.mirrors.stand_in(record.mirror)
@@ -139,7 +137,10 @@ class Checkout:
     ) -> list[str]:
         """Fill the workdir, which nobody else sees yet; warnings."""
         workdir = self._workspace.workdir(record.id)
-        await self._lay(record, mirror, workdir)
+        # A repo on this machine is out of a sandbox's reach; what the mirror has of it is not.
+        origin = sandbox_mirror(mirror.name) if local_path(mirror.address) else mirror.address
+        branch = branch_name(record)
+        await lay(self.git, mirror, workdir, branch=branch, commit=record.commit, origin=origin)
         warnings = []
         if record.commit is not None:
             warnings += await self._submodules(workdir, access, tell)
@@ -148,36 +149,15 @@ class Checkout:
                     "Large files of this repo (Git LFS) are pointers. To fetch them, run `git lfs pull` in a terminal "
                     "of the loop (`sudo apt install git-lfs` first, where it is missing)."
                 )
-        # From now on the objects are where the sandbox sees them.
-        alternates = workdir / ".git" / "objects" / "info" / "alternates"
-        alternates.write_text(f"{sandbox_mirror(mirror.name)}/objects\n", encoding="utf-8")
+        borrow(mirror, workdir)
         return warnings
-
-    async def _lay(self, record: LoopRecord, mirror: Mirror, workdir: Path) -> None:
-        async def git(*arguments: str) -> None:
-            await self._git.run(
-                *arguments, folder=workdir, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=_NO_SETTINGS
-            )
-
-        source = str(mirror.path)
-        await git("clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", source, str(workdir))
-        # A repo on this machine is out of a sandbox's reach; what the mirror has of it is not.
-        origin = sandbox_mirror(mirror.name) if local_path(mirror.address) else mirror.address
-        await git("remote", "set-url", "origin", origin)
-        # `git push` without further words pushes the loop's branch under its own name.
-        await git("config", "push.autoSetupRemote", "true")
-        await git("config", "push.default", "current")
-        if record.commit is None:
-            await git("symbolic-ref", "HEAD", f"refs/heads/{record.branch}")
-        else:
-            await git("switch", "--quiet", "--no-track", "--create", str(record.branch), record.commit)
 
     async def _submodules(self, workdir: Path, access: Access, tell: Callable[[Progress], None]) -> list[str]:
         if not await asyncio.to_thread(os.path.lexists, workdir / ".gitmodules"):
             return []
         tell(Progress(label="submodules"))
         try:
-            await self._git.run(
+            await self.git.run(
                 "submodule", "update", "--init", "--recursive", "--jobs=4", "--quiet",
                 folder=workdir, timeout_s=TRANSFER_TIMEOUT_S, doing="fetch the submodules", access=access,
             )  # fmt: skip
@@ -186,7 +166,7 @@ class Checkout:
         return []
 
     async def _has_large_files(self, mirror: Mirror, commit: str) -> bool:
-        answer = await self._git.run(
+        answer = await self.git.run(
             "grep", "--quiet", "filter=lfs", commit, "--", ":(glob)**/.gitattributes", folder=mirror.path, ok=(0, 1)
         )
         return answer.returncode == 0

@@ -36,6 +36,7 @@ _SETTINGS = (
 )
 """Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow."""
 
+_CHATTER = ("Cloning into", "Warning: Permanently added")
 _SSH_FAILED = "fatal: Could not read from remote repository."
 _PERCENT = re.compile(r"^(?:remote: )?(?P<label>[A-Z][a-z]+ [a-z]+):\s+(?P<percent>\d+)% ")
 
@@ -238,7 +239,7 @@ def reason(answer: Completed) -> str:
     Args:
         answer: The command.
     """
-    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip() and not line.startswith(_CHATTER)]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
     # Of a connection that failed, git only knows that it failed; ssh, one line before, knows why.
     text = (lines if _SSH_FAILED in fatal else fatal or lines or [f"exit code {answer.returncode}"])[0]

@@ -18,6 +18,7 @@ from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable
 
     from loopat_jupyter.repos.git import Access, Git
@@ -83,22 +84,24 @@ class Mirrors:
         if path is not None and Path(path).resolve().is_relative_to(self._workspace.home.resolve()):
             raise BadInputError("repo", f"{path} lies in the workspace of the loops. Push it elsewhere, and use that.")
 
-    async def refresh(self, address: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
+    async def refresh(
+        self, address: str, access: Access, tell: Callable[[Progress], None], *, name: str | None = None
+    ) -> Mirror:
         """The mirror of a repo, as the remote is now; as it was when the remote is out of reach.
 
         Args:
             address: As `check_address` answered.
             access: How the remote is reached.
             tell: Told how far a transfer is.
+            name: Its folder name; None takes the one that belongs to the address.
 
         Raises:
             GitError: The remote is out of reach, and there is no mirror yet.
             StorageFullError: No space.
         """
-        name = mirror_name(address)
+        name = name or mirror_name(address)
         path = self._workspace.mirrors / name
-        lock = self._workspace.locks / f"mirror-{name}.lock"
-        async with file_lock(lock, timeout_s=_WAIT_TIMEOUT_S, what=f"the copy of {shown(address)}"):
+        async with self.lock(name):
             try:
                 branch = await self._update(path, address, access, tell)
             except GitError as error:
@@ -106,6 +109,15 @@ class Mirrors:
                     raise
                 return Mirror(name, path, address, self.default_branch(name), error.message)
         return Mirror(name, path, address, branch)
+
+    def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """The lock under which a mirror changes, across processes.
+
+        Args:
+            name: Its folder name.
+        """
+        path = self._workspace.locks / f"mirror-{name}.lock"
+        return file_lock(path, timeout_s=_WAIT_TIMEOUT_S, what=f"the copy {name} of a repo")
 
     def default_branch(self, name: str) -> str:
         """The default branch as a mirror knows it.
@@ -174,10 +186,9 @@ class Mirrors:
         """
         path = self._workspace.mirrors / name
         path.mkdir(parents=True, exist_ok=True)
-        await self._init(path)
-
-    async def _init(self, path: Path) -> None:
-        await self._git.run("init", "--quiet", "--bare", "--template=", ".", folder=path, doing="make a mirror")
+        await self._git.run(
+            "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=path
+        )
 
     async def _update(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
         """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
@@ -185,14 +196,29 @@ class Mirrors:
             return await self._fetch(path, address, access, tell)
         new = path.with_name(f".{path.name}.new")
         shutil.rmtree(new, ignore_errors=True)
+        about = shown(address)
+        tell(Progress(label=f"reaching {about}"))
         try:
             with full_disk_told(new):
-                new.mkdir(parents=True, mode=0o700)
-            await self._init(new)
-            branch = await self._fetch(new, address, access, tell)
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Only a clone learns the default branch of a repo that has no commit yet.
+            await self._git.run(
+                "clone", "--bare", "--no-local", "--template=", "--progress", "--", address, str(new),
+                timeout_s=TRANSFER_TIMEOUT_S, doing=f"reach {about}", access=access, on_progress=_teller(about, tell),
+            )  # fmt: skip
+            branch = await self._settle_default(new, self.default_branch(new.name))
             new.rename(path)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+        return branch
+
+    async def _settle_default(self, path: Path, branch: str) -> str:
+        """Note the default branch. A remote may name one that is not there while it has others."""
+        listed = await self._git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/", folder=path)
+        there = listed.text.splitlines()
+        if there and branch not in there:
+            branch = next((usual for usual in (FIRST_BRANCH, "master") if usual in there), there[0])
+        await self._git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path)
         return branch
 
     async def _fetch(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
@@ -204,13 +230,13 @@ class Mirrors:
         await self._git.run(
             "fetch", *_FETCH, "--", address, *_REFS,
             folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
-            on_progress=lambda label, percent: tell(Progress(label=f"{label} of {about}", step=percent, steps=100)),
+            on_progress=_teller(about, tell),
         )  # fmt: skip
-        branch = head_branch(head.text) or self.default_branch(path.name)
-        await self._git.run(
-            "symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path, doing="note the default branch"
-        )
-        return branch
+        return await self._settle_default(path, head_branch(head.text) or self.default_branch(path.name))
+
+
+def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:
+    return lambda label, percent: tell(Progress(label=f"{label} of {about}", step=percent, steps=100))
 
 
 def head_branch(listing: str) -> str | None:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 INSIDE = Path(__file__).parent / "inside"
 """Where the package has them."""
 
-NAMES = ("kernelspecs", "launch")
-VERSION = "dd5820fe"
+NAMES = ("kernelspecs", "launch", "loopat-promote")
+COMMANDS = ("loopat-promote",)
+"""Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
+
+VERSION = "99779a68"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755
@@ -58,3 +61,9 @@ def install(folder: Path) -> None:
             with full_disk_told(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_atomic(target, (INSIDE / name).read_bytes(), mode=_MODE)
+    for name in COMMANDS:
+        command = folder / file_name("bin") / name
+        if not command.exists():
+            with full_disk_told(folder):
+                command.parent.mkdir(exist_ok=True)
+            write_atomic(command, (INSIDE / name).read_bytes(), mode=_MODE)

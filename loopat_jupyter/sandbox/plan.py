@@ -16,10 +16,10 @@ import msgspec
 
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
 from loopat_jupyter.sandbox.helpers import file_name
-from loopat_jupyter.workspace.paths import sandbox_mirror
+from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sandbox_mirror
 
 if TYPE_CHECKING:
-    from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord
+    from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord, MountMode
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -129,11 +129,26 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
     if record.mirror is not None:
         source = workspace.mirrors / record.mirror
         mounts.append(Mount(source=str(source), target=sandbox_mirror(record.mirror), mode="ro"))
+    mounts += context_mounts(record, workspace)
     if host.ca_bundle is not None:
         mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro"))
     if shared_tmp:
         mounts.append(Mount(source="/tmp", target="/tmp"))  # noqa: S108 - asked for by the configuration
     return tuple(sorted(mounts))
+
+
+def context_mounts(record: LoopRecord, workspace: Workspace) -> list[Mount]:
+    """The loop's own checkouts of the contexts, and the mirrors that they borrow objects from."""
+    mounts = []
+    for start in record.contexts:
+        mode: MountMode = "ro" if start.kind == "knowledge" and not record.config.knowledge_rw else "rw"
+        checkout = workspace.context(record.id, start.kind)
+        mirror = context_mirror(start.kind, record.created_by)
+        mounts += [
+            Mount(source=str(checkout), target=f"{SANDBOX_CONTEXT}/{start.kind}", mode=mode),
+            Mount(source=str(workspace.mirrors / mirror), target=sandbox_mirror(mirror), mode="ro"),
+        ]
+    return mounts
 
 
 def config_hash(spec: SandboxSpec) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from tornado import web
 
 from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError
-from loopat_jupyter.models import Kernelspec, Repo, Value
+from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -52,6 +52,18 @@ class Repos(Value, frozen=True, kw_only=True):
     """The repos that can be picked by name."""
 
     repos: tuple[Repo, ...]
+
+
+class Contexts(Value, frozen=True, kw_only=True):
+    """Where each context is kept."""
+
+    contexts: tuple[ContextRemote, ...]
+
+
+class Proposals(Value, frozen=True, kw_only=True):
+    """What waits to be merged, the newest first."""
+
+    proposals: tuple[Proposal, ...]
 
 
 class Terminal(Value, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.listing import DEFAULT_PAGE, LARGEST_PAGE
-from loopat_jupyter.models import LoopConfig, NewLoop, Value
+from loopat_jupyter.models import ContextKind, LoopConfig, NewLoop, Value
 
 MAX_ARGV_BYTES = 100 * 1024
 """The kernel takes 128 KiB for one argument (MAX_ARG_STRLEN, execve(2)); podman's own arguments come on top."""
@@ -18,6 +18,7 @@ MAX_ARGV_BYTES = 100 * 1024
 MAX_VARIABLE_BYTES = 128 * 1024 - 2
 """One string of an environment may have 128 KiB with `=` and the final NUL (MAX_ARG_STRLEN, execve(2))."""
 
+MAX_MESSAGE_CHARACTERS = 10_000
 MAX_TIMEOUT_S = 7 * 24 * 3600
 _MAX_PATH_BYTES = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -37,6 +38,9 @@ class CreateLoop(Value, frozen=True, kw_only=True):
     repo: Annotated[str | None, _about("name of a registered repo, or its URL or path; none: an empty loop")] = None
     ref: Annotated[str | None, _about("branch, tag or commit to begin from; by default the default branch")] = None
     profiles: Annotated[list[str], _about("names of profiles; a later one wins")] = msgspec.field(default_factory=list)
+    contexts: Annotated[
+        dict[ContextKind, str], _about("commits that contexts begin from, to reproduce a loop; by default the newest")
+    ] = msgspec.field(default_factory=dict)
     vault: Annotated[str | None, _about("the vault with its credentials; by default the one called `default`")] = None
     image: Annotated[str | None, _about("image to use in place of the workspace's")] = None
     config: Annotated[LoopConfig, _about("settings of this loop alone")] = LoopConfig()
@@ -70,6 +74,22 @@ class RegisterRepo(Value, frozen=True, kw_only=True):
     """A repo to pick by name."""
 
     url: Annotated[str, _about("URL, `user@host:path`, or absolute path on the server's machine; no password in it")]
+
+
+class AttachContext(Value, frozen=True, kw_only=True):
+    """A remote for a context."""
+
+    remote: Annotated[str, _about("address of a repo that is empty or has the same history; no password in it")]
+
+
+class Promote(Value, frozen=True, kw_only=True):
+    """A loop's work on a context, for everybody."""
+
+    context: Annotated[ContextKind, _about("which context")]
+    message: Annotated[
+        Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_CHARACTERS)],
+        _about("what the commit says; by default, which loop it comes from"),
+    ] = ""
 
 
 class OpenTerminal(Value, frozen=True, kw_only=True):

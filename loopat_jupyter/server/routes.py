@@ -6,6 +6,15 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.server.handlers.commands import ExecHandler
+from loopat_jupyter.server.handlers.contexts import (
+    ContextHandler,
+    ContextsHandler,
+    MergeHandler,
+    PromoteHandler,
+    ProposalHandler,
+    ProposalsHandler,
+    PushHandler,
+)
 from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler, UnknownHandler
 from loopat_jupyter.server.handlers.inside import BuildLogHandler, KernelspecsHandler, TerminalsHandler, UsageHandler
 from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
@@ -40,6 +49,11 @@ ROUTES = (
     Route("/openapi.yaml", OpenAPIHandler),
     Route("/repos", ReposHandler),
     Route("/repos/{name}", RepoHandler),
+    Route("/contexts", ContextsHandler),
+    Route("/contexts/{kind}", ContextHandler),
+    Route("/proposals", ProposalsHandler),
+    Route("/proposals/{kind}/{loop_id}", ProposalHandler),
+    Route("/proposals/{kind}/{loop_id}/merge", MergeHandler),
     Route("/loops", LoopsHandler),
     Route("/loops/{loop_id}", LoopHandler),
     Route("/loops/{loop_id}/start", StartHandler),
@@ -48,6 +62,8 @@ ROUTES = (
     Route("/loops/{loop_id}/cancel", CancelHandler),
     Route("/loops/{loop_id}/terminals", TerminalsHandler),
     Route("/loops/{loop_id}/exec", ExecHandler),
+    Route("/loops/{loop_id}/promote", PromoteHandler),
+    Route("/loops/{loop_id}/push", PushHandler),
     Route("/loops/{loop_id}/kernelspecs", KernelspecsHandler),
     Route("/loops/{loop_id}/usage", UsageHandler),
     Route("/loops/{loop_id}/build-log", BuildLogHandler),

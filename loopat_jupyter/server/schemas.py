@@ -13,12 +13,32 @@ from typing import Any
 
 import msgspec
 
-from loopat_jupyter.models import Health, Loop, LoopPage, Repo, Usage
-from loopat_jupyter.server.answers import ExitLine, Kernelspecs, OutputLine, Problem, ProblemLine, Repos, Terminal
-from loopat_jupyter.server.requests import ChangeLoop, CreateLoop, OpenTerminal, RegisterRepo, RunCommand
+from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Repo, Usage
+from loopat_jupyter.server.answers import (
+    Contexts,
+    ExitLine,
+    Kernelspecs,
+    OutputLine,
+    Problem,
+    ProblemLine,
+    Proposals,
+    Repos,
+    Terminal,
+)
+from loopat_jupyter.server.requests import (
+    AttachContext,
+    ChangeLoop,
+    CreateLoop,
+    OpenTerminal,
+    Promote,
+    RegisterRepo,
+    RunCommand,
+)
 
 STRUCTS = (
+    AttachContext,
     ChangeLoop,
+    Contexts,
     CreateLoop,
     ExitLine,
     Health,
@@ -29,6 +49,10 @@ STRUCTS = (
     OutputLine,
     Problem,
     ProblemLine,
+    Promote,
+    Promotion,
+    Proposals,
+    Pushed,
     RegisterRepo,
     Repo,
     Repos,

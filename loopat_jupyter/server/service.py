@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopat_jupyter.errors import ConfigurationError, LoopatError
+from loopat_jupyter.outgoing import answer_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -76,6 +77,7 @@ class LoopService:
         self.spawn(self._adopt())
         self.spawn(self._watch_idle())
         self.spawn(self._follow())
+        self.spawn(self._answer())
 
     def spawn(self, work: Coroutine[Any, Any, _Result], *, loop_id: str | None = None) -> asyncio.Task[_Result]:
         """Run something that outlives the request that asked for it, until the server stops.
@@ -153,6 +155,14 @@ class LoopService:
             except (LoopatError, OSError) as error:
                 self.tell_once(str(error))
             await asyncio.sleep(RETRY_S)
+
+    async def _answer(self) -> None:
+        while True:
+            try:
+                await answer_requests(self.manager)
+            except (LoopatError, OSError) as error:
+                self.tell_once(str(error))
+            await asyncio.sleep(FOLLOW_S)
 
     async def _follow(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from loopat_jupyter.errors import BadInputError
-from loopat_jupyter.models import Network, Value
+from loopat_jupyter.models import ContextKind, Network, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +73,20 @@ class ShareConfig(Value, frozen=True, kw_only=True):
     ] = "7800-7819"
 
 
+class ContextConfig(Value, frozen=True, kw_only=True):
+    """`[context]`: knowledge, notes and personal files that every loop brings along."""
+
+    use: Annotated[bool, _about("give new loops the contexts")] = True
+    knowledge: Annotated[str, _about("address of the team's knowledge; empty keeps it in the workspace")] = ""
+    notes: Annotated[str, _about("address of the team's notes; empty keeps them in the workspace")] = ""
+    personal: Annotated[
+        str, _about("address of a member's own files, `{member}` stands for the member's name; empty keeps them here")
+    ] = ""
+    gated: Annotated[
+        tuple[ContextKind, ...], _about("contexts in which what loops promote waits until somebody merges it")
+    ] = ("knowledge",)
+
+
 class KernelsConfig(Value, frozen=True, kw_only=True):
     """`[kernels]`: how kernels are reached."""
 
@@ -113,6 +127,7 @@ class Config(Value, frozen=True, kw_only=True):
         dict[Annotated[str, msgspec.Meta(pattern=_REPO_NAME)], str],
         _about('repos that can be picked by name: `name = "address"`'),
     ] = msgspec.field(default_factory=dict)
+    context: ContextConfig = ContextConfig()
     kernels: KernelsConfig = KernelsConfig()
     image: ImageConfig = ImageConfig()
     trust: TrustConfig = TrustConfig()

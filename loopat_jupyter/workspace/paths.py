@@ -6,6 +6,8 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     home-skel/                   seeds the home of each new loop
     repos.json                   repos that were registered by name
     mirrors/<name>.git/          bare copies of repos, which loops borrow objects from
+    origins/<name>.git/          where contexts are kept that have no remote
+    contexts.json                remotes that contexts were given
     loops/<uuid>/meta.json       the record
     loops/<uuid>/workdir/        the loop's files
     loops/<uuid>/home/           $HOME inside
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 SOCKET_PATH_MAX_BYTES = 107
 """sockaddr_un.sun_path holds 108 bytes with the final NUL (unix(7))."""
+
+SANDBOX_CONTEXT = "/loopat/context"
 
 _SOCKET_NAME_BYTES = len("/01234567/0123456789ab/run/k0123456789ab-5")
 _WORKSPACE_NAME_MAX = 18
@@ -130,6 +134,16 @@ class Workspace:
         return self.home / "mirrors"
 
     @property
+    def origins(self) -> Path:
+        """Where contexts are kept that have no remote; only the host writes here."""
+        return self.home / "origins"
+
+    @property
+    def contexts_file(self) -> Path:
+        """Remotes that contexts were given."""
+        return self.home / "contexts.json"
+
+    @property
     def cache(self) -> Path:
         """Files that can be made again, named by the content they come from."""
         return self.home / "cache"
@@ -173,6 +187,10 @@ class Workspace:
     def agent_config(self, loop_id: str) -> Path:
         """Configuration folder of agent tools of one loop."""
         return self.loop(loop_id) / ".claude"
+
+    def context(self, loop_id: str, kind: str) -> Path:
+        """A loop's own checkout of a context."""
+        return self.loop(loop_id) / "context" / kind
 
     def run(self, loop_id: str) -> Path:
         """The runtime directory of one loop that its sandbox sees at `/loopat/run`. The sandbox can write here."""
@@ -276,7 +294,29 @@ def sandbox_mirror(name: str) -> str:
     Args:
         name: The mirror's folder name.
     """
-    return f"/loopat/context/repos/{name}"
+    return f"{SANDBOX_CONTEXT}/repos/{name}"
+
+
+def context_mirror(kind: str, member: str) -> str:
+    """Folder name of the mirror of a context: one for the workspace, or for the member.
+
+    Args:
+        kind: The context.
+        member: Whose personal files are meant.
+    """
+    return f"context-personal-{member_key(member)}.git" if kind == "personal" else f"context-{kind}.git"
+
+
+def member_key(member: str) -> str:
+    """A member's name in names of folders: one to one, and safe whatever a Hub calls its users.
+
+    Args:
+        member: The name.
+    """
+    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", member):
+        return member
+    safe = re.sub(r"[^a-z0-9]+", "-", member.lower()).strip("-")[:24]
+    return f"{safe}.{hashlib.sha256(member.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def workspace_name(home: Path, key: str) -> str:

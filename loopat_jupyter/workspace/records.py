@@ -58,7 +58,7 @@ class LoopStore:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+        self.workspace = workspace
 
     def create(self, record: LoopRecord) -> None:
         """Make an empty loop.
@@ -84,12 +84,12 @@ class LoopStore:
         Raises:
             StorageFullError: No space.
         """
-        folder = self._workspace.loop(loop_id)
+        folder = self.workspace.loop(loop_id)
         try:
             with full_disk_told(folder):
                 folder.mkdir(parents=True)
-                self._workspace.workdir(loop_id).mkdir()
-                self._workspace.agent_config(loop_id).mkdir()
+                self.workspace.workdir(loop_id).mkdir()
+                self.workspace.agent_config(loop_id).mkdir()
                 self._seed_home(loop_id)
                 yield
         except BaseException:
@@ -97,12 +97,12 @@ class LoopStore:
             raise
 
     def _seed_home(self, loop_id: str) -> None:
-        home = self._workspace.loop_home(loop_id)
-        if self._workspace.skeleton.is_dir():
+        home = self.workspace.loop_home(loop_id)
+        if self.workspace.skeleton.is_dir():
             try:
-                shutil.copytree(self._workspace.skeleton, home, symlinks=True)
+                shutil.copytree(self.workspace.skeleton, home, symlinks=True)
             except shutil.Error as error:
-                raise _seed_failure(self._workspace.skeleton, error) from error
+                raise _seed_failure(self.workspace.skeleton, error) from error
         else:
             home.mkdir()
 
@@ -113,7 +113,7 @@ class LoopStore:
             StorageFullError: No space; the old record stands.
         """
         data = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        write_atomic(self._workspace.record(record.id), data + b"\n")
+        write_atomic(self.workspace.record(record.id), data + b"\n")
 
     def read(self, loop_id: str) -> LoopRecord:
         """The record of one loop.
@@ -127,7 +127,7 @@ class LoopStore:
         """
         if not is_loop_id(loop_id):
             raise NotFoundError(f"There is no loop {loop_id[:80]!r}. `jupyter loopat list` shows the loops.")
-        path = self._workspace.record(loop_id)
+        path = self.workspace.record(loop_id)
         try:
             data = read_untrusted(path, limit_bytes=_RECORD_MAX_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
@@ -161,7 +161,7 @@ class LoopStore:
     def any(self) -> bool:
         """Whether there is any loop, or what was one."""
         try:
-            with os.scandir(self._workspace.loops) as entries:
+            with os.scandir(self.workspace.loops) as entries:
                 return next(entries, None) is not None
         except FileNotFoundError:
             return False
@@ -170,7 +170,7 @@ class LoopStore:
         """Every loop on disk, newest activity first. Reads no record: one `stat` per loop."""
         found = []
         try:
-            entries = os.scandir(self._workspace.loops)
+            entries = os.scandir(self.workspace.loops)
         except FileNotFoundError:
             return []
         with entries:
@@ -210,7 +210,7 @@ class LoopStore:
             NotFoundError: It was deleted meanwhile.
         """
         try:
-            seconds = self._workspace.record(loop_id).stat().st_mtime
+            seconds = self.workspace.record(loop_id).stat().st_mtime
         except FileNotFoundError:
             raise _unknown(loop_id) from None
         return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
@@ -222,7 +222,7 @@ class LoopStore:
             NotFoundError: It was deleted meanwhile.
         """
         try:
-            os.utime(self._workspace.record(loop_id))
+            os.utime(self.workspace.record(loop_id))
         except FileNotFoundError:
             raise _unknown(loop_id) from None
 

@@ -38,6 +38,7 @@ LOOP = Loop(
     ref=None,
     branch=None,
     commit=None,
+    contexts=(),
     profiles=(),
     vault="default",
     image=None,

@@ -19,13 +19,13 @@ from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
 from loopat_jupyter.workspace.records import new_record
 from tests.conftest import remove_from_podman
-from tests.repos.conftest import git
+from tests.git_remotes import git
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, Progress
-    from tests.repos.conftest import Remote, SshServer
+    from tests.git_remotes import Remote, SshServer
 
 
 def ask(manager: LoopManager, record: LoopRecord, *arguments: str) -> str:

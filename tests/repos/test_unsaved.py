@@ -13,7 +13,7 @@ from loopat_jupyter.repos.unsaved import Unsaved, changed_files
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
-    from tests.repos.conftest import Remote
+    from tests.git_remotes import Remote
 
 
 def test_files_of_a_status():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.sandbox.helpers import INSIDE, NAMES, VERSION, digest, file_name, install
+from loopat_jupyter.sandbox.helpers import COMMANDS, INSIDE, NAMES, VERSION, digest, file_name, install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,8 @@ def test_they_are_installed_once_and_those_of_other_versions_stay(tmp_path: Path
     install(folder)
     (folder / "launch-00000000").touch()
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert set(before) == {file_name(name) for name in NAMES} | {"launch-00000000"}
+    assert set(before) == {file_name(name) for name in (*NAMES, "bin")} | {"launch-00000000"}
+    assert all(os.access(folder / file_name("bin") / name, os.X_OK) for name in COMMANDS)
     assert all(os.access(folder / file_name(name), os.X_OK) for name in NAMES)
     install(folder)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before

@@ -88,7 +88,11 @@ def test_the_server_knows_all_handlers(jp_serverapp: Any) -> None:
 
 
 async def send(client: Any, base: str, call: Call, **options: Any) -> Any:
-    path = base.rstrip("/") + PREFIX + call.path.replace("{loop_id}", LOOP).replace("{name}", "some-name")
+    path = (
+        base.rstrip("/")
+        + PREFIX
+        + call.path.replace("{loop_id}", LOOP).replace("{name}", "some-name").replace("{kind}", "notes")
+    )
     query = options.pop("query", "")
     body = b"{}" if call.verb in ("post", "put", "patch") else None
     return await client.fetch(
@@ -171,7 +175,7 @@ class TestDenied:
         answer = await send(http_server_client, jp_base_url, call, headers=jp_auth_header)
         assert answer.code == 403
         action = "read" if call.verb == "get" else "write"
-        if call.path.endswith(("/exec", "/terminals")):
+        if call.path.endswith(("/exec", "/terminals", "/promote", "/push")):
             action = "execute"
         assert jp_serverapp.authorizer.asked == [(action, "loopat")]
 

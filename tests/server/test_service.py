@@ -21,7 +21,7 @@ class FakeManager:
     def __init__(self, failure: Exception | None = None, *, on_shutdown: str = "keep") -> None:
         self.config = Config(on_shutdown=on_shutdown)  # type: ignore[arg-type]
         self.calls: list[str] = []
-        self.workspace: Any = None
+        self.workspace: Any = self
         self._failure = failure
 
     async def _do(self, name: str) -> None:
@@ -40,6 +40,9 @@ class FakeManager:
     @property
     def upkeep(self) -> FakeManager:
         return self
+
+    def started_loops(self) -> list[str]:
+        return []
 
     async def health(self) -> Health:
         await self._do("health")

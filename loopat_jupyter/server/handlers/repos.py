@@ -27,8 +27,8 @@ class RepoHandler(LoopatHandler):
     @authorized
     async def put(self, name: str) -> None:
         """Register a repo, or give a name another address."""
-        request = self.body(RegisterRepo)
-        self.answer(await self.manager.checkout.registry.add(name, request.url))
+        registry = self.manager.checkout.registry
+        self.answer(await registry.add(name, self.body(RegisterRepo).url))
 
     @web.authenticated
     @authorized

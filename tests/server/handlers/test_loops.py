@@ -69,10 +69,11 @@ class TestLife:
             "ref": None,
             "branch": None,
             "commit": None,
+            "contexts": made.body["contexts"],
             "profiles": [],
             "vault": "default",
             "image": "x/y:1",
-            "config": {"network": "none", "shared_tmp": None},
+            "config": {"network": "none", "shared_tmp": None, "knowledge_rw": None},
             "metadata": {"a": [1]},
             "last_activity": made.body["last_activity"],
         }

@@ -1,4 +1,4 @@
-"""Real git repos on this machine, and a remote behind a real ssh server of the tests' own."""
+"""Fixtures: real git repos on this machine, and a real ssh server of the tests' own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.repos.git import Access, Git
 from loopat_jupyter.sandbox.podman import Completed
-from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -103,7 +103,11 @@ def remote(tmp_path: Path) -> Remote:
 def plain(workspace: Workspace) -> LoopManager:
     """Loops without podman: making one asks it nothing."""
     return LoopManager(
-        workspace, Config(), FakeEngine(lambda _: Completed(0, b"[]", "")), member="ada", git=Git(os.environ)
+        workspace,
+        Config(context=ContextConfig(use=False)),
+        FakeEngine(lambda _: Completed(0, b"[]", "")),
+        member="ada",
+        git=Git(os.environ),
     )
 
 

@@ -1,0 +1,158 @@
+"""promote, push, context: what a loop gives back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import click
+
+from loopat_jupyter.cli.options import as_json, examples, without_asking
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.session import Session, pass_session, plain
+from loopat_jupyter.cli.views import contexts_table, proposals_table, short_id
+from loopat_jupyter.context.origins import check_kind
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.models import CONTEXT_KINDS
+from loopat_jupyter.outgoing import promote, push_branch
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import Promotion, Proposal
+
+kind_argument = click.argument("kind", type=click.Choice(CONTEXT_KINDS), metavar="|".join(CONTEXT_KINDS))
+
+
+@click.command("promote", epilog=examples('jupyter loopat promote "Sales in May" notes -m "What we learned"'))
+@loop_argument()
+@kind_argument
+@click.option("-m", "--message", default="", help="What the commit says; by default, which loop it comes from.")
+@pass_session
+def promote_verb(session: Session, *, loop: str, kind: str, message: str) -> None:
+    """Give everybody what a loop changed in a context.
+
+    Commits what changed, merges what others did meanwhile, and pushes. In a gated context it waits as a proposal.
+    """
+    record = find_loop(session.manager, loop)
+    with shown_progress(session.err, f"{kind} of {record.title}") as tell:
+        work = promote(session.manager, record, check_kind(kind), message=message, on_progress=tell)
+        promotion = session.run(work)
+    click.echo(_outcome(promotion, short_id(record.id)))
+
+
+def _outcome(promotion: Promotion, loop: str) -> str:
+    if promotion.outcome == "proposed":
+        return (
+            f"It waits as a proposal. To look at it: jupyter loopat context diff {promotion.kind} {loop}; to bring it "
+            f"in: jupyter loopat context merge {promotion.kind} {loop}"
+        )
+    if promotion.outcome == "merged":
+        return f"Everybody has it now: {(promotion.commit or '')[:10]}."
+    return f"There is nothing new in the loop's {promotion.kind}."
+
+
+@click.command("push", epilog=examples('jupyter loopat push "Fix the footer"'))
+@loop_argument()
+@pass_session
+def push_verb(session: Session, *, loop: str) -> None:
+    """Push the branch that is checked out in a loop.
+
+    From the host, with your own keys: for remotes that the loop itself does not reach. `git push` in the loop does for
+    all others.
+    """
+    record = find_loop(session.manager, loop)
+    with shown_progress(session.err, f"Push of {record.title}") as tell:
+        pushed = session.run(push_branch(session.manager, record, on_progress=tell))
+    if pushed.commit is None:
+        click.echo(f"{pushed.remote} has everything already.")
+    else:
+        click.echo(f"{pushed.branch} of {pushed.remote} is at {pushed.commit[:10]}.")
+
+
+@click.group("context", epilog=examples("jupyter loopat context list", "jupyter loopat context proposals"))
+def context_verb() -> None:
+    """Knowledge, notes and personal files, which every loop brings along."""
+
+
+@context_verb.command("list", epilog=examples("jupyter loopat context list"))
+@as_json
+@pass_session
+def list_contexts(session: Session, *, json: bool) -> None:
+    """Show where each context is kept."""
+    remotes = session.manager.contexts.remotes()
+    if json:
+        session.show_json({"contexts": remotes})
+    else:
+        session.show(contexts_table(remotes))
+
+
+@context_verb.command("attach", epilog=examples("jupyter loopat context attach notes git@example.org:team/notes.git"))
+@kind_argument
+@click.argument("address")
+@pass_session
+def attach_context(session: Session, *, kind: str, address: str) -> None:
+    """Give a context a remote, to share it with others.
+
+    What the workspace has of it is pushed there. The remote must be empty, or have the same history.
+    """
+    remote = session.run(session.manager.contexts.attach(check_kind(kind), address))
+    click.echo(f"{remote.kind} is kept at {remote.remote}.")
+
+
+@context_verb.command("proposals", epilog=examples("jupyter loopat context proposals"))
+@as_json
+@pass_session
+def list_proposals(session: Session, *, json: bool) -> None:
+    """List what waits to be merged."""
+    proposals = session.run(session.manager.contexts.proposals.waiting())
+    if json:
+        session.show_json({"proposals": proposals})
+    elif proposals:
+        session.show(proposals_table(proposals, dt.datetime.now(dt.UTC)))
+    else:
+        click.echo("Nothing waits to be merged.")
+
+
+def _find(session: Session, kind: str, loop: str) -> Proposal:
+    """The proposal that a person means, by the start of its loop's id."""
+    waiting = session.run(session.manager.contexts.proposals.waiting())
+    found = [proposal for proposal in waiting if proposal.kind == kind and proposal.loop_id.startswith(loop)]
+    if len(found) != 1:
+        raise BadInputError(
+            "loop", f"{loop[:80]!r} names {len(found)} proposals. `jupyter loopat context proposals` shows them."
+        )
+    return found[0]
+
+
+@context_verb.command("diff", epilog=examples("jupyter loopat context diff knowledge 1a2b3c4d"))
+@kind_argument
+@click.argument("loop")
+@pass_session
+def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
+    """Show what a proposal changes."""
+    proposal = _find(session, kind, loop)
+    click.echo(plain(session.run(session.manager.contexts.proposals.diff(proposal.kind, proposal.loop_id))), nl=False)
+
+
+@context_verb.command("merge", epilog=examples("jupyter loopat context merge knowledge 1a2b3c4d"))
+@kind_argument
+@click.argument("loop")
+@pass_session
+def merge_proposal(session: Session, *, kind: str, loop: str) -> None:
+    """Bring a proposal in, for everybody. A conflict leaves it as it was."""
+    proposal = _find(session, kind, loop)
+    promotion = session.run(session.manager.contexts.proposals.merge(proposal.kind, proposal.loop_id))
+    click.echo(_outcome(promotion, loop))
+
+
+@context_verb.command("discard", epilog=examples("jupyter loopat context discard knowledge 1a2b3c4d"))
+@kind_argument
+@click.argument("loop")
+@without_asking
+@pass_session
+def discard_proposal(session: Session, *, kind: str, loop: str, yes: bool) -> None:
+    """Take a proposal away. The loop that it came from keeps its commits."""
+    proposal = _find(session, kind, loop)
+    session.confirm(f"Discard the proposal of {proposal.title!r} on {kind}?", yes=yes)
+    session.run(session.manager.contexts.proposals.discard(proposal.kind, proposal.loop_id))
+    click.echo("Discarded.")

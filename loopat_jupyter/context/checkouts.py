@@ -1,0 +1,113 @@
+"""`ContextCheckouts`: the step of a new loop that gives it a branch of its own of each context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.errors import BadInputError, GitError, GitUnavailableError
+from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextStart, Progress
+from loopat_jupyter.repos.addresses import is_commit
+from loopat_jupyter.repos.laying import borrow, lay
+from loopat_jupyter.workspace.paths import context_mirror, sandbox_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.context.origins import Origins
+    from loopat_jupyter.models import LoopRecord, NewLoop
+    from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+def context_branch(loop_id: str) -> str:
+    """A loop's branch of every context.
+
+    Args:
+        loop_id: The loop.
+    """
+    return f"loop/{loop_id}"
+
+
+class ContextCheckouts:
+    """Lays the contexts into new loops.
+
+    Args:
+        workspace: Where the loops are.
+        origins: Where the contexts are kept.
+        git: Runs git.
+        access: How the remotes of a loop's vault are reached.
+    """
+
+    def __init__(
+        self, workspace: Workspace, origins: Origins, git: Git, access: Callable[[LoopRecord], Access]
+    ) -> None:
+        self._workspace = workspace
+        self._origins = origins
+        self._mirrors = origins.mirrors
+        self._git = git
+        self._access = access
+
+    def check(self, new: NewLoop) -> None:
+        """Refuse commits that cannot be any.
+
+        Raises:
+            BadInputError: Names `contexts`.
+        """
+        for kind, commit in new.contexts.items():
+            if not is_commit(commit):
+                raise BadInputError(f"contexts.{kind}", f"{commit[:80]!r} is no commit")
+
+    async def apply(self, new: NewLoop, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
+        """Check the contexts out; one that cannot be had becomes a warning.
+
+        Raises:
+            BadInputError: There is no such commit.
+            StorageFullError: No space.
+        """
+        if not self._origins.used:
+            return record
+        starts, warnings = [], list(record.warnings)
+        for kind in CONTEXT_KINDS:
+            if self._origins.remote(kind, record.created_by):
+                tell(Progress(label=f"fetching the {kind}"))
+            try:
+                start, problem = await self._lay(kind, new.contexts.get(kind), record)
+            except (GitError, GitUnavailableError) as error:
+                warnings.append(f"The loop has no {kind}. {error.message} To try again, make another loop.")
+                continue
+            starts.append(start)
+            if problem:
+                warnings.append(f"The {kind} of the loop may be out of date. {problem}")
+        return msgspec.structs.replace(record, contexts=tuple(starts), warnings=tuple(warnings))
+
+    async def _lay(self, kind: ContextKind, commit: str | None, record: LoopRecord) -> tuple[ContextStart, str]:
+        access = self._access(record)
+        mirror = await self._origins.refresh(kind, record.created_by, access, lambda _: None)
+        try:
+            start = await self._mirrors.resolve(mirror, commit, access)
+        except BadInputError as error:
+            raise BadInputError(f"contexts.{kind}", error.problem) from error
+        folder = self._workspace.context(record.id, kind)
+        folder.mkdir(parents=True)
+        branch, origin = context_branch(record.id), sandbox_mirror(mirror.name)
+        await lay(self._git, mirror, folder, branch=branch, commit=start, origin=origin)
+        borrow(mirror, folder)
+        return ContextStart(kind=kind, commit=start), mirror.problem
+
+    async def restore(self, record: LoopRecord) -> None:
+        """Have the mirrors that the loop borrows from, as after it was copied from another workspace.
+
+        Args:
+            record: The loop.
+        """
+        for start in record.contexts:
+            if not self._mirrors.has(context_mirror(start.kind, record.created_by)):
+                await self._bring_back(start.kind, record)
+
+    async def _bring_back(self, kind: ContextKind, record: LoopRecord) -> None:
+        try:
+            await self._origins.refresh(kind, record.created_by, self._access(record), lambda _: None)
+        except GitError:
+            await self._mirrors.stand_in(context_mirror(kind, record.created_by))

@@ -1,0 +1,138 @@
+"""Merges in a bare repo, and pushes; begins again when somebody else was first.
+
+Nothing is ever rebased or forced: history that others have seen stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.repos.mirrors import Mirror
+
+ATTEMPTS = 20
+"""Each one that fails means that somebody else got through."""
+
+_FIRST_WINS = ("[rejected]", "[remote rejected]", "cannot lock ref", "fetch first", "non-fast-forward")
+
+
+class Author(NamedTuple):
+    """Who a merge is by."""
+
+    name: str
+
+    def environ(self) -> dict[str, str]:
+        """The same for git."""
+        email = f"{self.name}@localhost"
+        return {
+            "GIT_AUTHOR_NAME": self.name,
+            "GIT_AUTHOR_EMAIL": email,
+            "GIT_COMMITTER_NAME": self.name,
+            "GIT_COMMITTER_EMAIL": email,
+        }
+
+
+async def merge_and_push(
+    git: Git,
+    refresh: Callable[[], Awaitable[Mirror]],
+    ours: str,
+    *,
+    access: Access,
+    author: Author,
+    message: str,
+) -> tuple[str, bool]:
+    """Bring a commit into the default branch of a remote.
+
+    Args:
+        git: Runs git.
+        refresh: Fetches the remote into its mirror, which has `ours` already.
+        ours: The commit.
+        access: How the remote is reached.
+        author: Who merges.
+        message: Of the merge, where one is needed.
+
+    Returns:
+        The default branch's newest commit with ours in it, and whether it was there before.
+
+    Raises:
+        ConflictError: The two changed the same lines; names the files. Nothing was changed.
+        GitError: The remote refused.
+    """
+    for _ in range(ATTEMPTS):
+        mirror = await refresh()
+        if mirror.problem:
+            raise GitError(mirror.problem)
+        theirs = await _commit(git, mirror.path, f"refs/heads/{mirror.default_branch}")
+        if theirs is not None and await _is_ancestor(git, mirror.path, ours, theirs):
+            return theirs, True
+        merged = ours
+        if theirs is not None and not await _is_ancestor(git, mirror.path, theirs, ours):
+            tree = await _merged_tree(git, mirror.path, theirs, ours)
+            parents = ("-p", theirs, "-p", ours)
+            made = await git.run(
+                "commit-tree", tree, *parents, "-m", message, folder=mirror.path, environ=author.environ()
+            )
+            merged = made.text
+        if await push(git, mirror, merged, mirror.default_branch, access):
+            await refresh()
+            return merged, False
+    raise GitError(f"The remote changed {ATTEMPTS} times while this was being pushed. Try again.")
+
+
+async def push(git: Git, mirror: Mirror, commit: str, branch: str, access: Access) -> bool:
+    """Push one commit to one branch of a remote, never by force.
+
+    Args:
+        git: Runs git.
+        mirror: The remote's copy, which has the commit.
+        commit: What to push; empty deletes the branch.
+        branch: Where to.
+        access: How the remote is reached.
+
+    Returns:
+        False when somebody else was first.
+
+    Raises:
+        GitError: The remote refused for another reason.
+    """
+    answer = await git.run(
+        "push", "--quiet", "--", mirror.address, f"{commit}:refs/heads/{branch}",
+        folder=mirror.path, timeout_s=TRANSFER_TIMEOUT_S, access=access, ok=(0, 1, 128), doing="push",
+    )  # fmt: skip
+    if answer.returncode == 0:
+        return True
+    if any(sign in answer.stderr for sign in _FIRST_WINS) and "hook declined" not in answer.stderr:
+        return False
+    raise GitError(f"The remote refused: {answer.stderr[-500:]}", stderr=answer.stderr)
+
+
+async def _merged_tree(git: Git, repo: Path, theirs: str, ours: str) -> str:
+    """The tree that has both; no files are touched, for there are none."""
+    answer = await git.run(
+        "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", theirs, ours, folder=repo, ok=(0, 1)
+    )
+    tree, *files = answer.text.rstrip("\0").split("\0")
+    if answer.returncode:
+        named = ", ".join(sorted({file for file in files if file})[:10])
+        raise ConflictError(
+            f"Others changed the same places meanwhile: {named}. Nothing was promoted and nothing is lost. In the "
+            "loop, run `git pull --no-rebase origin` in that folder, mend the files, commit, and promote again."
+        )
+    return tree
+
+
+async def _commit(git: Git, repo: Path, ref: str) -> str | None:
+    answer = await git.run("rev-parse", "--verify", "--quiet", ref, folder=repo, ok=(0, 1))
+    return answer.text or None
+
+
+async def _is_ancestor(git: Git, repo: Path, older: str, newer: str) -> bool:
+    answer = await git.run("merge-base", "--is-ancestor", older, newer, folder=repo, ok=(0, 1))
+    return answer.returncode == 0

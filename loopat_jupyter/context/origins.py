@@ -1,0 +1,202 @@
+"""`Origins`: where each context is kept: a remote, or a bare repo of the workspace while there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.context.merging import push
+from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError
+from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextRemote, Progress
+from loopat_jupyter.repos.addresses import check_address, shown
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
+from loopat_jupyter.repos.mirrors import FIRST_BRANCH, Mirror, Mirrors
+from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.paths import context_mirror, member_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+_ROOT = {"NAME": "loopat", "EMAIL": "loopat@localhost", "DATE": "2000-01-01T00:00:00+00:00"}
+
+
+def check_kind(kind: str) -> ContextKind:
+    """One of the contexts.
+
+    Raises:
+        BadInputError: There is no such context.
+    """
+    if kind not in CONTEXT_KINDS:
+        raise BadInputError("context", f"must be one of {', '.join(CONTEXT_KINDS)}")
+    return kind
+
+
+class Origins:
+    """The contexts of one workspace.
+
+    Args:
+        workspace: Where those without a remote are kept.
+        config: Its settings.
+        git: Runs git.
+        mirrors: Copies of the remotes.
+    """
+
+    def __init__(self, workspace: Workspace, config: Config, git: Git, mirrors: Mirrors) -> None:
+        self._workspace = workspace
+        self._config = config
+        self._git = git
+        self.mirrors = mirrors
+
+    @property
+    def used(self) -> bool:
+        """Whether new loops get the contexts."""
+        return self._config.context.use
+
+    def remotes(self, member: str) -> tuple[ContextRemote, ...]:
+        """Where each context is kept.
+
+        Args:
+            member: Whose personal files are meant.
+        """
+        return tuple(
+            ContextRemote(
+                kind=kind,
+                remote=self.remote(kind, member),
+                gated=kind in self._config.context.gated,
+                fixed=bool(self._configured(kind, member)),
+            )
+            for kind in CONTEXT_KINDS
+        )
+
+    def remote(self, kind: ContextKind, member: str) -> str | None:
+        """The address of a context's remote; None while it is kept in the workspace alone.
+
+        Args:
+            kind: The context.
+            member: Whose personal files are meant.
+
+        Raises:
+            ConfigurationError: The address is none.
+        """
+        text = self._configured(kind, member) or self._written().get(_key(kind, member))
+        if text is None:
+            return None
+        try:
+            return check_address(text, f"context.{kind}")
+        except BadInputError as error:
+            raise ConfigurationError(f"{error.message}. Mend the configuration.") from error
+
+    def is_gated(self, kind: ContextKind) -> bool:
+        """Whether what loops promote waits until somebody merges it."""
+        return kind in self._config.context.gated
+
+    async def address(self, kind: ContextKind, member: str) -> str:
+        """What to fetch from and push to; made first where the workspace itself keeps the context.
+
+        Args:
+            kind: The context.
+            member: Whose personal files are meant.
+        """
+        remote = self.remote(kind, member)
+        if remote is not None:
+            return remote
+        path = self._workspace.origins / f"{_key(kind, member)}.git"
+        if not self._is_there(path):
+            async with self.mirrors.lock(f"origin-{path.name}"):
+                if not self._is_there(path):
+                    await self._make(path)
+        return str(path)
+
+    async def refresh(self, kind: ContextKind, member: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
+        """The mirror of a context, as its remote is now; as it was when the remote is out of reach.
+
+        Args:
+            kind: The context.
+            member: Whose personal files are meant.
+            access: How the remote is reached.
+            tell: Told how far a transfer is.
+
+        Raises:
+            GitError: The remote is out of reach, and there is no mirror yet.
+        """
+        address, name = await self.address(kind, member), context_mirror(kind, member)
+        mirror = await self.mirrors.refresh(address, access, tell, name=name)
+        if mirror.problem or await self.mirrors.resolve(mirror, None, access) is not None:
+            return mirror
+        root = await self._root(mirror)
+        if await push(self._git, mirror, root, mirror.default_branch, access):
+            tell(Progress(label=f"beginning {kind}"))
+        return await self.mirrors.refresh(address, access, tell, name=name)
+
+    async def _root(self, mirror: Mirror) -> str:
+        """The commit that every context begins with: the same everywhere, so that all have a history in common."""
+        tree = await self._git.run("mktree", folder=mirror.path, stdin=b"")
+        author = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in _ROOT.items()}
+        made = await self._git.run("commit-tree", tree.text, "-m", "Begin", folder=mirror.path, environ=author)
+        return made.text
+
+    async def attach(self, kind: ContextKind, member: str, address: str, access: Access) -> None:
+        """Give a context a remote: everything that the workspace has of it is pushed there, then it counts.
+
+        Args:
+            kind: The context.
+            member: Whose personal files are meant.
+            address: The remote; empty, or one with the same history.
+            access: How it is reached.
+
+        Raises:
+            BadInputError: The address is none.
+            ConflictError: The remote stands in the configuration.
+            GitError: The remote refused, for instance because it has a history of its own; nothing has changed.
+        """
+        check_address(address, "remote")
+        if self._configured(kind, member):
+            raise ConflictError(f"The remote of {kind} stands under [context] in the configuration. Change it there.")
+        source = await self.refresh(kind, member, access, lambda _: None)
+        await self._git.run(
+            "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",
+            folder=source.path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"push to {shown(address)}", access=access,
+        )  # fmt: skip
+        async with self.mirrors.lock("contexts"):
+            written = {**self._written(), _key(kind, member): address}
+            data = msgspec.json.format(msgspec.json.encode(dict(sorted(written.items()))), indent=2)
+            write_atomic(self._workspace.contexts_file, data + b"\n")
+
+    def _configured(self, kind: ContextKind, member: str) -> str:
+        settings = self._config.context
+        text = {"knowledge": settings.knowledge, "notes": settings.notes, "personal": settings.personal}[kind]
+        return text.replace("{member}", member_key(member))
+
+    def _written(self) -> dict[str, str]:
+        file = self._workspace.contexts_file
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{file} cannot be read: {error}. Mend or remove the file.") from error
+
+    @staticmethod
+    def _is_there(path: Path) -> bool:
+        return path.is_dir()
+
+    async def _make(self, path: Path) -> None:
+        """Make a bare repo beside its place, and move it there."""
+        new = path.with_name(f".{path.name}.new")
+        with full_disk_told(new):
+            new.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._git.run(
+            "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=new
+        )
+        new.rename(path)
+
+
+def _key(kind: ContextKind, member: str) -> str:
+    return f"personal-{member_key(member)}" if kind == "personal" else kind

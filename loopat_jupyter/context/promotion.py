@@ -1,0 +1,127 @@
+"""`Promoter`: a loop's work on a context goes to everybody, or waits as a proposal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.context.bundles import Ask, Inside, take
+from loopat_jupyter.context.checkouts import context_branch
+from loopat_jupyter.context.merging import Author, merge_and_push, push
+from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.models import ContextKind, LoopRecord, Progress, Promotion
+from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.context.origins import Origins
+    from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.repos.mirrors import Mirror
+
+
+class Promoter:
+    """Promotes what loops changed.
+
+    Args:
+        origins: Where the contexts are kept.
+        git: Runs git on the host.
+        access: How the remotes of a loop's vault are reached.
+    """
+
+    def __init__(self, origins: Origins, git: Git, access: Callable[[LoopRecord], Access]) -> None:
+        self._origins = origins
+        self._git = git
+        self._access = access
+
+    async def promote(
+        self,
+        record: LoopRecord,
+        kind: ContextKind,
+        ask: Ask,
+        *,
+        message: str = "",
+        author: str,
+        tell: Callable[[Progress], None],
+    ) -> Promotion:
+        """Commit what changed, merge what others did, and push; or leave it as a proposal.
+
+        Args:
+            record: The loop; its sandbox runs.
+            kind: The context.
+            ask: Runs commands in the sandbox.
+            message: Of the commit; empty says which loop it comes from.
+            author: Who promotes, where git inside knows no name.
+            tell: Told about each step.
+
+        Raises:
+            ConflictError: The loop has no such context, it is in the middle of a merge, or others changed the same
+                places. Nothing is lost.
+            GitError: Git or the remote refused.
+        """
+        if kind not in [start.kind for start in record.contexts]:
+            raise ConflictError(f"Loop {record.title!r} has no {kind}. New loops have it; make another one.")
+        access = self._access(record)
+        inside = Inside(ask, f"{SANDBOX_CONTEXT}/{kind}")
+        tell(Progress(label="committing"))
+        await self._commit(inside, message or f"Work of loop {record.title}", author)
+        mirror = await self._refresh(kind, record, access, tell)
+        ours = await take(inside, self._git, mirror.path, _kept(record.id))
+        if ours is None:
+            return Promotion(kind=kind, outcome="unchanged", commit=None)
+        tell(Progress(label="pushing"))
+        if self._origins.is_gated(kind):
+            return await self._propose(record, kind, mirror, ours, access)
+
+        async def refresh() -> Mirror:
+            return await self._refresh(kind, record, access, tell)
+
+        merged, known = await merge_and_push(
+            self._git,
+            refresh,
+            ours,
+            access=access,
+            author=Author(author),
+            message=f"Merge {kind} of loop {record.title}",
+        )
+        await self._follow(inside, mirror.default_branch)
+        return Promotion(kind=kind, outcome="unchanged" if known else "merged", commit=merged)
+
+    async def _refresh(
+        self, kind: ContextKind, record: LoopRecord, access: Access, tell: Callable[[Progress], None]
+    ) -> Mirror:
+        mirror = await self._origins.refresh(kind, record.created_by, access, tell)
+        if mirror.problem:
+            raise GitError(f"{mirror.problem} Nothing was promoted; what the loop has is safe. Try again later.")
+        return mirror
+
+    async def _propose(
+        self, record: LoopRecord, kind: ContextKind, mirror: Mirror, ours: str, access: Access
+    ) -> Promotion:
+        if not await push(self._git, mirror, ours, context_branch(record.id), access):
+            raise ConflictError(
+                f"The proposal of this loop on {kind} was changed by somebody else. Merge or discard that one first."
+            )
+        await self._origins.refresh(kind, record.created_by, access, lambda _: None)
+        return Promotion(kind=kind, outcome="proposed", commit=ours)
+
+    @staticmethod
+    async def _commit(inside: Inside, message: str, author: str) -> None:
+        if await inside.text("ls-files", "--unmerged"):
+            raise ConflictError(f"A merge in {inside.folder} is not finished. Mend the files, commit, then promote.")
+        await inside.git("add", "--all")
+        if (await inside.git("diff", "--cached", "--quiet", ok=(0, 1))).exit_code == 0:
+            return
+        named = await inside.text("config", "user.email", ok=(0, 1))
+        identity = () if named else ("-c", f"user.name={author}", "-c", f"user.email={author}@localhost")
+        await inside.git(*identity, "commit", "--quiet", "--no-verify", f"--message={message}")
+
+    @staticmethod
+    async def _follow(inside: Inside, default_branch: str) -> None:
+        """Bring the loop's branch to where everybody is now; it is part of that, so this cannot conflict."""
+        await inside.git("fetch", "--quiet", "origin")
+        await inside.git("merge", "--quiet", "--ff-only", f"origin/{default_branch}")
+
+
+def _kept(loop_id: str) -> str:
+    """Where a mirror keeps what was last taken out of a loop."""
+    return f"refs/loopat/loops/{loop_id}"

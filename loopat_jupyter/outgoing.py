@@ -1,0 +1,133 @@
+"""What leaves a loop: its work on a context, and the branch of its repo."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.context.bundles import Inside, take
+from loopat_jupyter.context.merging import push
+from loopat_jupyter.context.requests import answer, claim
+from loopat_jupyter.errors import ConflictError, GitError, LoopatError
+from loopat_jupyter.loops import ignore
+from loopat_jupyter.models import LoopEvent, Progress, Pushed
+from loopat_jupyter.repos.addresses import check_ref, shown
+from loopat_jupyter.sandbox.plan import sandbox_workdir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import ContextKind, LoopRecord, Promotion
+
+
+async def promote(
+    manager: LoopManager,
+    record: LoopRecord,
+    kind: ContextKind,
+    *,
+    message: str = "",
+    on_progress: Callable[[Progress], None] = ignore,
+) -> Promotion:
+    """Give everybody what a loop changed in a context, or propose it where the context is gated.
+
+    Args:
+        manager: The loops.
+        record: The loop.
+        kind: The context.
+        message: Of the commit; empty says which loop it comes from.
+        on_progress: Told about each step.
+
+    Raises:
+        ConflictError: Others changed the same places, or the loop has no such context. Nothing is lost.
+        EngineError: Podman refused.
+        GitError: Git or the remote refused.
+    """
+    running = await manager.use(record, on_progress)
+    inside = manager.inside(record, running)
+    promotion = await manager.contexts.promoter.promote(
+        record, kind, inside, message=message, author=manager.member, tell=on_progress
+    )
+    manager.on_event(LoopEvent(action="updated", loop_id=record.id))
+    return promotion
+
+
+def outcome(promotion: Promotion) -> str:
+    """What came of promoting, for a person.
+
+    Args:
+        promotion: What came of it.
+    """
+    if promotion.outcome == "proposed":
+        return f"It waits as a proposal on the {promotion.kind}, until somebody merges it."
+    if promotion.outcome == "merged":
+        return f"Everybody has it now: {(promotion.commit or '')[:10]}."
+    return f"There is nothing new in the {promotion.kind} of this loop."
+
+
+async def answer_requests(manager: LoopManager) -> None:
+    """Do what `loopat-promote` asks for in the loops that were started here.
+
+    Args:
+        manager: The loops.
+    """
+    for loop_id in await asyncio.to_thread(manager.workspace.started_loops):
+        run, host = manager.workspace.run(loop_id), manager.workspace.host(loop_id)
+        for request in await asyncio.to_thread(claim, run, host):
+            code, text = 0, ""
+            try:
+                record = manager.store.read(loop_id)
+                text = outcome(await promote(manager, record, request.kind, message=request.message))
+            except LoopatError as error:
+                code, text = 1, error.message
+            await asyncio.to_thread(functools.partial(answer, run, request, code=code, text=text))
+
+
+async def push_branch(
+    manager: LoopManager, record: LoopRecord, *, on_progress: Callable[[Progress], None] = ignore
+) -> Pushed:
+    """Push the branch that is checked out in a loop to the remote of its repo, with the host's way to reach it.
+
+    For remotes that the loop itself does not reach: a path on the host, a key that the loop should not have.
+
+    Args:
+        manager: The loops.
+        record: The loop.
+        on_progress: Told about each step.
+
+    Raises:
+        ConflictError: The loop has no repo or no branch, or somebody else pushed to that branch.
+        EngineError: Podman refused.
+        GitError: Git or the remote refused.
+    """
+    if record.origin is None or record.mirror is None:
+        raise ConflictError(f"Loop {record.title!r} has no repo to push to.")
+    running = await manager.use(record, on_progress)
+    inside = Inside(manager.inside(record, running), sandbox_workdir(record.id))
+    branch = await inside.text("branch", "--show-current")
+    if not branch:
+        raise ConflictError("No branch is checked out in the loop. Switch to one, and push again.")
+    check_ref(branch, "branch")
+    access = manager.checkout.access(record)
+    on_progress(Progress(label=f"reaching {shown(record.origin)}"))
+    mirror = await manager.checkout.mirrors.refresh(record.origin, access, on_progress)
+    if mirror.problem:
+        raise GitError(f"{mirror.problem} Nothing was pushed. Try again later.")
+    kept = f"refs/loopat/loops/{record.id}-{os.urandom(4).hex()}"
+    git = manager.checkout.git
+    try:
+        commit = await take(inside, git, mirror.path, kept)
+        if commit is None:
+            return Pushed(branch=branch, commit=None, remote=shown(record.origin))
+        on_progress(Progress(label="pushing"))
+        if not await push(git, mirror, commit, branch, access):
+            raise ConflictError(
+                f"Somebody else pushed to {branch}. Run `git pull --no-rebase origin {branch}` in the loop, then push."
+            )
+    finally:
+        await git.run("update-ref", "-d", kept, folder=mirror.path)
+    # The loop learns what the remote has now, without having to reach it.
+    await inside.git("update-ref", f"refs/remotes/origin/{branch}", commit)
+    return Pushed(branch=branch, commit=commit, remote=shown(record.origin))

@@ -1,0 +1,62 @@
+"""Lays a checkout into a folder that nobody else sees yet; its objects stay in the mirror."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.workspace.paths import sandbox_mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.repos.mirrors import Mirror
+
+_NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""So that the files depend on the repo alone."""
+
+
+async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: str | None, origin: str) -> None:
+    """Check a commit out as a new branch.
+
+    Until `borrow` is called, the checkout finds its objects where the host has them.
+
+    Args:
+        git: Runs git.
+        mirror: Where the objects are.
+        folder: An empty folder that no sandbox sees yet.
+        branch: The new branch.
+        commit: Where it begins; None leaves it unborn.
+        origin: What `origin` is inside.
+
+    Raises:
+        GitError: Git refused.
+        StorageFullError: No space.
+    """
+
+    async def run(*arguments: str) -> None:
+        await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=_NO_SETTINGS)
+
+    await run("clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", str(mirror.path), str(folder))
+    await run("remote", "set-url", "origin", origin)
+    # `git push` without further words pushes the branch under its own name.
+    await run("config", "push.autoSetupRemote", "true")
+    await run("config", "push.default", "current")
+    if commit is None:
+        await run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    else:
+        await run("switch", "--quiet", "--no-track", "--create", branch, commit)
+
+
+def borrow(mirror: Mirror, folder: Path) -> None:
+    """From now on the checkout finds its objects where a sandbox sees them.
+
+    Args:
+        mirror: Where the objects are.
+        folder: The checkout.
+    """
+    alternates = folder / ".git" / "objects" / "info" / "alternates"
+    alternates.write_text(f"{sandbox_mirror(mirror.name)}/objects\n", encoding="utf-8")

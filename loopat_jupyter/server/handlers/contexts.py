@@ -1,0 +1,96 @@
+"""Contexts: where they are kept, what loops give back to them, and what waits to be merged."""
+
+from __future__ import annotations
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from loopat_jupyter.context.origins import check_kind
+from loopat_jupyter.outgoing import promote, push_branch
+from loopat_jupyter.server.answers import Contexts, Proposals
+from loopat_jupyter.server.base import LoopatHandler, permitted
+from loopat_jupyter.server.requests import AttachContext, Promote
+
+
+class ContextsHandler(LoopatHandler):
+    """`/contexts`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Where each context is kept."""
+        self.answer(Contexts(contexts=self.manager.contexts.remotes()))
+
+
+class ContextHandler(LoopatHandler):
+    """`/contexts/{kind}`."""
+
+    @web.authenticated
+    @authorized
+    async def put(self, kind: str) -> None:
+        """Give a context a remote."""
+        contexts = self.manager.contexts
+        self.answer(await contexts.attach(check_kind(kind), self.body(AttachContext).remote))
+
+
+class PromoteHandler(LoopatHandler):
+    """`/loops/{loop_id}/promote`."""
+
+    @web.authenticated
+    @permitted("execute")
+    async def post(self, loop_id: str) -> None:
+        """Give everybody what the loop changed in a context."""
+        record = self.manager.store.read(loop_id)
+        request = self.body(Promote)
+        work = promote(self.manager, record, request.context, message=request.message)
+        self.answer(await self.service.spawn(work, loop_id=loop_id))
+
+
+class PushHandler(LoopatHandler):
+    """`/loops/{loop_id}/push`."""
+
+    @web.authenticated
+    @permitted("execute")
+    async def post(self, loop_id: str) -> None:
+        """Push the branch of the loop's repo."""
+        record = self.manager.store.read(loop_id)
+        self.answer(await self.service.spawn(push_branch(self.manager, record), loop_id=loop_id))
+
+
+class ProposalsHandler(LoopatHandler):
+    """`/proposals`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """What waits to be merged."""
+        self.answer(Proposals(proposals=await self.manager.contexts.proposals.waiting()))
+
+
+class ProposalHandler(LoopatHandler):
+    """`/proposals/{kind}/{loop_id}`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, kind: str, loop_id: str) -> None:
+        """What a proposal changes."""
+        text = await self.manager.contexts.proposals.diff(check_kind(kind), loop_id)
+        self.finish(text, set_content_type="text/x-diff; charset=UTF-8")
+
+    @web.authenticated
+    @authorized
+    async def delete(self, kind: str, loop_id: str) -> None:
+        """Take a proposal away."""
+        await self.manager.contexts.proposals.discard(check_kind(kind), loop_id)
+        self.set_status(204)
+        self.finish()
+
+
+class MergeHandler(LoopatHandler):
+    """`/proposals/{kind}/{loop_id}/merge`."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, kind: str, loop_id: str) -> None:
+        """Bring a proposal into its context."""
+        self.answer(await self.manager.contexts.proposals.merge(check_kind(kind), loop_id))

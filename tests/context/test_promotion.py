@@ -1,0 +1,229 @@
+"""Loops give back what they changed: real git, real sandboxes, two workspaces on one remote."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
+from loopat_jupyter.outgoing import answer_requests, promote, push_branch
+from loopat_jupyter.workspace.config import ContextConfig
+from loopat_jupyter.workspace.paths import Workspace
+from tests.conftest import remove_from_podman
+from tests.git_remotes import git
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord
+    from tests.git_remotes import Remote
+
+pytestmark = pytest.mark.podman
+
+
+def on_remote(manager: LoopManager, remote: Remote, *, home: Workspace | None = None, **changes: object) -> LoopManager:
+    """The same manager with its notes at a remote."""
+    config = type(manager.config)(
+        **{
+            **{name: getattr(manager.config, name) for name in manager.config.__struct_fields__},
+            "context": ContextConfig(notes=remote.url, **changes),
+        }
+    )
+    return LoopManager(home or manager.workspace, config, manager.engine, member="ada")
+
+
+@pytest.fixture
+def elsewhere(manager: LoopManager, tmp_path: Path) -> Iterator[Workspace]:
+    """A second workspace, as on another machine."""
+    made = Workspace(tmp_path / "second", manager.workspace.runtime_root)
+    made.prepare()
+    yield made
+    remove_from_podman(made)
+    shutil.rmtree(made.runtime, ignore_errors=True)
+
+
+async def inside(manager: LoopManager, record: LoopRecord, script: str) -> str:
+    """Run a script in the loop; what it prints."""
+    events = [event async for event in manager.exec(record, ExecSpec(argv=("bash", "-ec", script)))]
+    output = b"".join(event.data for event in events[:-1]).decode()
+    assert events[-1].exit_code == 0, output
+    return output.strip()
+
+
+async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopManager):
+    first = await manager.make(NewLoop(title="First"))
+    assert first.warnings == ()
+    await inside(manager, first, "echo learned > /loopat/context/notes/a.md; echo mine > /loopat/context/personal/p.md")
+    promotion = await promote(manager, first, "notes", message="What we learned")
+    assert promotion.outcome == "merged"
+    assert (await promote(manager, first, "personal")).outcome == "merged"
+    assert (await promote(manager, first, "notes")).outcome == "unchanged"
+    second = await manager.make(NewLoop(title="Second"))
+    assert await inside(manager, second, "cat /loopat/context/notes/a.md /loopat/context/personal/p.md") == (
+        "learned\nmine"
+    )
+    log = await inside(manager, second, "git -C /loopat/context/notes log --format='%an %s'")
+    assert log == "ada What we learned\nloopat Begin"
+
+
+async def test_the_commits_that_a_loop_began_from_reproduce_it(manager: LoopManager):
+    first = await manager.make(NewLoop(title="First"))
+    await inside(manager, first, "echo one > /loopat/context/notes/a.md")
+    await promote(manager, first, "notes")
+    second = await manager.make(NewLoop(title="Second"))
+    await inside(manager, second, "echo two > /loopat/context/notes/a.md")
+    await promote(manager, second, "notes")
+    begun = {start.kind: start.commit for start in second.contexts}
+    again = await manager.make(NewLoop(title="Again", contexts=begun))
+    assert again.contexts == second.contexts
+    assert await inside(manager, again, "cat /loopat/context/notes/a.md") == "one"
+
+
+async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopManager):
+    plain = await manager.make(NewLoop(title="Reader"))
+    await inside(manager, plain, "! touch /loopat/context/knowledge/x 2>/dev/null")
+    record = await manager.make(NewLoop(title="Writer", config=LoopConfig(knowledge_rw=True)))
+    await inside(manager, record, "echo fact > /loopat/context/knowledge/fact.md")
+    assert (await promote(manager, record, "knowledge", message="A fact")).outcome == "proposed"
+    proposals = manager.contexts.proposals
+    [waiting] = await proposals.waiting()
+    assert (waiting.loop_id, waiting.title, waiting.files, waiting.commits) == (record.id, "Writer", ("fact.md",), 1)
+    assert "+fact" in await proposals.diff("knowledge", record.id)
+    later = await manager.make(NewLoop(title="Later"))
+    assert await inside(manager, later, "ls /loopat/context/knowledge") == ""
+    assert (await proposals.merge("knowledge", record.id)).outcome == "merged"
+    assert await proposals.waiting() == ()
+    now = await manager.make(NewLoop(title="Now"))
+    assert await inside(manager, now, "cat /loopat/context/knowledge/fact.md") == "fact"
+    with pytest.raises(NotFoundError):
+        await proposals.discard("knowledge", record.id)
+
+
+async def test_a_proposal_that_conflicts_is_left_as_it_was_and_can_be_discarded(manager: LoopManager):
+    loops = [await manager.make(NewLoop(title=text, config=LoopConfig(knowledge_rw=True))) for text in ("one", "two")]
+    for record, text in zip(loops, ("one", "two"), strict=True):
+        await inside(manager, record, f"echo {text} > /loopat/context/knowledge/same.md")
+        await promote(manager, record, "knowledge")
+    proposals = manager.contexts.proposals
+    await proposals.merge("knowledge", loops[0].id)
+    before = await proposals.waiting()
+    with pytest.raises(ConflictError, match="same.md"):
+        await proposals.merge("knowledge", loops[1].id)
+    assert await proposals.waiting() == before
+    await proposals.discard("knowledge", loops[1].id)
+    assert await proposals.waiting() == ()
+    assert await inside(manager, loops[1], "cat /loopat/context/knowledge/same.md") == "two"
+
+
+async def test_a_conflict_is_told_and_nothing_is_lost(manager: LoopManager):
+    loops = [await manager.make(NewLoop(title=title)) for title in ("One", "Two")]
+    for number, record in enumerate(loops):
+        await inside(manager, record, f"echo {number} > /loopat/context/notes/same.md")
+    await promote(manager, loops[0], "notes")
+    with pytest.raises(ConflictError, match="same.md.*nothing is lost"):
+        await promote(manager, loops[1], "notes")
+    assert await inside(manager, loops[1], "cat /loopat/context/notes/same.md") == "1"
+    # As the message says.
+    mend = "git -c user.name=A -c user.email=a@b pull -q --no-rebase origin main || true; echo both > same.md"
+    await inside(manager, loops[1], f"cd /loopat/context/notes; {mend}; git add .")
+    await inside(manager, loops[1], "cd /loopat/context/notes; git -c user.name=A -c user.email=a@b commit -qm both")
+    assert (await promote(manager, loops[1], "notes")).outcome == "merged"
+    newest = await manager.make(NewLoop(title="Newest"))
+    assert await inside(manager, newest, "cat /loopat/context/notes/same.md") == "both"
+
+
+async def test_two_workspaces_on_one_remote_converge(manager: LoopManager, elsewhere: Workspace, empty: Remote):
+    here, there = on_remote(manager, empty), on_remote(manager, empty, home=elsewhere)
+    loops = [
+        (place, await place.make(NewLoop(title=f"{number}"))) for number, place in enumerate((here, there, here, there))
+    ]
+    for number, (place, record) in enumerate(loops):
+        await inside(place, record, f"echo {number} > /loopat/context/notes/{number}.md")
+    promotions = await asyncio.gather(*(promote(place, record, "notes") for place, record in loops))
+    assert [promotion.outcome for promotion in promotions] == ["merged"] * 4
+    newest = await there.make(NewLoop(title="Newest"))
+    assert await inside(there, newest, "cat /loopat/context/notes/*.md") == "0\n1\n2\n3"
+    assert git(empty.path, "log", "--format=%s", "trunk").count("Merge notes") >= 1
+    assert git(empty.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
+
+
+async def test_alone_turns_into_a_team_by_adding_a_remote(manager: LoopManager, elsewhere: Workspace, empty: Remote):
+    old = await manager.make(NewLoop(title="Old"))
+    await inside(manager, old, "echo before > /loopat/context/notes/a.md")
+    await promote(manager, old, "notes")
+    remote = await manager.contexts.attach("notes", empty.url)
+    assert remote.remote == empty.url
+    # A loop from before goes on, and others see what it gives back.
+    await inside(manager, old, "echo after > /loopat/context/notes/b.md")
+    assert (await promote(manager, old, "notes")).outcome == "merged"
+    team = on_remote(manager, empty, home=elsewhere)
+    theirs = await team.make(NewLoop(title="Theirs"))
+    assert await inside(team, theirs, "cat /loopat/context/notes/*.md") == "before\nafter"
+
+
+async def test_a_remote_with_a_history_of_its_own_is_not_attached(manager: LoopManager, remote: Remote):
+    record = await manager.make(NewLoop(title="a"))
+    await inside(manager, record, "echo x > /loopat/context/notes/x.md")
+    await promote(manager, record, "notes")
+    git(remote.path, "branch", "-m", "trunk", "main")
+    with pytest.raises(GitError):
+        await manager.contexts.attach("notes", remote.url)
+    assert all(known.remote is None for known in manager.contexts.remotes())
+
+
+async def test_a_branch_is_pushed_from_the_host(manager: LoopManager, remote: Remote):
+    record = await manager.make(NewLoop(title="Fix", repo=remote.url))
+    assert (await push_branch(manager, record)).commit is None
+    commit = "git config user.email a@example.org; git config user.name Ada; git add .; git commit -qm Fix"
+    await inside(manager, record, f"echo fixed > a.txt; {commit}")
+    pushed = await push_branch(manager, record)
+    assert (pushed.branch, pushed.commit) == (record.branch, git(remote.path, "rev-parse", str(record.branch)))
+    assert not await manager.unsaved(record)
+    git(remote.path, "branch", "--force", str(record.branch), "v1")
+    await inside(manager, record, "echo more > a.txt; git commit -qam More")
+    # Nobody's history is overwritten.
+    git(remote.elsewhere, "fetch", "--quiet", "origin")
+    git(remote.elsewhere, "switch", "--quiet", "--detach", "v1")
+    (remote.elsewhere / "theirs.txt").write_text("theirs\n")
+    git(remote.elsewhere, "add", ".")
+    git(remote.elsewhere, "commit", "--quiet", "--message=Theirs")
+    git(remote.elsewhere, "push", "--quiet", "origin", f"HEAD:{record.branch}")
+    with pytest.raises(ConflictError, match="Somebody else pushed"):
+        await push_branch(manager, record)
+
+
+async def test_a_context_out_of_reach_is_a_warning(manager: LoopManager, tmp_path: Path, empty: Remote):
+    shutil.move(empty.path, tmp_path / "moved")
+    record = await on_remote(manager, empty).make(NewLoop(title="a"))
+    [warning] = record.warnings
+    assert warning.startswith("The loop has no notes.")
+    assert [start.kind for start in record.contexts] == ["knowledge", "personal"]
+    with pytest.raises(ConflictError, match="has no notes"):
+        await promote(manager, record, "notes")
+
+
+async def test_a_command_inside_asks_and_is_told(manager: LoopManager):
+    record = await manager.make(NewLoop(title="a"))
+    await inside(manager, record, "echo learned > /loopat/context/notes/a.md")
+    asking = asyncio.ensure_future(
+        inside(manager, record, "cd /loopat/context/notes; loopat-promote -m 'From inside' && git log -1 --format=%s")
+    )
+    while not asking.done():
+        await answer_requests(manager)
+        await asyncio.sleep(0.05)
+    told, subject = asking.result().splitlines()
+    assert told.startswith("Everybody has it now: ")
+    assert subject == "From inside"
+    assert [path.name for path in manager.workspace.run(record.id).iterdir() if path.name[:4] in ("ask-", "said")] == []
+
+
+async def test_what_is_asked_wrongly_is_told_inside(manager: LoopManager):
+    record = await manager.make(NewLoop(title="a"))
+    script = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
+    assert "Usage: loopat-promote" in await inside(manager, record, script)
