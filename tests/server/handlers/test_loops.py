@@ -86,7 +86,7 @@ class TestLife:
         assert changed.status == 200
         assert changed.body["title"] == "Schnee"
         assert changed.body["image"] is None
-        assert changed.body["config"] == {"network": "none", "shared_tmp": None}
+        assert changed.body["config"] == {"network": "none", "shared_tmp": None, "knowledge_rw": None}
         assert (await api("GET", "loops")).body == {"loops": [changed.body], "next": None}
         assert (await api("DELETE", "loops", loop)).status == 204
         assert (await api("GET", "loops", loop)).status == 404
