@@ -13,7 +13,8 @@ Each row imports only from the rows above it:
 `folders`, `repos`           where in a loop a person wants to be; git repositories of loops
 `context`                    knowledge, notes and personal files that loops bring along and give back
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
-`creation`, `starting`, `upkeep`  a loop made whole, step by step; its sandbox brought up; order among all
+`creation`, `distilling`, `starting`, `upkeep`  a loop made whole; its sandbox brought up; order among all
+`cargo`                      what loops carry, ready made
 `loops`                      `LoopManager`: the verbs a person knows
 `outgoing`                   what leaves a loop: promoted contexts, pushed branches
 `contents`                   files of loops as JupyterLab shows them

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopat_jupyter.context.contexts import Contexts, Remotes
+from loopat_jupyter.cargo import Cargo
 from loopat_jupyter.creation import Creation
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
 from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
-from loopat_jupyter.repos.checkout import Checkout
-from loopat_jupyter.repos.git import Access, Git
+from loopat_jupyter.repos.git import Git
 from loopat_jupyter.repos.unsaved import Unsaved, find_unsaved, has_checkout
 from loopat_jupyter.sandbox.asking import Answered, ask
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
@@ -90,11 +89,8 @@ class LoopManager:
         ca_bundle = find_ca_bundle(config.trust.ca_bundle)
         self.images = Images(workspace, engine, config)
         self.sandboxes = Sandboxes(workspace, config, engine, self.images, HostFacts(ca_bundle))
-        git = git or Git(environment())
-        self.checkout = Checkout(workspace, config, git, lambda _: Access())
-        remotes = Remotes(member, lambda _: Access(), Access)
-        self.contexts = Contexts(config, self.store, git, self.checkout.mirrors, remotes)
-        self._creation = Creation(self.store, (self.checkout, self.contexts.checkouts))
+        self.cargo = Cargo(self.store, config, git or Git(environment()), member=member)
+        self._creation = Creation(self.store, self.cargo.steps)
         self._listing = Listing(workspace, self.store, self.sandboxes)
         self.kernels = LoopKernels(KernelspecFinder(workspace, engine), registry, workspace.home, self.images.reference)
         self.on_event = on_event
@@ -269,8 +265,7 @@ class LoopManager:
         """
         _refuse_archived(record)
         self.workspace.prepare()
-        await self.checkout.restore(record, on_progress)
-        await self.contexts.checkouts.restore(record)
+        await self.cargo.restore(record, on_progress)
         starter = Starter(self.store, self.sandboxes, self.on_event)
         running = await starter.start(record, on_progress, fresh=fresh)
         await self.kernels.offer(record, running)

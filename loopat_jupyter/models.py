@@ -96,6 +96,8 @@ class NewLoop(Value, frozen=True, kw_only=True):
     repo: str | None = None
     ref: str | None = None
     profiles: tuple[str, ...] = ()
+    distill: str | None = None
+    """Id of a loop whose notebooks and history the new one begins with."""
     contexts: dict[ContextKind, str] = {}
     """Commits that the loop's contexts begin from, to reproduce another loop; the others begin at their newest."""
     vault: str | None = None

@@ -47,7 +47,7 @@ async def promote(
     """
     running = await manager.use(record, on_progress)
     inside = manager.inside(record, running)
-    promotion = await manager.contexts.promoter.promote(
+    promotion = await manager.cargo.contexts.promoter.promote(
         record, kind, inside, message=message, author=manager.member, tell=on_progress
     )
     manager.on_event(LoopEvent(action="updated", loop_id=record.id))
@@ -110,13 +110,13 @@ async def push_branch(
     if not branch:
         raise ConflictError("No branch is checked out in the loop. Switch to one, and push again.")
     check_ref(branch, "branch")
-    access = manager.checkout.access(record)
+    access = manager.cargo.checkout.access(record)
     on_progress(Progress(label=f"reaching {shown(record.origin)}"))
-    mirror = await manager.checkout.mirrors.refresh(record.origin, access, on_progress)
+    mirror = await manager.cargo.checkout.mirrors.refresh(record.origin, access, on_progress)
     if mirror.problem:
         raise GitError(f"{mirror.problem} Nothing was pushed. Try again later.")
     kept = f"refs/loopat/loops/{record.id}-{os.urandom(4).hex()}"
-    git = manager.checkout.git
+    git = manager.cargo.checkout.git
     try:
         commit = await take(inside, git, mirror.path, kept)
         if commit is None:

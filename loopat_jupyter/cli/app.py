@@ -45,6 +45,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "shell": ("inside", "Open a shell in a loop."),
     "exec": ("inside", "Run a command in a loop."),
     "kernelspecs": ("sandboxes", "List the kernels that a loop offers."),
+    "distill": ("records", "Make a loop that begins with what another one left behind."),
     "promote": ("contexts", "Give everybody what a loop changed in a context."),
     "push": ("contexts", "Push the branch that is checked out in a loop."),
     "context": ("contexts", "Knowledge, notes and personal files."),

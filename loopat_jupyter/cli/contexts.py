@@ -79,7 +79,7 @@ def context_verb() -> None:
 @pass_session
 def list_contexts(session: Session, *, json: bool) -> None:
     """Show where each context is kept."""
-    remotes = session.manager.contexts.remotes()
+    remotes = session.manager.cargo.contexts.remotes()
     if json:
         session.show_json({"contexts": remotes})
     else:
@@ -95,7 +95,7 @@ def attach_context(session: Session, *, kind: str, address: str) -> None:
 
     What the workspace has of it is pushed there. The remote must be empty, or have the same history.
     """
-    remote = session.run(session.manager.contexts.attach(check_kind(kind), address))
+    remote = session.run(session.manager.cargo.contexts.attach(check_kind(kind), address))
     click.echo(f"{remote.kind} is kept at {remote.remote}.")
 
 
@@ -104,7 +104,7 @@ def attach_context(session: Session, *, kind: str, address: str) -> None:
 @pass_session
 def list_proposals(session: Session, *, json: bool) -> None:
     """List what waits to be merged."""
-    proposals = session.run(session.manager.contexts.proposals.waiting())
+    proposals = session.run(session.manager.cargo.contexts.proposals.waiting())
     if json:
         session.show_json({"proposals": proposals})
     elif proposals:
@@ -115,7 +115,7 @@ def list_proposals(session: Session, *, json: bool) -> None:
 
 def _find(session: Session, kind: str, loop: str) -> Proposal:
     """The proposal that a person means, by the start of its loop's id."""
-    waiting = session.run(session.manager.contexts.proposals.waiting())
+    waiting = session.run(session.manager.cargo.contexts.proposals.waiting())
     found = [proposal for proposal in waiting if proposal.kind == kind and proposal.loop_id.startswith(loop)]
     if len(found) != 1:
         raise BadInputError(
@@ -131,7 +131,9 @@ def _find(session: Session, kind: str, loop: str) -> Proposal:
 def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
     """Show what a proposal changes."""
     proposal = _find(session, kind, loop)
-    click.echo(plain(session.run(session.manager.contexts.proposals.diff(proposal.kind, proposal.loop_id))), nl=False)
+    click.echo(
+        plain(session.run(session.manager.cargo.contexts.proposals.diff(proposal.kind, proposal.loop_id))), nl=False
+    )
 
 
 @context_verb.command("merge", epilog=examples("jupyter loopat context merge knowledge 1a2b3c4d"))
@@ -141,7 +143,7 @@ def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
 def merge_proposal(session: Session, *, kind: str, loop: str) -> None:
     """Bring a proposal in, for everybody. A conflict leaves it as it was."""
     proposal = _find(session, kind, loop)
-    promotion = session.run(session.manager.contexts.proposals.merge(proposal.kind, proposal.loop_id))
+    promotion = session.run(session.manager.cargo.contexts.proposals.merge(proposal.kind, proposal.loop_id))
     click.echo(_outcome(promotion, loop))
 
 
@@ -154,5 +156,5 @@ def discard_proposal(session: Session, *, kind: str, loop: str, yes: bool) -> No
     """Take a proposal away. The loop that it came from keeps its commits."""
     proposal = _find(session, kind, loop)
     session.confirm(f"Discard the proposal of {proposal.title!r} on {kind}?", yes=yes)
-    session.run(session.manager.contexts.proposals.discard(proposal.kind, proposal.loop_id))
+    session.run(session.manager.cargo.contexts.proposals.discard(proposal.kind, proposal.loop_id))
     click.echo("Discarded.")

@@ -19,7 +19,7 @@ from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_
 from loopat_jupyter.errors import BadInputError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
-from loopat_jupyter.models import LoopConfig, NewLoop, Status
+from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
 from loopat_jupyter.workspace.paths import is_loop_id
 
 NOT_STARTED = Status(state="absent")
@@ -86,6 +86,29 @@ def create_verb(
         session.show_json(loop)
     else:
         session.show(created_sheet(loop))
+
+
+@click.command("distill", epilog=examples('jupyter loopat distill "Sales in May"'))
+@loop_argument()
+@click.option("--title", help="What the new loop is called; by default as the other one, with a word before it.")
+@as_json
+@pass_session
+def distill_verb(session: Session, *, loop: str, title: str | None, json: bool) -> None:
+    """Make a loop that begins with what another one left behind.
+
+    It holds a copy of the other loop's notebooks, of what was typed there, and instructions for making something
+    lasting of it. The other loop stays as it is.
+    """
+    manager = session.manager
+    other = find_loop(manager, loop)
+    new = NewLoop(title=title or f"Distill: {other.title}"[:MAX_TITLE_CHARACTERS], distill=other.id)
+    with shown_progress(session.err, new.title) as tell:
+        record = session.run(manager.make(new, tell))
+    made = manager.describe(record, NOT_STARTED)
+    if json:
+        session.show_json(made)
+    else:
+        session.show(created_sheet(made))
 
 
 def parse_metadata(options: Iterable[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ def repo_verb() -> None:
 @pass_session
 def list_repos(session: Session, *, json: bool) -> None:
     """List the registered repos."""
-    repos = session.manager.checkout.repos()
+    repos = session.manager.cargo.checkout.repos()
     if json:
         session.show_json({"repos": repos})
     elif repos:
@@ -38,7 +38,7 @@ def add_repo(session: Session, *, name: str, address: str) -> None:
     ADDRESS is a URL, user@host:path, or an absolute path on this machine. It is fetched when the first loop is made
     from it.
     """
-    repo = session.run(session.manager.checkout.registry.add(name, address))
+    repo = session.run(session.manager.cargo.checkout.registry.add(name, address))
     click.echo(f"{repo.name} is {repo.url}.")
 
 
@@ -47,5 +47,5 @@ def add_repo(session: Session, *, name: str, address: str) -> None:
 @pass_session
 def remove_repo(session: Session, *, name: str) -> None:
     """Forget a repo. Loops that were made from it stay as they are."""
-    session.run(session.manager.checkout.registry.remove(name))
+    session.run(session.manager.cargo.checkout.registry.remove(name))
     click.echo(f"{name} is forgotten.")

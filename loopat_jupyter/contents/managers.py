@@ -11,7 +11,7 @@ import errno
 import itertools
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.base.handlers import AuthenticatedFileHandler
 from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
@@ -20,10 +20,13 @@ from tornado import web
 from traitlets import Instance, default
 
 from loopat_jupyter.contents.drive import Drive
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import folder_name
+from loopat_jupyter.workspace.records import LoopStore, folder_name
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import LoopRecord
 
 MOST_FOLDERS = 500
 """How many loops the root of the drive lists, newest activity first; the panel finds the others."""
@@ -117,6 +120,61 @@ class LoopContentsManager(AsyncLargeFileManager):
     def _get_os_path(self, path: str) -> str:
         return refuse_way_out(self.workspace, super()._get_os_path(path), path)  # type: ignore[no-untyped-call]
 
+    def _refuse_archived(self, *paths: str) -> None:
+        """Refuse to change a file of an archived loop.
+
+        Raises:
+            tornado.web.HTTPError: It is one (403).
+        """
+        for path in paths if self.workspace is not None else ():
+            record = loop_record(self.workspace, Path(self._get_os_path(path.strip("/"))))
+            if record is not None and record.archived:
+                raise web.HTTPError(403, f"Loop {record.title!r} is archived. Unarchive it to change its files.")
+
+    async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
+        """Write a file or make a folder.
+
+        Raises:
+            tornado.web.HTTPError: The loop is archived (403), or as stock.
+        """
+        self._refuse_archived(path)
+        saved: dict[str, Any] = await super().save(model, path)  # type: ignore[no-untyped-call]
+        return saved
+
+    async def delete_file(self, path: str) -> None:
+        """Delete a file or folder.
+
+        Raises:
+            tornado.web.HTTPError: The loop is archived (403), or as stock.
+        """
+        self._refuse_archived(path)
+        await super().delete_file(path)  # type: ignore[no-untyped-call]
+
+    async def rename_file(self, old_path: str, new_path: str) -> None:
+        """Rename or move a file or folder.
+
+        Raises:
+            tornado.web.HTTPError: A loop is archived (403), or as stock.
+        """
+        self._refuse_archived(old_path, new_path)
+        await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
+
+
+def loop_record(workspace: Workspace | None, path: Path) -> LoopRecord | None:
+    """The record of the loop that a path of the host is in; None where there is none to be read.
+
+    Args:
+        workspace: Where the loops are.
+        path: An absolute path.
+    """
+    found = workspace.loop_of(path) if workspace is not None else None
+    if workspace is None or found is None:
+        return None
+    try:
+        return LoopStore(workspace).read(found[0])
+    except LoopatError:
+        return None
+
 
 class LoopDriveManager(LoopContentsManager):
     """Files of all loops: the first folder of a path means a loop, the rest is in its workdir."""
@@ -158,7 +216,7 @@ class LoopDriveManager(LoopContentsManager):
             tornado.web.HTTPError: It is a whole loop (403), or there is no such file (404).
         """
         _refuse_whole_loop(path)
-        await super().delete_file(path)  # type: ignore[no-untyped-call]
+        await super().delete_file(path)
 
     async def rename_file(self, old_path: str, new_path: str) -> None:
         """Rename or move a file or folder, also from one loop to another.
@@ -168,7 +226,7 @@ class LoopDriveManager(LoopContentsManager):
         """
         _refuse_whole_loop(old_path)
         _refuse_whole_loop(new_path)
-        await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
+        await super().rename_file(old_path, new_path)
 
 
 def _refuse_whole_loop(path: str) -> None:

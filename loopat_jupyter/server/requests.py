@@ -38,6 +38,9 @@ class CreateLoop(Value, frozen=True, kw_only=True):
     repo: Annotated[str | None, _about("name of a registered repo, or its URL or path; none: an empty loop")] = None
     ref: Annotated[str | None, _about("branch, tag or commit to begin from; by default the default branch")] = None
     profiles: Annotated[list[str], _about("names of profiles; a later one wins")] = msgspec.field(default_factory=list)
+    distill: Annotated[
+        str | None, _about("id of a loop; the new one begins with its notebooks and history, and with instructions")
+    ] = None
     contexts: Annotated[
         dict[ContextKind, str], _about("commits that contexts begin from, to reproduce a loop; by default the newest")
     ] = msgspec.field(default_factory=dict)

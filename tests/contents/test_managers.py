@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from loopat_jupyter.workspace.records import LoopStore, new_record
@@ -115,3 +116,27 @@ async def test_a_link_within_the_loop_is_followed(ask: Any, workdir: Path, ways:
 async def test_links_outside_every_loop_are_nobodys_concern(ask: Any, workspace: Workspace, outside: Path) -> None:
     (workspace.home / "link").symlink_to(outside)
     assert (await ask("GET", "api/contents/link/secret.txt")).body["content"] == "secret"
+
+
+async def test_files_of_an_archived_loop_are_read_and_not_changed(
+    ask: Any, workdir: Path, workspace: Workspace, record: LoopRecord, ways: tuple[str, str]
+) -> None:
+    (workdir / "a.txt").write_text("a")
+    store, (contents, files) = LoopStore(workspace), ways
+    api_path = contents.split("contents/", 1)[1]
+    text = {"type": "file", "format": "text", "content": "changed"}
+    store.write(msgspec.structs.replace(record, archived=True))
+    for answer in (
+        await ask("PUT", f"{contents}/a.txt", text),
+        await ask("PUT", f"{contents}/new.txt", text),
+        await ask("POST", contents, {"type": "directory"}),
+        await ask("DELETE", f"{contents}/a.txt"),
+        await ask("PATCH", f"{contents}/a.txt", {"path": f"{api_path}/b.txt"}),
+    ):
+        assert answer.status == 403
+        assert "Unarchive it" in answer.body["message"]
+    assert (await ask("GET", f"{contents}/a.txt")).body["content"] == "a"
+    assert (await ask("GET", f"{files}/a.txt")).status == 200
+    assert [path.name for path in workdir.iterdir()] == ["a.txt"]
+    store.write(record)
+    assert (await ask("PUT", f"{contents}/a.txt", text)).status == 200

@@ -91,7 +91,7 @@ async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopMa
     record = await manager.make(NewLoop(title="Writer", config=LoopConfig(knowledge_rw=True)))
     await inside(manager, record, "echo fact > /loopat/context/knowledge/fact.md")
     assert (await promote(manager, record, "knowledge", message="A fact")).outcome == "proposed"
-    proposals = manager.contexts.proposals
+    proposals = manager.cargo.contexts.proposals
     [waiting] = await proposals.waiting()
     assert (waiting.loop_id, waiting.title, waiting.files, waiting.commits) == (record.id, "Writer", ("fact.md",), 1)
     assert "+fact" in await proposals.diff("knowledge", record.id)
@@ -110,7 +110,7 @@ async def test_a_proposal_that_conflicts_is_left_as_it_was_and_can_be_discarded(
     for record, text in zip(loops, ("one", "two"), strict=True):
         await inside(manager, record, f"echo {text} > /loopat/context/knowledge/same.md")
         await promote(manager, record, "knowledge")
-    proposals = manager.contexts.proposals
+    proposals = manager.cargo.contexts.proposals
     await proposals.merge("knowledge", loops[0].id)
     before = await proposals.waiting()
     with pytest.raises(ConflictError, match="same.md"):
@@ -157,7 +157,7 @@ async def test_alone_turns_into_a_team_by_adding_a_remote(manager: LoopManager, 
     old = await manager.make(NewLoop(title="Old"))
     await inside(manager, old, "echo before > /loopat/context/notes/a.md")
     await promote(manager, old, "notes")
-    remote = await manager.contexts.attach("notes", empty.url)
+    remote = await manager.cargo.contexts.attach("notes", empty.url)
     assert remote.remote == empty.url
     # A loop from before goes on, and others see what it gives back.
     await inside(manager, old, "echo after > /loopat/context/notes/b.md")
@@ -173,8 +173,8 @@ async def test_a_remote_with_a_history_of_its_own_is_not_attached(manager: LoopM
     await promote(manager, record, "notes")
     git(remote.path, "branch", "-m", "trunk", "main")
     with pytest.raises(GitError):
-        await manager.contexts.attach("notes", remote.url)
-    assert all(known.remote is None for known in manager.contexts.remotes())
+        await manager.cargo.contexts.attach("notes", remote.url)
+    assert all(known.remote is None for known in manager.cargo.contexts.remotes())
 
 
 async def test_a_branch_is_pushed_from_the_host(manager: LoopManager, remote: Remote):

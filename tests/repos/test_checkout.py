@@ -234,11 +234,11 @@ async def test_a_repo_inside_a_loop_is_refused(plain: LoopManager, remote: Remot
 
 
 async def test_registered_repos_say_their_default_branch_once_it_is_known(plain: LoopManager, remote: Remote):
-    await plain.checkout.registry.add("thing", remote.url)
-    assert plain.checkout.repos() == (Repo(name="thing", url=remote.url),)
+    await plain.cargo.checkout.registry.add("thing", remote.url)
+    assert plain.cargo.checkout.repos() == (Repo(name="thing", url=remote.url),)
     record = await plain.make(NewLoop(title="a", repo="thing"))
     assert (record.repo, record.origin) == ("thing", remote.url)
-    assert plain.checkout.repos() == (Repo(name="thing", url=remote.url, default_branch="trunk"),)
+    assert plain.cargo.checkout.repos() == (Repo(name="thing", url=remote.url, default_branch="trunk"),)
 
 
 async def test_no_git_gives_a_usable_loop_and_says_what_to_install(plain: LoopManager, remote: Remote):

@@ -19,7 +19,7 @@ class ContextsHandler(LoopatHandler):
     @authorized
     async def get(self) -> None:
         """Where each context is kept."""
-        self.answer(Contexts(contexts=self.manager.contexts.remotes()))
+        self.answer(Contexts(contexts=self.manager.cargo.contexts.remotes()))
 
 
 class ContextHandler(LoopatHandler):
@@ -29,7 +29,7 @@ class ContextHandler(LoopatHandler):
     @authorized
     async def put(self, kind: str) -> None:
         """Give a context a remote."""
-        contexts = self.manager.contexts
+        contexts = self.manager.cargo.contexts
         self.answer(await contexts.attach(check_kind(kind), self.body(AttachContext).remote))
 
 
@@ -64,7 +64,7 @@ class ProposalsHandler(LoopatHandler):
     @authorized
     async def get(self) -> None:
         """What waits to be merged."""
-        self.answer(Proposals(proposals=await self.manager.contexts.proposals.waiting()))
+        self.answer(Proposals(proposals=await self.manager.cargo.contexts.proposals.waiting()))
 
 
 class ProposalHandler(LoopatHandler):
@@ -74,14 +74,14 @@ class ProposalHandler(LoopatHandler):
     @authorized
     async def get(self, kind: str, loop_id: str) -> None:
         """What a proposal changes."""
-        text = await self.manager.contexts.proposals.diff(check_kind(kind), loop_id)
+        text = await self.manager.cargo.contexts.proposals.diff(check_kind(kind), loop_id)
         self.finish(text, set_content_type="text/x-diff; charset=UTF-8")
 
     @web.authenticated
     @authorized
     async def delete(self, kind: str, loop_id: str) -> None:
         """Take a proposal away."""
-        await self.manager.contexts.proposals.discard(check_kind(kind), loop_id)
+        await self.manager.cargo.contexts.proposals.discard(check_kind(kind), loop_id)
         self.set_status(204)
         self.finish()
 
@@ -93,4 +93,4 @@ class MergeHandler(LoopatHandler):
     @authorized
     async def post(self, kind: str, loop_id: str) -> None:
         """Bring a proposal into its context."""
-        self.answer(await self.manager.contexts.proposals.merge(check_kind(kind), loop_id))
+        self.answer(await self.manager.cargo.contexts.proposals.merge(check_kind(kind), loop_id))

@@ -17,7 +17,7 @@ class ReposHandler(LoopatHandler):
     @authorized
     async def get(self) -> None:
         """Every registered repo."""
-        self.answer(Repos(repos=self.manager.checkout.repos()))
+        self.answer(Repos(repos=self.manager.cargo.checkout.repos()))
 
 
 class RepoHandler(LoopatHandler):
@@ -27,13 +27,13 @@ class RepoHandler(LoopatHandler):
     @authorized
     async def put(self, name: str) -> None:
         """Register a repo, or give a name another address."""
-        registry = self.manager.checkout.registry
+        registry = self.manager.cargo.checkout.registry
         self.answer(await registry.add(name, self.body(RegisterRepo).url))
 
     @web.authenticated
     @authorized
     async def delete(self, name: str) -> None:
         """Forget a repo. Loops stay as they are."""
-        await self.manager.checkout.registry.remove(name)
+        await self.manager.cargo.checkout.registry.remove(name)
         self.set_status(204)
         self.finish()

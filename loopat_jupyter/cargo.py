@@ -1,0 +1,65 @@
+"""`Cargo`: what the loops of a workspace carry, ready made: repos, contexts, snapshots of other loops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.context.contexts import Contexts, Remotes
+from loopat_jupyter.distilling import Distillation
+from loopat_jupyter.repos.checkout import Checkout
+from loopat_jupyter.repos.git import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.creation import Step
+    from loopat_jupyter.models import LoopRecord, Progress
+    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.workspace.config import Config
+    from loopat_jupyter.workspace.records import LoopStore
+
+
+class Cargo:
+    """What loops carry.
+
+    Args:
+        store: The loops.
+        config: The workspace's settings.
+        git: Runs git on the host.
+        member: Who works here.
+
+    Attributes:
+        checkout: Repos.
+        contexts: Knowledge, notes and personal files.
+    """
+
+    def __init__(self, store: LoopStore, config: Config, git: Git, *, member: str) -> None:
+        workspace = store.workspace
+        self.checkout = Checkout(workspace, config, git, self.access)
+        remotes = Remotes(member, self.access, Access)
+        self.contexts = Contexts(config, store, git, self.checkout.mirrors, remotes)
+        self._distillation = Distillation(workspace, store)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is laid into a new loop, in this order."""
+        return (self.checkout, self.contexts.checkouts, self._distillation)
+
+    def access(self, record: LoopRecord) -> Access:
+        """How the remotes of a loop are reached.
+
+        Args:
+            record: The loop.
+        """
+        del record
+        return Access()
+
+    async def restore(self, record: LoopRecord, tell: Callable[[Progress], None]) -> None:
+        """Have everything that the loop's sandbox mounts, as after the loop was copied from another workspace.
+
+        Args:
+            record: The loop.
+            tell: Told about long work.
+        """
+        await self.checkout.restore(record, tell)
+        await self.contexts.checkouts.restore(record)

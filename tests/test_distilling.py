@@ -1,0 +1,87 @@
+"""A loop that begins with what another one left behind; the other one may be hostile."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter import distilling
+from loopat_jupyter.errors import NotFoundError
+from loopat_jupyter.models import NewLoop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+
+
+@pytest.fixture
+def worked(plain: LoopManager) -> LoopRecord:
+    """A loop in which somebody worked."""
+    record = plain.create(title="Sales in May")
+    workdir, home = plain.workspace.workdir(record.id), plain.workspace.loop_home(record.id)
+    (workdir / "deep/er").mkdir(parents=True)
+    (workdir / "deep/er/b.ipynb").write_text("b")
+    (workdir / "a.ipynb").write_text("a")
+    (workdir / "data.csv").write_text("1")
+    (workdir / ".ipynb_checkpoints").mkdir()
+    (workdir / ".ipynb_checkpoints/a-checkpoint.ipynb").write_text("old")
+    (home / ".bash_history").write_text("ls\n")
+    (home / ".ipython/profile_default").mkdir(parents=True)
+    (home / ".ipython/profile_default/history.sqlite").write_bytes(b"db")
+    (plain.workspace.agent_config(record.id) / "projects/x").mkdir(parents=True)
+    (plain.workspace.agent_config(record.id) / "projects/x/1.jsonl").write_text("{}")
+    return record
+
+
+def files(workdir: Path) -> dict[str, str]:
+    return {str(path.relative_to(workdir)): path.read_text() for path in workdir.rglob("*") if path.is_file()}
+
+
+async def test_notebooks_and_history_are_there_with_instructions(plain: LoopManager, worked: LoopRecord):
+    record = await plain.make(NewLoop(title="Distill", distill=worked.id))
+    found = files(plain.workspace.workdir(record.id))
+    instructions = found.pop("CLAUDE.md")
+    assert found.pop("INSTRUCTIONS.md") == instructions
+    assert f'the loop "Sales in May" ({worked.id})' in instructions
+    assert found == {
+        "notebooks/a.ipynb": "a",
+        "notebooks/deep/er/b.ipynb": "b",
+        "history/bash_history": "ls\n",
+        "history/history.sqlite": "db",
+        "history/agents/x/1.jsonl": "{}",
+    }
+    assert record.warnings == ()
+
+
+async def test_nothing_planted_is_followed(plain: LoopManager, worked: LoopRecord, tmp_path: Path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.ipynb").write_text("secret")
+    (outside / ".bash_history").write_text("secret")
+    workdir, home = plain.workspace.workdir(worked.id), plain.workspace.loop_home(worked.id)
+    (workdir / "link.ipynb").symlink_to(outside / "secret.ipynb")
+    (workdir / "folder").symlink_to(outside)
+    os.mkfifo(workdir / "fifo.ipynb")
+    (home / ".bash_history").unlink()
+    (home / ".bash_history").symlink_to(outside / ".bash_history")
+    (home / ".local/share").mkdir(parents=True)
+    (home / ".local/share/fish").symlink_to(outside)
+    record = await plain.make(NewLoop(title="Distill", distill=worked.id))
+    assert "secret" not in str(files(plain.workspace.workdir(record.id)))
+
+
+async def test_what_does_not_fit_is_told(plain: LoopManager, worked: LoopRecord, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(distilling, "MOST_FILES", 2)
+    record = await plain.make(NewLoop(title="Distill", distill=worked.id))
+    [warning] = record.warnings
+    assert "'Sales in May' only" in warning
+
+
+async def test_a_loop_that_is_not_there_makes_nothing(plain: LoopManager):
+    with pytest.raises(NotFoundError):
+        await plain.make(NewLoop(title="Distill", distill="0" * 8))
+    assert not plain.workspace.loops.exists() or not list(plain.workspace.loops.iterdir())
