@@ -42,6 +42,172 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/repos': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List repos
+     * @description The repos that a new loop can name: those of the configuration, which are `fixed`, and those registered here.
+     */
+    get: operations['listRepos'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/repos/{name}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of a repo. */
+        name: components['parameters']['name'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    /**
+     * Register a repo
+     * @description Gives an address a name. It is fetched when the first loop is made from it. Loops that exist stay as they are.
+     */
+    put: operations['registerRepo'];
+    post?: never;
+    /**
+     * Forget a repo
+     * @description Loops that were made from it stay as they are.
+     */
+    delete: operations['forgetRepo'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/contexts': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Show where contexts are kept
+     * @description Knowledge, notes and the member's personal files, each with its remote if it has one.
+     */
+    get: operations['listContexts'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/contexts/{kind}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    /**
+     * Give a context a remote
+     * @description What the workspace has of it is pushed there; from then on the remote counts. It must be empty or have the same
+     *     history, otherwise nothing changes.
+     */
+    put: operations['attachContext'];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/proposals': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List what waits to be merged
+     * @description What loops promoted in gated contexts.
+     */
+    get: operations['listProposals'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/proposals/{kind}/{loop_id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    /**
+     * Show what a proposal changes
+     * @description A unified diff against the context as it is now; a very long one is cut.
+     */
+    get: operations['showProposal'];
+    put?: never;
+    post?: never;
+    /**
+     * Discard a proposal
+     * @description The loop that it came from keeps its commits.
+     */
+    delete: operations['discardProposal'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/proposals/{kind}/{loop_id}/merge': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Merge a proposal
+     * @description Brings it into the context, for everybody. Where others changed the same places the answer is 409, and the
+     *     proposal is as it was.
+     */
+    post: operations['mergeProposal'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/loops': {
     parameters: {
       query?: never;
@@ -83,8 +249,9 @@ export interface paths {
     post?: never;
     /**
      * Delete a loop
-     * @description Removes the sandbox and all files of the loop, for good. Refused with 409 while a kernel, terminal or command
-     *     runs in it, unless forced. Works for a loop whose record cannot be read.
+     * @description Removes the sandbox and all files of the loop, for good. Refused with 409, unless forced, while a kernel,
+     *     terminal or command runs in it, and while its checkout holds what is nowhere else: files that are not committed,
+     *     commits that are not pushed, stashes. Works for a loop whose record cannot be read.
      */
     delete: operations['deleteLoop'];
     options?: never;
@@ -299,6 +466,54 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/loops/{loop_id}/promote': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Promote what a loop changed
+     * @description Commits what changed in the loop's copy of a context, merges what others did meanwhile, and pushes. In a gated
+     *     context it waits as a proposal. Where others changed the same places the answer is 409, and nothing is lost.
+     */
+    post: operations['promote'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/loops/{loop_id}/push': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Push a loop's branch
+     * @description Pushes the branch that is checked out in the loop, from the host: for remotes that the loop itself does not
+     *     reach. Never by force.
+     */
+    post: operations['pushBranch'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/loops/{loop_id}/kernelspecs': {
     parameters: {
       query?: never;
@@ -327,6 +542,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
+    /**
+     * AttachContext
+     * @description A remote for a context.
+     */
+    AttachContext: {
+      /** @description address of a repo that is empty or has the same history; no password in it */
+      remote: string;
+    };
     /**
      * ChangeLoop
      * @description Changes of a loop; what is left out stays as it is.
@@ -357,6 +580,34 @@ export interface components {
       required: boolean;
     };
     /**
+     * ContextRemote
+     * @description Where a context is kept.
+     */
+    ContextRemote: {
+      fixed: boolean;
+      gated: boolean;
+      /** @enum {unknown} */
+      kind: 'knowledge' | 'notes' | 'personal';
+      remote: string | null;
+    };
+    /**
+     * ContextStart
+     * @description A context of a loop, and where the loop's own branch of it began.
+     */
+    ContextStart: {
+      /** @default null */
+      commit: string | null;
+      /** @enum {unknown} */
+      kind: 'knowledge' | 'notes' | 'personal';
+    };
+    /**
+     * Contexts
+     * @description Where each context is kept.
+     */
+    Contexts: {
+      contexts: components['schemas']['ContextRemote'][];
+    };
+    /**
      * CreateLoop
      * @description A new loop.
      */
@@ -364,11 +615,24 @@ export interface components {
       /**
        * @description settings of this loop alone
        * @default {
+       *       "knowledge_rw": null,
        *       "network": null,
        *       "shared_tmp": null
        *     }
        */
       config: components['schemas']['LoopConfig'];
+      /**
+       * @description commits that contexts begin from, to reproduce a loop; by default the newest
+       * @default {}
+       */
+      contexts: {
+        [key: string]: string;
+      };
+      /**
+       * @description id of a loop; the new one begins with its notebooks and history, and with instructions
+       * @default null
+       */
+      distill: string | null;
       /**
        * @description image to use in place of the workspace's
        * @default null
@@ -466,6 +730,7 @@ export interface components {
       branch: string | null;
       commit: string | null;
       config: components['schemas']['LoopConfig'];
+      contexts: components['schemas']['ContextStart'][];
       created_at: string;
       created_by: string;
       folder: string;
@@ -493,6 +758,11 @@ export interface components {
      * @description What one loop decides for itself; None means: as the workspace says.
      */
     LoopConfig: {
+      /**
+       * @description let the loop change its copy of the knowledge
+       * @default null
+       */
+      knowledge_rw: boolean | null;
       /**
        * @description `bridge` or `none`
        * @default null
@@ -563,6 +833,91 @@ export interface components {
       steps: number;
     };
     /**
+     * Promote
+     * @description A loop's work on a context, for everybody.
+     */
+    Promote: {
+      /**
+       * @description which context
+       * @enum {unknown}
+       */
+      context: 'knowledge' | 'notes' | 'personal';
+      /**
+       * @description what the commit says; by default, which loop it comes from
+       * @default
+       */
+      message: string;
+    };
+    /**
+     * Promotion
+     * @description What came of promoting.
+     */
+    Promotion: {
+      commit: string | null;
+      /** @enum {unknown} */
+      kind: 'knowledge' | 'notes' | 'personal';
+      /** @enum {unknown} */
+      outcome: 'merged' | 'proposed' | 'unchanged';
+    };
+    /**
+     * Proposal
+     * @description Work on a gated context that waits for somebody to merge it.
+     */
+    Proposal: {
+      author: string;
+      commit: string;
+      commits: number;
+      created_at: string;
+      files: string[];
+      /** @enum {unknown} */
+      kind: 'knowledge' | 'notes' | 'personal';
+      loop_id: string;
+      title: string;
+    };
+    /**
+     * Proposals
+     * @description What waits to be merged, the newest first.
+     */
+    Proposals: {
+      proposals: components['schemas']['Proposal'][];
+    };
+    /**
+     * Pushed
+     * @description What came of pushing a loop's branch; `commit` is None when the remote had everything already.
+     */
+    Pushed: {
+      branch: string;
+      commit: string | null;
+      remote: string;
+    };
+    /**
+     * RegisterRepo
+     * @description A repo to pick by name.
+     */
+    RegisterRepo: {
+      /** @description URL, `user@host:path`, or absolute path on the server's machine; no password in it */
+      url: string;
+    };
+    /**
+     * Repo
+     * @description A repo that can be picked by name; `fixed` when it stands in the configuration and is changed there.
+     */
+    Repo: {
+      /** @default null */
+      default_branch: string | null;
+      /** @default false */
+      fixed: boolean;
+      name: string;
+      url: string;
+    };
+    /**
+     * Repos
+     * @description The repos that can be picked by name.
+     */
+    Repos: {
+      repos: components['schemas']['Repo'][];
+    };
+    /**
      * RunCommand
      * @description A command to run in a loop.
      */
@@ -628,6 +983,10 @@ export interface components {
   parameters: {
     /** @description Id of the loop. */
     loop_id: string;
+    /** @description Name of a repo. */
+    name: string;
+    /** @description Which context. */
+    kind: 'knowledge' | 'notes' | 'personal';
     /** @description Answer when the state is reached. With `false` a change that takes longer is answered with 202. */
     wait: boolean;
   };
@@ -673,7 +1032,224 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/yaml': string;
+          'application/yaml': Record<string, never>;
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  listRepos: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description By name. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Repos'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  registerRepo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of a repo. */
+        name: components['parameters']['name'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['RegisterRepo'];
+      };
+    };
+    responses: {
+      /** @description The repo. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Repo'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  forgetRepo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of a repo. */
+        name: components['parameters']['name'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It is forgotten. */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  listContexts: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description All of them. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Contexts'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  attachContext: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['AttachContext'];
+      };
+    };
+    responses: {
+      /** @description Where it is kept now. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ContextRemote'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  listProposals: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The newest first. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Proposals'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  showProposal: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The diff. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'text/x-diff': string;
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  discardProposal: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It is gone. */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  mergeProposal: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Which context. */
+        kind: components['parameters']['kind'];
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What came of it. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Promotion'];
         };
       };
       default: components['responses']['Problem'];
@@ -761,7 +1337,7 @@ export interface operations {
   deleteLoop: {
     parameters: {
       query?: {
-        /** @description Delete although something runs in the loop. */
+        /** @description Delete although there is unsaved work in the loop, or something runs in it. */
         force?: boolean;
       };
       header?: never;
@@ -793,7 +1369,7 @@ export interface operations {
       };
       cookie?: never;
     };
-    requestBody: {
+    requestBody?: {
       content: {
         'application/json': components['schemas']['ChangeLoop'];
       };
@@ -1045,6 +1621,58 @@ export interface operations {
             | components['schemas']['OutputLine']
             | components['schemas']['ExitLine']
             | components['schemas']['ProblemLine'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  promote: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Promote'];
+      };
+    };
+    responses: {
+      /** @description What came of it. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Promotion'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  pushBranch: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What came of it. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Pushed'];
         };
       };
       default: components['responses']['Problem'];

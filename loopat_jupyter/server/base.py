@@ -127,7 +127,14 @@ class LoopatHandler(ExtensionHandlerMixin, APIHandler):
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         problem = problem_of(self.explain(error), status_code)
         self.set_status(problem.code)
+        if problem.code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # RFC 9110, section 15.5.6
+            self.set_header("Allow", ", ".join(self._verbs()))
         self.finish(encode(problem))
+
+    def _verbs(self) -> list[str]:
+        """The methods that this route has."""
+        return [verb for verb in self.SUPPORTED_METHODS if verb.lower() in vars(type(self))]
 
     def explain(self, error: BaseException | None) -> BaseException | None:
         """What really went wrong: whatever fails because its loop was deleted meanwhile is "not found"."""

@@ -200,6 +200,7 @@ class TestBadInput:
     async def test_other_verbs_are_405(self, api: Any, verb: str, path: tuple[str, ...]) -> None:
         refused = await api(verb, *path, send={})
         assert (refused.status, refused.body["reason"]) == (405, "method_not_allowed")
+        assert refused.headers["Allow"] in ("GET", "GET, POST")
 
     async def test_paths_that_do_not_exist_are_404_as_json(self, api: Any) -> None:
         for path in (("nope",), ("loops", UNKNOWN, "nope"), ("loops", UNKNOWN, "exec", "x"), ()):
@@ -211,7 +212,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
-FIELDS = st.sampled_from(["title", "image", "config", "metadata", "argv", "cwd", "env", "stdin", "timeout_s", "repo"])
+FIELDS = st.sampled_from(
+    ["title", "image", "config", "metadata", "argv", "cwd", "env", "stdin", "timeout_s", "profiles", "vault"]
+)
 BODIES = (
     JSON.map(lambda value: json.dumps(value).encode())
     | st.dictionaries(FIELDS, JSON, max_size=5).map(lambda value: json.dumps(value).encode())

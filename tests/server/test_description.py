@@ -1,0 +1,83 @@
+"""The interface against its own description: what the OpenAPI file allows, and what it forbids, sent to a real server.
+
+A loop that exists is named in half of the requests, so that they get further than "there is no such loop".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from loopat_jupyter.server.handlers.health import OPENAPI_FILE
+from loopat_jupyter.server.routes import PREFIX
+from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.jupyter_process import TOKEN, jupyter_server
+from tests.workspace.test_records import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.podman
+
+STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "merge", "cancel")
+"""What these do with a loop that exists has tests of its own; here it would take minutes."""
+
+schema = schemathesis.openapi.from_path(OPENAPI_FILE)
+
+
+class Served(NamedTuple):
+    url: str
+    loop_id: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server from which nothing leaves the machine: its ssh goes nowhere, nor does its proxy."""
+    folder = tmp_path_factory.mktemp("described")
+    nowhere = folder / "bin"
+    nowhere.mkdir()
+    (nowhere / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    (nowhere / "ssh").chmod(0o755)
+    workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
+    workspace.prepare()
+    workspace.config_file.write_text("[context]\nuse = false\n")
+    record = new_record(title="There is one", created_by="ada", now=NOW)
+    LoopStore(workspace).create(record)
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    environ = {"LOOPAT_HOME": str(workspace.home), "PATH": f"{nowhere}:{os.environ['PATH']}", **proxies}
+    options = ("--ServerApp.jpserver_extensions={'loopat_jupyter': True}",)
+    with asyncio.Runner() as runner:
+        serving = jupyter_server(folder, folder, environ, *options)
+        server = runner.run(serving.__aenter__())
+        yield Served(server.url, record.id)
+        runner.run(serving.__aexit__(None, None, None))
+
+
+@schema.parametrize()
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_it_answers_as_described(case: Any, served: Served) -> None:
+    path = case.operation.path
+    if case.path_parameters and "loop_id" in case.path_parameters and not path.endswith(STARTS_SOMETHING):
+        names_it = len(str(case.path_parameters["loop_id"])) % 2 == 0
+        if names_it and case.method != "DELETE":
+            case.path_parameters["loop_id"] = served.loop_id
+    case.call_and_validate(
+        # What a title or an address means is beyond a schema: 400 may answer what it allows.
+        excluded_checks=[positive_data_acceptance],
+        base_url=f"{served.url.rstrip('/')}{PREFIX}",
+        headers={"Authorization": f"token {TOKEN}"},
+        timeout=100,
+    )
