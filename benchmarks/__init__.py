@@ -9,5 +9,6 @@
 `kernels`      kernel start, round trip, memory
 `sandboxes`    start, ensure, list, memory
 `terminals`    first prompt
+`soak`         whole lives of loops, what they leave behind, and how fast faults heal
 =============  ===================================================================
 """

@@ -328,6 +328,7 @@ class LoopManager:
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
+        await self.sandboxes.folders.remove_lock(loop_id)
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def unsaved(self, record: LoopRecord) -> Unsaved | None:

@@ -45,6 +45,8 @@ class Server:
         )
         answer = await AsyncHTTPClient().fetch(request, raise_error=False)
         kind = answer.headers.get("Content-Type", "")
+        if kind.startswith("application/x-ndjson"):
+            return Answer(answer.code, [json.loads(line) for line in answer.body.splitlines()])
         return Answer(answer.code, json.loads(answer.body) if "json" in kind and answer.body else answer.body)
 
     @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
     are not inherited by child processes (PEP 446). Waiting does not block the event loop and can be cancelled.
 
     Args:
-        path: The lock file; it is made, and never removed while others may wait on it.
+        path: The lock file; it is made, and removed only through `remove_lock`.
         timeout_s: How long to wait for another holder.
         what: What the lock guards, for the message.
 
@@ -35,16 +35,44 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
         EngineTimeoutError: Another process held the lock the whole time.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        await _acquire(descriptor, timeout_s, what)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-async def _acquire(descriptor: int, timeout_s: float, what: str) -> None:
     deadline = time.monotonic() + timeout_s
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            await _acquire(descriptor, deadline, timeout_s, what)
+            # Its last holder may have removed the file while we waited: then others lock another one by now.
+            if _is_at(descriptor, path):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+async def remove_lock(path: Path, *, timeout_s: float, what: str) -> None:
+    """Remove a lock file once nobody holds it. Who waits for it goes on with a new one.
+
+    Args:
+        path: The lock file.
+        timeout_s: How long to wait for another holder.
+        what: What the lock guards, for the message.
+
+    Raises:
+        EngineTimeoutError: Another process held the lock the whole time.
+    """
+    async with file_lock(path, timeout_s=timeout_s, what=what):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - one system call
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
+
+
+async def _acquire(descriptor: int, deadline: float, timeout_s: float, what: str) -> None:
     pause_s = _FIRST_PAUSE_S
     while True:
         try:

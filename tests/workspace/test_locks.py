@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.errors import EngineTimeoutError
-from loopat_jupyter.workspace.locks import file_lock
+from loopat_jupyter.workspace.locks import file_lock, remove_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,3 +75,20 @@ async def test_a_planted_symlink_is_not_followed(tmp_path: Path):
     with pytest.raises(OSError, match="symbolic"):
         async with file_lock(tmp_path / "a.lock", timeout_s=1, what="x"):
             pass
+
+
+async def test_a_removed_lock_still_excludes_who_waited_for_it(tmp_path: Path):
+    lock, inside, most = tmp_path / "a.lock", 0, 0
+
+    async def hold() -> None:
+        nonlocal inside, most
+        async with file_lock(lock, timeout_s=30, what="x"):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(remove_lock(lock, timeout_s=30, what="x") if n % 3 == 0 else hold() for n in range(30)))
+    assert most == 1
+    await remove_lock(lock, timeout_s=30, what="x")
+    assert list(tmp_path.iterdir()) == []
