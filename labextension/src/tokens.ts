@@ -9,8 +9,8 @@ export type Loop = components['schemas']['Loop'];
 
 /** What a new loop may be made of; only the title is asked for. */
 export type NewLoop = { title: string } & Partial<
-  components['schemas']['CreateLoop']
->;
+  Omit<components['schemas']['CreateLoop'], 'config'>
+> & { config?: Partial<components['schemas']['LoopConfig']> };
 
 /** Changes of a loop; what is left out stays as it is. */
 export type LoopChanges = components['schemas']['ChangeLoop'];

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 LOG_KEPT_S = 7 * 24 * 3600.0
 """How long the log of an image build stays."""
 
-Kind = Literal["container", "network", "image", "runtime", "log"]
+HALF_MADE_KEPT_S = 24 * 3600.0
+"""How long what somebody began to make stays: a first clone of a large repo may take hours."""
+
+UNUSED_KEPT_S = 7 * 24 * 3600.0
+"""How long the copy of a repo stays that no loop uses: the next loop is made quickly from it."""
+
+Kind = Literal["container", "network", "image", "runtime", "log", "loop", "mirror"]
 
 
 class Leftover(Value, frozen=True, kw_only=True):
@@ -42,6 +48,8 @@ class Findings(Value, frozen=True, kw_only=True):
         containers: Names of this workspace's containers by loop id; only those that mount this workspace's files.
         images: Outdated template images that no container uses: id, name, size in bytes.
         runtime: Folders of loops in the runtime directory: path by folder name.
+        half_made: Folders without a record among the loops, and unfinished copies of repos: path, age in seconds.
+        mirrors: Copies of repos that no loop borrows from: path, seconds since the last fetch, size in bytes.
         network: Name of the workspace's network, if it is there and no container of the workspace is; else None.
         logs: Build logs: path, seconds since it was last written, size in bytes.
     """
@@ -52,6 +60,8 @@ class Findings(Value, frozen=True, kw_only=True):
     runtime: dict[str, str]
     logs: tuple[tuple[str, float, int], ...]
     network: str | None = None
+    half_made: tuple[tuple[str, float], ...] = ()
+    mirrors: tuple[tuple[str, float, int], ...] = ()
 
 
 def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
@@ -72,6 +82,16 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
             for image_id, name, size_bytes in findings.images
         ),
         *_runtime(findings),
+        *(
+            Leftover(kind="loop", name=path, reason="begun and never finished", key=path)
+            for path, age_s in findings.half_made
+            if age_s > HALF_MADE_KEPT_S
+        ),
+        *(
+            Leftover(kind="mirror", name=path, reason="no loop borrows from it", key=path, size_bytes=size_bytes)
+            for path, age_s, size_bytes in findings.mirrors
+            if age_s > UNUSED_KEPT_S
+        ),
         *(
             Leftover(kind="log", name=path, reason="a build log older than a week", key=path, size_bytes=size_bytes)
             for path, age_s, size_bytes in findings.logs

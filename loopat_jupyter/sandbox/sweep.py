@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
 from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import Findings, Leftover, find_leftovers
 from loopat_jupyter.sandbox.plan import network_name, sandbox_workdir
@@ -78,6 +79,8 @@ class Sweeper:
                 runtime=self._runtime_folders(),
                 logs=self._logs(),
                 network=None if listed else await self._network(),
+                half_made=await asyncio.to_thread(half_made, self._workspace),
+                mirrors=await asyncio.to_thread(unused_mirrors, self._workspace),
             )
         )
 
@@ -99,7 +102,7 @@ class Sweeper:
                     await self._engine.run("network", "rm", leftover.key, ok=(0, 1, 2), doing="remove the network")
                 case "image":
                     await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
-                case "runtime":
+                case "runtime" | "loop" | "mirror":
                     await self._sandboxes.folders.remove(Path(leftover.key))
                 case "log":
                     await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)

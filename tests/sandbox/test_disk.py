@@ -1,0 +1,70 @@
+"""What lies in a workspace without belonging to a loop; made by real git."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.models import NewLoop
+from loopat_jupyter.repos.mirrors import mirror_name
+from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
+from loopat_jupyter.sandbox.leftovers import HALF_MADE_KEPT_S, UNUSED_KEPT_S, Findings, find_leftovers
+
+if TYPE_CHECKING:
+    from loopat_jupyter.loops import LoopManager
+    from tests.git_remotes import Remote
+
+
+def test_only_what_is_old_goes() -> None:
+    findings = Findings(
+        loops=frozenset(),
+        containers={},
+        images=(),
+        runtime={},
+        logs=(),
+        half_made=(("/a", HALF_MADE_KEPT_S + 1), ("/b", 1)),
+        mirrors=(("/c", UNUSED_KEPT_S + 1, 7), ("/d", 1, 7)),
+    )
+    assert [(leftover.kind, leftover.name) for leftover in find_leftovers(findings)] == [
+        ("loop", "/a"),
+        ("mirror", "/c"),
+    ]
+
+
+async def test_a_folder_without_a_record_is_half_made(plain: LoopManager) -> None:
+    whole = plain.create(title="Whole")
+    begun = plain.workspace.loop("0123abcd-0000-4000-8000-000000000000")
+    begun.mkdir()
+    new = plain.workspace.mirrors / ".x.git.new"
+    new.mkdir(parents=True)
+    os.utime(begun, (1, 1))
+    found = dict(half_made(plain.workspace))
+    assert set(found) == {str(begun), str(new)}
+    assert found[str(begun)] > HALF_MADE_KEPT_S > found[str(new)]
+    assert plain.workspace.record(whole.id).exists()
+
+
+@pytest.mark.podman
+async def test_a_mirror_is_unused_once_the_last_loop_is_gone(manager: LoopManager, remote: Remote) -> None:
+    record = await manager.make(NewLoop(title="a", repo=remote.url))
+    assert unused_mirrors(manager.workspace) == ()
+    await manager.delete(record.id)
+    found = {path.rpartition("/")[2]: age_s for path, age_s, _ in unused_mirrors(manager.workspace)}
+    assert mirror_name(remote.url) in found
+    mirror = manager.workspace.mirrors / mirror_name(remote.url)
+    for part in (mirror, mirror / "HEAD", mirror / "packed-refs"):
+        os.utime(part, (1, 1))
+    gone = {leftover.kind: leftover.name for leftover in await manager.upkeep.gc(remove=True)}
+    assert gone["mirror"] == str(mirror)
+    assert not mirror.exists()
+
+
+async def test_a_record_that_cannot_be_read_keeps_all_mirrors(plain: LoopManager, remote: Remote) -> None:
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    other = plain.create(title="b")
+    plain.workspace.record(record.id).unlink()
+    assert len(unused_mirrors(plain.workspace)) == 1
+    plain.workspace.record(other.id).write_text("{")
+    assert unused_mirrors(plain.workspace) == ()
