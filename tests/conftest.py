@@ -15,6 +15,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.images import Images
@@ -23,7 +24,7 @@ from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 # Tests that were started in the background or with nohup would ignore, and hand on, what they test with.
@@ -38,6 +39,12 @@ pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.strict", "tests.git_re
 def _own_jupyter_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernelspecs of the tests' loops stay out of the user's own list."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter-data"))
+
+
+@pytest_asyncio.fixture
+async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """Servers of pytest-jupyter run on the event loop of the test."""
+    yield asyncio.get_running_loop()
 
 
 @pytest.fixture

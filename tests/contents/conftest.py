@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.workspace.records import LoopStore, folder_name, new_record
 from tests.workspace.test_records import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
-
-
-@pytest_asyncio.fixture
-async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """The server runs on the event loop of the test."""
-    yield asyncio.get_running_loop()
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import pwd
 from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.workspace.records import folder_name
@@ -17,18 +15,11 @@ from tests.jupyter_process import jupyter_server
 from tests.kernels.test_provisioner import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.kernels.conftest import Place
 
 pytestmark = pytest.mark.podman
-
-
-@pytest_asyncio.fixture
-async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """The server runs on the event loop of the test."""
-    yield asyncio.get_running_loop()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import pytest_asyncio
 from tornado.httpclient import HTTPClientError, HTTPResponse
 
 from loopat_jupyter.server.events import SCHEMA_ID
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from loopat_jupyter.workspace.paths import Workspace
-
-
-@pytest_asyncio.fixture
-async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """The server runs on the event loop of the test."""
-    yield asyncio.get_running_loop()
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 HOME = os.environ["HOME"]
 
 
-@pytest_asyncio.fixture
-async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """The server runs on the event loop of the test."""
-    yield asyncio.get_running_loop()
-
-
 @pytest.fixture
 def jp_server_config() -> dict[str, Any]:
     return {
