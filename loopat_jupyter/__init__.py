@@ -10,7 +10,8 @@ Each row imports only from the rows above it:
 `workspace`                  files of a workspace: paths, configuration, records, locks, atomic writes
 `sandbox`                    `plan` (pure argv and hash), `podman` (the one runner), `images`,
                              `lifecycle`, `process` (pids and signals inside), `activity`, `preflight`
-`folders`, `repos`           where in a loop a person wants to be; git repositories of loops
+`folders`, `repos`, `profiles`, `project`, `agents`  where in a loop a person wants to be; what a loop is made with: git
+                             repositories, toolchain and agents' settings; what its project asks for; agents
 `context`                    knowledge, notes and personal files that loops bring along and give back
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
 `creation`, `distilling`, `starting`, `upkeep`  a loop made whole; its sandbox brought up; order among all

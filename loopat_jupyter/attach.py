@@ -196,8 +196,19 @@ async def attach(loops: LoopManager, record: LoopRecord, stem: Stem, spec: ExecS
     if running.restart_needed:
         screen.warn("The settings of this loop have changed. Restart the loop when its work can end, to apply them.")
     argv = client_argv(loops.engine, running.name, stem, spec)
-    stem.prepare(spec, loops.engine.proxies())
+    stem.prepare(with_notice(loops, record, spec), loops.engine.proxies())
     return argv
+
+
+def with_notice(loops: LoopManager, record: LoopRecord, spec: ExecSpec) -> ExecSpec:
+    """The program, with what a person should know of the loop before its first prompt.
+
+    Args:
+        loops: The loops.
+        record: The loop.
+        spec: The program.
+    """
+    return msgspec.structs.replace(spec, notice=loops.toolchains.problem(record))
 
 
 async def _tick(screen: Screen) -> None:

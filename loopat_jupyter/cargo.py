@@ -1,4 +1,4 @@
-"""`Cargo`: what the loops of a workspace carry, ready made: repos, contexts, snapshots of other loops."""
+"""`Cargo`: what the loops of a workspace carry, ready made: repos, contexts, profiles, snapshots of other loops."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.context.contexts import Contexts, Remotes
 from loopat_jupyter.distilling import Distillation
+from loopat_jupyter.profiles import Composition
 from loopat_jupyter.repos.checkout import Checkout
 from loopat_jupyter.repos.git import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from loopat_jupyter.creation import Step
     from loopat_jupyter.models import LoopRecord, Progress
@@ -27,23 +29,25 @@ class Cargo:
         config: The workspace's settings.
         git: Runs git on the host.
         member: Who works here.
+        plugins: Where the person keeps plugins of agents; None where there are none.
 
     Attributes:
         checkout: Repos.
         contexts: Knowledge, notes and personal files.
     """
 
-    def __init__(self, store: LoopStore, config: Config, git: Git, *, member: str) -> None:
+    def __init__(self, store: LoopStore, config: Config, git: Git, *, member: str, plugins: Path | None = None) -> None:
         workspace = store.workspace
         self.checkout = Checkout(workspace, config, git, self.access)
         remotes = Remotes(member, self.access, Access)
         self.contexts = Contexts(config, store, git, self.checkout.mirrors, remotes)
+        self._composition = Composition(workspace, plugins)
         self._distillation = Distillation(workspace, store)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """What is laid into a new loop, in this order."""
-        return (self.checkout, self.contexts.checkouts, self._distillation)
+        return (self.checkout, self.contexts.checkouts, self._composition, self._distillation)
 
     def access(self, record: LoopRecord) -> Access:
         """How the remotes of a loop are reached.

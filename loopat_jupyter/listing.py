@@ -12,7 +12,7 @@ from loopat_jupyter.models import Loop, LoopPage
 from loopat_jupyter.workspace.records import folder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from loopat_jupyter.models import ContainerFacts, LoopRecord, Status
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
@@ -32,9 +32,17 @@ class Listing:
         workspace: Where they are.
         store: Their records.
         sandboxes: Their containers.
+        advice: Says what a person should know of a loop.
     """
 
-    def __init__(self, workspace: Workspace, store: LoopStore, sandboxes: Sandboxes) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        store: LoopStore,
+        sandboxes: Sandboxes,
+        advice: Callable[[LoopRecord], tuple[str, ...]],
+    ) -> None:
+        self._advice = advice
         self._workspace = workspace
         self._store = store
         self._sandboxes = sandboxes
@@ -116,7 +124,7 @@ class Listing:
             state=status.state,
             restart_needed=status.restart_needed,
             progress=status.progress,
-            warnings=(*record.warnings, *status.warnings),
+            warnings=(*record.warnings, *self._advice(record), *status.warnings),
             in_use=status.in_use,
             workdir=self._workspace.workdir(record.id),
             folder=folder_name(record),

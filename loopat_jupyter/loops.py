@@ -22,13 +22,13 @@ from loopat_jupyter.repos.git import Git
 from loopat_jupyter.repos.unsaved import Unsaved, find_unsaved, has_checkout
 from loopat_jupyter.sandbox.asking import Answered, ask
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
+from loopat_jupyter.sandbox.host import Advice, look_at_host
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
-from loopat_jupyter.sandbox.plan import HostFacts
 from loopat_jupyter.sandbox.podman import Engine, Podman
 from loopat_jupyter.sandbox.preflight import check_health
 from loopat_jupyter.sandbox.specs import KernelspecFinder
-from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.sandbox.toolchain import Toolchains
 from loopat_jupyter.starting import Starter
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.workspace.config import Config, load_config
@@ -86,13 +86,15 @@ class LoopManager:
         self.engine = engine
         self.member = member
         self.store = LoopStore(workspace)
-        ca_bundle = find_ca_bundle(config.trust.ca_bundle)
+        host = look_at_host(config)
         self.images = Images(workspace, engine, config)
-        self.sandboxes = Sandboxes(workspace, config, engine, self.images, HostFacts(ca_bundle))
-        self.cargo = Cargo(self.store, config, git or Git(environment()), member=member)
+        self.toolchains = Toolchains(workspace, engine, self.images, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
+        self.sandboxes = Sandboxes(workspace, config, engine, self.toolchains, host)
+        self.cargo = Cargo(self.store, config, git or Git(environment()), member=member, plugins=host.plugins)
         self._creation = Creation(self.store, self.cargo.steps)
-        self._listing = Listing(workspace, self.store, self.sandboxes)
-        self.kernels = LoopKernels(KernelspecFinder(workspace, engine), registry, workspace.home, self.images.reference)
+        self._listing = Listing(workspace, self.store, self.sandboxes, Advice(config, host, self.toolchains))
+        finder = KernelspecFinder(workspace, engine)
+        self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)
         self.on_event = on_event
 
     @classmethod
@@ -265,6 +267,8 @@ class LoopManager:
         """
         _refuse_archived(record)
         self.workspace.prepare()
+        if fresh:
+            self.toolchains.retry(record)
         await self.cargo.restore(record, on_progress)
         starter = Starter(self.store, self.sandboxes, self.on_event)
         running = await starter.start(record, on_progress, fresh=fresh)

@@ -39,6 +39,43 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every frozen value."""
 
 
+CDI_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*=[A-Za-z0-9][A-Za-z0-9._:-]*$(?!\n)"
+"""A device as the Container Device Interface names it (its specification, "Qualified Device Names")."""
+
+LEAST_MEMORY_BYTES = 6 * 2**20
+"""Podman refuses less."""
+
+Device = Annotated[str, msgspec.Meta(pattern=CDI_NAME)]
+VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
+VariableValue = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=32_000)]
+"""Without a NUL character; several fit one command line."""
+
+
+class Resources(Value, frozen=True, kw_only=True):
+    """How much of the machine a sandbox may take; what is left out has no limit of its own."""
+
+    cpus: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=4096)] | None,
+        msgspec.Meta(description="processors, `1.5` is one and a half"),
+    ] = None
+    memory_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=LEAST_MEMORY_BYTES, le=2**53)] | None,
+        msgspec.Meta(description="memory of all its processes together"),
+    ] = None
+    pids: Annotated[
+        Annotated[int, msgspec.Meta(ge=16, le=2**22)] | None,
+        msgspec.Meta(description="processes and threads at once"),
+    ] = None
+    shm_size_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=4096, le=2**53)] | None,
+        msgspec.Meta(description="size of `/dev/shm`; podman's own is 64 MiB"),
+    ] = None
+    devices: Annotated[
+        tuple[Device, ...] | None,
+        msgspec.Meta(description="devices by CDI name, such as `nvidia.com/gpu=all`"),
+    ] = None
+
+
 class LoopConfig(Value, frozen=True, kw_only=True):
     """What one loop decides for itself; None means: as the workspace says."""
 
@@ -47,6 +84,11 @@ class LoopConfig(Value, frozen=True, kw_only=True):
     knowledge_rw: Annotated[bool | None, msgspec.Meta(description="let the loop change its copy of the knowledge")] = (
         None
     )
+    resources: Annotated[Resources, msgspec.Meta(description="each left out is as the workspace says")] = Resources()
+    env: Annotated[
+        dict[VariableName, VariableValue],
+        msgspec.Meta(description="variables of every process; everybody on the machine can see them: no secrets"),
+    ] = {}
 
 
 class ContextStart(Value, frozen=True, kw_only=True):
@@ -85,6 +127,8 @@ class LoopRecord(Value, frozen=True, kw_only=True):
     image: str | None = None
     config: LoopConfig = LoopConfig()
     metadata: dict[str, Any] = {}
+    plugins: bool = False
+    """Agents in it have the plugins that the person had when it was made."""
     warnings: tuple[str, ...] = ()
     """What did not work out when the loop was made; it is usable all the same."""
 
@@ -127,6 +171,10 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     network: str
     workdir: str
     home: str
+    resources: Resources = Resources()
+    """As far as the host can enforce them."""
+    env: dict[str, str] = {}
+    """Variables of every process, none of them secret."""
     publish: tuple[int, ...] = ()
     """Ports inside that the host reaches on its loopback, under numbers that it chooses itself."""
 
@@ -142,6 +190,7 @@ class ExecSpec(Value, frozen=True, kw_only=True):
         interactive: Forward standard input.
         detach: Do not keep a client; output goes to the process's log file.
         size: Rows and columns of the terminal before its first prompt.
+        notice: What a person should know before the first prompt of a terminal.
     """
 
     argv: tuple[str, ...]
@@ -151,6 +200,7 @@ class ExecSpec(Value, frozen=True, kw_only=True):
     interactive: bool = False
     detach: bool = False
     size: tuple[int, int] | None = None
+    notice: str = ""
 
 
 class ContainerFacts(Value, frozen=True, kw_only=True):

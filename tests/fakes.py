@@ -70,8 +70,8 @@ class FakeImages:
     def reference(self, record: LoopRecord) -> str:
         return self._reference
 
-    async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
-        self.ensured.append(reference)
+    async def ensure(self, record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
+        self.ensured.append(record.id)
         return "image-id"
 
 

@@ -18,7 +18,7 @@ ROWS = (
     {"errors", "models"},
     {"workspace"},
     {"sandbox"},
-    {"folders", "repos"},
+    {"folders", "repos", "profiles", "project", "agents"},
     {"context"},
     {"kernelspecs", "listing"},
     {"creation", "distilling", "starting", "upkeep"},

@@ -42,6 +42,47 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/profiles': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List profiles
+     * @description The profiles that a new loop can name: folders of the workspace with toolchain and agent configuration.
+     */
+    get: operations['listProfiles'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/agents': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List agents
+     * @description The command lines of agents that the configuration offers in every loop. A terminal opens with one of them when
+     *     its name is sent along.
+     */
+    get: operations['listAgents'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/repos': {
     parameters: {
       query?: never;
@@ -368,6 +409,32 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/loops/{loop_id}/project': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    /**
+     * Show what the project asks for
+     * @description What the files in the loop's top folder say of the environment they want: packages, tools, an image,
+     *     variables, commands. Nothing of it is run. `command` is what a person would run inside to have it; `value` is
+     *     the image, the variables or the ports that are named, for `image` and `config.env` of the loop. What a loop
+     *     does not honour is there too, with `honoured` false.
+     */
+    get: operations['getProject'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/loops/{loop_id}/usage': {
     parameters: {
       query?: never;
@@ -431,7 +498,8 @@ export interface paths {
     /**
      * Open a terminal
      * @description The terminal is an ordinary one of the Jupyter server: it is listed, reached and closed at `/api/terminals`,
-     *     and speaks at `/terminals/websocket/{name}`.
+     *     and speaks at `/terminals/websocket/{name}`. With `agent` it runs that agent's command line in place of a shell,
+     *     with the loop's own configuration folder of agents.
      */
     post: operations['openTerminal'];
     delete?: never;
@@ -543,6 +611,28 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
+     * Agent
+     * @description An agent's command line, offered as a terminal of every loop.
+     */
+    Agent: {
+      /** @description command and arguments, as found inside */
+      command: string[];
+      /**
+       * @description name of an icon of JupyterLab
+       * @default
+       */
+      icon: string;
+      /** @description what it is called */
+      name: string;
+    };
+    /**
+     * Agents
+     * @description The agents that are offered in every loop.
+     */
+    Agents: {
+      agents: components['schemas']['Agent'][];
+    };
+    /**
      * AttachContext
      * @description A remote for a context.
      */
@@ -615,8 +705,16 @@ export interface components {
       /**
        * @description settings of this loop alone
        * @default {
+       *       "env": {},
        *       "knowledge_rw": null,
        *       "network": null,
+       *       "resources": {
+       *         "cpus": null,
+       *         "devices": null,
+       *         "memory_bytes": null,
+       *         "pids": null,
+       *         "shm_size_bytes": null
+       *       },
        *       "shared_tmp": null
        *     }
        */
@@ -759,6 +857,13 @@ export interface components {
      */
     LoopConfig: {
       /**
+       * @description variables of every process; everybody on the machine can see them: no secrets
+       * @default {}
+       */
+      env: {
+        [key: string]: string;
+      };
+      /**
        * @description let the loop change its copy of the knowledge
        * @default null
        */
@@ -768,6 +873,17 @@ export interface components {
        * @default null
        */
       network: ('bridge' | 'none') | null;
+      /**
+       * @description each left out is as the workspace says
+       * @default {
+       *       "cpus": null,
+       *       "devices": null,
+       *       "memory_bytes": null,
+       *       "pids": null,
+       *       "shm_size_bytes": null
+       *     }
+       */
+      resources: components['schemas']['Resources'];
       /**
        * @description share the host's `/tmp`
        * @default null
@@ -788,6 +904,11 @@ export interface components {
      * @description A new terminal in a loop.
      */
     OpenTerminal: {
+      /**
+       * @description name of an agent, whose command line runs in place of a shell
+       * @default null
+       */
+      agent: string | null;
       /**
        * @description folder to open it in: absolute as inside the loop, or relative to its workdir
        * @default null
@@ -822,6 +943,21 @@ export interface components {
       error: components['schemas']['Problem'];
     };
     /**
+     * Profile
+     * @description A named set of toolchain and agent configuration.
+     */
+    Profile: {
+      description: string;
+      name: string;
+    };
+    /**
+     * Profiles
+     * @description The profiles of the workspace.
+     */
+    Profiles: {
+      profiles: components['schemas']['Profile'][];
+    };
+    /**
      * Progress
      * @description One line of progress: step of steps, with a short human label.
      */
@@ -831,6 +967,42 @@ export interface components {
       step: number;
       /** @default 0 */
       steps: number;
+    };
+    /**
+     * Project
+     * @description What the project in a loop says of the environment it wants.
+     */
+    Project: {
+      files: components['schemas']['ProjectFile'][];
+    };
+    /**
+     * ProjectFile
+     * @description Something that a project says of the environment it wants.
+     */
+    ProjectFile: {
+      /** @default null */
+      command: string | null;
+      file: string;
+      honoured: boolean;
+      /** @enum {unknown} */
+      kind:
+        | 'build'
+        | 'command'
+        | 'image'
+        | 'other'
+        | 'packages'
+        | 'ports'
+        | 'tools'
+        | 'variables';
+      note: string;
+      /** @default null */
+      value:
+        | string
+        | {
+            [key: string]: string;
+          }
+        | number[]
+        | null;
     };
     /**
      * Promote
@@ -916,6 +1088,37 @@ export interface components {
      */
     Repos: {
       repos: components['schemas']['Repo'][];
+    };
+    /**
+     * Resources
+     * @description How much of the machine a sandbox may take; what is left out has no limit of its own.
+     */
+    Resources: {
+      /**
+       * @description processors, `1.5` is one and a half
+       * @default null
+       */
+      cpus: number | null;
+      /**
+       * @description devices by CDI name, such as `nvidia.com/gpu=all`
+       * @default null
+       */
+      devices: string[] | null;
+      /**
+       * @description memory of all its processes together
+       * @default null
+       */
+      memory_bytes: number | null;
+      /**
+       * @description processes and threads at once
+       * @default null
+       */
+      pids: number | null;
+      /**
+       * @description size of `/dev/shm`; podman's own is 64 MiB
+       * @default null
+       */
+      shm_size_bytes: number | null;
     };
     /**
      * RunCommand
@@ -1033,6 +1236,48 @@ export interface operations {
         };
         content: {
           'application/yaml': Record<string, never>;
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  listProfiles: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description By name. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Profiles'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  listAgents: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description In the order of the configuration. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Agents'];
         };
       };
       default: components['responses']['Problem'];
@@ -1514,6 +1759,30 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Loop'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  getProject: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description One entry for each thing that is asked for; none for a project that says nothing. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Project'];
         };
       };
       default: components['responses']['Problem'];

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from loopat_jupyter.attach import shell_spec
+from loopat_jupyter.agents import agent_environment, find_agent
+from loopat_jupyter.attach import shell_spec, with_notice
 from loopat_jupyter.cli.options import examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
@@ -48,6 +49,30 @@ def shell_verb(session: Session, *, loop: str, cwd: str | None) -> None:
     )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("A shell needs a terminal. For one command, use `jupyter loopat exec LOOP -- COMMAND`.")
+    raise click.exceptions.Exit(_run(session, record, spec, timeout_s=None))
+
+
+@click.command("agent", epilog=examples('jupyter loopat agent "Sales in May" claude'))
+@loop_argument()
+@click.argument("name")
+@click.option("--cwd", help=_CWD_HELP)
+@pass_session
+def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> None:
+    """Run an agent's command line in a loop; NAME is one of those that config.toml offers in `[[agents]]`.
+
+    It starts with the loop's own configuration folder of agents. Ends with the agent's own exit code.
+    """
+    record = find_loop(session.manager, loop)
+    agent = find_agent(session.manager.config, name)
+    spec = shell_spec(
+        session.manager.config,
+        record.id,
+        cwd=asked_or_present_folder(session.manager, record, cwd),
+        argv=agent.command,
+        env=terminal_variables(session) | agent_environment(agent, record),
+    )
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("An agent needs a terminal. For one command, use `jupyter loopat exec LOOP -- COMMAND`.")
     raise click.exceptions.Exit(_run(session, record, spec, timeout_s=None))
 
 
@@ -117,6 +142,7 @@ def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: flo
         if session.err.is_terminal and (told := changes(record, running)):
             session.tell(told, style="yellow")
         sized = msgspec.structs.replace(spec, size=_terminal_size()) if spec.tty else spec
+        sized = with_notice(manager, record, sized) if spec.tty else sized
         run_folder = manager.workspace.run(record.id)
         return await run_inherited(manager.engine, running, run_folder, sized, timeout_s=timeout_s)
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @click.argument("title")
 @click.option("--repo", metavar="REPO", help="Check out this repo: a registered name, a URL, or a path.")
 @click.option("--ref", metavar="REF", help="Begin from this branch, tag or commit.")
+@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="May be given again; a later one wins.")
 @click.option("--image", help="Use this image in place of the workspace's.")
 @click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
 @click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
@@ -57,6 +58,7 @@ def create_verb(
     title: str,
     repo: str | None,
     ref: str | None,
+    profiles: tuple[str, ...],
     image: str | None,
     network: Network | None,
     shared_tmp: bool | None,
@@ -71,6 +73,7 @@ def create_verb(
         title=title,
         repo=repo,
         ref=ref,
+        profiles=profiles,
         image=image,
         config=LoopConfig(network=network, shared_tmp=shared_tmp, knowledge_rw=knowledge_rw),
         metadata=parse_metadata(metadata),

@@ -77,14 +77,20 @@ def reference() -> str:
 
 def _sections(definitions: Mapping[str, Any]) -> Iterator[str]:
     tables: dict[str, Any] = {}
+    lists: dict[str, Any] = {}
     plain: dict[str, Any] = {}
     for key, value in definitions["Config"]["properties"].items():
-        (tables if "$ref" in value else plain)[key] = value
+        kind = tables if "$ref" in value else lists if "$ref" in value.get("items", {}) else plain
+        kind[key] = value
     yield f"## Keys outside any table\n\n{_keys((), plain)}"
     for name, value in tables.items():
         table = definitions[value["$ref"].rpartition("/")[2]]
         _, _, about = table["description"].partition(": ")
-        yield f"## `[{name}]`\n\n{_capital(about)}\n\n{_keys((name,), table['properties'])}"
+        yield f"## `[{name}]`\n\n{_capital(about or table['description'])}\n\n{_keys((name,), table['properties'])}"
+    for name, value in lists.items():
+        entry = definitions[value["items"]["$ref"].rpartition("/")[2]]
+        about = f"{_capital(value['description'])} One such table for each."
+        yield f"## `[[{name}]]`\n\n{about}\n\n{_keys((name,), entry['properties'])}"
 
 
 def _keys(path: tuple[str, ...], properties: Mapping[str, Any]) -> str:
@@ -95,12 +101,18 @@ def _keys(path: tuple[str, ...], properties: Mapping[str, Any]) -> str:
         cells = (
             f"`{key}`",
             type_text(value),
-            f"`{json.dumps(value['default'])}`",
+            _default(value),
             _capital(value["description"]),
             f"`{variable}`" if variable else "",
         )
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    if "default" not in schema:
+        return "needed"
+    return "" if schema["default"] is None else f"`{json.dumps(schema['default'])}`"
 
 
 def type_text(schema: Mapping[str, Any]) -> str:
@@ -111,6 +123,8 @@ def type_text(schema: Mapping[str, Any]) -> str:
     """
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        return type_text(next(kind for kind in schema["anyOf"] if kind.get("type") != "null"))
     words = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "string": "text"}
     if "additionalProperties" in schema:
         return f"table of {type_text(schema['additionalProperties'])}"
@@ -118,6 +132,8 @@ def type_text(schema: Mapping[str, Any]) -> str:
         return f"list of {type_text(schema['items'])}"
     text = words[schema["type"]]
     low, high = schema.get("minimum"), schema.get("maximum")
+    if "exclusiveMinimum" in schema:
+        text += f", more than {schema['exclusiveMinimum']}"
     if low is not None:
         text += f", {low} to {high}" if high is not None else f", {low} or more"
     return text

@@ -23,7 +23,7 @@ NAMES = ("kernelspecs", "launch", "loopat-promote")
 COMMANDS = ("loopat-promote",)
 """Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
 
-VERSION = "99779a68"
+VERSION = "c2b0cb4e"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755

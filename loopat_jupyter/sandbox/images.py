@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,14 +12,13 @@ from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullEr
 from loopat_jupyter.models import SANDBOX_UID, Progress
 from loopat_jupyter.sandbox.base_image import PULL_TIMEOUT_S, BaseImage
 from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
+from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, sole_builder
 from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
-from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, BuildProgress, Template, read_template, template_folder
 from loopat_jupyter.sandbox.trust import find_ca_bundle
-from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
@@ -36,15 +32,14 @@ LABEL_TEMPLATE = "loopat.template"
 """Digest of the template that an image, or a step of its build, was made from."""
 LABEL_IMAGE = "loopat.image"
 """What the image is called."""
+LABEL_TOOLCHAIN = "loopat.toolchain"
+"""Digest of the image below and of the `mise.toml` that an image with tools of its own was made from."""
 
 OBSOLETE_AFTER_S = 7 * 24 * 3600.0
-BUILD_TIMEOUT_S = 3600.0
-_WAIT_TIMEOUT_S = 2 * BUILD_TIMEOUT_S
 _QUICK_TIMEOUT_S = 30.0
 _PREPARE_TIMEOUT_S = 300.0
 """The copy with shifted owners takes as long as the disk needs for the whole image."""
 
-_WATCH_S = 0.2
 _BASE, _PREPARE = "base image", "preparing"
 
 
@@ -105,7 +100,7 @@ class Images:
 
     def build_log(self, tag: str) -> Path:
         """Where the whole output of the last build of a tag is."""
-        return self._workspace.runtime / f"build-{_key(tag)}.log"
+        return self._workspace.runtime / f"build-{image_key(tag)}.log"
 
     async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
         """Make an image be there.
@@ -124,7 +119,7 @@ class Images:
             ImageBuildError: The build failed.
             StorageFullError: No space.
         """
-        image_id = await self._find(reference)
+        image_id = await self.find(reference)
         if image_id is not None:
             return image_id
         if not self._config.image.use and reference == self.template().tag:
@@ -157,11 +152,11 @@ class Images:
             StorageFullError: No space.
         """
         template = self.template()
-        before = await self._find(template.tag)
+        before = await self.find(template.tag)
         if before and not force:
             return before
-        async with self._sole_builder(template.tag, on_progress) as report:
-            now = await self._find(template.tag)
+        async with sole_builder(self._workspace, template.tag, on_progress) as report:
+            now = await self.find(template.tag)
             if now and now != before:
                 return now
             lines = BuildLog(self.build_log(template.tag), on_line)
@@ -171,7 +166,7 @@ class Images:
                 lines.close()
 
     async def obsolete(self, *, unused_for_s: float = OBSOLETE_AFTER_S) -> list[StoredImage]:
-        """Images of other templates than today's, and ones that a newer build replaced, that no container uses.
+        """Images of other templates than today's, ones that a newer build replaced, and toolchains; none in use.
 
         Args:
             unused_for_s: Only those built longer ago than this: images belong to the user, and a young one of
@@ -205,7 +200,12 @@ class Images:
             except EngineError as error:
                 _log.warning("Image %s stays: %s", image.id[:12], error.message)
 
-    async def _find(self, reference: str) -> str | None:
+    async def find(self, reference: str) -> str | None:
+        """The id of an image; None when it is not there.
+
+        Raises:
+            EngineError: Podman could not say.
+        """
         answer = await self._engine.run(
             "image",
             "inspect",
@@ -228,7 +228,7 @@ class Images:
     async def _pull(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
         problem = "it is a local name"
         if not reference.startswith("localhost/"):
-            async with self._sole_builder(reference, on_progress) as report:
+            async with sole_builder(self._workspace, reference, on_progress) as report:
                 report(Progress(label="pulling the image"))
                 try:
                     await self._engine.run(
@@ -238,39 +238,13 @@ class Images:
                     raise
                 except (EngineError, EngineTimeoutError) as error:
                     problem = error.message
-        image_id = await self._find(reference)
+        image_id = await self.find(reference)
         if image_id is None:
             raise EngineError(
                 f"The image {reference} is not there and cannot be pulled ({problem}). Build or load it under this "
                 "name, name another one, or leave the name empty to build the sandbox image."
             )
         return image_id
-
-    @contextlib.asynccontextmanager
-    async def _sole_builder(
-        self, tag: str, on_progress: Callable[[Progress], None]
-    ) -> AsyncIterator[Callable[[Progress], None]]:
-        """Hold the lock of a tag; while another process holds it, pass on that one's progress."""
-        key = _key(tag)
-        notes = StateFiles(self._workspace.image_locks / key)
-        watcher = asyncio.create_task(_watch(notes, on_progress))
-        lock = file_lock(
-            self._workspace.image_locks / f"{key}.lock", timeout_s=_WAIT_TIMEOUT_S, what=f"building the image {tag}"
-        )
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(lock)
-            finally:
-                watcher.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await watcher
-            share = stack.enter_context(notes.working())
-
-            def report(progress: Progress) -> None:
-                share(progress)
-                on_progress(progress)
-
-            yield report
 
     async def _build(
         self, template: Template, report: Callable[[Progress], None], lines: BuildLog, *, force: bool
@@ -288,32 +262,45 @@ class Images:
                 last = step
                 report(step)
 
-        id_file = self._workspace.runtime / f"build-{_key(template.tag)}.id"
+        id_file = self._workspace.runtime / f"build-{image_key(template.tag)}.id"
         arguments = self._build_arguments(template, base, force=force)
         image_id = await build_image(self._engine, *arguments, id_file=id_file, on_line=read, timeout_s=BUILD_TIMEOUT_S)
         if image_id is None:
             raise build_failure(lines, last.label, template.folder)
         report(progress.phase(_PREPARE))
-        await self._prepare(image_id, template)
+        await self.prepare(image_id, template.digest)
         # Only now does anybody see the image under its name: what is there is whole and quick to start.
         await self._engine.run("tag", image_id, template.tag, template.newest_tag, doing="tag the image")
+        note_id(self._workspace, template.tag, image_id)
         return image_id
 
-    def _build_arguments(self, template: Template, base: str, *, force: bool) -> tuple[str, ...]:
+    def trust_arguments(self) -> tuple[str, ...]:
+        """Arguments of `podman build` by which what a build fetches is trusted as on the host."""
         bundle = find_ca_bundle(self._config.trust.ca_bundle)
+        return (f"--volume={bundle}:{SANDBOX_CA_BUNDLE}:ro",) if bundle else ()
+
+    def _build_arguments(self, template: Template, base: str, *, force: bool) -> tuple[str, ...]:
         return (
             f"--build-arg=BASE={base}",
             "--pull=never",
             f"--label={LABEL_TEMPLATE}={template.digest}",
             f"--label={LABEL_IMAGE}={template.name}",
             *(("--no-cache",) if force else ()),
-            *((f"--volume={bundle}:{SANDBOX_CA_BUNDLE}:ro",) if bundle else ()),
+            *self.trust_arguments(),
             str(template.folder),
         )
 
-    async def _prepare(self, image_id: str, template: Template) -> None:
-        """Make podman's copy of the image with shifted owners, which the first container would wait for."""
-        name = f"loopat-prepare-{template.digest}"
+    async def prepare(self, image_id: str, digest: str) -> None:
+        """Make podman's copy of the image with shifted owners, which the first container would wait for.
+
+        Args:
+            image_id: The image.
+            digest: Of what it is made from; tells apart who prepares at the same time.
+
+        Raises:
+            EngineError: Podman refused.
+        """
+        name = f"loopat-prepare-{digest}"
         remove = ("rm", "--force", "--ignore", "--time=0", name)
         await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
         try:
@@ -321,7 +308,7 @@ class Images:
                 "create",
                 f"--name={name}",
                 f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
-                f"--label={LABEL_TEMPLATE}={template.digest}",
+                f"--label={LABEL_TEMPLATE}={digest}",
                 "--network=none",
                 "--pull=never",
                 "--entrypoint=true",
@@ -334,22 +321,7 @@ class Images:
 
 
 def _is_obsolete(entry: dict[str, Any], digest: str, today: dict[str, Any] | None) -> bool:
-    if entry["Labels"].get(LABEL_TEMPLATE) != digest:
+    if entry["Labels"].get(LABEL_TEMPLATE) != digest or LABEL_TOOLCHAIN in entry["Labels"]:
         return True
     # A nameless one of today's template is a build under way, unless today's image is younger.
     return not entry.get("Names") and today is not None and entry["Created"] < today["Created"]
-
-
-async def _watch(notes: StateFiles, on_progress: Callable[[Progress], None]) -> None:
-    seen: Progress | None = None
-    while True:
-        progress = notes.progress()
-        if progress is not None and progress != seen:
-            seen = progress
-            on_progress(progress)
-        await asyncio.sleep(_WATCH_S)
-
-
-def _key(tag: str) -> str:
-    """A tag as a readable file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", tag.removeprefix("localhost/").removesuffix(":latest"))

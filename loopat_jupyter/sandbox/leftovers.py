@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from loopat_jupyter.models import Value
+from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.workspace.paths import runtime_key
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
             if name is not None
         ),
         *(
-            Leftover(kind="image", name=name, reason="made from an older template", key=image_id, size_bytes=size_bytes)
+            Leftover(kind="image", name=name, reason=_why(name), key=image_id, size_bytes=size_bytes)
             for image_id, name, size_bytes in findings.images
         ),
         *_runtime(findings),
@@ -98,6 +99,10 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
             if age_s > LOG_KEPT_S
         ),
     )
+
+
+def _why(image: str) -> str:
+    return "tools that no sandbox uses" if is_toolchain(image) else "made from an older template"
 
 
 def _containers(containers: Mapping[str, str], loops: Iterable[str]) -> list[Leftover]:

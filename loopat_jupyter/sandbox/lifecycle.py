@@ -22,6 +22,7 @@ from loopat_jupyter.sandbox.plan import (
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
+from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.sandbox.usage import in_use, usage
 from loopat_jupyter.workspace.locks import file_lock
 
@@ -39,8 +40,7 @@ _log = logging.getLogger(__name__)
 LOCK_TIMEOUT_S = 120.0
 """Longer than the slowest single change of a container: a first create copies the image with shifted owners."""
 
-_START_TIMEOUT_S = 90.0
-_STOP_TIMEOUT_S = STOP_GRACE_S + 10.0
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 90.0, STOP_GRACE_S + 10.0
 _ATTEMPTS = 3
 
 
@@ -51,8 +51,8 @@ class ImageSource(Protocol):
         """The image that a loop should run."""
         ...
 
-    async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
-        """Make it be there; its id."""
+    async def ensure(self, record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
+        """Make an image be there that the loop can run, and `reference` name it; its id."""
         ...
 
 
@@ -125,13 +125,15 @@ class Sandboxes:
             StorageFullError: No space.
         """
         spec = self.plan(record)
-        reference = self._images.reference(record)
         self._workspace.prepare()
         for _ in range(_ATTEMPTS):
+            reference = self._images.reference(record)
             async with self.lock(record.id):
                 self.folders.make(record.id)
                 facts, image_id = await look(self._engine, spec.name, reference)
                 decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
+                if image_id is None and is_toolchain(reference):
+                    decision = "build"
                 if facts is not None and facts.paused and not fresh:
                     raise paused(record.title, spec.name)
                 if facts is not None and decision in ("nothing", "restart-needed"):
@@ -149,9 +151,9 @@ class Sandboxes:
                     started = self._started(record.id, spec, image_id, reference)
                     return started._replace(replaced=facts is not None and not fresh)
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
-            await self._images.ensure(reference, on_progress)
+            await self._images.ensure(record, on_progress)
         raise EngineTimeoutError(
-            f"The image {reference} vanished again and again while loop {record.id} was starting. "
+            f"The image of the sandbox vanished again and again while loop {record.id} was starting. "
             "Look for something that prunes images, then try again."
         )
 

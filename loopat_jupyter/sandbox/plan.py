@@ -16,7 +16,9 @@ import msgspec
 
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
 from loopat_jupyter.sandbox.helpers import file_name
+from loopat_jupyter.sandbox.resources import enforced, resource_arguments, wanted_resources
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sandbox_mirror
+from loopat_jupyter.workspace.plugins import PLUGIN_LIST, pinned_list
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord, MountMode
@@ -33,6 +35,8 @@ SANDBOX_RUN = "/loopat/run"
 SANDBOX_LIB = "/loopat/lib"
 SANDBOX_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LAUNCHER = f"{SANDBOX_LIB}/{file_name('launch')}"
+
+SANDBOX_PLUGINS = f"{SANDBOX_HOME}/.claude/plugins"
 
 FIRST_KERNEL_PORT = 40_000
 PORTS_PER_KERNEL = 5
@@ -55,9 +59,13 @@ class HostFacts(NamedTuple):
 
     Attributes:
         ca_bundle: The certificate bundle to mount; None mounts none.
+        limits: What of processors, memory and processes it can limit.
+        plugins: Where the person keeps plugins of agents; None where there are none.
     """
 
     ca_bundle: Path | None
+    limits: frozenset[str] = frozenset()
+    plugins: Path | None = None
 
 
 def container_name(workspace: str, loop_id: str) -> str:
@@ -73,6 +81,11 @@ def network_name(workspace: str) -> str:
 def sandbox_workdir(loop_id: str) -> str:
     """The loop's files as seen inside."""
     return f"/loopat/loop/{loop_id}/workdir"
+
+
+def sandbox_agent_config(loop_id: str) -> str:
+    """The configuration folder of agents as seen inside."""
+    return f"/loopat/loop/{loop_id}/.claude"
 
 
 def inside_path(loop_id: str, relative: Path) -> str:
@@ -105,6 +118,8 @@ def plan_sandbox(record: LoopRecord, config: Config, workspace: Workspace, host:
         network="none" if network == "none" else network_name(workspace.name),
         workdir=sandbox_workdir(record.id),
         home=SANDBOX_HOME,
+        resources=enforced(wanted_resources(record, config), host.limits),
+        env=record.config.env,
         publish=() if network == "none" else kernel_ports(config),
     )
 
@@ -121,7 +136,7 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
     shared_tmp = config.shared_tmp if record.config.shared_tmp is None else record.config.shared_tmp
     mounts = [
         Mount(source=str(workspace.workdir(record.id)), target=sandbox_workdir(record.id)),
-        Mount(source=str(workspace.agent_config(record.id)), target=f"/loopat/loop/{record.id}/.claude"),
+        Mount(source=str(workspace.agent_config(record.id)), target=sandbox_agent_config(record.id)),
         Mount(source=str(workspace.loop_home(record.id)), target=SANDBOX_HOME),
         Mount(source=str(workspace.run(record.id)), target=SANDBOX_RUN),
         Mount(source=str(workspace.helpers), target=SANDBOX_LIB, mode="ro"),
@@ -132,6 +147,8 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
     mounts += context_mounts(record, workspace)
     if host.ca_bundle is not None:
         mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro"))
+    if record.plugins and host.plugins is not None:
+        mounts += plugin_mounts(host.plugins, pinned_list(workspace, record.id), record.id)
     if shared_tmp:
         mounts.append(Mount(source="/tmp", target="/tmp"))  # noqa: S108 - asked for by the configuration
     return tuple(sorted(mounts))
@@ -149,6 +166,22 @@ def context_mounts(record: LoopRecord, workspace: Workspace) -> list[Mount]:
             Mount(source=str(workspace.mirrors / mirror), target=sandbox_mirror(mirror), mode="ro"),
         ]
     return mounts
+
+
+def plugin_mounts(plugins: Path, pinned: Path, loop_id: str) -> list[Mount]:
+    """The person's agent plugins, at both places where an agent may look, with the loop's own list of them on top.
+
+    Args:
+        plugins: The folder on the host.
+        pinned: The list as it was when the loop was made.
+        loop_id: The loop.
+    """
+    folders = (SANDBOX_PLUGINS, f"{sandbox_agent_config(loop_id)}/plugins")
+    return [
+        Mount(source=str(source), target=f"{folder}{file}", mode="ro")
+        for folder in folders
+        for source, file in ((plugins, ""), (pinned, f"/{PLUGIN_LIST}"))
+    ]
 
 
 def config_hash(spec: SandboxSpec) -> str:
@@ -188,6 +221,8 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]
         f"--stop-timeout={STOP_GRACE_S}",
         "--log-driver=none",
         f"--workdir={spec.workdir}",
+        *resource_arguments(spec.resources),
+        *(f"--env={name}={value}" for name, value in spec.env.items()),
         f"--env=HOME={spec.home}",
         *(f"--mount={mount_option(mount)}" for mount in spec.mounts),
         "--entrypoint=sleep",

@@ -57,7 +57,7 @@ class Stem(NamedTuple):
         return self.folder / f"{self.name}.{suffix}"
 
     def prepare(self, spec: ExecSpec, base_env: Mapping[str, str]) -> None:
-        """Write what the launcher reads: variables, log file, terminal size.
+        """Write what the launcher reads: variables, log file, terminal size, what to tell first.
 
         Args:
             spec: The process.
@@ -83,6 +83,8 @@ class Stem(NamedTuple):
             write_new(self.file("log"), b"")
         if spec.size:
             write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
+        if spec.tty and spec.notice:
+            write_new(self.file("notice"), "".join(f"{line}\n" for line in spec.notice.splitlines()).encode())
 
     def pid_inside(self) -> int | None:
         """The process id that the launcher wrote; None before it did."""

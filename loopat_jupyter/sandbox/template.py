@@ -26,6 +26,9 @@ CONTAINERFILE = "Containerfile"
 SANDBOX_IMAGE = "loopat-sandbox"
 """What images of the sandbox template are called."""
 
+TOOLCHAIN_IMAGE = "loopat-tools"
+"""What images are called that have tools of their own on top of it."""
+
 _STEP_LABEL = re.compile(r"#\s*step:\s*(\S.*?)\s*\Z")
 _INSTRUCTION = re.compile(r"([A-Za-z]+)(?=\s)")
 _OUTPUT_STEP = re.compile(r"(?:\[(\d+)/\d+\] )?STEP (\d+)/\d+: ")
@@ -56,6 +59,15 @@ class Template(NamedTuple):
     def newest_tag(self) -> str:
         """Always points at the image that was built last, for people and for images that build on it."""
         return f"localhost/{self.name}:latest"
+
+
+def is_toolchain(reference: str) -> bool:
+    """Whether an image is one with tools of its own, which is made here whenever it is missing.
+
+    Args:
+        reference: Of the image.
+    """
+    return reference.startswith(f"localhost/{TOOLCHAIN_IMAGE}-")
 
 
 def template_folder() -> Path:

@@ -12,6 +12,9 @@ from tornado import web
 
 from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError
 from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value
+from loopat_jupyter.project import ProjectFile  # noqa: TC001 - msgspec resolves annotations at run time
+from loopat_jupyter.workspace.config import Agent  # noqa: TC001
+from loopat_jupyter.workspace.profiles import Profile  # noqa: TC001
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -64,6 +67,24 @@ class Proposals(Value, frozen=True, kw_only=True):
     """What waits to be merged, the newest first."""
 
     proposals: tuple[Proposal, ...]
+
+
+class Profiles(Value, frozen=True, kw_only=True):
+    """The profiles of the workspace."""
+
+    profiles: tuple[Profile, ...]
+
+
+class Agents(Value, frozen=True, kw_only=True):
+    """The agents that are offered in every loop."""
+
+    agents: tuple[Agent, ...]
+
+
+class Project(Value, frozen=True, kw_only=True):
+    """What the project in a loop says of the environment it wants."""
+
+    files: tuple[ProjectFile, ...]
 
 
 class Terminal(Value, frozen=True, kw_only=True):

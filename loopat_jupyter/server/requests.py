@@ -101,6 +101,7 @@ class OpenTerminal(Value, frozen=True, kw_only=True):
     cwd: Annotated[
         str | None, _about("folder to open it in: absolute as inside the loop, or relative to its workdir")
     ] = None
+    agent: Annotated[str | None, _about("name of an agent, whose command line runs in place of a shell")] = None
 
 
 class RunCommand(Value, frozen=True, kw_only=True):

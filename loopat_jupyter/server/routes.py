@@ -18,6 +18,7 @@ from loopat_jupyter.server.handlers.contexts import (
 from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler, UnknownHandler
 from loopat_jupyter.server.handlers.inside import BuildLogHandler, KernelspecsHandler, TerminalsHandler, UsageHandler
 from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
+from loopat_jupyter.server.handlers.offers import AgentsHandler, ProfilesHandler, ProjectHandler
 from loopat_jupyter.server.handlers.repos import RepoHandler, ReposHandler
 from loopat_jupyter.server.handlers.states import CancelHandler, RecreateHandler, StartHandler, StopHandler
 
@@ -54,6 +55,8 @@ ROUTES = (
     Route("/proposals", ProposalsHandler),
     Route("/proposals/{kind}/{loop_id}", ProposalHandler),
     Route("/proposals/{kind}/{loop_id}/merge", MergeHandler),
+    Route("/profiles", ProfilesHandler),
+    Route("/agents", AgentsHandler),
     Route("/loops", LoopsHandler),
     Route("/loops/{loop_id}", LoopHandler),
     Route("/loops/{loop_id}/start", StartHandler),
@@ -65,6 +68,7 @@ ROUTES = (
     Route("/loops/{loop_id}/promote", PromoteHandler),
     Route("/loops/{loop_id}/push", PushHandler),
     Route("/loops/{loop_id}/kernelspecs", KernelspecsHandler),
+    Route("/loops/{loop_id}/project", ProjectHandler),
     Route("/loops/{loop_id}/usage", UsageHandler),
     Route("/loops/{loop_id}/build-log", BuildLogHandler),
 )

@@ -15,12 +15,15 @@ import msgspec
 
 from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Repo, Usage
 from loopat_jupyter.server.answers import (
+    Agents,
     Contexts,
     ExitLine,
     Kernelspecs,
     OutputLine,
     Problem,
     ProblemLine,
+    Profiles,
+    Project,
     Proposals,
     Repos,
     Terminal,
@@ -36,6 +39,7 @@ from loopat_jupyter.server.requests import (
 )
 
 STRUCTS = (
+    Agents,
     AttachContext,
     ChangeLoop,
     Contexts,
@@ -49,6 +53,8 @@ STRUCTS = (
     OutputLine,
     Problem,
     ProblemLine,
+    Profiles,
+    Project,
     Promote,
     Promotion,
     Proposals,

@@ -16,7 +16,8 @@ from terminado.management import DEFAULT_TERM_TYPE
 from tornado import web
 from tornado.ioloop import IOLoop
 
-from loopat_jupyter.attach import client_argv, order_file, shell_spec, waiting_argv
+from loopat_jupyter.agents import agent_environment, find_agent
+from loopat_jupyter.attach import client_argv, order_file, shell_spec, waiting_argv, with_notice
 from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
 from loopat_jupyter.folders import folder_inside
@@ -96,6 +97,7 @@ class LoopTerminalManager(TerminalManager):
         record: LoopRecord,
         *,
         cwd: str | None = None,
+        agent: str | None = None,
         on_progress: Callable[[Progress], None] = lambda _: None,
         **options: Any,  # noqa: ANN401 - the stock manager checks them
     ) -> dict[str, Any]:
@@ -104,6 +106,7 @@ class LoopTerminalManager(TerminalManager):
         Args:
             record: The loop.
             cwd: Folder relative to the loop's workdir, or absolute as seen inside.
+            agent: Name of an agent whose command line runs in place of a shell.
             on_progress: Told about long work.
             options: As the stock manager takes them: `name`, `shell_command`, `extra_env`, `height`, `width`.
 
@@ -112,9 +115,13 @@ class LoopTerminalManager(TerminalManager):
 
         Raises:
             BadInputError: There is no such folder.
+            NotFoundError: There is no such agent.
             LoopatError: The sandbox cannot be made to run.
         """
         place = Place(record, folder_inside(self.loops.workspace, record.id, cwd))
+        if agent is not None:
+            found = find_agent(self.loops.config, agent)
+            options |= {"shell_command": list(found.command), "extra_env": agent_environment(found, record)}
         await self.loops.start(record, on_progress)
         model: dict[str, Any] = self.create(place=place, **options)
         return model
@@ -262,7 +269,7 @@ class LoopTerminalManager(TerminalManager):
         if running is None or not _runnable(loops):
             return waiting_argv(loops.workspace.host(record.id), stem, record.id, spec)
         argv = client_argv(loops.engine, running.name, stem, spec)
-        stem.prepare(spec, loops.engine.proxies())
+        stem.prepare(with_notice(loops, record, spec), loops.engine.proxies())
         loops.store.touch(record.id)
         return argv
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from loopat_jupyter.errors import BadInputError
-from loopat_jupyter.models import ContextKind, Network, Value
+from loopat_jupyter.models import ContextKind, Network, Resources, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +102,18 @@ class KernelsConfig(Value, frozen=True, kw_only=True):
     ] = 8
 
 
+class Agent(Value, frozen=True, kw_only=True):
+    """An agent's command line, offered as a terminal of every loop."""
+
+    name: Annotated[
+        str, msgspec.Meta(description="what it is called", pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,63}$(?!\n)")
+    ]
+    command: Annotated[
+        tuple[str, ...], msgspec.Meta(description="command and arguments, as found inside", min_length=1)
+    ]
+    icon: Annotated[str, msgspec.Meta(description="name of an icon of JupyterLab", max_length=100)] = ""
+
+
 class Config(Value, frozen=True, kw_only=True):
     """The whole of `config.toml`."""
 
@@ -132,6 +144,8 @@ class Config(Value, frozen=True, kw_only=True):
     image: ImageConfig = ImageConfig()
     trust: TrustConfig = TrustConfig()
     share: ShareConfig = ShareConfig()
+    resources: Resources = Resources()
+    agents: Annotated[tuple[Agent, ...], _about("agents' command lines, offered as terminals of every loop")] = ()
 
 
 OVERRIDES: Mapping[str, tuple[str, ...]] = {

@@ -8,10 +8,14 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     mirrors/<name>.git/          bare copies of repos, which loops borrow objects from
     origins/<name>.git/          where contexts are kept that have no remote
     contexts.json                remotes that contexts were given
+    tier/                        toolchain and agent configuration of every loop
+    profiles/<name>/             the same, for loops that name it
+    members/<member>/tier/       the same, for loops of one person
     loops/<uuid>/meta.json       the record
     loops/<uuid>/workdir/        the loop's files
     loops/<uuid>/home/           $HOME inside
     loops/<uuid>/.claude/        configuration folder of agent tools
+    loops/<uuid>/mise.toml       its toolchain, where it has one of its own
 
 In the runtime directory, which a reboot wipes and nothing needs to survive::
 
@@ -119,6 +123,21 @@ class Workspace:
         return self.home / "home-skel"
 
     @property
+    def tier(self) -> Path:
+        """Toolchain and agent configuration that every new loop gets."""
+        return self.home / "tier"
+
+    @property
+    def profiles(self) -> Path:
+        """Folder of all profiles."""
+        return self.home / "profiles"
+
+    @property
+    def members(self) -> Path:
+        """Folder of what belongs to one person each."""
+        return self.home / "members"
+
+    @property
     def loops(self) -> Path:
         """Folder of all loops."""
         return self.home / "loops"
@@ -191,6 +210,10 @@ class Workspace:
     def context(self, loop_id: str, kind: str) -> Path:
         """A loop's own checkout of a context."""
         return self.loop(loop_id) / "context" / kind
+
+    def toolchain(self, loop_id: str) -> Path:
+        """The toolchain of one loop, a `mise.toml`; no sandbox can write it."""
+        return self.loop(loop_id) / "mise.toml"
 
     def run(self, loop_id: str) -> Path:
         """The runtime directory of one loop that its sandbox sees at `/loopat/run`. The sandbox can write here."""

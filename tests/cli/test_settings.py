@@ -41,6 +41,9 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
         ({"type": "boolean"}, "`true` or `false`"),
         ({"enum": ["keep", "stop"]}, '`"keep"` or `"stop"`'),
         ({"type": "string"}, "text"),
+        ({"anyOf": [{"type": "integer", "minimum": 6}, {"type": "null"}]}, "whole number, 6 or more"),
+        ({"type": "number", "exclusiveMinimum": 0}, "number, more than 0"),
+        ({"type": "array", "items": {"type": "string"}}, "list of text"),
     ],
 )
 def test_types_are_told_in_words(schema: dict[str, object], text: str) -> None:

@@ -173,6 +173,8 @@ async def test_progress_of_a_killed_builder_is_not_believed(workspace: Workspace
 async def test_obsolete_images_are_of_other_templates_or_replaced_and_not_in_use(workspace: Workspace):
     def image(name: str, digest: str, created: int, *names: str) -> dict[str, object]:
         labels = {"loopat.template": digest}
+        if name.startswith("tools"):
+            labels["loopat.toolchain"] = "3" * 12
         return {"Id": name, "Names": list(names) or None, "Labels": labels, "Size": 7, "Created": created}
 
     images = Images(workspace, FakeEngine(lambda _: MISSING), Config())
@@ -184,13 +186,16 @@ async def test_obsolete_images_are_of_other_templates_or_replaced_and_not_in_use
         image("old", "0" * 12, 1, "localhost/loopat-sandbox-000000000000:latest"),
         image("old-used", "1" * 12, 1, "localhost/loopat-sandbox-111111111111:latest"),
         image("old-piece", "2" * 12, 1),
+        image("tools", today.digest, 1, "localhost/loopat-tools-333333333333:latest"),
+        image("tools-used", today.digest, 1, "localhost/loopat-tools-444444444444:latest"),
     ]
-    answers = {"images": listed, "ps": [{"ImageID": "old-used"}]}
+    answers = {"images": listed, "ps": [{"ImageID": "old-used"}, {"ImageID": "tools-used"}]}
     engine = FakeEngine(lambda arguments: Completed(0, json.dumps(answers[arguments[0]]).encode(), ""))
     assert await Images(workspace, engine, Config()).obsolete(unused_for_s=0) == [
         StoredImage("replaced", (), 7),
         StoredImage("old", ("localhost/loopat-sandbox-000000000000:latest",), 7),
         StoredImage("old-piece", (), 7),
+        StoredImage("tools", ("localhost/loopat-tools-333333333333:latest",), 7),
     ]
     for young in listed:
         young["Created"] = time.time()

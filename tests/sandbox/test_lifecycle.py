@@ -194,7 +194,7 @@ async def test_fresh_replaces_a_container_that_is_as_wanted(scene: Scene):
 async def test_a_missing_image_is_made_outside_the_loops_lock(scene: Scene):
     scene.image_id = None
 
-    async def ensure(reference: str, on_progress: Callable[[Progress], None]) -> str:
+    async def ensure(record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
         scene.image_id = "image-id"
         await scene.sandboxes.stop(scene.record.id)
         return "image-id"

@@ -131,6 +131,16 @@ def test_the_files_of_a_start_are_private_and_go_together(tmp_path: Path):
     assert stem.log_tail() == ""
 
 
+def test_only_a_terminal_is_told_something_before_its_prompt(tmp_path: Path):
+    notice = "one line\x85another"
+    stem = Stem.new(tmp_path, "t")
+    stem.prepare(ExecSpec(argv=("x",), tty=True, notice=notice), {})
+    assert stem.file("notice").read_text() == "one line\nanother\n"
+    stem.remove()
+    stem.prepare(ExecSpec(argv=("x",), notice=notice, env={"A": "b"}), {})
+    assert [path.suffix for path in tmp_path.iterdir()] == [".env"]
+
+
 async def test_a_planted_pid_file_that_is_no_number_is_not_believed(tmp_path: Path):
     stem = Stem.new(tmp_path, "k")
     for planted in ("", "-1x", "9" * 100):

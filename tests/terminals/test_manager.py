@@ -168,6 +168,26 @@ async def test_a_terminal_by_loop_starts_the_sandbox_first(
         assert await terminal.run("pwd") == f"/loopat/loop/{record.id}/workdir/sub\r\n"
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_toolchain_that_is_missing_is_told_on_each_terminal(
+    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path, known: bool
+):
+    # No build can make this one, and it costs no time.
+    manager.workspace.toolchain(record.id).write_text(f"[tools # {record.id}\n")
+    if known:
+        await manager.start(record)
+    for _ in range(2):
+        async with person.watch(await person.open(workdir)) as terminal:
+            await terminal.until("\x1b[33mThe toolchain could not be built")
+            assert await terminal.run("echo here") == "here\r\n"
+    assert manager.toolchains.problem(record)
+    # Once it is mended, nobody is told any more.
+    manager.workspace.toolchain(record.id).unlink()
+    async with person.watch(await person.open(workdir)) as terminal:
+        await terminal.run("true")
+        assert "toolchain" not in terminal.seen
+
+
 @pytest.mark.parametrize("cwd", ["nowhere", "..", "../../..", "x\0y"])
 async def test_a_folder_that_is_not_in_the_loop_is_refused(
     record: LoopRecord, terminals: LoopTerminalManager, cwd: str

@@ -47,7 +47,7 @@ class TerminalsHandler(LoopatHandler):
                 "This server has no terminals in loops. Leave `ServerApp.terminals_enabled` on and "
                 "`TerminalsExtensionApp.terminal_manager_class` at `loopat_jupyter.terminals.LoopTerminalManager`."
             )
-        self.answer(await terminals.create_in_loop(record, cwd=request.cwd), 201)
+        self.answer(await terminals.create_in_loop(record, cwd=request.cwd, agent=request.agent), 201)
 
 
 class UsageHandler(LoopatHandler):
@@ -69,8 +69,7 @@ class BuildLogHandler(LoopatHandler):
     @authorized
     async def get(self, loop_id: str) -> None:
         """The whole output of the last build of the loop's image."""
-        images = self.manager.images
-        log = images.build_log(images.reference(self.manager.store.read(loop_id)))
+        log = self.manager.toolchains.build_log(self.manager.store.read(loop_id))
         try:
             text = await asyncio.to_thread(log.read_bytes)
         except FileNotFoundError:

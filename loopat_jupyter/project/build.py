@@ -1,0 +1,156 @@
+"""Builds an image from a folder that a sandbox can write: from a copy of it, in which no symbolic link was followed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import BadInputError, ImageBuildError
+from loopat_jupyter.models import Progress
+from loopat_jupyter.project.files import opened_folder, read_inside
+from loopat_jupyter.sandbox.build import BuildLog, build_image
+from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, sole_builder
+from loopat_jupyter.sandbox.toolchain import last_words
+from loopat_jupyter.workspace.files import full_disk_told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.project.wishes import ProjectFile
+    from loopat_jupyter.sandbox.images import Images
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.paths import Workspace
+
+LABEL_PROJECT = "loopat.project"
+LARGEST_CONTEXT_BYTES = 2**30
+_PIECE_BYTES = 2**20
+_IGNORE_FILES = (".dockerignore", ".containerignore")
+"""Podman reads these on the host."""
+
+
+async def build_project(
+    workspace: Workspace,
+    engine: Engine,
+    images: Images,
+    *,
+    record: LoopRecord,
+    wanted: ProjectFile,
+    tell: Callable[[Progress], None],
+) -> str:
+    """Build the image that a project describes.
+
+    Args:
+        workspace: Where the loop is.
+        engine: Runs podman.
+        images: Know how builds trust.
+        record: The loop.
+        wanted: What was found, of kind `build`.
+        tell: Told about each step.
+
+    Returns:
+        The image's name.
+
+    Raises:
+        BadInputError: Its files are not there, or too large.
+        EngineTimeoutError: It took too long.
+        ImageBuildError: It could not be built.
+        StorageFullError: No space.
+    """
+    places = wanted.value if isinstance(wanted.value, dict) else {}
+    workdir, tag = workspace.workdir(record.id), f"localhost/loopat-project-{record.id[:12].rstrip('-')}:latest"
+    containerfile = read_inside(workdir, places.get("dockerfile", ""))
+    if containerfile is None:
+        raise BadInputError("build", f"there is no plain file {places.get('dockerfile', '')[:200]!r} in the project")
+    with full_disk_told(workspace.runtime):
+        folder = Path(tempfile.mkdtemp(prefix="project-", dir=workspace.runtime))
+    try:
+        async with sole_builder(workspace, tag, tell) as report:
+            report(Progress(label="copying the project", step=1, steps=2))
+            await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
+            (folder / "Containerfile").write_bytes(containerfile)
+            report(Progress(label="building the project's image", step=2, steps=2))
+            return await _build(engine, images, record, folder, tag)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _build(engine: Engine, images: Images, record: LoopRecord, folder: Path, tag: str) -> str:
+    lines = BuildLog(images.build_log(tag), None)
+    try:
+        image_id = await build_image(
+            engine,
+            f"--file={folder / 'Containerfile'}",
+            f"--label={LABEL_PROJECT}={record.id}",
+            *images.trust_arguments(),
+            str(folder / "context"),
+            id_file=folder / "id",
+            on_line=lines.add,
+            timeout_s=BUILD_TIMEOUT_S,
+        )
+    finally:
+        lines.close()
+    if image_id is None:
+        said = " / ".join(last_words(lines.tail)) or "nothing said"
+        raise ImageBuildError(
+            f"The project's image could not be built; it ended with: {said}. The whole build is in {lines.path}. "
+            "Mend the project's files, and try again.",
+            stderr="\n".join(lines.tail),
+        )
+    await images.prepare(image_id, hashlib.sha256(tag.encode()).hexdigest()[:12])
+    await engine.run("tag", image_id, tag, doing="tag the image")
+    return tag
+
+
+def copy_context(workdir: Path, place: str, target: Path) -> None:
+    """Copy a folder of a loop for a build: plain files and folders, and symbolic links as they are.
+
+    Args:
+        workdir: The loop's files on the host; what is in them is not trusted.
+        place: The folder in them.
+        target: A new folder.
+
+    Raises:
+        BadInputError: There is no such folder, or it is too large.
+        StorageFullError: No space.
+    """
+    left_bytes = LARGEST_CONTEXT_BYTES
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(full_disk_told(target))
+        try:
+            root = stack.enter_context(opened_folder(workdir, [part for part in place.split("/") if part != "."]))
+        except OSError:
+            raise BadInputError("build", f"there is no folder {place[:200]!r} in the project") from None
+        # `fwalk` opens each folder by descriptor and enters none that is, or becomes, a symbolic link.
+        for parent, folders, names, descriptor in os.fwalk(".", dir_fd=root, follow_symlinks=False):
+            own = target / parent
+            own.mkdir()
+            for name in (*names, *folders):
+                left_bytes -= _copy(descriptor, name, own / name)
+                if left_bytes < 0:
+                    raise BadInputError("build", f"the project has more than {LARGEST_CONTEXT_BYTES // 2**20} MiB")
+            if ".git" in folders:
+                folders.remove(".git")
+
+
+def _copy(folder: int, name: str, target: Path) -> int:
+    """Copy one entry; its size in bytes. Folders are made when it is their turn."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode) and name not in _IGNORE_FILES:
+        target.symlink_to(os.readlink(name, dir_fd=folder))
+    if not stat.S_ISREG(status.st_mode):
+        return 0
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    size_bytes = 0
+    with open(descriptor, "rb") as source, target.open("xb") as copy:
+        while size_bytes <= LARGEST_CONTEXT_BYTES and (piece := source.read(_PIECE_BYTES)):
+            size_bytes += copy.write(piece)
+    target.chmod(0o755 if status.st_mode & 0o100 else 0o644)
+    return size_bytes

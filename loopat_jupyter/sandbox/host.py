@@ -1,0 +1,54 @@
+"""What the host offers to sandboxes, and what a person should know of a loop because of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.sandbox.plan import HostFacts
+from loopat_jupyter.sandbox.resources import CDI_FOLDERS, find_limits, resource_warnings, wanted_resources
+from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.workspace.plugins import find_plugins
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.toolchain import Toolchains
+    from loopat_jupyter.workspace.config import Config
+
+
+def look_at_host(config: Config) -> HostFacts:
+    """What plans must know of this host.
+
+    Args:
+        config: The workspace's settings.
+
+    Raises:
+        BadInputError: `trust.ca_bundle` names no file.
+    """
+    return HostFacts(find_ca_bundle(config.trust.ca_bundle), find_limits(os.getuid()), find_plugins(Path.home()))
+
+
+class Advice:
+    """What a person should know of a loop: what it was to have and does not.
+
+    Args:
+        config: The workspace's settings.
+        host: What the host offers.
+        toolchains: Says whose tools could not be built.
+    """
+
+    def __init__(self, config: Config, host: HostFacts, toolchains: Toolchains) -> None:
+        self._config = config
+        self._host = host
+        self._toolchains = toolchains
+
+    def __call__(self, record: LoopRecord) -> tuple[str, ...]:
+        """The warnings of one loop. Asks no podman.
+
+        Args:
+            record: The loop.
+        """
+        problem = self._toolchains.problem(record)
+        wanted = wanted_resources(record, self._config)
+        return (*((problem,) if problem else ()), *resource_warnings(wanted, self._host.limits, CDI_FOLDERS))

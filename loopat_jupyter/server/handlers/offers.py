@@ -1,0 +1,45 @@
+"""What can be picked for a loop, and what its project asks for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from loopat_jupyter.project import find_project
+from loopat_jupyter.server.answers import Agents, Profiles, Project
+from loopat_jupyter.server.base import LoopatHandler
+from loopat_jupyter.workspace.profiles import list_profiles
+
+
+class ProfilesHandler(LoopatHandler):
+    """`/profiles`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """The profiles of the workspace."""
+        self.answer(Profiles(profiles=await asyncio.to_thread(list_profiles, self.manager.workspace)))
+
+
+class AgentsHandler(LoopatHandler):
+    """`/agents`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """The agents that are offered in every loop."""
+        self.answer(Agents(agents=self.manager.config.agents))
+
+
+class ProjectHandler(LoopatHandler):
+    """`/loops/{loop_id}/project`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, loop_id: str) -> None:
+        """What the project in the loop asks for; nothing of it is run."""
+        record = self.manager.store.read(loop_id)
+        workdir = self.manager.workspace.workdir(record.id)
+        self.answer(Project(files=await asyncio.to_thread(find_project, workdir, record.id)))

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.errors import BadInputError, ImageBuildError
+from loopat_jupyter.models import NewLoop
+from loopat_jupyter.project import ProjectFile, build, build_project
+from loopat_jupyter.project.build import copy_context
+from tests.test_profiles import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    made = tmp_path / "workdir"
+    (made / "sub").mkdir(parents=True)
+    (made / ".git").mkdir()
+    (made / ".git" / "config").write_text("not for a build")
+    (made / "sub" / "run").write_text("#!/bin/sh")
+    (made / "sub" / "run").chmod(0o755)
+    return made
+
+
+def test_a_context_is_copied_without_following_a_link(workdir: Path, tmp_path: Path):
+    (tmp_path / "secret").write_text("secret")
+    (workdir / "link").symlink_to(tmp_path / "secret")
+    (workdir / "out").symlink_to(tmp_path)
+    (workdir / ".dockerignore").symlink_to(tmp_path / "secret")
+    os.mkfifo(workdir / "fifo")
+    target = tmp_path / "copy"
+    copy_context(workdir, ".", target)
+    assert sorted(str(path.relative_to(target)) for path in target.rglob("*")) == ["link", "out", "sub", "sub/run"]
+    assert (target / "link").is_symlink()
+    assert os.access(target / "sub" / "run", os.X_OK)
+
+
+def test_a_context_has_a_limit(workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(build, "LARGEST_CONTEXT_BYTES", 5)
+    with pytest.raises(BadInputError, match="more than"):
+        copy_context(workdir, ".", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("place", ["none", "link", "link/inner", "sub/run"])
+def test_a_context_that_is_no_folder_of_the_project_is_refused(workdir: Path, tmp_path: Path, place: str):
+    outside = tmp_path / "outside" / "inner"
+    outside.mkdir(parents=True)
+    (outside / "secret").write_text("secret")
+    (workdir / "link").symlink_to(tmp_path / "outside")
+    with pytest.raises(BadInputError, match="no folder"):
+        copy_context(workdir, place, tmp_path / "copy")
+
+
+def wanted(**value: str) -> ProjectFile:
+    return ProjectFile(file="d", kind="build", honoured=True, note="", value={"context": ".", **value})
+
+
+async def make(manager: LoopManager, record: LoopRecord, entry: ProjectFile) -> str:
+    return await build_project(
+        manager.workspace, manager.engine, manager.images, record=record, wanted=entry, tell=lambda _: None
+    )
+
+
+@pytest.mark.podman
+async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: LoopManager, sandbox_image: str):
+    record = await manager.make(NewLoop(title="Project"))
+    workdir = manager.workspace.workdir(record.id)
+    (workdir / "content").write_text("from the project")
+    (workdir / "Dockerfile").write_text(f"FROM {sandbox_image}\nCOPY content /opt/content\n")
+    image = await make(manager, record, wanted(dockerfile="Dockerfile"))
+    try:
+        changed = await manager.update(record.id, {"image": image})
+        assert await run(manager, changed, "cat", "/opt/content") == (0, "from the project")
+        await manager.delete(record.id)
+    finally:
+        await manager.engine.run("rmi", "--force", image)
+    assert not list(manager.workspace.runtime.glob("project-*"))
+
+
+@pytest.mark.podman
+async def test_a_build_reads_nothing_of_the_host(manager: LoopManager, sandbox_image: str, tmp_path: Path):
+    record = await manager.make(NewLoop(title="Project"))
+    workdir = manager.workspace.workdir(record.id)
+    (tmp_path / "secret").write_text("canary")
+    (workdir / "planted").symlink_to(tmp_path / "secret")
+    (workdir / "Dockerfile").write_text(f"FROM {sandbox_image}\nCOPY planted /opt/planted\nRUN cat /opt/planted\n")
+    with pytest.raises(ImageBuildError) as failure:
+        await make(manager, record, wanted(dockerfile="Dockerfile"))
+    assert "canary" not in failure.value.stderr
+    (workdir / "Linked").symlink_to(tmp_path / "secret")
+    with pytest.raises(BadInputError, match="no plain file"):
+        await make(manager, record, wanted(dockerfile="Linked"))
+    assert not list(manager.workspace.runtime.glob("project-*"))

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.models import LoopConfig, NewLoop, Resources
+from loopat_jupyter.sandbox.host import look_at_host
+from loopat_jupyter.workspace.config import Config
+from tests.test_profiles import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+
+LIMITED = Resources(cpus=1, memory_bytes=2**29, pids=300, shm_size_bytes=2**21)
+
+
+def test_the_host_is_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert look_at_host(Config()).plugins is None
+    (tmp_path / ".claude" / "plugins").mkdir(parents=True)
+    (tmp_path / ".claude" / "plugins" / "installed_plugins.json").write_text("{}")
+    assert look_at_host(Config()).plugins == tmp_path / ".claude" / "plugins"
+
+
+@pytest.mark.podman
+async def test_limits_hold_or_the_loop_says_that_they_do_not(manager: LoopManager):
+    record = await manager.make(NewLoop(title="Limited", config=LoopConfig(resources=LIMITED)))
+    running = await manager.start(record)
+    # The size of /dev/shm is a mount's own, and holds on every host.
+    assert (await run(manager, record, "stat", "--file-system", "--format=%b %S", "/dev/shm"))[1].split() == [
+        str(2**21 // 4096),
+        "4096",
+    ]
+    answer = await manager.engine.run("inspect", "--format={{json .HostConfig}}", running.name)
+    host, limits = msgspec.json.decode(answer.stdout), look_at_host(manager.config).limits
+    assert host["ShmSize"] == 2**21
+    enforced = {
+        "cpu": host["CpuQuota"] or host["NanoCpus"],
+        "memory": host["Memory"] == 2**29,
+        "pids": host["PidsLimit"] == 300,
+    }
+    assert {name for name, holds in enforced.items() if holds} == limits & enforced.keys()
+    warnings = [text for text in (await manager.get(record.id)).warnings if "not enforced" in text]
+    assert len(warnings) == (0 if limits >= enforced.keys() else 1)
+
+
+@pytest.mark.podman
+async def test_a_device_that_is_not_there_is_told_before_and_when_it_matters(manager: LoopManager):
+    device = "example.org/thing=none"
+    record = await manager.make(NewLoop(title="Device", config=LoopConfig(resources=Resources(devices=(device,)))))
+    with pytest.raises(EngineError, match=device):
+        await manager.start(record)
+    assert any(device in warning for warning in (await manager.get(record.id)).warnings)
+    await manager.update(record.id, {"config": LoopConfig()})
+    await manager.start(manager.store.read(record.id))
+
+
+@pytest.mark.podman
+async def test_changed_limits_make_a_new_sandbox_and_keep_the_files(manager: LoopManager):
+    record = await manager.make(NewLoop(title="Limited"))
+    before = await manager.start(record)
+    (manager.workspace.workdir(record.id) / "kept").write_text("kept")
+    changed = await manager.update(record.id, {"config": LoopConfig(resources=LIMITED, env={"GREETING": "hello you"})})
+    running = await manager.start(changed)
+    assert running.replaced
+    assert running.init_pid != before.init_pid
+    assert await run(manager, changed, "sh", "-c", 'cat kept; echo "$GREETING"') == (0, "kepthello you\n")

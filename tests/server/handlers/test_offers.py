@@ -1,0 +1,90 @@
+"""Profiles, agents and projects over REST."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+AGENTS = """
+[[agents]]
+name = "tester"
+command = ["bash", "./agent.sh", "with an argument"]
+icon = "ui-components:code"
+"""
+
+
+async def test_profiles_by_name(api: Any, workspace: Workspace) -> None:
+    assert (await api("GET", "profiles")).body == {"profiles": []}
+    (workspace.profiles / "data").mkdir(parents=True)
+    (workspace.profiles / "data" / "profile.toml").write_text('description = "Data work"')
+    assert (await api("GET", "profiles")).body == {"profiles": [{"name": "data", "description": "Data work"}]}
+    made = await api("POST", "loops", send={"title": "a", "profiles": ["data"]})
+    assert (made.status, made.body["profiles"]) == (201, ["data"])
+
+
+@pytest.mark.parametrize("name", ["../data", "nothing", "-v", "da\nta", "a" * 300])
+async def test_an_unknown_profile_is_bad_input(api: Any, workspace: Workspace, name: str) -> None:
+    refused = await api("POST", "loops", send={"title": "a", "profiles": [name]})
+    assert (refused.status, refused.body["field"]) == (400, "profiles")
+    assert (await api("GET", "loops")).body["loops"] == []
+
+
+async def test_a_project_is_shown_and_not_run(api: Any, workspace: Workspace) -> None:
+    loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+    assert (await api("GET", "loops", loop, "project")).body == {"files": []}
+    (workspace.workdir(loop) / "requirements.txt").write_text("six")
+    (workspace.workdir(loop) / ".devcontainer.json").write_text('{"forwardPorts": [80], "mounts": []}')
+    assert [
+        (entry["file"], entry["kind"], entry["honoured"], entry["command"], entry["value"])
+        for entry in (await api("GET", "loops", loop, "project")).body["files"]
+    ] == [
+        ("requirements.txt", "packages", True, "pip install --user -r requirements.txt", None),
+        (".devcontainer.json", "ports", False, None, [80]),
+        (".devcontainer.json", "other", False, None, None),
+    ]
+    assert (await api("GET", "loops", "0" * 8, "project")).status == 404
+
+
+async def test_without_agents_none_is_offered(api: Any) -> None:
+    assert (await api("GET", "agents")).body == {"agents": []}
+
+
+@pytest.fixture
+def agents(workspace: Workspace) -> None:
+    """A workspace that offers an agent; asked for before the server is made."""
+    workspace.config_file.write_text(AGENTS)
+    workspace.tier.mkdir()
+    (workspace.tier / "settings.json").write_text('{"model": "from the tier"}')
+
+
+@pytest.mark.podman
+async def test_an_agent_runs_on_a_terminal_with_the_loops_configuration(
+    agents: None, real_image: str, api: Any, connect: Any, workspace: Workspace
+) -> None:
+    offered = {"name": "tester", "command": ["bash", "./agent.sh", "with an argument"], "icon": "ui-components:code"}
+    assert (await api("GET", "agents")).body == {"agents": [offered]}
+    loop = (await api("POST", "loops", send={"title": "an agent's"})).body["id"]
+    (workspace.workdir(loop) / "agent.sh").write_text(
+        'jq -r .model "$CLAUDE_CONFIG_DIR/settings.json"\n'
+        'echo "$1 / $LOOPAT_AGENT / $LOOPAT_LOOP_ID / $LOOPAT_LOOP_TITLE / $(test -t 0 && echo a terminal)"\n'
+        'echo noted > "$CLAUDE_CONFIG_DIR/note"; test "$PWD" = "$LOOPAT_WORKDIR" && echo in""place; read\n'
+    )
+    unknown = await api("POST", "loops", loop, "terminals", send={"agent": "nobody"})
+    assert (unknown.status, unknown.body["message"]) == (404, "There is no agent 'nobody'. There are: tester.")
+    opened = await api("POST", "loops", loop, "terminals", send={"agent": "tester"}, request_timeout=100)
+    assert opened.status == 201
+    socket = await connect("terminals", "websocket", opened.body["name"])
+    shown = ""
+    async with asyncio.timeout(60):
+        while "inplace" not in shown:
+            kind, *rest = json.loads(await socket.read_message())
+            shown += rest[0] if kind == "stdout" else ""
+    assert "from the tier\r\n" in shown
+    assert f"with an argument / tester / {loop} / an agent's / a terminal\r\n" in shown
+    assert (workspace.agent_config(loop) / "note").read_text() == "noted\n"
