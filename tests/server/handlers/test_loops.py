@@ -42,6 +42,15 @@ def workspace_files(workspace: Workspace) -> Any:
     return read
 
 
+CONFIG = {
+    "network": "none",
+    "shared_tmp": None,
+    "knowledge_rw": None,
+    "resources": {"cpus": None, "memory_bytes": None, "pids": None, "shm_size_bytes": None, "devices": None},
+    "env": {},
+}
+
+
 @pytest.mark.podman
 class TestLife:
     async def test_create_show_change_list_delete(self, api: Any, workspace: Workspace) -> None:
@@ -73,7 +82,7 @@ class TestLife:
             "profiles": [],
             "vault": "default",
             "image": "x/y:1",
-            "config": {"network": "none", "shared_tmp": None, "knowledge_rw": None},
+            "config": CONFIG,
             "metadata": {"a": [1]},
             "last_activity": made.body["last_activity"],
         }
@@ -86,7 +95,7 @@ class TestLife:
         assert changed.status == 200
         assert changed.body["title"] == "Schnee"
         assert changed.body["image"] is None
-        assert changed.body["config"] == {"network": "none", "shared_tmp": None, "knowledge_rw": None}
+        assert changed.body["config"] == CONFIG
         assert (await api("GET", "loops")).body == {"loops": [changed.body], "next": None}
         assert (await api("DELETE", "loops", loop)).status == 204
         assert (await api("GET", "loops", loop)).status == 404
