@@ -196,7 +196,8 @@ async def attach(loops: LoopManager, record: LoopRecord, stem: Stem, spec: ExecS
     if running.restart_needed:
         screen.warn("The settings of this loop have changed. Restart the loop when its work can end, to apply them.")
     argv = client_argv(loops.engine, running.name, stem, spec)
-    stem.prepare(with_notice(loops, record, spec), loops.engine.proxies())
+    equipped = await loops.vaults.equipped(record, spec)
+    stem.prepare(with_notice(loops, record, equipped), loops.engine.proxies())
     return argv
 
 

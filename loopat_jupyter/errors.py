@@ -4,6 +4,8 @@
     ├── BadInputError               400  bad_input         names the field
     ├── NotFoundError               404  not_found
     ├── ConflictError               409  conflict
+    ├── UnsafePathError             409  unsafe_path       a link or a device where it could lead out
+    ├── LockedVaultError            409  vault_locked      the key of an encrypted vault is not at hand
     ├── UnreadableRecordError       422  unreadable_record a loop's record was set aside
     ├── EngineError                 500  engine_failed     podman ran and said no
     │   └── ImageBuildError         500  build_failed      carries the last lines of the build
@@ -71,6 +73,20 @@ class ConflictError(LoopatError):
 
     status = 409
     reason = "conflict"
+
+
+class UnsafePathError(LoopatError):
+    """Something lies where it could lead out: a link, a FIFO, a device. It was neither read nor mounted."""
+
+    status = 409
+    reason = "unsafe_path"
+
+
+class LockedVaultError(LoopatError):
+    """The key of an encrypted vault is not at hand; the message says how to unlock it."""
+
+    status = 409
+    reason = "vault_locked"
 
 
 class UnreadableRecordError(LoopatError):

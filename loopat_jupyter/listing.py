@@ -98,11 +98,16 @@ class Listing:
     def _describe_all(self, records: list[LoopRecord], containers: dict[str, ContainerFacts]) -> Iterator[Loop]:
         shown = {record.id: containers[record.id] for record in records if record.id in containers}
         used = self._sandboxes.in_use(shown)
+        # Most loops have the same vault, which need be looked at once only.
+        warnings: dict[tuple[str, str], tuple[str, ...]] = {}
         for record in records:
+            vault = (record.created_by, record.vault)
+            if vault not in warnings:
+                warnings[vault] = self._sandboxes.extras.find(record).warnings
             # Podman took its time: a loop may have been deleted meanwhile.
             with contextlib.suppress(NotFoundError):
                 status = self._sandboxes.judge(record, shown.get(record.id), None, used.get(record.id))
-                yield self.describe(record, status)
+                yield self._describe(record, status, warnings[vault])
 
     def describe(self, record: LoopRecord, status: Status) -> Loop:
         """A loop as it is shown.
@@ -114,6 +119,9 @@ class Listing:
         Raises:
             NotFoundError: It was deleted meanwhile.
         """
+        return self._describe(record, status, self._sandboxes.extras.find(record).warnings)
+
+    def _describe(self, record: LoopRecord, status: Status, warnings: tuple[str, ...]) -> Loop:
         return Loop(
             id=record.id,
             title=record.title,
@@ -124,7 +132,7 @@ class Listing:
             state=status.state,
             restart_needed=status.restart_needed,
             progress=status.progress,
-            warnings=(*record.warnings, *self._advice(record), *status.warnings),
+            warnings=(*record.warnings, *self._advice(record), *status.warnings, *warnings),
             in_use=status.in_use,
             workdir=self._workspace.workdir(record.id),
             folder=folder_name(record),

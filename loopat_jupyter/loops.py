@@ -31,6 +31,7 @@ from loopat_jupyter.sandbox.specs import KernelspecFinder
 from loopat_jupyter.sandbox.toolchain import Toolchains
 from loopat_jupyter.starting import Starter
 from loopat_jupyter.upkeep import Upkeep
+from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
@@ -90,8 +91,9 @@ class LoopManager:
         self.images = Images(workspace, engine, config)
         self.toolchains = Toolchains(workspace, engine, self.images, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
         self.sandboxes = Sandboxes(workspace, config, engine, self.toolchains, host)
+        self.vaults = Vaults(self.sandboxes, self.store, member)
         self.cargo = Cargo(self.store, config, git or Git(environment()), member=member, plugins=host.plugins)
-        self._creation = Creation(self.store, self.cargo.steps)
+        self._creation = Creation(self.store, (*self.cargo.steps, self.vaults))
         self._listing = Listing(workspace, self.store, self.sandboxes, Advice(config, host, self.toolchains))
         finder = KernelspecFinder(workspace, engine)
         self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)
@@ -186,7 +188,7 @@ class LoopManager:
         return record
 
     async def update(self, loop_id: str, changes: Mapping[str, Any]) -> LoopRecord:
-        """Change title, image, metadata or settings of a loop. Its slug stays: kernels are named after it.
+        """Change title, image, vault, metadata or settings of a loop. Its slug stays: kernels are named after it.
 
         A sandbox that runs with other settings is marked "restart needed", never replaced behind anybody's back. That
         of a loop that becomes archived is stopped.
@@ -205,6 +207,7 @@ class LoopManager:
             "metadata": check_metadata,
             "config": lambda config: config,
             "archived": bool,
+            "vault": self.vaults.check_choice,
         }
         for field in changes:
             if field not in checks:
@@ -369,6 +372,7 @@ class LoopManager:
             TimeoutError: The deadline passed; the command was ended.
         """
         running = await self.use(record)
+        spec = await self.vaults.equipped(record, spec)
         run_folder = self.workspace.run(record.id)
         for attempt in range(2):
             events = run_attached(self.engine, running, run_folder, spec, stdin=stdin, timeout_s=timeout_s)

@@ -175,6 +175,7 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     """As far as the host can enforce them."""
     env: dict[str, str] = {}
     """Variables of every process, none of them secret."""
+    vault: str = DEFAULT_VAULT
     publish: tuple[int, ...] = ()
     """Ports inside that the host reaches on its loopback, under numbers that it chooses itself."""
 
@@ -369,6 +370,21 @@ class Loop(Value, frozen=True, kw_only=True):
     config: LoopConfig
     metadata: dict[str, Any]
     last_activity: datetime
+
+
+class Vault(Value, frozen=True, kw_only=True):
+    """A named set of credentials, as it is shown: names only, never a value."""
+
+    name: str
+    variables: tuple[str, ...]
+    """Names of the variables that every process of a loop with this vault gets."""
+    home: tuple[str, ...]
+    """What is mounted into the home of such a loop."""
+    encrypted: bool
+    locked: bool
+    """Encrypted, and this server does not have the key: loops start without its variables."""
+    warnings: tuple[str, ...]
+    """What of it is not used, and why."""
 
 
 class LoopPage(Value, frozen=True, kw_only=True):

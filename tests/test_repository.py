@@ -23,6 +23,7 @@ ROWS = (
     {"kernelspecs", "listing"},
     {"creation", "distilling", "starting", "upkeep"},
     {"cargo"},
+    {"vaults"},
     {"loops"},
     {"outgoing"},
     {"contents"},

@@ -53,6 +53,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "push": ("contexts", "Push the branch that is checked out in a loop."),
     "context": ("contexts", "Knowledge, notes and personal files."),
     "repo": ("repos", "Repos that can be picked by name."),
+    "vault": ("vaults", "Keep credentials for loops."),
     "rm": ("records", "Delete loops with all their files."),
     "gc": ("machine", "Show or remove what nothing needs any more."),
 }

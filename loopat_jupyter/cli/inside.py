@@ -135,6 +135,7 @@ def exec_verb(
 
 def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: float | None) -> int:
     manager = session.manager
+    open_vault(session, record)
 
     async def work() -> int:
         with shown_progress(session.err, f"Sandbox of {record.title}", quiet_when_piped=True) as tell:
@@ -144,13 +145,34 @@ def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: flo
         sized = msgspec.structs.replace(spec, size=_terminal_size()) if spec.tty else spec
         sized = with_notice(manager, record, sized) if spec.tty else sized
         run_folder = manager.workspace.run(record.id)
-        return await run_inherited(manager.engine, running, run_folder, sized, timeout_s=timeout_s)
+        equipped = await manager.vaults.equipped(record, sized)
+        return await run_inherited(manager.engine, running, run_folder, equipped, timeout_s=timeout_s)
 
     with _terminal_restored():
         try:
             return session.run(work())
         except TimeoutError:
             raise TimeoutError(f"{spec.argv[0]} did not end within {timeout_s:g} s and was ended.") from None
+
+
+def open_vault(session: Session, record: LoopRecord) -> None:
+    """Ask for the passphrase of a loop's vault, if one would open it and somebody is there to ask.
+
+    Args:
+        session: Where the person is.
+        record: The loop.
+
+    Raises:
+        LockedVaultError: It is another passphrase.
+    """
+    vaults = session.manager.vaults
+    if not (session.err.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+        return
+    if vaults.asks_passphrase(record.vault, record.created_by):
+        question = f"Passphrase of vault {record.vault!r} (Enter to go on without its variables)"
+        passphrase = click.prompt(question, hide_input=True, default="", show_default=False, err=True)
+        if passphrase:
+            vaults.open(record.vault, passphrase, record.created_by)
 
 
 def asked_or_present_folder(manager: LoopManager, record: LoopRecord, cwd: str | None) -> str:

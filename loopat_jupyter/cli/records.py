@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--repo", metavar="REPO", help="Check out this repo: a registered name, a URL, or a path.")
 @click.option("--ref", metavar="REF", help="Begin from this branch, tag or commit.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="May be given again; a later one wins.")
+@click.option("--vault", metavar="NAME", help="The vault with its credentials; by default the one called `default`.")
 @click.option("--image", help="Use this image in place of the workspace's.")
 @click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
 @click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
@@ -59,6 +60,7 @@ def create_verb(
     repo: str | None,
     ref: str | None,
     profiles: tuple[str, ...],
+    vault: str | None,
     image: str | None,
     network: Network | None,
     shared_tmp: bool | None,
@@ -74,6 +76,7 @@ def create_verb(
         repo=repo,
         ref=ref,
         profiles=profiles,
+        vault=vault,
         image=image,
         config=LoopConfig(network=network, shared_tmp=shared_tmp, knowledge_rw=knowledge_rw),
         metadata=parse_metadata(metadata),

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from loopat_jupyter.models import Check, ContextRemote, Health, Kernelspec, Loop, LoopRecord, Proposal, Repo, State
+    from loopat_jupyter.models import (
+        Check,
+        ContextRemote,
+        Health,
+        Kernelspec,
+        Loop,
+        LoopRecord,
+        Proposal,
+        Repo,
+        State,
+        Vault,
+    )
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
 
@@ -165,6 +176,31 @@ def _origin(loop: Loop) -> str:
     return plain(f"{loop.ref} ({at})" if loop.ref and loop.ref != loop.commit else at)
 
 
+def vaults_table(vaults: Iterable[Vault]) -> Table:
+    """One line per vault: names only, never a value.
+
+    Args:
+        vaults: In the order to show.
+    """
+    table = _table("VAULT", "VARIABLES", "IN THE HOME", "")
+    table.columns[0].style = "cyan"
+    for vault in vaults:
+        name = Text(vault.name)
+        for warning in vault.warnings:
+            name.append(f"\n! {plain(warning)}", style="yellow")
+        state = ("encrypted, locked" if vault.locked else "encrypted") if vault.encrypted else ""
+        table.add_row(name, Text("\n".join(vault.variables)), Text("\n".join(vault.home)), Text(state, style="dim"))
+    return table
+
+
+def no_vaults() -> Text:
+    """What a person sees before the first vault."""
+    return Text.assemble(
+        "No vaults yet. Put the first secret into the default one with  ",
+        ("jupyter loopat vault set API_TOKEN", "bold"),
+    )
+
+
 def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime) -> RenderableType:
     """Everything about one loop.
 
@@ -185,6 +221,7 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         *([("branch", Text(f"{loop.branch} from {_origin(loop)}"))] if loop.branch else []),
         ("created", Text(f"{loop.created_at.astimezone():%Y-%m-%d %H:%M} by {plain(loop.created_by)}")),
         ("last used", Text(ago(loop.last_activity, now))),
+        ("vault", Text(loop.vault)),
         ("image", Text(loop.image or "as the workspace says")),
         ("network", Text(loop.config.network or "as the workspace says")),
     ]

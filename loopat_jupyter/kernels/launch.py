@@ -150,10 +150,12 @@ class SandboxKernel:
         """
         self.remove_files()
         stem = self._stem = Stem.new(self._run, "k")
+        record = self.manager.store.read(self.place.loop_id)
+        of_vault = await self.manager.vaults.variables_of(record)
         exec_spec = ExecSpec(
             argv=format_argv((*ready.spec.argv, *extra), f"{SANDBOX_RUN}/{stem.name}.json"),
             cwd=inside_path(self.place.loop_id, self.place.folder),
-            env=kernel_environment(ready.spec.env, env),
+            env=kernel_environment(ready.spec.env, {**of_vault, **env}),
             detach=True,
         )
         process: InsideProcess | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError
+from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S, find_container, list_containers, look
+from loopat_jupyter.sandbox.mounting import Extras
 from loopat_jupyter.sandbox.plan import (
     LABEL_WORKSPACE,
     STOP_GRACE_S,
@@ -20,7 +21,7 @@ from loopat_jupyter.sandbox.plan import (
     run_argv,
 )
 from loopat_jupyter.sandbox.process import exec_roots, is_init
-from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused
+from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
 from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.sandbox.usage import in_use, usage
@@ -97,10 +98,11 @@ class Sandboxes:
         self._images = images
         self._host = host
         self.folders = RuntimeFolders(workspace, engine)
+        self.extras = Extras(workspace, config)
 
     def plan(self, record: LoopRecord) -> SandboxSpec:
         """The container that a loop should have now."""
-        return plan_sandbox(record, self._config, self._workspace, self._host)
+        return plan_sandbox(record, self._config, self._workspace, self._host, self.extras.find(record).mounts)
 
     def state_files(self, loop_id: str) -> StateFiles:
         """The runtime notes about one loop."""
@@ -117,6 +119,7 @@ class Sandboxes:
             fresh: Replace the container even if it is as wanted, ending what runs in it.
 
         Raises:
+            UnsafePathError: Something was put in the place of what it mounts.
             ConflictError: Its runtime folder was wiped, and replacing it would end somebody's work.
             EngineError: Podman refused.
             EngineTimeoutError: Podman or another process took too long.
@@ -140,6 +143,7 @@ class Sandboxes:
                     if not self.folders.connected(record.id, facts.pid):
                         raise cut_off(record.id)
                     return self._note(record.id, facts, reference, restart_needed=decision == "restart-needed")
+                self.extras.make_ready(spec.mounts, record.id)
                 if decision == "start" and facts is not None and await self._start(facts, on_progress):
                     return self._started(record.id, spec, facts.image_id, reference)
                 if image_id is not None:
@@ -382,19 +386,3 @@ class Sandboxes:
         """Note a container that runs without a note, as after the runtime directory was wiped."""
         if facts.alive and self.state_files(record.id).running() is None:
             self.state_files(record.id).stamp(Stamp.of(record.id, facts, self._images.reference(record)))
-
-
-def refuse_busy(loop_id: str, facts: ContainerFacts | None) -> None:
-    """Refuse to end somebody's work without being told to.
-
-    Args:
-        loop_id: The loop.
-        facts: Its container.
-
-    Raises:
-        ConflictError: Something runs in it; says how much.
-    """
-    count = len(exec_roots(facts.pid)) if facts is not None and facts.alive else 0
-    if count:
-        ends = "1 kernel, terminal or command" if count == 1 else f"{count} kernels, terminals and commands"
-        raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it.")

@@ -98,7 +98,9 @@ def inside_path(loop_id: str, relative: Path) -> str:
     return str(PurePosixPath(sandbox_workdir(loop_id)) / relative)
 
 
-def plan_sandbox(record: LoopRecord, config: Config, workspace: Workspace, host: HostFacts) -> SandboxSpec:
+def plan_sandbox(
+    record: LoopRecord, config: Config, workspace: Workspace, host: HostFacts, extra: tuple[Mount, ...] = ()
+) -> SandboxSpec:
     """The container that a loop needs.
 
     Args:
@@ -106,6 +108,7 @@ def plan_sandbox(record: LoopRecord, config: Config, workspace: Workspace, host:
         config: The workspace's settings.
         workspace: Where the loop's folders are.
         host: What the host offers.
+        extra: What is mounted beside the loop's own folders.
     """
     network = record.config.network or config.network
     return SandboxSpec(
@@ -114,12 +117,13 @@ def plan_sandbox(record: LoopRecord, config: Config, workspace: Workspace, host:
         workspace=workspace.name,
         name=container_name(workspace.name, record.id),
         hostname=f"loop-{record.id[:8]}",
-        mounts=plan_mounts(record, config, workspace, host),
+        mounts=tuple(sorted((*plan_mounts(record, config, workspace, host), *extra))),
         network="none" if network == "none" else network_name(workspace.name),
         workdir=sandbox_workdir(record.id),
         home=SANDBOX_HOME,
         resources=enforced(wanted_resources(record, config), host.limits),
         env=record.config.env,
+        vault=record.vault,
         publish=() if network == "none" else kernel_ports(config),
     )
 

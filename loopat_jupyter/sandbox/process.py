@@ -20,6 +20,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.workspace.files import read_untrusted, write_new
+from loopat_jupyter.workspace.variables import as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,8 +112,8 @@ class Stem(NamedTuple):
 
 
 def encode_environment(env: dict[str, str]) -> bytes:
-    """Variables as the launcher reads them: NUL-separated `NAME=VALUE` pairs, so that a value may hold newlines."""
-    return b"".join(f"{name}={value}\0".encode() for name, value in env.items())
+    """Variables as the launcher reads them: NUL-separated `NAME=VALUE` pairs, so that a value may hold any bytes."""
+    return b"".join(as_bytes(f"{name}={value}\0") for name, value in env.items())
 
 
 class HostProcess:

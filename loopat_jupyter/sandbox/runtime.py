@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.sandbox.helpers import install
 from loopat_jupyter.sandbox.plan import SANDBOX_LIB, SANDBOX_RUN
-from loopat_jupyter.sandbox.process import same_folder
+from loopat_jupyter.sandbox.process import exec_roots, same_folder
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import remove_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loopat_jupyter.models import ContainerFacts
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -136,3 +137,19 @@ def paused(title: str, name: str) -> ConflictError:
     return ConflictError(
         f"The sandbox of {title!r} was paused by somebody. To go on with what runs in it, run `podman unpause {name}`."
     )
+
+
+def refuse_busy(loop_id: str, facts: ContainerFacts | None) -> None:
+    """Refuse to end somebody's work without being told to.
+
+    Args:
+        loop_id: The loop.
+        facts: Its container.
+
+    Raises:
+        ConflictError: Something runs in it; says how much.
+    """
+    count = len(exec_roots(facts.pid)) if facts is not None and facts.alive else 0
+    if count:
+        ends = "1 kernel, terminal or command" if count == 1 else f"{count} kernels, terminals and commands"
+        raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it.")

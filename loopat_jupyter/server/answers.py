@@ -11,7 +11,7 @@ import msgspec
 from tornado import web
 
 from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError
-from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value
+from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value, Vault
 from loopat_jupyter.project import ProjectFile  # noqa: TC001 - msgspec resolves annotations at run time
 from loopat_jupyter.workspace.config import Agent  # noqa: TC001
 from loopat_jupyter.workspace.profiles import Profile  # noqa: TC001
@@ -85,6 +85,12 @@ class Project(Value, frozen=True, kw_only=True):
     """What the project in a loop says of the environment it wants."""
 
     files: tuple[ProjectFile, ...]
+
+
+class Vaults(Value, frozen=True, kw_only=True):
+    """All vaults of a member."""
+
+    vaults: tuple[Vault, ...]
 
 
 class Terminal(Value, frozen=True, kw_only=True):

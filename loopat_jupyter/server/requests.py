@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -11,20 +10,14 @@ from msgspec import UNSET, UnsetType
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.listing import DEFAULT_PAGE, LARGEST_PAGE
 from loopat_jupyter.models import ContextKind, LoopConfig, NewLoop, Value
+from loopat_jupyter.workspace.variables import check_variable_name, check_variable_value
 
 MAX_ARGV_BYTES = 100 * 1024
 """The kernel takes 128 KiB for one argument (MAX_ARG_STRLEN, execve(2)); podman's own arguments come on top."""
 
-MAX_VARIABLE_BYTES = 128 * 1024 - 2
-"""One string of an environment may have 128 KiB with `=` and the final NUL (MAX_ARG_STRLEN, execve(2))."""
-
 MAX_MESSAGE_CHARACTERS = 10_000
 MAX_TIMEOUT_S = 7 * 24 * 3600
 _MAX_PATH_BYTES = 4096
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-_READ_ONLY = frozenset(("UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"))
-"""What bash, which starts the commands, lets nobody set (bash(1), Shell Variables)."""
 
 
 def _about(text: str) -> msgspec.Meta:
@@ -61,6 +54,9 @@ class ChangeLoop(Value, frozen=True, kw_only=True):
     """Changes of a loop; what is left out stays as it is."""
 
     title: Annotated[str | UnsetType, _about("the new title")] = UNSET
+    vault: Annotated[
+        str | UnsetType, _about("the new vault; a running sandbox mounts what lies in it after a restart")
+    ] = UNSET
     image: Annotated[str | UnsetType | None, _about("the new image; null goes back to the workspace's")] = UNSET
     config: Annotated[LoopConfig | UnsetType, _about("replaces all settings of the loop")] = UNSET
     metadata: Annotated[dict[str, Any] | UnsetType, _about("replaces all metadata")] = UNSET
@@ -141,6 +137,26 @@ class DeleteQuery(Value, frozen=True, kw_only=True):
     force: Annotated[bool, _about("delete although there is unsaved work in it, or something runs in it")] = False
 
 
+class CreateVault(Value, frozen=True, kw_only=True):
+    """A new vault."""
+
+    name: Annotated[
+        str, _about("1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or a digit: it names a folder")
+    ]
+
+
+class SetVariable(Value, frozen=True, kw_only=True):
+    """The value of a variable."""
+
+    value: Annotated[str, _about("the value; newlines at its end do not count. It is never sent back")]
+
+
+class RemoveVaultQuery(Value, frozen=True, kw_only=True):
+    """Query of `DELETE /vaults/{vault}`."""
+
+    force: Annotated[bool, _about("remove it although loops use it")] = False
+
+
 def check_path(field: str, path: str | None) -> None:
     """Refuse a path that no system call takes.
 
@@ -174,13 +190,5 @@ def check_command(request: RunCommand) -> None:
         raise BadInputError("argv", f"must be at most {MAX_ARGV_BYTES} bytes, has {size_bytes}. Use stdin for data.")
     check_path("cwd", request.cwd)
     for name, value in request.env.items():
-        if not _VARIABLE.fullmatch(name):
-            raise BadInputError("env", f"{name[:80]!r} is not the name of a variable")
-        if name in _READ_ONLY:
-            raise BadInputError("env", f"{name} cannot be set: it is read-only in the shell that starts commands")
-        if "\0" in value:
-            raise BadInputError("env", f"the value of {name[:80]} must not hold a NUL character")
-        if len(value.encode()) + len(name) >= MAX_VARIABLE_BYTES:
-            raise BadInputError(
-                "env", f"{name[:80]} must be shorter than {MAX_VARIABLE_BYTES} bytes. Use stdin for data."
-            )
+        check_variable_name("env", name)
+        check_variable_value("env", name, value.encode())

@@ -21,6 +21,7 @@ from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
 from loopat_jupyter.server.handlers.offers import AgentsHandler, ProfilesHandler, ProjectHandler
 from loopat_jupyter.server.handlers.repos import RepoHandler, ReposHandler
 from loopat_jupyter.server.handlers.states import CancelHandler, RecreateHandler, StartHandler, StopHandler
+from loopat_jupyter.server.handlers.vaults import VariableHandler, VaultHandler, VaultsHandler
 
 if TYPE_CHECKING:
     from loopat_jupyter.server.base import LoopatHandler
@@ -71,6 +72,9 @@ ROUTES = (
     Route("/loops/{loop_id}/project", ProjectHandler),
     Route("/loops/{loop_id}/usage", UsageHandler),
     Route("/loops/{loop_id}/build-log", BuildLogHandler),
+    Route("/vaults", VaultsHandler),
+    Route("/vaults/{vault}", VaultHandler),
+    Route("/vaults/{vault}/variables/{variable}", VariableHandler),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Repo, Usage
+from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Repo, Usage, Vault
 from loopat_jupyter.server.answers import (
     Agents,
     Contexts,
@@ -27,15 +27,18 @@ from loopat_jupyter.server.answers import (
     Proposals,
     Repos,
     Terminal,
+    Vaults,
 )
 from loopat_jupyter.server.requests import (
     AttachContext,
     ChangeLoop,
     CreateLoop,
+    CreateVault,
     OpenTerminal,
     Promote,
     RegisterRepo,
     RunCommand,
+    SetVariable,
 )
 
 STRUCTS = (
@@ -44,6 +47,7 @@ STRUCTS = (
     ChangeLoop,
     Contexts,
     CreateLoop,
+    CreateVault,
     ExitLine,
     Health,
     Kernelspecs,
@@ -63,8 +67,11 @@ STRUCTS = (
     Repo,
     Repos,
     RunCommand,
+    SetVariable,
     Terminal,
     Usage,
+    Vault,
+    Vaults,
 )
 
 

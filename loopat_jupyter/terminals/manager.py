@@ -266,10 +266,11 @@ class LoopTerminalManager(TerminalManager):
         """The client process: podman at once where the sandbox runs as it should, else what makes it run first."""
         loops = self.loops
         running = loops.sandboxes.known(record)
-        if running is None or not _runnable(loops):
+        if running is None or not _runnable(loops) or loops.vaults.may_wait(record):
             return waiting_argv(loops.workspace.host(record.id), stem, record.id, spec)
         argv = client_argv(loops.engine, running.name, stem, spec)
-        stem.prepare(with_notice(loops, record, spec), loops.engine.proxies())
+        equipped = loops.vaults.equip(record, spec)
+        stem.prepare(with_notice(loops, record, equipped), loops.engine.proxies())
         loops.store.touch(record.id)
         return argv
 

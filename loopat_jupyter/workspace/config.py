@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from loopat_jupyter.errors import BadInputError
-from loopat_jupyter.models import ContextKind, Network, Resources, Value
+from loopat_jupyter.models import ContextKind, MountMode, Network, Resources, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,33 @@ class Agent(Value, frozen=True, kw_only=True):
     icon: Annotated[str, msgspec.Meta(description="name of an icon of JupyterLab", max_length=100)] = ""
 
 
+class VaultConfig(Value, frozen=True, kw_only=True):
+    """`[vault]`: keys of encrypted vaults."""
+
+    identity: Annotated[
+        str,
+        _about(
+            "age identity file whose key opens encrypted vaults, `~` for your home; empty: none. Keep it where no "
+            "loop mounts it",
+            pattern=r"^((~|/).*)?$",
+        ),
+    ] = "~/.config/loopat/identity.txt"
+
+
+class MountConfig(Value, frozen=True, kw_only=True):
+    """A folder or file of the host that every loop sees."""
+
+    source: Annotated[
+        str,
+        _about(
+            "folder or file of the host, an absolute path, or one that begins with `~` or `$HOME`: your home. One that "
+            "is not there is skipped; symbolic links are refused"
+        ),
+    ]
+    target: Annotated[str, _about("where it is seen inside; here `~` and `$HOME` are the home inside")]
+    mode: Annotated[MountMode, _about("`ro`: read only; `rw`: loops may change it")] = "ro"
+
+
 class Config(Value, frozen=True, kw_only=True):
     """The whole of `config.toml`."""
 
@@ -143,9 +170,13 @@ class Config(Value, frozen=True, kw_only=True):
     kernels: KernelsConfig = KernelsConfig()
     image: ImageConfig = ImageConfig()
     trust: TrustConfig = TrustConfig()
+    vault: VaultConfig = VaultConfig()
     share: ShareConfig = ShareConfig()
     resources: Resources = Resources()
     agents: Annotated[tuple[Agent, ...], _about("agents' command lines, offered as terminals of every loop")] = ()
+    mounts: Annotated[
+        tuple[MountConfig, ...], _about("folders and files of the host that every loop sees")
+    ] = ()
 
 
 OVERRIDES: Mapping[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     loops/<uuid>/home/           $HOME inside
     loops/<uuid>/.claude/        configuration folder of agent tools
     loops/<uuid>/mise.toml       its toolchain, where it has one of its own
+    members/<member>/vaults/     credentials of a member; no sandbox sees this folder
 
 In the runtime directory, which a reboot wipes and nothing needs to survive::
 
@@ -161,6 +162,19 @@ class Workspace:
     def contexts_file(self) -> Path:
         """Remotes that contexts were given."""
         return self.home / "contexts.json"
+
+    @property
+    def members(self) -> Path:
+        """Folder of all members."""
+        return self.home / "members"
+
+    def member(self, member: str) -> Path:
+        """What belongs to one member and to no loop."""
+        return self.members / member_key(member)
+
+    def vaults(self, member: str) -> Path:
+        """Credentials of one member, beside what a sandbox of theirs may see."""
+        return self.member(member) / "vaults"
 
     @property
     def cache(self) -> Path:

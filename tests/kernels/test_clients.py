@@ -70,3 +70,14 @@ def test_a_failure_is_printed_in_words_last(place: Place, notebook: Path) -> Non
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert "Loop 'A loop' has no kernel 'python9'. It has: python3. Choose one of these, or install" in last
+
+
+def test_a_kernel_has_the_variables_of_the_vault(place: Place, notebook: Path) -> None:
+    place.manager.vaults.set("default", "CANARY", b"of the vault")
+    try:
+        out = notebook.with_name("out.ipynb")
+        done = run(str(BIN / "papermill"), str(notebook), str(out), place=place)
+        assert done.returncode == 0, done.stderr
+        assert printed(out) == f"loop-{place.record.id[:8]} of the vault"
+    finally:
+        place.manager.vaults.unset("default", "CANARY")

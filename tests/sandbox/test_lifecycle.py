@@ -61,7 +61,8 @@ class Scene:
         self.active = False
         for module in (lifecycle, facts):
             monkeypatch.setattr(module, "is_init", lambda pid: pid == PID and self.alive)
-        monkeypatch.setattr(lifecycle, "exec_roots", lambda pid: [1] if self.active else [])
+        for module in (lifecycle, runtime):
+            monkeypatch.setattr(module, "exec_roots", lambda pid: [1] if self.active else [])
         self.connected = True
         monkeypatch.setattr(runtime, "same_folder", lambda pid, inside, folder: self.connected)
 

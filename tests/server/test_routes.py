@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 VERBS = ("get", "post", "put", "patch", "delete", "head")
 LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
+EXAMPLES = {"loop_id": LOOP, "kind": "notes"}
+"""Values of parameters in paths that are looked at more closely than a name is."""
 
 
 class Call(NamedTuple):
@@ -88,11 +90,7 @@ def test_the_server_knows_all_handlers(jp_serverapp: Any) -> None:
 
 
 async def send(client: Any, base: str, call: Call, **options: Any) -> Any:
-    path = (
-        base.rstrip("/")
-        + PREFIX
-        + call.path.replace("{loop_id}", LOOP).replace("{name}", "some-name").replace("{kind}", "notes")
-    )
+    path = base.rstrip("/") + PREFIX + re.sub(r"{(\w+)}", lambda found: EXAMPLES.get(found[1], "x"), call.path)
     query = options.pop("query", "")
     body = b"{}" if call.verb in ("post", "put", "patch") else None
     return await client.fetch(

@@ -145,6 +145,19 @@ async def test_what_makes_no_sense_is_refused(
     assert await person.names() == []
 
 
+async def test_the_variables_of_the_vault_arrive_whether_the_loop_runs_or_not(
+    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path
+):
+    manager.vaults.set("default", "CANARY", b"of the\nvault")
+    manager.vaults.set("default", "COLORTERM", b"of the vault")
+    for _ in range(2):
+        async with person.watch(await person.open(workdir, extra_env={"ASKED": "yes"})) as terminal:
+            assert await terminal.run('printf "%q %s %s" "$CANARY" $COLORTERM $ASKED') == (
+                "$'of the\\nvault' truecolor yes"
+            )
+    assert not [path for path in manager.workspace.runtime.rglob("*") if path.suffix in (".env", ".size")]
+
+
 async def test_a_place_cannot_be_forged_by_a_client(person: Person, running: LoopRecord, tmp_path: Path):
     async with person.watch(await person.open(tmp_path, place=[{"id": running.id}, "/"])) as terminal:
         assert await terminal.run("hostname") == f"{socket.gethostname()}\r\n"

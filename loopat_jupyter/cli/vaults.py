@@ -1,0 +1,180 @@
+"""vault: verbs about credentials. A value comes from standard input or a hidden prompt, never from the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from loopat_jupyter.cli.options import as_json, examples, without_asking
+from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.text import count
+from loopat_jupyter.cli.views import no_vaults, vaults_table
+from loopat_jupyter.models import DEFAULT_VAULT
+from loopat_jupyter.workspace.variables import MAX_VARIABLE_BYTES, as_bytes, check_variable_name
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.vault_keys import KeyPlace
+
+_vault_option = click.option("--vault", default=DEFAULT_VAULT, show_default=True, metavar="NAME", help="Which vault.")
+
+
+@click.group(
+    "vault",
+    epilog=examples(
+        "jupyter loopat vault set API_TOKEN",
+        "jupyter loopat vault set API_TOKEN --vault work < token.txt",
+        'jupyter loopat create "Sales in May" --vault work',
+    ),
+)
+def vault_verb() -> None:
+    """Keep credentials for loops: named sets of variables and files, of which a loop has one.
+
+    A variable is in the environment of every kernel, terminal and command that starts in the loop. Files are laid by
+    hand into the vault's folder mounts/home/, and are seen in the home of the loop.
+    """
+
+
+@vault_verb.command("list", epilog=examples("jupyter loopat vault list"))
+@as_json
+@pass_session
+def list_vaults(session: Session, *, json: bool) -> None:
+    """List vaults with the names of their variables; values are never shown."""
+    vaults = session.manager.vaults.listed()
+    if json:
+        session.show_json({"vaults": vaults})
+    elif vaults:
+        session.show(vaults_table(vaults))
+    else:
+        session.show(no_vaults())
+
+
+@vault_verb.command("create", epilog=examples("jupyter loopat vault create work"))
+@click.argument("name")
+@pass_session
+def create_vault(session: Session, *, name: str) -> None:
+    """Make an empty vault."""
+    vaults = session.manager.vaults
+    vaults.create(name)
+    folder = vaults.folder(name)
+    click.echo(f"Made vault {name}. Files for the home of its loops go to {folder / 'mounts' / 'home'}")
+
+
+@vault_verb.command("rm", epilog=examples("jupyter loopat vault rm work"))
+@click.argument("name")
+@without_asking
+@click.option("--force", is_flag=True, help="Also while loops use it.")
+@pass_session
+def remove_vault(session: Session, *, name: str, yes: bool, force: bool) -> None:
+    """Remove a vault with all that lies in it. There is no way back."""
+    vault = session.manager.vaults.show(name)
+    held = f"{count(len(vault.variables), 'variable')} and {count(len(vault.home), 'thing')} for the home"
+    session.confirm(f"Remove vault {name} with {held}?", yes=yes)
+    session.run(session.manager.vaults.remove(name, force=force))
+    click.echo(f"Removed vault {name}.")
+
+
+@vault_verb.command(
+    "set", epilog=examples("jupyter loopat vault set API_TOKEN", "pass show api | jupyter loopat vault set API_TOKEN")
+)
+@click.argument("variable", metavar="VARIABLE")
+@_vault_option
+@pass_session
+def set_variable(session: Session, *, variable: str, vault: str) -> None:
+    """Set a variable. Its value is asked for without being shown, or read from standard input."""
+    # Nobody types a value for what is refused then.
+    check_variable_name("variable", variable)
+    if sys.stdin.isatty():
+        value = as_bytes(click.prompt(f"Value of {variable}", hide_input=True, err=True))
+    else:
+        value = sys.stdin.buffer.read(MAX_VARIABLE_BYTES + 1)
+    session.manager.vaults.set(vault, variable, value.rstrip(b"\n"))
+    click.echo(f"Set {variable} in vault {vault}. What starts from now on has it.")
+
+
+@vault_verb.command("unset", epilog=examples("jupyter loopat vault unset API_TOKEN"))
+@click.argument("variable", metavar="VARIABLE")
+@_vault_option
+@pass_session
+def unset_variable(session: Session, *, variable: str, vault: str) -> None:
+    """Remove a variable."""
+    session.manager.vaults.unset(vault, variable)
+    click.echo(f"Removed {variable} from vault {vault}. What runs keeps it until it ends.")
+
+
+@vault_verb.command("use", epilog=examples('jupyter loopat vault use "Sales in May" work'))
+@loop_argument()
+@click.argument("name")
+@pass_session
+def use_vault(session: Session, *, loop: str, name: str) -> None:
+    """Give a loop another vault."""
+    manager = session.manager
+    record = find_loop(manager, loop)
+    session.run(manager.update(record.id, {"vault": name}))
+    click.echo(f"{record.title!r} has vault {name} now. What starts from now on has its variables.")
+    click.echo(f"For its files, restart the loop: jupyter loopat recreate {record.id[:8]}")
+
+
+@vault_verb.command(
+    "encrypt",
+    epilog=examples("jupyter loopat vault encrypt work", "jupyter loopat vault encrypt work --key passphrase"),
+)
+@click.argument("name")
+@click.option(
+    "--key",
+    type=click.Choice(["file", "keyring", "passphrase"]),
+    default="file",
+    show_default=True,
+    help="Where the key is: `[vault] identity` of the configuration, the desktop's keyring, or behind a passphrase.",
+)
+@pass_session
+def encrypt_vault(session: Session, *, name: str, key: KeyPlace) -> None:
+    """Encrypt the variables of a vault on disk, and all that are set later. Files for the home stay as they are.
+
+    Called again, it encrypts what was laid there in the clear meanwhile.
+    """
+    vaults = session.manager.vaults
+    passphrase = ""
+    if key == "passphrase" and not vaults.show(name).encrypted:
+        passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    encrypted = vaults.encrypt(name, key, passphrase)
+    click.echo(f"Encrypted {count(len(encrypted.variables), 'variable')} of vault {name}.")
+    if key == "file" and (file := vaults.store.keys.identity_file):
+        click.echo(f"Its key is in {file}: keep a copy elsewhere. Without it the variables are lost.")
+
+
+@vault_verb.command("decrypt", epilog=examples("jupyter loopat vault decrypt work"))
+@click.argument("name")
+@pass_session
+def decrypt_vault(session: Session, *, name: str) -> None:
+    """Keep the variables of a vault in the clear again."""
+    vaults = session.manager.vaults
+    if vaults.asks_passphrase(name):
+        vaults.open(name, click.prompt(f"Passphrase of vault {name!r}", hide_input=True, err=True))
+    decrypted = vaults.decrypt(name)
+    click.echo(f"Decrypted {count(len(decrypted.variables), 'variable')} of vault {name}.")
+
+
+@vault_verb.command("unlock", epilog=examples("jupyter loopat vault unlock work"))
+@click.argument("name")
+@pass_session
+def unlock_vault(session: Session, *, name: str) -> None:
+    """Open a vault that has a passphrase for this login: its key goes into the desktop's keyring, until `vault lock`.
+
+    Without a keyring, `jupyter loopat shell` and `exec` ask for the passphrase themselves and keep it to themselves.
+    """
+    session.manager.vaults.show(name)
+    passphrase = click.prompt(f"Passphrase of vault {name!r}", hide_input=True, err=True)
+    session.manager.vaults.unlock(name, passphrase)
+    click.echo(f"Unlocked vault {name}. What starts from now on has its variables.")
+
+
+@vault_verb.command("lock", epilog=examples("jupyter loopat vault lock work"))
+@click.argument("name")
+@pass_session
+def lock_vault(session: Session, *, name: str) -> None:
+    """Undo `vault unlock`. What runs keeps its variables until it ends."""
+    locked = session.manager.vaults.lock(name)
+    click.echo(f"Locked vault {name}." if locked else f"Vault {name} was locked already.")

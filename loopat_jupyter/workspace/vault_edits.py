@@ -1,0 +1,197 @@
+"""`VaultEdits`: makes vaults, and changes what is in them. Every change is whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.errors import ConflictError, NotFoundError
+from loopat_jupyter.models import DEFAULT_VAULT
+from loopat_jupyter.workspace.names import check_vault_name
+from loopat_jupyter.workspace.nofollow import make_folders, names_in, opened_folder, read_plain, write_whole
+from loopat_jupyter.workspace.variables import check_variable_name, check_variable_value
+from loopat_jupyter.workspace.vault_keys import Seal, open_value, seal_value, wrap_identity
+from loopat_jupyter.workspace.vaults import (
+    ENVS,
+    HOME,
+    IDENTITY,
+    SEAL,
+    SEALED,
+    SEALED_MAX_BYTES,
+    VaultStore,
+    no_vault,
+)
+
+if TYPE_CHECKING:
+    import pyrage
+
+    from loopat_jupyter.workspace.vault_keys import KeyPlace
+
+
+class VaultEdits:
+    """Changes the vaults of a store.
+
+    Args:
+        store: Reads them.
+    """
+
+    def __init__(self, store: VaultStore) -> None:
+        self._store = store
+        self._home = store.workspace.home
+
+    def create(self, member: str, name: str) -> None:
+        """Make an empty vault.
+
+        Raises:
+            BadInputError: The name cannot be one.
+            ConflictError: There is one of that name.
+            StorageFullError: No space.
+        """
+        check_vault_name(name)
+        make_folders(self._home, *self._store.parts(member))
+        with opened_folder(self._home, *self._store.parts(member)) as folder:
+            if name in names_in(folder):
+                raise ConflictError(f"There is a vault {name!r} already. Choose another name, or use that one.")
+        self._make(member, name)
+
+    def _make(self, member: str, name: str) -> None:
+        make_folders(self._home, *self._store.parts(member, name), ENVS)
+        make_folders(self._home, *self._store.parts(member, name), *HOME)
+
+    def set(self, member: str, name: str, variable: str, value: bytes) -> None:
+        """Set a variable; processes that start from now on have it.
+
+        Args:
+            member: Whose.
+            name: The vault.
+            variable: Name of the variable.
+            value: Any bytes that an environment can hold; trailing newlines do not count.
+
+        Raises:
+            BadInputError: A name or the value is not acceptable.
+            NotFoundError: There is no such vault.
+            StorageFullError: No space; the old value stands.
+        """
+        check_variable_name("variable", variable)
+        check_variable_value("value", variable, value)
+        if check_vault_name(name) == DEFAULT_VAULT and self._store.look(member, name) is None:
+            self._make(member, name)
+        contents = self._store.require(member, name)
+        make_folders(self._home, *self._store.parts(member, name), ENVS)
+        with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
+            if contents.seal is None:
+                write_whole(folder, variable, value)
+            else:
+                write_whole(folder, variable + SEALED, seal_value(contents.seal.recipient, value))
+                _unlink(folder, variable)
+
+    def unset(self, member: str, name: str, variable: str) -> None:
+        """Remove a variable.
+
+        Raises:
+            BadInputError: A name is not acceptable.
+            NotFoundError: There is no such vault, or no such variable in it.
+        """
+        check_variable_name("variable", variable)
+        found = False
+        if self._store.look(member, check_vault_name(name)) is None:
+            raise no_vault(name)
+        with (
+            contextlib.suppress(FileNotFoundError),
+            opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder,
+        ):
+            found = any([_unlink(folder, variable), _unlink(folder, variable + SEALED)])
+        if not found:
+            raise NotFoundError(
+                f"There is no variable {variable} in vault {name!r}. `jupyter loopat vault list` shows them."
+            )
+
+    def encrypt(self, member: str, name: str, identity: pyrage.x25519.Identity, key: KeyPlace, passphrase: str) -> None:
+        """Encrypt the variables of a vault, and all that are set from now on.
+
+        Args:
+            member: Whose.
+            name: The vault.
+            identity: What opens it.
+            key: Where the identity is kept.
+            passphrase: What opens the identity, where it is kept in the vault; else not used.
+
+        Raises:
+            ConflictError: It is encrypted already.
+            NotFoundError: There is no such vault.
+            StorageFullError: No space; every variable is there in one of the two ways.
+        """
+        if self._store.require(member, name).seal is not None:
+            raise ConflictError(f"Vault {name!r} is encrypted already. For another key, decrypt it first.")
+        seal = Seal(recipient=str(identity.to_public()), key=key)
+        with opened_folder(self._home, *self._store.parts(member, name)) as folder:
+            if key == "passphrase":
+                write_whole(folder, IDENTITY, wrap_identity(identity, passphrase))
+            write_whole(folder, SEAL, msgspec.json.encode(seal))
+        self.encrypt_rest(member, name)
+
+    def encrypt_rest(self, member: str, name: str) -> bool:
+        """Encrypt what stands in the clear in an encrypted vault: laid there by hand, or left by a broken `encrypt`.
+
+        Returns:
+            Whether the vault is encrypted at all.
+
+        Raises:
+            NotFoundError: There is no such vault.
+            StorageFullError: No space; every variable is there in one of the two ways.
+        """
+        contents = self._store.require(member, name)
+        if contents.seal is None:
+            return False
+        for variable in contents.plain:
+            self._rewrite(member, name, variable, variable + SEALED, recipient=contents.seal.recipient)
+        return True
+
+    def decrypt(self, member: str, name: str) -> None:
+        """Undo the encryption of a vault.
+
+        Raises:
+            LockedVaultError: Its key is not at hand.
+            NotFoundError: There is no such vault.
+            StorageFullError: No space; every variable is there in one of the two ways.
+        """
+        contents = self._store.require(member, name)
+        if contents.seal is None:
+            return
+        identity = self._store.identity(name, contents.seal)
+        for variable in contents.sealed:
+            self._rewrite(member, name, variable + SEALED, variable, identity=identity)
+        with opened_folder(self._home, *self._store.parts(member, name)) as folder:
+            _unlink(folder, SEAL)
+            _unlink(folder, IDENTITY)
+
+    def _rewrite(
+        self,
+        member: str,
+        name: str,
+        old: str,
+        new: str,
+        *,
+        recipient: str = "",
+        identity: pyrage.x25519.Identity | None = None,
+    ) -> None:
+        with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
+            data = read_plain(folder, old, limit_bytes=SEALED_MAX_BYTES)
+            value = seal_value(recipient, data) if identity is None else open_value(identity, data)
+            if value is None:
+                raise ConflictError(
+                    f"{ENVS}/{old} of vault {name!r} is for another key, or damaged. Remove it, and try again."
+                )
+            write_whole(folder, new, value)
+            _unlink(folder, old)
+
+
+def _unlink(folder: int, name: str) -> bool:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    return True
