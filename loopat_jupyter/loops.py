@@ -268,7 +268,8 @@ class LoopManager:
             EngineUnavailableError: There is no usable podman.
             StorageFullError: No space.
         """
-        _refuse_archived(record)
+        if record.archived:
+            raise ConflictError(f"Loop {record.title!r} is archived. Unarchive it, then use it.")
         self.workspace.prepare()
         if fresh:
             self.toolchains.retry(record)
@@ -392,11 +393,6 @@ class LoopManager:
     async def kernelspecs(self, record: LoopRecord) -> tuple[Kernelspec, ...]:
         """Kernels that the loop's image and home offer, starting its sandbox if need be."""
         return await self.kernels.find(record, await self.use(record))
-
-
-def _refuse_archived(record: LoopRecord) -> None:
-    if record.archived:
-        raise ConflictError(f"Loop {record.title!r} is archived. Unarchive it, then use it.")
 
 
 def environment() -> Mapping[str, str]:

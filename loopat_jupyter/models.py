@@ -372,21 +372,6 @@ class Loop(Value, frozen=True, kw_only=True):
     last_activity: datetime
 
 
-class Vault(Value, frozen=True, kw_only=True):
-    """A named set of credentials, as it is shown: names only, never a value."""
-
-    name: str
-    variables: tuple[str, ...]
-    """Names of the variables that every process of a loop with this vault gets."""
-    home: tuple[str, ...]
-    """What is mounted into the home of such a loop."""
-    encrypted: bool
-    locked: bool
-    """Encrypted, and this server does not have the key: loops start without its variables."""
-    warnings: tuple[str, ...]
-    """What of it is not used, and why."""
-
-
 class LoopPage(Value, frozen=True, kw_only=True):
     """One page of loops, newest activity first; `next` is the cursor of the following page."""
 

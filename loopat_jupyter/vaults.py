@@ -20,7 +20,7 @@ from loopat_jupyter.errors import (
     LockedVaultError,
     UnsafePathError,
 )
-from loopat_jupyter.models import DEFAULT_VAULT, Vault
+from loopat_jupyter.models import DEFAULT_VAULT, Value
 from loopat_jupyter.workspace.names import check_vault_name
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vault_keys import forget_in_keyring, store_in_keyring
@@ -37,6 +37,21 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.vaults import Contents
 
 _log = logging.getLogger(__name__)
+
+
+class Vault(Value, frozen=True, kw_only=True):
+    """A named set of credentials, as it is shown: names only, never a value."""
+
+    name: str
+    variables: tuple[str, ...]
+    """Names of the variables that every process of a loop with this vault gets."""
+    home: tuple[str, ...]
+    """What is mounted into the home of such a loop."""
+    encrypted: bool
+    locked: bool
+    """Encrypted, and this server does not have the key: loops start without its variables."""
+    warnings: tuple[str, ...]
+    """What of it is not used, and why."""
 
 
 class Vaults:

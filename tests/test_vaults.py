@@ -21,9 +21,10 @@ from loopat_jupyter.errors import BadInputError, ConflictError, LockedVaultError
 from loopat_jupyter.kernels.launch import Place, SandboxKernel
 from loopat_jupyter.kernelspecs import Registry
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import ExecSpec, NewLoop, Vault
+from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.vaults import Vault
 from loopat_jupyter.workspace.config import Config, VaultConfig
 from tests.fakes import FakeEngine
 

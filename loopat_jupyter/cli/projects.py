@@ -164,7 +164,7 @@ def _install(session: Session, record: LoopRecord, found: Sequence[ProjectFile])
         for number, command in enumerate(commands, start=1):
             session.tell(f"step {number} of {len(commands)} · {command}", style="bold")
             # A command of a project is a line of the shell by its own specification; it runs inside only.
-            spec = ExecSpec(argv=("bash", "-c", command))
+            spec = await manager.vaults.equipped(record, ExecSpec(argv=("bash", "-c", command)))
             code = await run_inherited(manager.engine, running, manager.workspace.run(record.id), spec)
             if code:
                 session.tell(f"That ended with exit code {code}; what comes after it was not run.", style="red")

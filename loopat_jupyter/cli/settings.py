@@ -83,7 +83,6 @@ def _sections(definitions: Mapping[str, Any]) -> Iterator[str]:
     tables: dict[str, Any] = {}
     lists: dict[str, Any] = {}
     plain: dict[str, Any] = {}
-    lists: dict[str, Any] = {}
     for key, value in definitions["Config"]["properties"].items():
         kind = tables if "$ref" in value else lists if "$ref" in value.get("items", {}) else plain
         kind[key] = value

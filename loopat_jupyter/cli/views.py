@@ -34,10 +34,10 @@ if TYPE_CHECKING:
         Proposal,
         Repo,
         State,
-        Vault,
     )
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.vaults import Vault
 
 _STATES: dict[State, tuple[str, str]] = {
     "absent": ("○ not started", "dim"),

@@ -11,8 +11,9 @@ import msgspec
 from tornado import web
 
 from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError
-from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value, Vault
+from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value
 from loopat_jupyter.project import ProjectFile  # noqa: TC001 - msgspec resolves annotations at run time
+from loopat_jupyter.vaults import Vault  # noqa: TC001
 from loopat_jupyter.workspace.config import Agent  # noqa: TC001
 from loopat_jupyter.workspace.profiles import Profile  # noqa: TC001
 

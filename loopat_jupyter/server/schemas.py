@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Repo, Usage, Vault
+from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Repo, Usage
 from loopat_jupyter.server.answers import (
     Agents,
     Contexts,
@@ -40,6 +40,7 @@ from loopat_jupyter.server.requests import (
     RunCommand,
     SetVariable,
 )
+from loopat_jupyter.vaults import Vault
 
 STRUCTS = (
     Agents,

@@ -174,9 +174,7 @@ class Config(Value, frozen=True, kw_only=True):
     share: ShareConfig = ShareConfig()
     resources: Resources = Resources()
     agents: Annotated[tuple[Agent, ...], _about("agents' command lines, offered as terminals of every loop")] = ()
-    mounts: Annotated[
-        tuple[MountConfig, ...], _about("folders and files of the host that every loop sees")
-    ] = ()
+    mounts: Annotated[tuple[MountConfig, ...], _about("folders and files of the host that every loop sees")] = ()
 
 
 OVERRIDES: Mapping[str, tuple[str, ...]] = {

@@ -10,13 +10,12 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     contexts.json                remotes that contexts were given
     tier/                        toolchain and agent configuration of every loop
     profiles/<name>/             the same, for loops that name it
-    members/<member>/tier/       the same, for loops of one person
+    members/<member>/tier/       the same, for loops of one person; beside it `vaults/`, which no sandbox sees
     loops/<uuid>/meta.json       the record
     loops/<uuid>/workdir/        the loop's files
     loops/<uuid>/home/           $HOME inside
     loops/<uuid>/.claude/        configuration folder of agent tools
     loops/<uuid>/mise.toml       its toolchain, where it has one of its own
-    members/<member>/vaults/     credentials of a member; no sandbox sees this folder
 
 In the runtime directory, which a reboot wipes and nothing needs to survive::
 
@@ -162,19 +161,6 @@ class Workspace:
     def contexts_file(self) -> Path:
         """Remotes that contexts were given."""
         return self.home / "contexts.json"
-
-    @property
-    def members(self) -> Path:
-        """Folder of all members."""
-        return self.home / "members"
-
-    def member(self, member: str) -> Path:
-        """What belongs to one member and to no loop."""
-        return self.members / member_key(member)
-
-    def vaults(self, member: str) -> Path:
-        """Credentials of one member, beside what a sandbox of theirs may see."""
-        return self.member(member) / "vaults"
 
     @property
     def cache(self) -> Path:

@@ -116,7 +116,7 @@ class VaultStore:
 
     def folder(self, member: str, name: str) -> Path:
         """Where a vault is."""
-        return self.workspace.vaults(member) / name
+        return vaults_folder(self.workspace, member) / name
 
     def names(self, member: str) -> list[str]:
         """Names of a member's vaults, sorted."""
@@ -286,6 +286,16 @@ class VaultStore:
             return
         except UnsafePathError as error:
             problems.append(error.message)
+
+
+def vaults_folder(workspace: Workspace, member: str) -> Path:
+    """Where the vaults of a member are, beside what a sandbox of theirs may see.
+
+    Args:
+        workspace: The workspace.
+        member: As the Hub or the host calls them.
+    """
+    return workspace.members / member_key(member) / "vaults"
 
 
 def locked(name: str, seal: Seal) -> LockedVaultError:

@@ -36,6 +36,7 @@ from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.vault_edits import VaultEdits
+from loopat_jupyter.workspace.vaults import vaults_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +170,7 @@ class TestVault:
     def test_entries_are_seen_in_the_home(self, workspace: Workspace, record: LoopRecord):
         extras = Extras(workspace, Config())
         VaultEdits(extras.vaults).create("ada", "default")
-        folder = workspace.vaults("ada") / "default" / "mounts" / "home"
+        folder = vaults_folder(workspace, "ada") / "default" / "mounts" / "home"
         (folder / ".ssh").mkdir()
         (folder / ".netrc").touch()
         assert extras.find(record) == Extra(
@@ -183,11 +184,11 @@ class TestVault:
         extras = Extras(workspace, Config())
         for member, vault in (("ada", "work"), ("bob", "default")):
             VaultEdits(extras.vaults).create(member, vault)
-            (workspace.vaults(member) / vault / "mounts" / "home" / ".ssh").mkdir()
+            (vaults_folder(workspace, member) / vault / "mounts" / "home" / ".ssh").mkdir()
         assert extras.find(record) == Extra()
         chosen = msgspec.structs.replace(record, vault="work")
         assert [mount.source for mount in extras.find(chosen).mounts] == [
-            str(workspace.vaults("ada") / "work" / "mounts" / "home" / ".ssh")
+            str(vaults_folder(workspace, "ada") / "work" / "mounts" / "home" / ".ssh")
         ]
 
     def test_a_vault_that_is_gone_is_told(self, workspace: Workspace, record: LoopRecord):
@@ -199,7 +200,7 @@ class TestVault:
         config = Config(mounts=(MountConfig(source=str(tmp_path / "ssh"), target="~/.ssh"),))
         extras = Extras(workspace, config)
         VaultEdits(extras.vaults).create("ada", "default")
-        (workspace.vaults("ada") / "default" / "mounts" / "home" / ".ssh").mkdir()
+        (vaults_folder(workspace, "ada") / "default" / "mounts" / "home" / ".ssh").mkdir()
         found = extras.find(record)
         assert [mount.source for mount in found.mounts] == [str(tmp_path / "ssh")]
         assert "is not taken from vault 'default'" in found.warnings[0]
@@ -250,7 +251,7 @@ class TestBeforeEachStart:
     def test_what_was_swapped_is_refused(
         self, workspace: Workspace, record: LoopRecord, home: Path, where: str, kind: str
     ):
-        entry = workspace.vaults("ada") / "default" / "mounts" / "home" / ".ssh"
+        entry = vaults_folder(workspace, "ada") / "default" / "mounts" / "home" / ".ssh"
         entry.mkdir(parents=True)
         source = {"vault": entry, "loop": workspace.workdir(LOOP), "operator": home / "data"}[where]
         check_source(source, workspace, ())
@@ -263,7 +264,7 @@ class TestBeforeEachStart:
             check_source(source, workspace, ())
 
     def test_a_hard_link_in_a_vault_is_refused(self, workspace: Workspace, home: Path):
-        entry = workspace.vaults("ada") / "default" / "mounts" / "home" / ".netrc"
+        entry = vaults_folder(workspace, "ada") / "default" / "mounts" / "home" / ".netrc"
         entry.parent.mkdir(parents=True)
         os.link(home / "file", entry)
         with pytest.raises(UnsafePathError, match="is a hard link"):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from loopat_jupyter.workspace.vaults import vaults_folder
+
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
     from tests.server.conftest import Log
@@ -29,9 +31,9 @@ async def test_from_nothing_to_a_variable_and_back(api: Any, workspace: Workspac
     again = await api("POST", "vaults", send={"name": "work"})
     assert (again.status, again.body["reason"]) == (409, "conflict")
     assert (await api("PUT", "vaults", "work", "variables", "TOKEN", send={"value": f"{CANARY}\nü\n"})).status == 204
-    file = workspace.vaults(member) / "work" / "envs" / "TOKEN"
+    file = vaults_folder(workspace, member) / "work" / "envs" / "TOKEN"
     assert file.read_text() == f"{CANARY}\nü\n"
-    (workspace.vaults(member) / "work" / "mounts" / "home" / ".ssh").mkdir()
+    (vaults_folder(workspace, member) / "work" / "mounts" / "home" / ".ssh").mkdir()
     listed = await api("GET", "vaults")
     assert listed.body == {"vaults": [{"name": "work", **EMPTY, "variables": ["TOKEN"], "home": [".ssh"]}]}
     assert CANARY not in json.dumps(listed.body)
