@@ -46,7 +46,7 @@ export async function request<T>(
     response = await ServerConnection.makeRequest(url, init, settings);
   } catch (error) {
     throw new LoopError(
-      `The server cannot be reached: ${error instanceof Error ? error.message : error}`,
+      `The server cannot be reached: ${error instanceof Error ? error.message : String(error)}`,
       0,
       'unreachable'
     );
@@ -59,10 +59,16 @@ export async function request<T>(
   return (text === '' ? undefined : isJson ? JSON.parse(text) : text) as T;
 }
 
+interface IProblem {
+  message?: string;
+  reason?: string;
+  field?: string;
+}
+
 function failure(response: Response, text: string): LoopError {
-  let problem: { message?: string; reason?: string; field?: string } = {};
+  let problem: IProblem = {};
   try {
-    problem = text === '' ? {} : JSON.parse(text);
+    problem = text === '' ? {} : (JSON.parse(text) as IProblem);
   } catch {
     // A proxy in between may answer anything; the status says enough then.
   }

@@ -1,6 +1,7 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { IToolbarWidgetRegistry } from '@jupyterlab/apputils';
 import { createToolbarFactory, setToolbar } from '@jupyterlab/apputils';
+import { PathExt } from '@jupyterlab/coreutils';
 import type { FileBrowser, IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { ITranslator } from '@jupyterlab/translation';
@@ -42,6 +43,22 @@ export function addBrowser(
       createToolbarFactory(toolbars, settings, 'FileBrowser', STOCK, translator)
     );
   }
+  refreshAtOnce(app, browser);
   app.shell.add(browser, 'left', { rank: 151, type: 'Loops' });
   return browser;
+}
+
+/** Lab's own browser of a drive sees changes in it only when it looks again, every ten seconds. */
+function refreshAtOnce(app: JupyterFrontEnd, browser: FileBrowser): void {
+  const { contents } = app.serviceManager;
+  const isHere = (path: string | undefined) =>
+    path !== undefined &&
+    contents.driveName(path) === DRIVE &&
+    PathExt.dirname(contents.localPath(path)) ===
+      contents.localPath(browser.model.path);
+  contents.fileChanged.connect((_, change) => {
+    if (isHere(change.newValue?.path) || isHere(change.oldValue?.path)) {
+      void browser.model.refresh();
+    }
+  });
 }

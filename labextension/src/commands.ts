@@ -24,11 +24,13 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { Widget } from '@lumino/widgets';
 
 import { LoopError } from './api';
+import type { IDefaults } from './dialog';
 import { newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import { isTold } from './notices';
 import type { ILoopManager, Loop } from './tokens';
+import { ending } from './words';
 
 /** What the commands work on. */
 export interface ICommandOptions {
@@ -37,6 +39,12 @@ export interface ICommandOptions {
   trans: TranslationBundle;
   browser: FileBrowser | null;
   confirmDelete: () => boolean;
+  /** What a new loop begins with. */
+  defaults: () => IDefaults;
+  /** The loop that a person is at: that of the current document. */
+  here: () => Loop | undefined;
+  /** Shows a loop in the panel. */
+  reveal: (loop: Loop) => void;
 }
 
 /**
@@ -57,10 +65,18 @@ export function addCommands(options: ICommandOptions): string[] {
     act: (loop: Loop, args: ReadonlyPartialJSONObject) => Promise<unknown>,
     fits: (loop: Loop) => boolean = () => true
   ) => {
+    const idOf = (args: ReadonlyPartialJSONObject) =>
+      args['isContextMenu'] ? loopUnderMenu(app) : (args['loop'] as string);
     const given = (args: ReadonlyPartialJSONObject) =>
-      manager.find(String(args['loop'] ?? ''));
+      manager.find(idOf(args) ?? '');
     commands.addCommand(id, {
       label: args => (args['isPalette'] ? trans.__('Loops: %1', label) : label),
+      caption: args => {
+        const loop = args['isLauncher'] ? given(args) : undefined;
+        return loop === undefined
+          ? ''
+          : trans.__('%1 in “%2”', label, loop.title);
+      },
       icon: args => (args['isPalette'] ? undefined : icon),
       isVisible: args => {
         const loop = given(args);
@@ -75,8 +91,23 @@ export function addCommands(options: ICommandOptions): string[] {
         }
       },
       execute: async args => {
-        const loop = given(args) ?? (await chooseLoop(options, label, fits));
-        return loop === undefined ? undefined : told(() => act(loop, args));
+        const wanted = idOf(args);
+        if (wanted === undefined) {
+          const chosen = await chooseLoop(options, label, fits);
+          return chosen && told(() => act(chosen, args));
+        }
+        if (manager.find(wanted) === undefined) {
+          await manager.fresh();
+        }
+        return told(async () => {
+          const loop = manager.find(wanted);
+          if (loop === undefined) {
+            throw new Error(
+              trans.__('This loop is not there any more; somebody deleted it.')
+            );
+          }
+          return act(loop, args);
+        });
       }
     });
     shown.push(id);
@@ -95,8 +126,10 @@ export function addCommands(options: ICommandOptions): string[] {
       const made =
         typeof title === 'string'
           ? await told(() => manager.create({ title }))
-          : await newLoop(manager, trans);
-      await manager.refresh();
+          : await newLoop(manager, trans, options.defaults());
+      if (made !== undefined) {
+        options.reveal(made);
+      }
       return made;
     }
   });
@@ -137,6 +170,9 @@ export function addCommands(options: ICommandOptions): string[] {
   add(CommandIDs.files, trans.__('Show Files'), folderIcon, loop =>
     showFiles(options, loop)
   );
+  add(CommandIDs.reveal, trans.__('Show in Panel'), loopIcon, loop =>
+    Promise.resolve(options.reveal(loop))
+  );
   add(
     CommandIDs.start,
     trans.__('Start'),
@@ -162,7 +198,7 @@ export function addCommands(options: ICommandOptions): string[] {
     CommandIDs.recreate,
     trans.__('Recreate…'),
     refreshIcon,
-    loop => recreateLoop(options, loop),
+    (loop, args) => recreateLoop(options, loop, args),
     loop => active(loop) && loop.state !== 'preparing'
   );
   add(CommandIDs.rename, trans.__('Rename…'), editIcon, loop =>
@@ -204,20 +240,32 @@ export async function told<T>(act: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** The loop whose row the context menu was opened on. */
+function loopUnderMenu(app: JupyterFrontEnd): string | undefined {
+  return app.contextMenuHitTest(node => node.dataset['loop'] !== undefined)
+    ?.dataset['loop'];
+}
+
 async function chooseLoop(
-  { manager, trans }: ICommandOptions,
+  { manager, trans, here }: ICommandOptions,
   label: string,
   fits: (loop: Loop) => boolean
 ): Promise<Loop | undefined> {
+  await manager.fresh();
   const fitting = [...manager.loops, ...manager.archived].filter(fits);
   if (fitting.length === 0) {
     Notification.info(trans.__('There is no loop for this.'));
     return undefined;
   }
+  const current = here();
   const answer = await InputDialog.getItem({
     title: label,
     label: trans.__('Loop'),
-    items: fitting.map(loop => `${loop.title} (${loop.id.slice(0, 8)})`)
+    items: fitting.map(loop => `${loop.title} (${loop.id.slice(0, 8)})`),
+    current: Math.max(
+      0,
+      fitting.findIndex(loop => loop.id === current?.id)
+    )
   });
   const chosen = answer.value;
   return answer.button.accept && chosen !== null
@@ -273,17 +321,22 @@ async function stopLoop(
 
 async function recreateLoop(
   { manager, trans }: ICommandOptions,
-  loop: Loop
+  loop: Loop,
+  args: ReadonlyPartialJSONObject
 ): Promise<void> {
   const answer = await showDialog({
-    title: trans.__('Recreate “%1”?', loop.title),
+    title: args['isRestart']
+      ? trans.__('Restart “%1”?', loop.title)
+      : trans.__('Recreate “%1”?', loop.title),
     body: trans.__(
       'A fresh sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
-      ending(trans, loop)
+      ending(loop, trans)
     ),
     buttons: [
       Dialog.cancelButton(),
-      Dialog.warnButton({ label: trans.__('Recreate') })
+      Dialog.warnButton({
+        label: args['isRestart'] ? trans.__('Restart') : trans.__('Recreate')
+      })
     ]
   });
   if (answer.button.accept) {
@@ -313,7 +366,7 @@ async function deleteLoop(options: ICommandOptions, loop: Loop): Promise<void> {
       title: trans.__('Delete “%1”?', loop.title),
       body: trans.__(
         'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
-        ending(trans, loop)
+        ending(loop, trans)
       ),
       buttons: [
         Dialog.cancelButton(),
@@ -331,7 +384,7 @@ async function deleteLoop(options: ICommandOptions, loop: Loop): Promise<void> {
       throw error;
     }
     const answer = await showDialog({
-      title: trans.__('“%1” is in use', loop.title),
+      title: trans.__('“%1” was not deleted', loop.title),
       body: error.message,
       buttons: [
         Dialog.cancelButton(),
@@ -348,12 +401,21 @@ async function showLog(
   { app, manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
+  const id = `loops-log-${loop.id}`;
+  const text = await manager.buildLog(loop.id);
+  // A tab that is open already shows the build as it was when it was opened.
+  for (const shown of app.shell.widgets('main')) {
+    if (shown.id === id) {
+      shown.dispose();
+      break;
+    }
+  }
   const content = new Widget({ node: document.createElement('pre') });
   content.addClass('jp-Loops-log');
   content.node.tabIndex = 0;
-  content.node.textContent = await manager.buildLog(loop.id);
+  content.node.textContent = text;
   const widget = new MainAreaWidget({ content });
-  widget.id = `loops-log-${loop.id}`;
+  widget.id = id;
   widget.title.label = trans.__('Build of %1', loop.title);
   widget.title.icon = loopIcon;
   widget.title.closable = true;
@@ -367,7 +429,7 @@ async function confirmed(
   title: string,
   label: string
 ): Promise<boolean> {
-  const body = ending(trans, loop);
+  const body = ending(loop, trans);
   if (body === '') {
     return true;
   }
@@ -377,15 +439,4 @@ async function confirmed(
     buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })]
   });
   return answer.button.accept;
-}
-
-/** What ends with a sandbox, in words; empty when nothing does. */
-export function ending(trans: TranslationBundle, loop: Loop): string {
-  const { kernels, terminals, commands } = loop.in_use;
-  const parts = [
-    kernels && trans._n('%1 kernel', '%1 kernels', kernels, kernels),
-    terminals && trans._n('%1 terminal', '%1 terminals', terminals, terminals),
-    commands && trans._n('%1 command', '%1 commands', commands, commands)
-  ].filter(part => part !== 0);
-  return parts.length === 0 ? '' : trans.__('This ends: %1.', parts.join(', '));
 }

@@ -4,35 +4,55 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { LoopError } from './api';
-import type { ILoopManager, Loop, NewLoop } from './tokens';
+import type { IValues } from './form';
+import { ADVANCED, fieldOf, NO_VALUES, request, wrong } from './form';
+import { ProfilePicker } from './profiles';
+import type { IChoices, ILoopManager, Loop } from './tokens';
 
-/** The values of the form; texts are empty for "as the workspace says". */
-interface IValues {
-  title: string;
-  image: string;
-  network: string;
+/** What a new loop begins with unless the person says otherwise. */
+export interface IDefaults {
+  vault: string;
+  profiles: readonly string[];
 }
 
-const FIELDS: Record<string, keyof IValues> = {
-  title: 'title',
-  image: 'image',
-  'config.network': 'network'
-};
+/** How long the dialog waits for what there is to pick from; it fills it in later otherwise. */
+const CHOICES_MS = 500;
+const NO_CHOICES: IChoices = { repos: [], vaults: [], profiles: [] };
+
+interface IProblem {
+  field: keyof IValues | undefined;
+  message: string;
+}
 
 /** The form of a new loop. Only the title is asked for. */
 class NewLoopForm extends ReactWidget {
-  constructor(private _trans: TranslationBundle) {
+  constructor(
+    private _trans: TranslationBundle,
+    defaults: IDefaults
+  ) {
     super();
     this.addClass('jp-Loops-form');
+    this._values = { ...NO_VALUES, ...defaults };
   }
 
   getValue(): IValues {
     return this._values;
   }
 
-  /** Show what the server refused next to its field. */
-  explain(problem: { field?: string; message: string } | undefined): void {
+  set choices(choices: IChoices) {
+    this._choices = choices;
+    this.update();
+  }
+
+  /** Show what is wrong next to its field, or that nothing is. */
+  set problem(problem: IProblem | undefined) {
     this._problem = problem;
+    this.update();
+  }
+
+  /** Show that the loop is being made. */
+  set isBusy(isBusy: boolean) {
+    this._isBusy = isBusy;
     this.update();
   }
 
@@ -42,141 +62,298 @@ class NewLoopForm extends ReactWidget {
     this.update();
   }
 
-  private _isAbout(field: keyof IValues): boolean {
-    const named = this._problem?.field;
-    return named !== undefined && FIELDS[named] === field;
-  }
-
-  private _fieldProblem(field: keyof IValues): React.ReactElement | null {
-    if (this._problem === undefined || !this._isAbout(field)) {
-      return null;
-    }
+  /** A label with its field below, and what is wrong with it. */
+  private _field(
+    name: keyof IValues,
+    label: string,
+    field: (attributes: {
+      id: string;
+      className: string;
+      'aria-invalid': boolean;
+      'aria-describedby': string | undefined;
+    }) => React.ReactElement
+  ): React.ReactElement {
+    const id = `jp-loops-${name}`;
+    const problem = this._problem?.field === name ? this._problem : undefined;
     return (
-      <div
-        role="alert"
-        className="jp-Loops-problem"
-        id={`jp-loops-${field}-problem`}
-      >
-        {this._problem.message}
+      <div className="jp-Loops-field">
+        <label htmlFor={id}>{label}</label>
+        {field({
+          id,
+          className: 'jp-mod-styled',
+          'aria-invalid': problem !== undefined,
+          'aria-describedby': problem && `${id}-problem`
+        })}
+        {problem && (
+          <div role="alert" className="jp-Loops-problem" id={`${id}-problem`}>
+            {problem.message}
+          </div>
+        )}
       </div>
     );
   }
 
+  private _text(
+    name: 'title' | 'repo' | 'ref' | 'image',
+    label: string,
+    placeholder: string,
+    more: React.InputHTMLAttributes<HTMLInputElement> = {}
+  ): React.ReactElement {
+    return this._field(name, label, attributes => (
+      <input
+        {...attributes}
+        {...more}
+        value={this._values[name]}
+        placeholder={placeholder}
+        autoComplete="off"
+        spellCheck={false}
+        onChange={event => this._set({ [name]: event.target.value })}
+      />
+    ));
+  }
+
   protected render(): React.ReactElement {
     const trans = this._trans;
-    const general =
-      this._problem &&
-      !(this._problem.field !== undefined && this._problem.field in FIELDS);
+    const { repos } = this._choices;
+    const isAdvanced =
+      this._problem?.field !== undefined &&
+      ADVANCED.includes(this._problem.field);
     return (
       <>
-        <label htmlFor="jp-loops-title">{trans.__('Title')}</label>
-        <input
-          id="jp-loops-title"
-          className="jp-mod-styled"
-          value={this._values.title}
-          placeholder={trans.__('What the work is about')}
-          maxLength={200}
-          required
-          aria-describedby="jp-loops-title-problem"
-          onChange={event => this._set({ title: event.target.value })}
-        />
-        {this._fieldProblem('title')}
+        {this._text(
+          'title',
+          trans.__('Title'),
+          trans.__('What the work is about'),
+          { maxLength: 200, 'aria-required': true }
+        )}
+        {this._text(
+          'repo',
+          trans.__('Repo'),
+          repos.length > 0
+            ? trans.__('None: pick one, or paste a URL or a path')
+            : trans.__('None: or paste a URL or a path'),
+          { list: 'jp-loops-repos' }
+        )}
+        <datalist id="jp-loops-repos">
+          {repos.map(repo => (
+            <option key={repo.name} value={repo.name}>
+              {repo.url}
+            </option>
+          ))}
+        </datalist>
+        {this._text(
+          'ref',
+          trans.__('Branch, tag or commit'),
+          this._defaultBranch() ?? trans.__('The repo’s default branch')
+        )}
+        {this._vault()}
+        {this._profiles()}
         <details
           className="jp-Loops-advanced"
-          open={
-            this._advanced || this._isAbout('image') || this._isAbout('network')
-          }
+          open={this._isUnfolded || isAdvanced}
           onToggle={event => {
-            this._advanced = event.currentTarget.open;
+            this._isUnfolded = event.currentTarget.open;
           }}
         >
           <summary>{trans.__('Advanced')}</summary>
-          <label htmlFor="jp-loops-image">{trans.__('Image')}</label>
-          <input
-            id="jp-loops-image"
-            className="jp-mod-styled"
-            value={this._values.image}
-            placeholder={trans.__('The workspace’s own')}
-            aria-describedby="jp-loops-image-problem"
-            onChange={event => this._set({ image: event.target.value })}
-          />
-          {this._fieldProblem('image')}
-          <label htmlFor="jp-loops-network">{trans.__('Network')}</label>
-          <select
-            id="jp-loops-network"
-            className="jp-mod-styled"
-            value={this._values.network}
-            onChange={event => this._set({ network: event.target.value })}
-          >
-            <option value="">{trans.__('As the workspace says')}</option>
-            <option value="bridge">
-              {trans.__('Other loops and the internet')}
-            </option>
-            <option value="none">{trans.__('None')}</option>
-          </select>
+          {this._text(
+            'image',
+            trans.__('Image'),
+            trans.__('The workspace’s own')
+          )}
+          {this._field('network', trans.__('Network'), attributes => (
+            <select
+              {...attributes}
+              value={this._values.network}
+              onChange={event =>
+                this._set({
+                  network: event.target.value as IValues['network']
+                })
+              }
+            >
+              <option value="">{trans.__('As the workspace says')}</option>
+              <option value="bridge">
+                {trans.__('Other loops and the internet')}
+              </option>
+              <option value="none">{trans.__('None')}</option>
+            </select>
+          ))}
         </details>
-        {general && (
+        {this._problem !== undefined && this._problem.field === undefined && (
           <div role="alert" className="jp-Loops-problem">
-            {this._problem?.message}
+            {this._problem.message}
+          </div>
+        )}
+        {this._isBusy && (
+          <div role="status" className="jp-Loops-busy">
+            {this._values.repo === ''
+              ? trans.__('Making the loop…')
+              : trans.__('Making the loop and fetching the repo…')}
           </div>
         )}
       </>
     );
   }
 
-  private _values: IValues = { title: '', image: '', network: '' };
-  private _advanced = false;
-  private _problem: { field?: string; message: string } | undefined;
+  private _defaultBranch(): string | undefined {
+    const { repo } = this._values;
+    const picked = this._choices.repos.find(each => each.name === repo);
+    return picked?.default_branch ?? undefined;
+  }
+
+  private _vault(): React.ReactElement | null {
+    const trans = this._trans;
+    const { vault } = this._values;
+    const { vaults } = this._choices;
+    if (vaults.length === 0 && vault === '') {
+      return null;
+    }
+    const isUnknown =
+      vault !== '' && !vaults.some(known => known.name === vault);
+    return this._field('vault', trans.__('Vault'), attributes => (
+      <select
+        {...attributes}
+        value={vault}
+        onChange={event => this._set({ vault: event.target.value })}
+      >
+        <option value="">{trans.__('As the workspace says')}</option>
+        {isUnknown && <option value={vault}>{vault}</option>}
+        {vaults.map(known => (
+          <option key={known.name} value={known.name}>
+            {known.locked ? trans.__('%1 (locked)', known.name) : known.name}
+          </option>
+        ))}
+      </select>
+    ));
+  }
+
+  private _profiles(): React.ReactElement | null {
+    const { profiles } = this._choices;
+    const chosen = this._values.profiles;
+    if (profiles.length === 0 && chosen.length === 0) {
+      return null;
+    }
+    return this._field('profiles', this._trans.__('Profiles'), attributes => (
+      <ProfilePicker
+        attributes={attributes}
+        chosen={chosen}
+        known={profiles}
+        trans={this._trans}
+        onChange={profiles => this._set({ profiles })}
+      />
+    ));
+  }
+
+  private _values: IValues;
+  private _choices: IChoices = NO_CHOICES;
+  private _isUnfolded = false;
+  private _isBusy = false;
+  private _problem: IProblem | undefined;
+}
+
+/** Stays open until the loop is made: what is wrong is said where it was typed. */
+class NewLoopDialog extends Dialog<IValues> {
+  constructor(
+    private _form: NewLoopForm,
+    private _manager: ILoopManager,
+    private _trans: TranslationBundle
+  ) {
+    super({
+      title: _trans.__('New Loop'),
+      body: _form,
+      buttons: [
+        Dialog.cancelButton(),
+        Dialog.okButton({ label: _trans.__('Create') })
+      ],
+      focusNodeSelector: '#jp-loops-title'
+    });
+  }
+
+  /** The loop, once it is made. */
+  made: Loop | undefined;
+
+  override resolve(index?: number): void {
+    const CREATE = 1;
+    if ((index ?? CREATE) === CREATE) {
+      void this._create();
+    } else {
+      super.resolve(index);
+    }
+  }
+
+  private async _create(): Promise<void> {
+    if (this._isBusy) {
+      return;
+    }
+    const values = this._form.getValue();
+    const found = wrong(values);
+    if (found !== undefined) {
+      this._explain({
+        field: found.field,
+        message:
+          found.why === 'missing'
+            ? this._trans.__('Give the loop a title.')
+            : this._trans.__('Say of which repo.')
+      });
+      return;
+    }
+    this._setBusy(true);
+    try {
+      this.made = await this._manager.create(request(values));
+    } catch (error) {
+      this._setBusy(false);
+      this._explain({
+        field: error instanceof LoopError ? fieldOf(error.field) : undefined,
+        message: error instanceof Error ? error.message : String(error)
+      });
+      return;
+    }
+    super.resolve(1);
+  }
+
+  private _setBusy(isBusy: boolean): void {
+    this._isBusy = isBusy;
+    this._form.isBusy = isBusy;
+    const button = this.node.querySelector('.jp-mod-accept');
+    button?.toggleAttribute('disabled', isBusy);
+  }
+
+  private _explain(problem: IProblem): void {
+    this._form.problem = problem;
+    if (problem.field !== undefined) {
+      const id = `jp-loops-${problem.field}`;
+      void this._form.renderPromise?.then(() =>
+        document.getElementById(id)?.focus()
+      );
+    }
+  }
+
+  private _isBusy = false;
 }
 
 /**
  * Asks for a new loop and makes it.
  *
+ * @param manager - Makes it.
+ * @param trans - Translates.
+ * @param defaults - What the form begins with.
  * @returns The loop; undefined when the person changed their mind.
  */
 export async function newLoop(
   manager: ILoopManager,
-  trans: TranslationBundle
+  trans: TranslationBundle,
+  defaults: IDefaults
 ): Promise<Loop | undefined> {
-  const form = new NewLoopForm(trans);
-  for (;;) {
-    const dialog = new Dialog<IValues>({
-      title: trans.__('New Loop'),
-      body: form,
-      buttons: [
-        Dialog.cancelButton(),
-        Dialog.okButton({ label: trans.__('Create') })
-      ],
-      focusNodeSelector: '#jp-loops-title'
-    });
-    const answer = await dialog.launch();
-    if (!answer.button.accept || answer.value === null) {
-      return undefined;
-    }
-    try {
-      return await manager.create(options(answer.value));
-    } catch (error) {
-      const field = error instanceof LoopError ? error.field : undefined;
-      form.explain({
-        field,
-        message: error instanceof Error ? error.message : String(error)
-      });
-      // The dialog took its body along when it closed.
-      form.parent = null;
-    }
-  }
-}
-
-function options(values: IValues): NewLoop {
-  const made: NewLoop = { title: values.title };
-  if (values.image.trim() !== '') {
-    made.image = values.image.trim();
-  }
-  if (values.network !== '') {
-    made.config = {
-      network: values.network as 'bridge' | 'none',
-      shared_tmp: null
-    };
-  }
-  return made;
+  const form = new NewLoopForm(trans, defaults);
+  const filled = manager.choices().then(choices => {
+    form.choices = choices;
+  });
+  // Fields that come while somebody types would make the form jump.
+  await Promise.race([
+    filled,
+    new Promise(resolve => setTimeout(resolve, CHOICES_MS))
+  ]);
+  const dialog = new NewLoopDialog(form, manager, trans);
+  await dialog.launch();
+  return dialog.made;
 }

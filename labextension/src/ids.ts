@@ -6,6 +6,7 @@ export namespace CommandIDs {
   export const console = 'loops:new-console';
   export const terminal = 'loops:new-terminal';
   export const files = 'loops:show-files';
+  export const reveal = 'loops:show-in-panel';
   export const start = 'loops:start';
   export const stop = 'loops:stop';
   export const recreate = 'loops:recreate';

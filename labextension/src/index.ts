@@ -4,20 +4,25 @@ import type {
 } from '@jupyterlab/application';
 import { ILabShell, ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
+import { DocumentWidget } from '@jupyterlab/docregistry';
 import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
+import type { NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
+import { LoopBadge } from './badge';
 import { addBrowser } from './browser';
 import { addCommands } from './commands';
+import type { IDefaults } from './dialog';
 import { LoopDrive } from './files';
 import { addCards } from './launcher';
 import { LoopManager } from './manager';
 import { tellOfProgress } from './notices';
 import { LoopPanel } from './panel';
 import { LoopStatus } from './status';
+import type { Loop } from './tokens';
 import { ILoopManager } from './tokens';
 
 export * from './tokens';
@@ -27,20 +32,25 @@ export { LoopError } from './api';
 const DOMAIN = 'loopat_jupyter';
 
 /** The loops, and the drive with their files. */
-const manager: JupyterFrontEndPlugin<ILoopManager> = {
+const manager: JupyterFrontEndPlugin<LoopManager> = {
   id: 'loopat-jupyter:manager',
   description:
     'Provides the loops of this server and the drive with their files.',
   autoStart: true,
   provides: ILoopManager,
-  activate: (app: JupyterFrontEnd): ILoopManager => {
+  optional: [ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    translator: ITranslator | null
+  ): LoopManager => {
     const { serviceManager } = app;
     serviceManager.contents.addDrive(
       new LoopDrive(serviceManager.serverSettings)
     );
-    const made = new LoopManager(serviceManager);
-    void app.started.then(() => made.refresh());
-    return made;
+    return new LoopManager(
+      serviceManager,
+      (translator ?? nullTranslator).load(DOMAIN)
+    );
   }
 };
 
@@ -64,7 +74,7 @@ const face: JupyterFrontEndPlugin<void> = {
   ],
   activate: (
     app: JupyterFrontEnd,
-    loops: ILoopManager,
+    loops: LoopManager,
     translator: ITranslator | null,
     palette: ICommandPalette | null,
     browserFactory: IFileBrowserFactory | null,
@@ -78,7 +88,13 @@ const face: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const { commands } = app;
     let confirmDelete = true;
+    let defaults: IDefaults = { vault: '', profiles: [] };
     let side = 'left';
+    const panel = new LoopPanel({ manager: loops, commands, trans });
+    const reveal = (loop: Loop) => {
+      app.shell.activateById(panel.id);
+      panel.reveal(loop);
+    };
     const browser =
       browserFactory === null
         ? null
@@ -94,7 +110,10 @@ const face: JupyterFrontEndPlugin<void> = {
       manager: loops,
       trans,
       browser,
-      confirmDelete: () => confirmDelete
+      confirmDelete: () => confirmDelete,
+      defaults: () => defaults,
+      here: () => loops.ofPath(currentPath(app)),
+      reveal
     });
     for (const command of shown) {
       palette?.addItem({
@@ -103,7 +122,6 @@ const face: JupyterFrontEndPlugin<void> = {
         args: { isPalette: true }
       });
     }
-    const panel = new LoopPanel({ manager: loops, commands, trans });
     restorer?.add(panel, panel.id);
     app.shell.add(panel, side, { rank: 150, type: 'Loops' });
 
@@ -113,23 +131,32 @@ const face: JupyterFrontEndPlugin<void> = {
         addCards(launcher, loops, trans, () => browser.model.path)
       );
     }
+    toolbars?.addFactory<NotebookPanel>(
+      'Notebook',
+      'loop',
+      notebook => new LoopBadge(notebook, loops, trans, reveal)
+    );
     if (statusBar !== null && labShell !== null) {
-      const status = new LoopStatus(loops, trans, () =>
-        app.shell.activateById(panel.id)
-      );
+      const status = new LoopStatus(loops, trans, reveal);
       statusBar.registerStatusItem(`${face.id}:status`, {
         item: status,
         align: 'left',
         rank: 5
       });
       labShell.currentPathChanged.connect((_, change) => {
-        status.path = change.newValue;
+        status.path = change.newValue ?? '';
       });
     }
     if (registry !== null) {
       void registry.load(face.id).then(settings => {
         const apply = () => {
           confirmDelete = settings.get('confirmDelete').composite as boolean;
+          defaults = {
+            vault: settings.get('defaultVault').composite as string,
+            profiles: settings.get('defaultProfiles').composite as string[]
+          };
+          loops.pollMs =
+            (settings.get('pollSeconds').composite as number) * 1000;
           const wanted = settings.get('side').composite as string;
           if (wanted !== side) {
             side = wanted;
@@ -142,5 +169,11 @@ const face: JupyterFrontEndPlugin<void> = {
     }
   }
 };
+
+/** Path of the document that is in front; empty for none. */
+function currentPath(app: JupyterFrontEnd): string {
+  const shown = app.shell.currentWidget;
+  return shown instanceof DocumentWidget ? shown.context.path : '';
+}
 
 export default [manager, face];

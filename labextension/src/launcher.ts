@@ -4,6 +4,7 @@ import type { IDisposable } from '@lumino/disposable';
 import { DisposableSet } from '@lumino/disposable';
 
 import { CommandIDs } from './ids';
+import { folderOf } from './paths';
 import type { ILoopManager, Loop } from './tokens';
 
 /**
@@ -19,12 +20,20 @@ export function addCards(
   launcher: ILauncher,
   manager: ILoopManager,
   trans: TranslationBundle,
-  here: () => string | undefined
+  here: () => string
 ): () => void {
   let shown: Loop | undefined;
   let cards: IDisposable | undefined;
+  let watch: IDisposable | undefined;
   const update = () => {
-    const loop = manager.ofPath(here() ?? '');
+    const path = here();
+    if (folderOf(path) === undefined) {
+      watch?.dispose();
+      watch = undefined;
+    } else {
+      watch ??= manager.watch();
+    }
+    const loop = manager.ofPath(path);
     if (loop?.id === shown?.id && loop?.title === shown?.title) {
       return;
     }
@@ -37,7 +46,12 @@ export function addCards(
       [CommandIDs.notebook, CommandIDs.console, CommandIDs.terminal].forEach(
         (command, rank) =>
           set.add(
-            launcher.add({ command, category, rank, args: { loop: loop.id } })
+            launcher.add({
+              command,
+              category,
+              rank,
+              args: { loop: loop.id, isLauncher: true }
+            })
           )
       );
       cards = set;

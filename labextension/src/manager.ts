@@ -1,11 +1,18 @@
 import type { Event, ServiceManager } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { IDisposable } from '@lumino/disposable';
+import { DisposableDelegate } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import { LoopError, request } from './api';
+import { drivePath, folderOf } from './paths';
+import type { ILists, ILoopEvent } from './state';
+import { drop, find, put, reduce } from './state';
 import type {
   Condition,
   Health,
+  IChoices,
   ILoopManager,
   ILoopNotice,
   Loop,
@@ -13,47 +20,47 @@ import type {
   NewLoop,
   Usage
 } from './tokens';
-import { DRIVE } from './tokens';
 
 const SCHEMA = 'urn:loopat:event:loop:v1';
 const PAGE = 500;
-/** Events come in bursts; one question to the server answers all that come within this time. */
+/** Events come in bursts; what is out of date is asked for once they have paused for this long. */
 const GATHER_MS = 100;
 /** Pause before an unreachable server is asked again. */
 const RETRY_MS = 5000;
+/** With more loops than this out of date, one list is cheaper than each by itself. */
+const FEW = 5;
+/** How long no event may come before the server is asked anyway. */
+const POLL_MS = 60_000;
 
 interface IPage {
   loops: Loop[];
   next: string | null;
 }
 
-interface ILoopEvent {
-  schema_id: string;
-  action: string;
-  loop_id: string;
-  state?: Loop['state'];
-  progress?: NonNullable<Loop['progress']>;
-  message?: string;
-}
-
-/** Keeps the loops of one server, as its event stream tells of them. */
+/** Keeps the loops of one server, as its event stream tells of them, while anybody looks. */
 export class LoopManager implements ILoopManager {
-  /** @param services - Of the application. */
-  constructor(services: ServiceManager.IManager) {
-    this._services = services;
-    services.events.stream.connect(this._onEvent, this);
-    services.sessions.runningChanged.connect(this._soon, this);
-    services.terminals.runningChanged.connect(this._soon, this);
+  /**
+   * @param _services - Of the application.
+   * @param _trans - Translates what the server cannot say itself.
+   */
+  constructor(
+    private _services: ServiceManager.IManager,
+    private _trans: TranslationBundle
+  ) {
+    _services.events.stream.connect(this._onEvent, this);
+    _services.sessions.runningChanged.connect(this._onRunning, this);
+    _services.terminals.runningChanged.connect(this._onRunning, this);
     // A server that was started again is a new one, whose loops may have changed.
-    services.connectionFailure.connect(this._onFailure, this);
+    _services.connectionFailure.connect(this._onFailure, this);
+    document.addEventListener('visibilitychange', this._onVisibility);
   }
 
   get loops(): readonly Loop[] {
-    return this._loops;
+    return this._lists.loops;
   }
 
   get archived(): readonly Loop[] {
-    return this._archived;
+    return this._lists.archived ?? [];
   }
 
   get condition(): Condition {
@@ -72,74 +79,111 @@ export class LoopManager implements ILoopManager {
     return this._isDisposed;
   }
 
+  /** Milliseconds without an event after which the server is asked anyway; 0 for never. */
+  set pollMs(value: number) {
+    this._pollMs = value;
+    this._schedulePoll();
+  }
+
   dispose(): void {
     if (this._isDisposed) {
       return;
     }
     this._isDisposed = true;
     window.clearTimeout(this._timer);
+    window.clearTimeout(this._poll);
+    document.removeEventListener('visibilitychange', this._onVisibility);
     Signal.clearData(this);
   }
 
   find(id: string): Loop | undefined {
-    return [...this._loops, ...this._archived].find(loop => loop.id === id);
+    return find(this._lists, id);
   }
 
   ofPath(path: string): Loop | undefined {
-    const prefix = `${DRIVE}:`;
-    if (!path.startsWith(prefix)) {
-      return undefined;
-    }
-    const folder = path.slice(prefix.length).replace(/^\//, '').split('/')[0];
-    return this._loops.find(loop => loop.folder === folder);
+    const folder = folderOf(path);
+    return this.loops.find(loop => loop.folder === folder);
   }
 
   pathOf(loop: Loop): string {
-    return `${DRIVE}:${loop.folder}`;
+    return drivePath(loop.folder);
   }
 
-  async refresh(): Promise<void> {
-    window.clearTimeout(this._timer);
-    this._timer = undefined;
+  watch(): IDisposable {
+    this._watchers += 1;
+    this._soon(0);
+    this._schedulePoll();
+    return new DisposableDelegate(() => {
+      this._watchers -= 1;
+      this._schedulePoll();
+    });
+  }
+
+  fresh(): Promise<void> {
     // Whoever asks while a question is under way gets the answer to a later one.
-    this._refreshing = (this._refreshing ?? Promise.resolve()).then(() =>
-      this._load()
-    );
-    return this._refreshing;
+    this._asking = this._asking.then(() => this._ask());
+    return this._asking;
+  }
+
+  refresh(): Promise<void> {
+    this._isAllStale = true;
+    return this.fresh();
   }
 
   async showArchived(): Promise<void> {
-    this._wantsArchived = true;
-    await this.refresh();
+    if (this._lists.archived === null) {
+      this._lists = { ...this._lists, archived: [] };
+      await this.refresh();
+    }
+  }
+
+  async choices(): Promise<IChoices> {
+    const [repos, vaults, profiles] = await Promise.all([
+      this._pick<IChoices['repos']>('repos'),
+      this._pick<IChoices['vaults']>('vaults'),
+      this._pick<IChoices['profiles']>('profiles')
+    ]);
+    return { repos, vaults, profiles };
   }
 
   async create(options: NewLoop): Promise<Loop> {
-    return this._after(await this._call<Loop>('POST', 'loops', options));
+    this._creating += 1;
+    try {
+      return this._put(await this._call<Loop>('POST', 'loops', options));
+    } finally {
+      this._creating -= 1;
+      this._soon();
+    }
   }
 
-  async change(id: string, changes: LoopChanges): Promise<Loop> {
-    return this._after(await this._call<Loop>('PATCH', `loops/${id}`, changes));
+  change(id: string, changes: LoopChanges): Promise<Loop> {
+    return this._verb(id, 'PATCH', '', changes);
   }
 
-  async start(id: string): Promise<Loop> {
-    return this._after(await this._call<Loop>('POST', `loops/${id}/start`));
+  start(id: string): Promise<Loop> {
+    return this._verb(id, 'POST', '/start');
   }
 
-  async stop(id: string): Promise<Loop> {
-    return this._after(await this._call<Loop>('POST', `loops/${id}/stop`));
+  stop(id: string): Promise<Loop> {
+    return this._verb(id, 'POST', '/stop');
   }
 
-  async recreate(id: string): Promise<Loop> {
-    return this._after(await this._call<Loop>('POST', `loops/${id}/recreate`));
+  recreate(id: string): Promise<Loop> {
+    return this._verb(id, 'POST', '/recreate');
   }
 
-  async cancel(id: string): Promise<Loop> {
-    return this._after(await this._call<Loop>('POST', `loops/${id}/cancel`));
+  cancel(id: string): Promise<Loop> {
+    return this._verb(id, 'POST', '/cancel');
   }
 
   async remove(id: string, force = false): Promise<void> {
-    await this._call('DELETE', `loops/${id}${force ? '?force=true' : ''}`);
-    await this.refresh();
+    try {
+      await this._call('DELETE', `loops/${id}${force ? '?force=true' : ''}`);
+    } catch (error) {
+      this._forgetMissing(id, error);
+      throw error;
+    }
+    this._forget(id);
   }
 
   async openTerminal(id: string, cwd?: string): Promise<string> {
@@ -161,35 +205,161 @@ export class LoopManager implements ILoopManager {
     return this._call<string>('GET', `loops/${id}/build-log`);
   }
 
-  private _call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    return request<T>(this._services.serverSettings, method, path, body);
+  private get _isLooking(): boolean {
+    return this._watchers > 0 && !document.hidden && !this._isDisposed;
   }
 
-  private _after(loop: Loop): Loop {
-    this._put(loop);
-    this._soon();
+  private async _call<T>(
+    method: string,
+    path: string,
+    body?: unknown
+  ): Promise<T> {
+    try {
+      return await request<T>(
+        this._services.serverSettings,
+        method,
+        path,
+        body
+      );
+    } catch (error) {
+      throw error instanceof LoopError ? this._reworded(error) : error;
+    }
+  }
+
+  /** What the server could not say for itself, or says of requests and not to people. */
+  private _reworded(error: LoopError): LoopError {
+    const said = (message: string, reason: string) =>
+      new LoopError(message, error.status, reason, error.field);
+    if (error.status === 0) {
+      return said(
+        this._trans.__(
+          'The server cannot be reached; this page connects again by itself.'
+        ),
+        'unreachable'
+      );
+    }
+    if (
+      error.status === 401 ||
+      (error.status === 403 && error.message === 'Forbidden')
+    ) {
+      return said(
+        this._trans.__(
+          'The server no longer accepts this page’s login: reload the page to log in again.'
+        ),
+        'login'
+      );
+    }
+    return error;
+  }
+
+  private async _pick<T extends unknown[]>(name: keyof IChoices): Promise<T> {
+    try {
+      return (await this._call<Record<string, T>>('GET', name))[name];
+    } catch (error) {
+      if (error instanceof LoopError) {
+        // Nothing to pick from: an older server, or one that is away, which the loop itself will tell.
+        return [] as unknown[] as T;
+      }
+      throw error;
+    }
+  }
+
+  /** Does something to a loop. Its answer is the loop, so the events on the way need not be asked about. */
+  private async _verb(
+    id: string,
+    method: string,
+    verb: string,
+    body?: unknown
+  ): Promise<Loop> {
+    this._busy.set(id, (this._busy.get(id) ?? 0) + 1);
+    let answered = false;
+    try {
+      const loop = await this._call<Loop>(method, `loops/${id}${verb}`, body);
+      answered = true;
+      return this._put(loop);
+    } catch (error) {
+      this._forgetMissing(id, error);
+      throw error;
+    } finally {
+      const left = (this._busy.get(id) ?? 1) - 1;
+      if (left > 0) {
+        this._busy.set(id, left);
+      } else {
+        this._busy.delete(id);
+      }
+      if (!answered && this.find(id) !== undefined) {
+        this._stale.add(id);
+      }
+      this._soon();
+    }
+  }
+
+  private _forgetMissing(id: string, error: unknown): void {
+    if (error instanceof LoopError && error.status === 404) {
+      this._forget(id);
+    }
+  }
+
+  private _forget(id: string): void {
+    this._stale.delete(id);
+    this._lists = drop(this._lists, id);
+    this._changed.emit();
+  }
+
+  private _put(loop: Loop): Loop {
+    this._stale.delete(loop.id);
+    this._lists = put(this._lists, loop);
+    this._changed.emit();
     return loop;
   }
 
-  private async _load(): Promise<void> {
-    if (this._isDisposed) {
+  /** Asks the server for what is out of date. */
+  private async _ask(): Promise<void> {
+    if (this._isDisposed || (!this._isAllStale && this._stale.size === 0)) {
       return;
     }
+    window.clearTimeout(this._timer);
+    this._timer = undefined;
+    const ids = [...this._stale];
+    const all = this._isAllStale || ids.length > FEW;
+    this._isAllStale = false;
+    this._stale.clear();
     try {
-      this._loops = await this._pages(false);
-      if (this._wantsArchived) {
-        this._archived = await this._pages(true);
+      if (all) {
+        await this._load();
+      } else {
+        await Promise.all(ids.map(id => this._loadOne(id)));
       }
-      this._condition = await this._judge();
     } catch (error) {
       await this._explain(error);
     }
+    this._schedulePoll();
     this._changed.emit();
+  }
+
+  private async _load(): Promise<void> {
+    const loops = await this._pages(false);
+    const archived =
+      this._lists.archived === null ? null : await this._pages(true);
+    this._lists = { loops, archived };
+    this._condition = await this._judge();
+  }
+
+  private async _loadOne(id: string): Promise<void> {
+    try {
+      const loop = await this._call<Loop>('GET', `loops/${id}`);
+      this._lists = put(this._lists, loop);
+    } catch (error) {
+      if (!(error instanceof LoopError) || error.status !== 404) {
+        throw error;
+      }
+      this._lists = drop(this._lists, id);
+    }
   }
 
   /** An empty list may be a machine on which nothing can run: whoever starts here is told what is missing. */
   private async _judge(): Promise<Condition> {
-    if (this._loops.length === 0) {
+    if (this.loops.length === 0) {
       const health = await this._call<Health>('GET', 'health');
       if (!health.ok) {
         return { kind: 'unusable', health };
@@ -216,6 +386,12 @@ export class LoopManager implements ILoopManager {
   /** Why there is no list: the machine lacks something, or the server does not answer. */
   private async _explain(error: unknown): Promise<void> {
     const message = error instanceof Error ? error.message : String(error);
+    this._isAllStale = true;
+    if (error instanceof LoopError && error.reason === 'login') {
+      // Asking again would only fill the server's log.
+      this._condition = { kind: 'refused', message };
+      return;
+    }
     this._condition = { kind: 'unreachable', message };
     if (error instanceof LoopError && error.status >= 500) {
       try {
@@ -227,60 +403,108 @@ export class LoopManager implements ILoopManager {
         // The first answer stands.
       }
     }
-    this._timer = window.setTimeout(() => void this.refresh(), RETRY_MS);
+    this._soon(RETRY_MS);
   }
 
-  private _soon(): void {
-    if (this._timer === undefined && !this._isDisposed) {
-      this._timer = window.setTimeout(() => void this.refresh(), GATHER_MS);
+  /** Asks for what is out of date, a little later, if anybody looks. */
+  private _soon(delay = GATHER_MS): void {
+    const isNothing = !this._isAllStale && this._stale.size === 0;
+    if (
+      isNothing ||
+      !this._isLooking ||
+      this._creating > 0 ||
+      this._timer !== undefined
+    ) {
+      return;
+    }
+    this._timer = window.setTimeout(() => {
+      this._timer = undefined;
+      if (this._isLooking) {
+        void this.fresh();
+      }
+    }, delay);
+  }
+
+  private _schedulePoll(): void {
+    window.clearTimeout(this._poll);
+    if (this._pollMs > 0 && this._isLooking) {
+      this._poll = window.setTimeout(() => {
+        // A server that refuses this page would refuse it again.
+        if (this._condition.kind !== 'refused') {
+          this._isAllStale = true;
+          this._soon(0);
+        }
+      }, this._pollMs);
     }
   }
 
-  private _put(loop: Loop): void {
-    const replace = (list: Loop[]) =>
-      list.some(other => other.id === loop.id)
-        ? list.map(other => (other.id === loop.id ? loop : other))
-        : list;
-    this._loops = replace(this._loops);
-    this._archived = replace(this._archived);
-    this._changed.emit();
-  }
+  private _onVisibility = (): void => {
+    this._soon(0);
+    this._schedulePoll();
+  };
 
   private _onFailure(): void {
-    window.clearTimeout(this._timer);
-    this._timer = window.setTimeout(() => void this.refresh(), RETRY_MS);
+    this._isAllStale = true;
+    this._soon(RETRY_MS);
+  }
+
+  /** A kernel or terminal came or went: what runs in the loops may be something else now. */
+  private _onRunning(): void {
+    for (const loop of this.loops) {
+      if (loop.state === 'running' && !this._busy.has(loop.id)) {
+        this._stale.add(loop.id);
+      }
+    }
+    this._soon();
   }
 
   private _onEvent(_: Event.IManager, emission: Event.Emission): void {
     if (emission.schema_id !== SCHEMA) {
       return;
     }
+    this._schedulePoll();
     const event = emission as unknown as ILoopEvent;
     const loop = this.find(event.loop_id);
     if (event.message && ['warning', 'failed'].includes(event.action)) {
-      const level = event.action === 'failed' ? 'error' : 'warning';
       this._noticed.emit({
         loop,
         loopId: event.loop_id,
-        level,
+        level: event.action === 'failed' ? 'error' : 'warning',
         message: event.message
       });
     }
-    if (loop !== undefined && event.action === 'progress' && event.progress) {
-      // Steps are shown as they come; asking the server for each would slow the work down.
-      this._put({ ...loop, state: 'preparing', progress: event.progress });
+    if (this._isAllStale) {
+      // Everything will be asked for anyway.
+      this._soon();
       return;
     }
-    this._soon();
+    const { lists, ask } = reduce(this._lists, event);
+    if (lists !== this._lists) {
+      this._lists = lists;
+      this._changed.emit();
+    }
+    if (event.action === 'deleted') {
+      this._stale.delete(event.loop_id);
+    } else if (ask && !this._busy.has(event.loop_id)) {
+      this._stale.add(event.loop_id);
+      this._soon();
+    }
   }
 
-  private _services: ServiceManager.IManager;
-  private _loops: Loop[] = [];
-  private _archived: Loop[] = [];
+  private _lists: ILists = { loops: [], archived: null };
   private _condition: Condition = { kind: 'loading' };
-  private _wantsArchived = false;
-  private _refreshing: Promise<void> | undefined;
+  /** Everything is out of date; at first nothing is known. */
+  private _isAllStale = true;
+  /** Ids of loops that are out of date. */
+  private _stale = new Set<string>();
+  /** Loops that this page does something to, and how many things. */
+  private _busy = new Map<string, number>();
+  private _creating = 0;
+  private _watchers = 0;
+  private _pollMs = POLL_MS;
+  private _asking: Promise<void> = Promise.resolve();
   private _timer: number | undefined;
+  private _poll: number | undefined;
   private _isDisposed = false;
   private _changed = new Signal<ILoopManager, void>(this);
   private _noticed = new Signal<ILoopManager, ILoopNotice>(this);

@@ -4,25 +4,26 @@ import {
   Button,
   caretDownIcon,
   caretRightIcon,
-  consoleIcon,
-  folderIcon,
-  LabIcon,
-  notebookIcon,
   ReactWidget,
-  refreshIcon,
-  runIcon,
-  stopIcon,
-  terminalIcon
+  refreshIcon
 } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
+import type { IDisposable } from '@lumino/disposable';
+import type { Message } from '@lumino/messaging';
+import type { ISignal } from '@lumino/signaling';
+import { Signal } from '@lumino/signaling';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import * as React from 'react';
 
+import { IconButton } from './button';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
+import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 
 const ROW_PX = 64;
+/** Times such as "3 min ago" are told anew this often. */
+const CLOCK_MS = 30_000;
 
 /** What the panel needs. */
 export interface IPanelOptions {
@@ -43,32 +44,88 @@ export class LoopPanel extends ReactWidget {
     this.node.setAttribute('aria-label', _options.trans.__('Loops'));
   }
 
-  protected override onAfterShow(): void {
-    void this._options.manager.refresh();
+  /** Show a loop, whatever the filter says, and go to it. */
+  reveal(loop: Loop): void {
+    this._revealed.emit(loop.id);
+  }
+
+  override dispose(): void {
+    this._watch?.dispose();
+    super.dispose();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this._look(this.isVisible);
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._look(true);
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this._look(false);
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    this._look(false);
+    super.onBeforeDetach(message);
   }
 
   protected render(): React.ReactElement {
-    return <Panel {...this._options} />;
+    return <Panel {...this._options} revealed={this._revealed} />;
   }
+
+  /** A panel that nobody sees asks the server for nothing. */
+  private _look(isSeen: boolean): void {
+    if (isSeen) {
+      this._watch ??= this._options.manager.watch();
+    } else {
+      this._watch?.dispose();
+      this._watch = undefined;
+    }
+  }
+
+  private _watch: IDisposable | undefined;
+  private _revealed = new Signal<this, string>(this);
 }
 
-function useLoops(manager: ILoopManager): number {
-  const [version, setVersion] = React.useState(0);
+type Revealed = ISignal<LoopPanel, string>;
+
+/** Renders again when the loops change, and now and then for the times in it. */
+function useLoops(manager: ILoopManager): void {
+  const [, setVersion] = React.useState(0);
   React.useEffect(() => {
     const onChange = () => setVersion(value => value + 1);
     manager.changed.connect(onChange);
+    const clock = window.setInterval(onChange, CLOCK_MS);
     return () => {
       manager.changed.disconnect(onChange);
+      window.clearInterval(clock);
     };
   }, [manager]);
-  return version;
 }
 
-function Panel(props: IPanelOptions): React.ReactElement {
-  const { manager, commands, trans } = props;
+function Panel(
+  props: IPanelOptions & { revealed: Revealed }
+): React.ReactElement {
+  const { manager, commands, trans, revealed } = props;
   useLoops(manager);
   const [filter, setFilter] = React.useState('');
   const [archived, setArchived] = React.useState(false);
+  const [target, setTarget] = React.useState('');
+  React.useEffect(() => {
+    const onReveal = (_: LoopPanel, id: string) => {
+      setFilter('');
+      setTarget(id);
+    };
+    revealed.connect(onReveal);
+    return () => {
+      revealed.disconnect(onReveal);
+    };
+  }, [revealed]);
   const { condition } = manager;
   const matches = (loop: Loop) =>
     loop.title.toLowerCase().includes(filter.toLowerCase());
@@ -102,8 +159,18 @@ function Panel(props: IPanelOptions): React.ReactElement {
       )}
       {condition.kind === 'unreachable' && (
         <div className="jp-Loops-message" role="alert">
+          {condition.message}
+        </div>
+      )}
+      {condition.kind === 'refused' && (
+        <div className="jp-Loops-message" role="alert">
           <p>{condition.message}</p>
-          <p>{trans.__('It is tried again by itself.')}</p>
+          <Button
+            className="jp-mod-styled jp-mod-accept"
+            onClick={() => window.location.reload()}
+          >
+            {trans.__('Reload')}
+          </Button>
         </div>
       )}
       {condition.kind === 'loading' && (
@@ -128,7 +195,12 @@ function Panel(props: IPanelOptions): React.ReactElement {
               {trans.__('No loop is called like that.')}
             </div>
           ) : (
-            <List {...props} loops={shown} />
+            <List
+              {...props}
+              loops={shown}
+              target={target}
+              onReached={() => setTarget('')}
+            />
           )}
           <button
             className="jp-Loops-archived"
@@ -199,10 +271,15 @@ function Checks({
   );
 }
 
-function List({
-  loops,
-  ...props
-}: IPanelOptions & { loops: Loop[] }): React.ReactElement {
+interface IListProps extends IPanelOptions {
+  loops: Loop[];
+  /** Id of the loop to go to; empty for none. */
+  target: string;
+  onReached: () => void;
+}
+
+function List(props: IListProps): React.ReactElement {
+  const { loops, target, onReached } = props;
   const parent = React.useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: loops.length,
@@ -211,6 +288,20 @@ function List({
     getItemKey: index => loops[index].id,
     overscan: 8
   });
+  const goal = loops.findIndex(loop => loop.id === target);
+  React.useEffect(() => {
+    if (goal < 0) {
+      return;
+    }
+    virtualizer.scrollToIndex(goal, { align: 'auto' });
+    // The row is there after the next frame, when the list has rendered what it scrolled to.
+    const frame = requestAnimationFrame(() => {
+      const row = parent.current?.querySelector(`[data-index="${goal}"]`);
+      row?.querySelector<HTMLElement>('.jp-Loops-name')?.focus();
+      onReached();
+    });
+    return () => cancelAnimationFrame(frame);
+  }, [goal, virtualizer, onReached]);
   return (
     <div className="jp-Loops-scroll" ref={parent}>
       <ul
@@ -229,184 +320,14 @@ function List({
             style={{ transform: `translateY(${item.start}px)` }}
             data-loop={loops[item.index].id}
           >
-            <Row {...props} loop={loops[item.index]} />
+            <Row
+              loop={loops[item.index]}
+              commands={props.commands}
+              trans={props.trans}
+            />
           </li>
         ))}
       </ul>
     </div>
-  );
-}
-
-function Row({
-  loop,
-  commands,
-  trans
-}: IPanelOptions & { loop: Loop }): React.ReactElement {
-  const run = (id: string) => void commands.execute(id, { loop: loop.id });
-  const [word, mark] = stateWords(loop, trans);
-  const { kernels, terminals } = loop.in_use;
-  const inside = [
-    kernels > 0 ? trans._n('%1 kernel', '%1 kernels', kernels, kernels) : '',
-    terminals > 0
-      ? trans._n('%1 terminal', '%1 terminals', terminals, terminals)
-      : ''
-  ].filter(text => text !== '');
-  const notes = loop.restart_needed
-    ? [trans.__('Restart needed to take new settings.'), ...loop.warnings]
-    : loop.warnings;
-  return (
-    <div className="jp-Loops-row" data-state={loop.state}>
-      <div className="jp-Loops-rowHead">
-        <button
-          className="jp-Loops-name"
-          title={trans.__('Show the files of “%1”', loop.title)}
-          onClick={() => run(CommandIDs.files)}
-        >
-          {loop.title}
-        </button>
-        <span
-          className="jp-Loops-actions"
-          role="group"
-          aria-label={trans.__('Actions on “%1”', loop.title)}
-        >
-          {!loop.archived && (
-            <>
-              <IconButton
-                icon={notebookIcon}
-                label={trans.__('New notebook in “%1”', loop.title)}
-                onClick={() => run(CommandIDs.notebook)}
-              />
-              <IconButton
-                icon={consoleIcon}
-                label={trans.__('New console in “%1”', loop.title)}
-                onClick={() => run(CommandIDs.console)}
-              />
-              <IconButton
-                icon={terminalIcon}
-                label={trans.__('New terminal in “%1”', loop.title)}
-                onClick={() => run(CommandIDs.terminal)}
-              />
-            </>
-          )}
-          <IconButton
-            icon={folderIcon}
-            label={trans.__('Files of “%1”', loop.title)}
-            onClick={() => run(CommandIDs.files)}
-          />
-          {loop.state === 'running' && (
-            <IconButton
-              icon={stopIcon}
-              label={trans.__('Stop “%1”', loop.title)}
-              onClick={() => run(CommandIDs.stop)}
-            />
-          )}
-          {loop.state === 'preparing' && (
-            <IconButton
-              icon={stopIcon}
-              label={trans.__('Cancel the start of “%1”', loop.title)}
-              onClick={() => run(CommandIDs.cancel)}
-            />
-          )}
-          {!loop.archived &&
-            ['absent', 'stopped', 'error'].includes(loop.state) && (
-              <IconButton
-                icon={runIcon}
-                label={trans.__('Start “%1”', loop.title)}
-                onClick={() => run(CommandIDs.start)}
-              />
-            )}
-        </span>
-      </div>
-      <div className="jp-Loops-rowState">
-        <span className="jp-Loops-mark" aria-hidden="true">
-          {mark}
-        </span>
-        <span className="jp-Loops-word">{word}</span>
-        {loop.progress !== null && loop.progress.steps > 0 && (
-          <progress
-            value={loop.progress.step}
-            max={loop.progress.steps}
-            aria-label={loop.progress.label}
-          />
-        )}
-        <span className="jp-Loops-inside">{inside.join(' · ')}</span>
-        <time className="jp-Loops-ago" dateTime={loop.last_activity}>
-          {ago(loop.last_activity, trans)}
-        </time>
-      </div>
-      {notes.map(note => (
-        <div key={note} className="jp-Loops-note" role="note">
-          {note}
-        </div>
-      ))}
-    </div>
-  );
-}
-
-function stateWords(loop: Loop, trans: TranslationBundle): [string, string] {
-  if (loop.archived) {
-    return [trans.__('archived'), '○'];
-  }
-  switch (loop.state) {
-    case 'running':
-      return [trans.__('running'), '●'];
-    case 'stopped':
-      return [trans.__('stopped'), '○'];
-    case 'error':
-      return [trans.__('broken'), '✕'];
-    case 'preparing':
-      return [
-        loop.progress === null
-          ? trans.__('starting')
-          : loop.progress.steps > 0
-            ? trans.__(
-                '%1 (%2 of %3)',
-                loop.progress.label,
-                loop.progress.step,
-                loop.progress.steps
-              )
-            : loop.progress.label,
-        '◐'
-      ];
-    default:
-      return [trans.__('not started'), '○'];
-  }
-}
-
-/** How long ago a time was, in the largest unit that fits. */
-export function ago(
-  text: string,
-  trans: TranslationBundle,
-  now = Date.now()
-): string {
-  const minutes = Math.floor((now - Date.parse(text)) / 60_000);
-  if (minutes < 1) {
-    return trans.__('just now');
-  }
-  if (minutes < 60) {
-    return trans.__('%1 min ago', minutes);
-  }
-  if (minutes < 60 * 24) {
-    return trans.__('%1 h ago', Math.floor(minutes / 60));
-  }
-  return trans.__('%1 d ago', Math.floor(minutes / (60 * 24)));
-}
-
-function IconButton(props: {
-  icon: LabIcon;
-  label: string;
-  onClick: () => void;
-}): React.ReactElement {
-  return (
-    <Button
-      minimal
-      small
-      className="jp-Loops-button"
-      title={props.label}
-      aria-label={props.label}
-      onClick={props.onClick}
-    >
-      <props.icon.react tag="span" width="16px" height="16px" />
-    </Button>
   );
 }

@@ -1,9 +1,12 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
+import type { IDisposable } from '@lumino/disposable';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
+import { folderOf } from './paths';
 import type { ILoopManager, Loop, Usage } from './tokens';
+import { usageWords } from './words';
 
 const LOOK_MS = 3000;
 
@@ -24,15 +27,20 @@ export class LoopStatus extends ReactWidget {
     _manager.changed.connect(this.update, this);
   }
 
-  /** Path of the current document. */
-  set path(path: string | undefined) {
+  /** Path of the current document; empty for none. */
+  set path(path: string) {
     this._path = path;
+    if (folderOf(path) === undefined) {
+      this._watch?.dispose();
+      this._watch = undefined;
+    } else {
+      this._watch ??= this._manager.watch();
+    }
     this.update();
   }
 
   protected render(): React.ReactElement | null {
-    const loop =
-      this._path === undefined ? undefined : this._manager.ofPath(this._path);
+    const loop = this._manager.ofPath(this._path);
     if (loop === undefined) {
       return null;
     }
@@ -47,7 +55,8 @@ export class LoopStatus extends ReactWidget {
     );
   }
 
-  private _path: string | undefined;
+  private _path = '';
+  private _watch: IDisposable | undefined;
 }
 
 interface IProps {
@@ -62,7 +71,10 @@ function Status({ loop, manager, trans, onClick }: IProps): React.ReactElement {
   return (
     <button
       className="jp-Loops-statusButton"
-      title={trans.__('Runs in the loop “%1”', loop.title)}
+      title={trans.__(
+        'Runs in the loop “%1”: show it in the panel',
+        loop.title
+      )}
       onClick={() => onClick(loop)}
     >
       <loopIcon.react tag="span" width="14px" height="14px" />
@@ -92,15 +104,8 @@ function useUsage(
       try {
         const usage = await manager.usage(loop.id);
         const at = performance.now();
-        const memory = `${Math.round(usage.memory_bytes / 2 ** 20)} MB`;
-        if (before === undefined) {
-          setText(memory);
-        } else {
-          const load =
-            ((usage.cpu_s - before.usage.cpu_s) / ((at - before.at) / 1000)) *
-            100;
-          setText(trans.__('%1 % · %2', Math.max(0, Math.round(load)), memory));
-        }
+        const elapsed_s = before === undefined ? 0 : (at - before.at) / 1000;
+        setText(usageWords(usage, before?.usage, elapsed_s, trans));
         before = { usage, at };
       } catch {
         // A loop that was just deleted, or a server that is away: the panel tells.

@@ -4,6 +4,8 @@ import type { ISignal } from '@lumino/signaling';
 
 import type { components } from './openapi';
 
+export { DRIVE } from './paths';
+
 /** A loop as the server shows it. */
 export type Loop = components['schemas']['Loop'];
 
@@ -21,12 +23,40 @@ export type Health = components['schemas']['Health'];
 /** What a loop takes of the machine. */
 export type Usage = components['schemas']['Usage'];
 
+/** A repo that a new loop can name. */
+export interface IRepo {
+  name: string;
+  url: string;
+  default_branch?: string | null;
+}
+
+/** A vault that a new loop can use. */
+export interface IVault {
+  name: string;
+  /** A locked vault gives nothing until it is unlocked. */
+  locked?: boolean;
+}
+
+/** A profile that a new loop can have. */
+export interface IProfile {
+  name: string;
+  description?: string;
+}
+
+/** What there is to pick from for a new loop. */
+export interface IChoices {
+  repos: IRepo[];
+  vaults: IVault[];
+  profiles: IProfile[];
+}
+
 /** What the panel shows of the whole: nothing yet, the loops, or why there are none. */
 export type Condition =
   | { kind: 'loading' }
   | { kind: 'ready' }
   | { kind: 'unusable'; health: Health }
-  | { kind: 'unreachable'; message: string };
+  | { kind: 'unreachable'; message: string }
+  | { kind: 'refused'; message: string };
 
 /** Something that a person should be told of a loop. */
 export interface ILoopNotice {
@@ -35,9 +65,6 @@ export interface ILoopNotice {
   level: 'warning' | 'error';
   message: string;
 }
-
-/** Name of the drive that holds the files of all loops. */
-export const DRIVE = 'loops';
 
 /** The loops of this server. Other extensions can require it. */
 export interface ILoopManager extends IDisposable {
@@ -58,8 +85,20 @@ export interface ILoopManager extends IDisposable {
   /** The path of a loop's files in the drive. */
   pathOf(loop: Loop): string;
 
+  /**
+   * Keeps the loops up to date until the result is disposed.
+   *
+   * Without anybody who watches, or while the page is hidden, the server is asked for nothing: the events only tell
+   * what has to be asked for later.
+   */
+  watch(): IDisposable;
+  /** Asks for what is known to be out of date; for whoever needs the loops once. */
+  fresh(): Promise<void>;
+  /** Asks for everything. */
   refresh(): Promise<void>;
   showArchived(): Promise<void>;
+  /** What a new loop can be made of; empty lists where there is nothing to pick. */
+  choices(): Promise<IChoices>;
   create(options: NewLoop): Promise<Loop>;
   change(id: string, changes: LoopChanges): Promise<Loop>;
   start(id: string): Promise<Loop>;

@@ -1,123 +1,187 @@
-"""A real JupyterLab in a real browser, with the extension as it is installed."""
+"""A real JupyterLab in a real browser, with the extension as it is installed.
+
+Server, browser and page are shared by the tests of a module: opening JupyterLab takes longer than most of what is
+tested. Each test finds the page tidy and no loops but the module's own.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
-import re
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import pytest
-from playwright.async_api import ConsoleMessage, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import async_playwright
 
-from tests.jupyter_process import TOKEN, Server, jupyter_server
+from loopat_jupyter.models import LoopRecord
+from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.conftest import remove_from_podman
+from tests.jupyter_process import Server, jupyter_server
+from tests.labextension.browser import CHROMIUM, OPTIONS, PATIENCE_MS, Browser
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+FAILED = pytest.StashKey[bool]()
 
-    from loopat_jupyter.workspace.paths import Workspace
-
-ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / ".artefacts" / "screenshots"
-CHROMIUM = "/usr/bin/chromium"
-OPTIONS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--disable-quic"),
-)
-PATIENCE_MS = 60_000
-
-EXPECTED = re.compile(r"status of (40\d|50\d)|ERR_CONNECTION_RE(FUSED|SET)|WebSocket|Failed to fetch|Connection lost")
-"""What Lab and the browser say of refused requests and of a server that is away; how the panel shows it is tested."""
+EXPOSED = ("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True")
 
 
-class Browser:
-    """A page of JupyterLab, and everything that went wrong in it."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Let the fixtures know whether the test failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
-    def __init__(self, page: Page, server: Server) -> None:
-        self.page, self.server = page, server
-        self.problems: list[str] = []
-        page.on("pageerror", self._hear)
-        page.on("console", self._listen)
 
-    def _hear(self, error: Any) -> None:
-        # Lab's own code that saves its layout does not expect a server to be away.
-        labs_own = "Failed to fetch" in str(error.stack) and "/lab/extensions/loopat-jupyter/" not in str(error.stack)
-        if not labs_own:
-            self.problems.append(f"unhandled: {error.stack}")
+class Stage(NamedTuple):
+    """What the tests of a module share.
 
-    def _listen(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not EXPECTED.search(message.text):
-            self.problems.append(message.text[:400])
+    Attributes:
+        workspace: With the loops.
+        server: A Jupyter server for that workspace.
+        browser: JupyterLab of that server.
+    """
 
-    async def open(self) -> None:
-        """Open JupyterLab and the Loops panel."""
-        await self.page.goto(f"{self.server.url}lab?reset&token={TOKEN}")
-        await self.page.wait_for_selector("#jp-main-dock-panel")
-        await self.page.get_by_role("tab", name="Loops", exact=True).click()
-        await self.page.wait_for_selector("#jp-loops-panel")
+    workspace: Workspace
+    server: Server
+    browser: Browser
 
-    async def picture(self, name: str) -> None:
-        """Keep what the page looks like."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        await self.page.screenshot(path=PICTURES / f"{name}.png")
+    def add(self, title: str) -> LoopRecord:
+        """Make a loop without the page's doing."""
+        return add_loop(self.workspace, title)
 
-    def row(self, title: str) -> Any:
-        """A loop in the panel."""
-        return self.page.locator(".jp-Loops-row", has_text=title)
+    async def loop(self, title: str) -> dict[str, Any]:
+        """A loop as the server tells it."""
+        loops = (await self.server.api("GET", "loopat/api/loops")).body["loops"]
+        return next(loop for loop in loops if loop["title"] == title)
 
-    async def make(self, title: str) -> None:
-        """Make a loop as a person does, with the keyboard."""
-        await self.page.get_by_role("button", name="New Loop").first.click()
-        await self.page.wait_for_selector("#jp-loops-title")
-        await self.page.keyboard.type(title)
-        await self.page.keyboard.press("Enter")
-        await self.row(title).wait_for()
+    async def clear(self, *titles: str) -> None:
+        """Delete all loops but some."""
+        for archived in ("false", "true"):
+            page = (await self.server.api("GET", f"loopat/api/loops?archived={archived}")).body
+            for loop in page["loops"]:
+                if loop["title"] not in titles:
+                    await self.server.api("DELETE", f"loopat/api/loops/{loop['id']}?force=true")
 
-    async def findings(self, selector: str) -> list[str]:
-        """What an accessibility check finds in a part of the page."""
-        await self.page.add_script_tag(path=ROOT / "labextension" / "node_modules" / "axe-core" / "axe.min.js")
-        found = await self.page.evaluate("selector => axe.run(selector)", selector)
-        return [f"{each['id']}: {each['nodes'][0]['html'][:160]}" for each in found["violations"]]
+
+def add_loop(workspace: Workspace, title: str) -> LoopRecord:
+    """Make a loop beside the server."""
+    record = new_record(title=title, created_by="ada", now=datetime.datetime.now(datetime.UTC))
+    LoopStore(workspace).create(record)
+    return record
+
+
+@contextlib.contextmanager
+def made_workspace(folder: Path) -> Any:
+    """A workspace in a folder; whatever podman holds of it is removed afterwards."""
+    workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
+    workspace.prepare()
+    yield workspace
+    remove_from_podman(workspace)
+    shutil.rmtree(workspace.runtime, ignore_errors=True)
+
+
+def lab_server(folder: Path, environ: dict[str, str], *options: str) -> Any:
+    """A server with JupyterLab."""
+    root = folder / "root"
+    root.mkdir(exist_ok=True)
+    settings = folder / "jupyter-config" / "labconfig" / "page_config.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    # Lab would ask whether to fetch news.
+    settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
+    return jupyter_server(folder, root, environ, *EXPOSED, *options)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Chromium]:
+    """The browser of a module."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+        yield browser
+        await browser.close()
+
+
+async def new_page(chromium: Chromium, server: Server, *, width: int = 1280, height: int = 800) -> Browser:
+    """A page that has nothing in common with others."""
+    context = await chromium.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(PATIENCE_MS)
+    return Browser(await context.new_page(), server)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_stage(
+    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stage]:
+    folder = tmp_path_factory.mktemp("lab")
+    with made_workspace(folder) as workspace:
+        environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+        async with lab_server(folder, environ) as server:
+            browser = await new_page(chromium, server)
+            await browser.open()
+            yield Stage(workspace, server, browser)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stage(shared_stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """JupyterLab with the Loops panel open, and no loop; fails if anything unhandled happened in the page."""
+    browser = shared_stage.browser
+    browser.problems.clear()
+    yield shared_stage
+    if request.node.stash.get(FAILED, False):
+        await browser.picture(f"failed-{request.node.name}")
+        await shared_stage.clear(*kept(request))
+        await browser.open()
+        return
+    # Ending kernels under Lab's debugger, as tidying does, is not what is tested.
+    problems = list(browser.problems)
+    await browser.tidy()
+    await shared_stage.clear(*kept(request))
+    assert problems == []
+
+
+def kept(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Titles of the loops that the tests of a module share: its constant `KEPT`."""
+    return getattr(request.module, "KEPT", ())
 
 
 @pytest.fixture
 def lab_environment(workspace: Workspace, sandbox_image: str) -> dict[str, str]:
+    """Of a server of the test's own; the test may change it."""
     return {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
 
 
 @pytest.fixture
 def start_server(tmp_path: Path, lab_environment: dict[str, str]) -> Callable[..., Any]:
     """Starts a server of this test's own."""
-    root = tmp_path / "root"
-    root.mkdir()
-    lab = ("--LabApp.expose_app_in_browser=True",)
-    settings = tmp_path / "jupyter-config" / "labconfig" / "page_config.json"
-    settings.parent.mkdir(parents=True)
-    # Lab would ask whether to fetch news.
-    settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
 
     def start(*options: str) -> Any:
-        return jupyter_server(tmp_path, root, lab_environment, *lab, *options)
+        return lab_server(tmp_path, lab_environment, *options)
 
     return start
 
 
-@contextlib.asynccontextmanager
-async def opened(server: Server, *, width: int = 1280, height: int = 800) -> AsyncIterator[Browser]:
-    """A browser with JupyterLab in it; fails if anything unhandled happened in the page."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
-        context = await chromium.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(PATIENCE_MS)
-        browser = Browser(await context.new_page(), server)
+@pytest.fixture
+def opened(chromium: Chromium, request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Opens a page of a server of the test's own; fails if anything unhandled happened in it."""
+
+    @contextlib.asynccontextmanager
+    async def open_page(server: Server, *, panel: bool = True) -> AsyncIterator[Browser]:
+        browser = await new_page(chromium, server)
         try:
-            await browser.open()
+            await browser.open(panel=panel)
             yield browser
         except BaseException:
-            await browser.picture(f"failed-{os.environ.get('PYTEST_CURRENT_TEST', '').split('::')[-1].split(' ')[0]}")
+            await browser.picture(f"failed-{request.node.name}")
             raise
         finally:
-            await chromium.close()
-    assert browser.problems == []
+            await browser.page.context.close()
+        assert browser.problems == []
+
+    return open_page

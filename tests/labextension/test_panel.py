@@ -1,211 +1,220 @@
-"""Loops in JupyterLab, as a person sees and uses them: real browser, real server, real podman."""
+"""The Loops panel, as a person sees and uses it: real browser, real server, real podman."""
 
 from __future__ import annotations
 
-import datetime
-import signal
-from typing import TYPE_CHECKING, Any
+import re
+import subprocess
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
-from loopat_jupyter.workspace.records import LoopStore, new_record
-from tests.labextension.conftest import opened
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-    from loopat_jupyter.workspace.paths import Workspace
-    from tests.labextension.conftest import Browser
+    from tests.labextension.conftest import Stage
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
 
-MANY = 1000
-
-READY = """async () => {
-  const { sessionContext } = jupyterapp.shell.currentWidget;
-  await sessionContext.ready;
-  await sessionContext.session.kernel.info;
-}"""
+EVERY_ACTION = [
+    *("New Notebook", "New Console", "New Terminal", "Show Files", "Start", "Stop", "Recreate…"),
+    *("Rename…", "Archive", "Show Build Log", "Delete…"),
+]
 
 
-async def run_cell(browser: Browser, code: str) -> str:
-    """Run code in the first cell of the open notebook and return what it printed."""
-    page = browser.page
-    await page.evaluate(READY)
-    await page.locator(".jp-NotebookPanel .jp-Cell .cm-content").first.click()
-    await page.keyboard.type(code)
-    await page.keyboard.press("Shift+Enter")
-    output = page.locator(".jp-NotebookPanel .jp-OutputArea-output").first
-    await output.wait_for()
-    return (await output.inner_text()).strip()
+async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await page.wait_for_selector(".jp-Loops-empty")
+    await browser.picture("empty")
+    await page.locator(".jp-Loops-empty button").click()
+    await page.wait_for_selector("#jp-loops-title")
+    await page.keyboard.type("Rain in March")
+    await browser.picture("dialog")
+    await page.keyboard.press("Enter")
+    await browser.row("Rain in March").wait_for()
+    await browser.action("Rain in March", "New notebook in").click()
+    identity = (await stage.loop("Rain in March"))["id"]
+    assert await browser.run_cell("import os; print(os.uname().nodename)") == f"loop-{identity[:8]}"
+    await page.wait_for_selector(".jp-Loops-statusButton >> text=Rain in March")
+    await browser.row("Rain in March").locator("text=1 kernel").wait_for()
+    await browser.picture("work")
+    await browser.action("Rain in March", "New terminal in").click()
+    await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    await browser.row("Rain in March").locator("text=1 terminal").wait_for()
+    terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
+    async with stage.server.terminal(terminal) as watched:
+        assert "ipykernel" in await watched.run("ps -ef")
+    await browser.picture("panel")
+    await browser.name("Rain in March").click()
+    await page.locator("#jp-loops-files .jp-DirListing-item", has_text="Untitled.ipynb").wait_for()
+    await browser.picture("files")
 
 
-async def test_a_person_makes_a_loop_and_works_in_it(start_server: Callable[..., Any], workspace: Workspace) -> None:
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await page.wait_for_selector(".jp-Loops-empty")
-        await browser.picture("empty")
-        await page.locator(".jp-Loops-empty button").click()
-        await page.wait_for_selector("#jp-loops-title")
-        await page.keyboard.type("Rain in March")
-        await browser.picture("dialog")
-        await page.keyboard.press("Enter")
-        row = browser.row("Rain in March")
-        await row.wait_for()
-        (record,) = LoopStore(workspace).readable()
-        await row.get_by_role("button", name="New notebook in").click()
-        await page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-        assert await run_cell(browser, "import os; print(os.uname().nodename)") == f"loop-{record.id[:8]}"
-        await page.wait_for_selector(".jp-Loops-statusButton >> text=Rain in March")
-        await row.locator("text=1 kernel").wait_for()
-        await browser.picture("work")
-        await row.get_by_role("button", name="New terminal in").click()
-        await page.wait_for_selector(".jp-Terminal .xterm-screen")
-        await row.locator("text=1 terminal").wait_for()
-        terminal = (await server.api("GET", "api/terminals")).body[-1]["name"]
-        async with server.terminal(terminal) as watched:
-            assert "ipykernel" in await watched.run("ps -ef")
-        await browser.picture("panel")
-        await row.get_by_role("button", name="Files of").click()
-        await page.locator("#jp-loops-files .jp-DirListing-item", has_text="Untitled.ipynb").wait_for()
-        await browser.picture("files")
+async def test_stop_start_archive_and_delete(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.make("Cycle")
+    await browser.action("Cycle", "Start").click()
+    await browser.state("Cycle", "running")
+    identity = (await stage.loop("Cycle"))["id"]
+    await browser.action("Cycle", "New terminal in").click()
+    await browser.row("Cycle").locator("text=1 terminal").wait_for()
+    await browser.action("Cycle", "Stop").click()
+    await page.locator(".jp-Dialog", has_text="This ends: 1 terminal.").wait_for()
+    await browser.answer("Stop")
+    await browser.state("Cycle", "stopped")
+    await browser.command("loops:archive", loop=identity)
+    await browser.row("Cycle").wait_for(state="detached")
+    await page.get_by_role("button", name="Archived").click()
+    await browser.state("Cycle", "archived")
+    await browser.command("loops:delete", loop=identity)
+    await page.locator(".jp-Dialog", has_text="cannot be undone").wait_for()
+    await browser.answer("Delete")
+    await browser.row("Cycle").wait_for(state="detached")
+    assert list(stage.workspace.loops.iterdir()) == []
+    await page.get_by_role("button", name="Archived").click()
 
 
-async def test_files_of_a_loop_are_files_of_lab(start_server: Callable[..., Any], workspace: Workspace) -> None:
-    record = new_record(title="Files", created_by="ada", now=datetime.datetime.now(datetime.UTC))
-    LoopStore(workspace).create(record)
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await browser.row("Files").get_by_role("button", name="Files of").click()
-        await page.wait_for_selector("#jp-loops-files .jp-DirListing-content")
-        async with page.expect_file_chooser() as choosing:
-            await page.locator("#jp-loops-files").get_by_role("button", name="Upload").first.click()
-        upload = {"name": "rain.csv", "mimeType": "text/csv", "buffer": b"day,mm\n1,7\n"}
-        await (await choosing.value).set_files([upload])  # type: ignore[list-item]
-        item = page.locator("#jp-loops-files .jp-DirListing-item", has_text="rain.csv")
-        await item.wait_for()
-        uploaded = workspace.workdir(record.id) / "rain.csv"
-        assert uploaded.read_bytes() == upload["buffer"]
-        await item.click()
-        await page.keyboard.press("F2")
-        await page.keyboard.type("march")
-        await page.keyboard.press("Enter")
-        await page.locator("#jp-loops-files .jp-DirListing-item", has_text="march").wait_for()
-        assert not uploaded.exists()
+async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    record = stage.add("Elsewhere")
+    await browser.row("Elsewhere").wait_for()
+    await stage.server.api("PATCH", f"loopat/api/loops/{record.id}", {"title": "Renamed"})
+    await browser.row("Renamed").wait_for()
+    await stage.server.api("DELETE", f"loopat/api/loops/{record.id}")
+    await browser.row("Renamed").wait_for(state="detached")
+    await browser.command("loops:start", loop=record.id)
+    await page.get_by_text("This loop is not there any more; somebody deleted it.").wait_for()
 
 
-async def test_stop_start_archive_and_delete(start_server: Callable[..., Any], workspace: Workspace) -> None:
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await browser.make("Cycle")
-        row = browser.row("Cycle")
-        await row.get_by_role("button", name="Start").click()
-        await row.locator(".jp-Loops-word", has_text="running").wait_for()
-        (record,) = LoopStore(workspace).readable()
-        running = await server.api("POST", f"loopat/api/loops/{record.id}/terminals", {})
-        assert running.status == 201
-        await server.api("PATCH", f"loopat/api/loops/{record.id}", {"config": {"network": "none"}})
-        await row.locator("text=Restart needed").wait_for()
-        await browser.picture("restart-needed")
-        await row.get_by_role("button", name="Stop").click()
-        await page.get_by_role("button", name="Stop", exact=True).last.click()
-        await row.locator(".jp-Loops-word", has_text="stopped").wait_for()
-        await page.evaluate("id => jupyterapp.commands.execute('loops:archive', {loop: id})", record.id)
-        await row.wait_for(state="detached")
-        await page.get_by_role("button", name="Archived").click()
-        await row.locator(".jp-Loops-word", has_text="archived").wait_for()
-        await page.evaluate("id => { jupyterapp.commands.execute('loops:delete', {loop: id}); }", record.id)
-        await page.locator(".jp-Dialog", has_text="cannot be undone").wait_for()
-        await page.get_by_role("button", name="Delete", exact=True).click()
-        await row.wait_for(state="detached")
-        assert list(LoopStore(workspace).readable()) == []
+async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    stage.add("Menu")
+    await browser.row("Menu").click(button="right")
+    menu = page.locator(".lm-Menu")
+    seen = [text.strip() for text in await menu.locator(".lm-Menu-itemLabel:visible").all_inner_texts()]
+    assert [text for text in seen if text in EVERY_ACTION] == [text for text in EVERY_ACTION if text != "Stop"]
+    await browser.picture("menu")
+    await page.keyboard.press("Escape")
+    await menu.wait_for(state="detached")
+    # The same without a mouse, and what is chosen is done to this very loop.
+    await browser.action("Menu", "More actions").focus()
+    await page.keyboard.press("Enter")
+    await menu.wait_for()
+    await page.keyboard.press("r")
+    await page.keyboard.press("r")
+    await page.keyboard.press("Enter")
+    field = page.locator(".jp-Dialog input")
+    await field.wait_for()
+    await field.fill("Card")
+    await page.keyboard.press("Enter")
+    await browser.row("Card").wait_for()
 
 
-async def test_a_start_that_fails_is_told(start_server: Callable[..., Any]) -> None:
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await page.get_by_role("button", name="New Loop").first.click()
-        await page.wait_for_selector("#jp-loops-title")
-        await page.keyboard.type("No image")
-        await page.locator(".jp-Loops-advanced summary").click()
-        await page.fill("#jp-loops-image", "--privileged")
-        await page.get_by_role("button", name="Create").click()
-        await page.locator(".jp-Loops-problem", has_text="is not an image reference").wait_for()
-        await browser.picture("bad-input")
-        await page.fill("#jp-loops-image", "localhost/there-is-no-such-image:1")
-        await page.get_by_role("button", name="Create").click()
-        row = browser.row("No image")
-        await row.get_by_role("button", name="Start").click()
-        told = page.get_by_text("there-is-no-such-image")
-        await told.first.wait_for()
-        assert await told.count() == 1
-        await browser.picture("failed-start")
+async def test_shortcuts_of_all_actions_can_be_set(stage: Stage) -> None:
+    page = stage.browser.page
+    await stage.browser.command("settingeditor:open", query="Keyboard Shortcuts")
+    await page.locator(".jp-Shortcuts-Top input").fill("loops")
+    for name in ("New Loop", "New Notebook", "Recreate…", "Delete…", "Show in Panel"):
+        await page.locator(".jp-Shortcuts-Row", has_text=name).first.wait_for()
 
 
-async def test_the_machine_without_podman_is_explained(
-    start_server: Callable[..., Any], lab_environment: dict[str, str]
-) -> None:
-    lab_environment["LOOPAT_PODMAN_BIN"] = "/nonexistent/podman"
-    async with start_server() as server, opened(server) as browser:
-        await browser.page.locator(".jp-Loops-checks", has_text="podman").wait_for()
-        assert await browser.page.locator(".jp-Loops-fix").count() >= 1
-        await browser.picture("no-podman")
-        await browser.page.get_by_role("tab", name="File Browser").first.click()
-        await browser.page.wait_for_selector("#filebrowser .jp-DirListing-content")
+async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.ask_for_new_loop()
+    await page.keyboard.press("Enter")
+    await page.locator("#jp-loops-title-problem", has_text="Give the loop a title.").wait_for()
+    await page.fill("#jp-loops-title", "Form")
+    await page.fill("#jp-loops-ref", "main")
+    await browser.answer("Create")
+    await page.locator("#jp-loops-ref-problem", has_text="Say of which repo.").wait_for()
+    await page.fill("#jp-loops-repo", "nobody-registered-this")
+    await browser.answer("Create")
+    await page.locator("#jp-loops-repo-problem").wait_for()
+    await page.fill("#jp-loops-repo", "")
+    await page.fill("#jp-loops-ref", "")
+    await page.locator(".jp-Loops-advanced summary").click()
+    await page.fill("#jp-loops-image", "--privileged")
+    await browser.answer("Create")
+    await page.locator("#jp-loops-image-problem", has_text="is not an image reference").wait_for()
+    assert await browser.findings(".jp-Loops-form") == []
+    await browser.picture("bad-input")
+    await page.fill("#jp-loops-image", "localhost/there-is-no-such-image:1")
+    await browser.answer("Create")
+    await browser.action("Form", "Start").click()
+    told = page.get_by_text("there-is-no-such-image")
+    await told.first.wait_for()
+    assert await told.count() == 1
+    await browser.picture("failed-start")
 
 
-async def test_the_panel_comes_back_with_the_server(start_server: Callable[..., Any], workspace: Workspace) -> None:
-    async with start_server() as first:
-        port = first.url.rstrip("/").rpartition(":")[2]
-        async with opened(first) as browser:
-            await browser.make("Before")
-            first.process.send_signal(signal.SIGKILL)
-            await first.process.wait()
-            await browser.page.locator(".jp-Loops-message, .jp-Dialog").first.wait_for()
-            async with start_server(f"--ServerApp.port={port}", "--ServerApp.port_retries=0"):
-                made = new_record(title="Meanwhile", created_by="ada", now=datetime.datetime.now(datetime.UTC))
-                LoopStore(workspace).create(made)
-                await browser.row("Meanwhile").wait_for()
-                await browser.row("Before").wait_for()
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
-async def test_a_thousand_loops_are_shown_at_once(start_server: Callable[..., Any], workspace: Workspace) -> None:
-    template = new_record(title="Loop", created_by="ada", now=datetime.datetime.now(datetime.UTC))
-    store = LoopStore(workspace)
-    for number in range(MANY):
-        identity = f"{number:08x}-0000-4000-8000-000000000000"
-        workspace.loop(identity).mkdir()
-        store.write(msgspec.structs.replace(template, id=identity, title=f"Loop {number}"))
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await page.locator(f".jp-Loops-item[aria-setsize='{MANY}']").first.wait_for()
-        # Rows that nobody sees cost nothing.
-        assert await page.locator(".jp-Loops-item").count() < 60
-        await page.locator(".jp-Loops-scroll").evaluate("node => { node.scrollTop = node.scrollHeight; }")
-        await page.locator(f".jp-Loops-item[aria-posinset='{MANY}']").wait_for()
-        await page.locator(".jp-Loops-filter").fill("Loop 77")
-        await page.locator(".jp-Loops-item[aria-setsize='11']").first.wait_for()
-        await browser.picture("many")
+async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Path) -> None:
+    browser, page = stage.browser, stage.browser.page
+    repo = tmp_path / "website.git"
+    repo.mkdir()
+    git(repo, "init", "--quiet", "--initial-branch=trunk")
+    git(repo, "commit", "--quiet", "--allow-empty", "--message=First")
+    assert (await stage.server.api("PUT", "loopat/api/repos/website", {"url": str(repo)})).status == 200
+    await browser.ask_for_new_loop()
+    await page.keyboard.type("Footer")
+    assert await page.locator("#jp-loops-repos option").get_attribute("value") == "website"
+    await page.fill("#jp-loops-repo", "website")
+    await page.fill("#jp-loops-ref", "trunk")
+    await browser.picture("dialog-repo")
+    await page.keyboard.press("Enter")
+    await browser.row("Footer").wait_for()
+    shown = await browser.row("Footer").locator(".jp-Loops-repo").inner_text()
+    assert re.sub(r"\s+", " ", shown).startswith("website loop/footer-")
+    loop = await stage.loop("Footer")
+    (stage.workspace.workdir(loop["id"]) / "note.txt").write_text("nowhere else")
+    await browser.command("loops:delete", loop=loop["id"])
+    await browser.answer("Delete")
+    await page.locator(".jp-Dialog", has_text="“Footer” was not deleted").wait_for()
+    await page.locator(".jp-Dialog", has_text="would be lost").wait_for()
+    await browser.picture("unsaved")
+    await browser.answer("Delete Anyway")
+    await browser.row("Footer").wait_for(state="detached")
+    await stage.server.api("DELETE", "loopat/api/repos/website")
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-async def test_nothing_stands_in_the_way_of_anybody_in_both_themes(
-    start_server: Callable[..., Any], theme: str
-) -> None:
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
-        await page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
-        await page.wait_for_selector(".jp-Loops-empty")
-        assert await browser.findings("#jp-loops-panel") == []
-        await browser.make("Snow")
-        await browser.make("Rain")
-        await browser.row("Rain").get_by_role("button", name="Start").click()
-        await browser.row("Rain").locator(".jp-Loops-word", has_text="running").wait_for()
-        assert await browser.findings("#jp-loops-panel") == []
-        await page.get_by_role("button", name="New Loop").first.click()
-        await page.wait_for_selector("#jp-loops-title")
-        assert await browser.findings(".jp-Loops-form") == []
-        await browser.picture("dark" if "Dark" in theme else "light")
-        await page.keyboard.press("Escape")
+async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    record = stage.add("Quiet")
+    await browser.row("Quiet").wait_for()
+    path = f"loops/{record.id}"
+    with browser.requests() as asked:
+        await browser.action("Quiet", "Start").click()
+        await browser.state("Quiet", "running")
+        await page.wait_for_load_state("networkidle")
+        await browser.action("Quiet", "Stop").click()
+        await browser.state("Quiet", "stopped")
+        await page.wait_for_load_state("networkidle")
+    # The answers and the events say everything.
+    assert asked == [f"POST {path}/start", f"POST {path}/stop"]
+    await page.evaluate("jupyterapp.shell.collapseLeft()")
+    with browser.requests() as asked:
+        await stage.server.api("PATCH", f"loopat/api/loops/{record.id}", {"title": "Hidden"})
+        other = stage.add("Other")
+        # What follows the events on the page's own connection has been heard after them.
+        await page.evaluate(HEARD, other.id)
+    assert asked == []
+    with browser.requests() as asked:
+        await browser.show_panel()
+        await browser.row("Hidden").wait_for()
+        await browser.row("Other").wait_for()
+    assert sorted(asked) == sorted([f"GET {path}", f"GET loops/{other.id}"])
+
+
+HEARD = """id => new Promise(resolve => {
+  const { stream } = jupyterapp.serviceManager.events;
+  const listen = (_, event) => {
+    if (event.loop_id === id) {
+      stream.disconnect(listen);
+      setTimeout(resolve, 300);
+    }
+  };
+  stream.connect(listen);
+})"""

@@ -1,0 +1,27 @@
+import hooks from 'eslint-plugin-react-hooks';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import typescript from 'typescript-eslint';
+
+export default defineConfig(
+  globalIgnores(['lib/', '.yarn/', 'style/', 'src/openapi.ts', '*.mjs']),
+  typescript.configs.recommendedTypeChecked,
+  hooks.configs['recommended-latest'],
+  {
+    languageOptions: {
+      parserOptions: {
+        project: ['tsconfig.json', 'test/tsconfig.json'],
+        tsconfigRootDir: import.meta.dirname
+      }
+    },
+    rules: {
+      eqeqeq: 'error',
+      curly: 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      // Lumino's signals take the object that a method belongs to as an argument of its own.
+      '@typescript-eslint/unbound-method': 'off',
+      // A token and the interface behind it share a name, and commands are grouped, as in JupyterLab itself.
+      '@typescript-eslint/no-redeclare': 'off',
+      '@typescript-eslint/no-namespace': 'off'
+    }
+  }
+);

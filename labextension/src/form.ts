@@ -1,0 +1,98 @@
+import type { NewLoop } from './tokens';
+
+/** The values of the form of a new loop; empty texts mean "as the workspace says". */
+export interface IValues {
+  title: string;
+  repo: string;
+  ref: string;
+  profiles: readonly string[];
+  vault: string;
+  image: string;
+  network: '' | 'bridge' | 'none';
+}
+
+/** A form in which nothing was filled in. */
+export const NO_VALUES: IValues = {
+  title: '',
+  repo: '',
+  ref: '',
+  profiles: [],
+  vault: '',
+  image: '',
+  network: ''
+};
+
+/** The fields of a server's problem, and where they are in the form. */
+const FIELDS: Record<string, keyof IValues> = {
+  title: 'title',
+  repo: 'repo',
+  ref: 'ref',
+  profiles: 'profiles',
+  vault: 'vault',
+  image: 'image',
+  'config.network': 'network'
+};
+
+/** Fields that are folded away until somebody wants them. */
+export const ADVANCED: readonly (keyof IValues)[] = ['image', 'network'];
+
+/**
+ * The field of the form that a problem is about.
+ *
+ * @param named - As the server names it, such as `config.network` or `profiles[0]`.
+ * @returns Undefined when the problem is about none of them.
+ */
+export function fieldOf(
+  named: string | null | undefined
+): keyof IValues | undefined {
+  return FIELDS[(named ?? '').replace(/\[\d+\]$/, '')];
+}
+
+/**
+ * What can be said against the values without asking the server.
+ *
+ * @returns The first field that is wrong and why: `title` for a missing title, `ref` for a ref without a repo.
+ */
+export function wrong(
+  values: IValues
+): { field: keyof IValues; why: 'missing' | 'without repo' } | undefined {
+  if (values.title.trim() === '') {
+    return { field: 'title', why: 'missing' };
+  }
+  if (values.ref.trim() !== '' && values.repo.trim() === '') {
+    return { field: 'ref', why: 'without repo' };
+  }
+  return undefined;
+}
+
+/** The request that the values stand for; what is empty is left out. */
+export function request(values: IValues): NewLoop {
+  const made: NewLoop = { title: values.title.trim() };
+  for (const field of ['repo', 'ref', 'vault', 'image'] as const) {
+    const text = values[field].trim();
+    if (text !== '') {
+      made[field] = text;
+    }
+  }
+  if (values.profiles.length > 0) {
+    made.profiles = [...values.profiles];
+  }
+  if (values.network !== '') {
+    made.config = { network: values.network, shared_tmp: null };
+  }
+  return made;
+}
+
+/** A list with one entry moved up by one place; the first stays where it is. */
+export function movedUp(
+  list: readonly string[],
+  entry: string
+): readonly string[] {
+  const index = list.indexOf(entry);
+  if (index < 1) {
+    return list;
+  }
+  const moved = [...list];
+  [moved[index - 1], moved[index]] = [moved[index], moved[index - 1]];
+  return moved;
+}

@@ -1,0 +1,107 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { Loop, Usage } from './tokens';
+
+/** How long ago a time was, in the largest unit that fits. */
+export function ago(
+  text: string,
+  trans: TranslationBundle,
+  now = Date.now()
+): string {
+  const minutes = Math.floor((now - Date.parse(text)) / 60_000);
+  if (minutes < 1) {
+    return trans.__('just now');
+  }
+  if (minutes < 60) {
+    return trans.__('%1 min ago', minutes);
+  }
+  if (minutes < 60 * 24) {
+    return trans.__('%1 h ago', Math.floor(minutes / 60));
+  }
+  return trans.__('%1 d ago', Math.floor(minutes / (60 * 24)));
+}
+
+/** The state of a loop as a word and as a mark that does without colour. */
+export function stateWords(
+  loop: Pick<Loop, 'archived' | 'state' | 'progress'>,
+  trans: TranslationBundle
+): { word: string; mark: string } {
+  if (loop.archived) {
+    return { word: trans.__('archived'), mark: '○' };
+  }
+  switch (loop.state) {
+    case 'running':
+      return { word: trans.__('running'), mark: '●' };
+    case 'stopped':
+      return { word: trans.__('stopped'), mark: '○' };
+    case 'error':
+      return { word: trans.__('broken'), mark: '✕' };
+    case 'preparing':
+      return { word: stepWords(loop.progress, trans), mark: '◐' };
+    default:
+      return { word: trans.__('not started'), mark: '○' };
+  }
+}
+
+function stepWords(
+  progress: Loop['progress'],
+  trans: TranslationBundle
+): string {
+  if (progress === null) {
+    return trans.__('starting');
+  }
+  return progress.steps > 0
+    ? trans.__('%1 (%2 of %3)', progress.label, progress.step, progress.steps)
+    : progress.label;
+}
+
+/** What runs in a loop, such as "1 kernel, 2 terminals"; empty when nothing does. */
+export function insideWords(
+  inUse: Partial<Loop['in_use']>,
+  trans: TranslationBundle
+): string {
+  const { kernels = 0, terminals = 0, commands = 0 } = inUse;
+  return [
+    kernels && trans._n('%1 kernel', '%1 kernels', kernels, kernels),
+    terminals && trans._n('%1 terminal', '%1 terminals', terminals, terminals),
+    commands && trans._n('%1 command', '%1 commands', commands, commands)
+  ]
+    .filter(part => part !== 0)
+    .join(', ');
+}
+
+/** What ends with a sandbox, as a sentence; empty when nothing does. */
+export function ending(
+  loop: Pick<Loop, 'in_use'>,
+  trans: TranslationBundle
+): string {
+  const inside = insideWords(loop.in_use, trans);
+  return inside === '' ? '' : trans.__('This ends: %1.', inside);
+}
+
+/** The name of a repo as a person calls it: the last part of its address, or the name it is registered under. */
+export function repoName(repo: string): string {
+  const last = repo.replace(/\/+$/, '').split(/[/:]/).pop() ?? repo;
+  return last.replace(/\.git$/, '') || repo;
+}
+
+/**
+ * Processor and memory of a loop between two looks.
+ *
+ * @param now - What it takes.
+ * @param before - What it took at the look before; undefined at the first one, which tells memory alone.
+ * @param elapsed_s - Seconds between the two.
+ */
+export function usageWords(
+  now: Usage,
+  before: Usage | undefined,
+  elapsed_s: number,
+  trans: TranslationBundle
+): string {
+  const memory = `${Math.round(now.memory_bytes / 2 ** 20)} MB`;
+  if (before === undefined || elapsed_s <= 0) {
+    return memory;
+  }
+  const load = Math.max(0, ((now.cpu_s - before.cpu_s) / elapsed_s) * 100);
+  return trans.__('%1 % · %2', Math.round(load), memory);
+}

@@ -1,0 +1,54 @@
+"""The panel and its form in both themes and at two widths: nothing clipped, nothing that shuts anybody out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.labextension.conftest import Stage
+
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+CLIPPED = """() => [...document.querySelectorAll('#jp-loops-panel button, .jp-Loops-form *, .jp-Dialog-footer *')]
+  .filter(node => node.checkVisibility())
+  .filter(node => {
+    const { left, right, top, bottom } = node.getBoundingClientRect();
+    const frame = (node.closest('.jp-Dialog-content') ?? node.closest('#jp-loops-panel')).getBoundingClientRect();
+    return left < frame.left - 1 || right > frame.right + 1 || top < 0 || bottom > innerHeight;
+  })
+  .map(node => node.outerHTML.slice(0, 160))"""
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def as_it_was(stage: Stage) -> AsyncIterator[None]:
+    yield
+    await stage.browser.page.set_viewport_size({"width": 1280, "height": 800})
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: None, theme: str, width: int) -> None:
+    browser, page = stage.browser, stage.browser.page
+    name = f"JupyterLab {theme.title()}"
+    await page.set_viewport_size({"width": width, "height": 800 if width == 1280 else 1080})
+    await page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+    await page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
+    await page.wait_for_selector(".jp-Loops-empty")
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.make("Snow")
+    await browser.make("A title that is longer than the panel is wide, as titles of people sometimes are")
+    await browser.make("Rain")
+    await browser.action("Rain", "Start").click()
+    await browser.state("Rain", "running")
+    assert await browser.findings("#jp-loops-panel") == []
+    assert await page.evaluate(CLIPPED) == []
+    await browser.ask_for_new_loop()
+    await page.locator(".jp-Loops-advanced summary").click()
+    assert await browser.findings(".jp-Loops-form") == []
+    assert await page.evaluate(CLIPPED) == []
+    await browser.picture(f"{theme}-{width}")

@@ -1,0 +1,33 @@
+"""The face in Notebook 7, which has the same components in another frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.jupyter_process import TOKEN
+from tests.labextension.conftest import new_page
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser as Chromium
+
+    from tests.labextension.conftest import Stage
+
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def test_notebook_7_starts_with_the_face(stage: Stage, chromium: Chromium) -> None:
+    stage.add("Seven")
+    browser = await new_page(chromium, stage.server)
+    page = browser.page
+    await page.goto(f"{stage.server.url}tree?token={TOKEN}")
+    await page.wait_for_selector(".jp-FileBrowser .jp-DirListing-content")
+    await browser.show_panel()
+    await browser.row("Seven").wait_for()
+    await browser.picture("notebook-7")
+    loop = await stage.loop("Seven")
+    kernel = {"kernel": {"name": "python3"}, "path": f"loops:{loop['folder']}/a.ipynb", "type": "notebook"}
+    assert kernel
+    assert browser.problems == []
+    await page.context.close()

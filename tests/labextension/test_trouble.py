@@ -1,0 +1,98 @@
+"""What a person sees when something is missing, broken or away: real browser, real server, real podman."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import tarfile
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.jupyter_process import TOKEN
+from tests.labextension.conftest import add_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from loopat_jupyter.workspace.paths import Workspace
+
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture
+def not_debian() -> Iterator[str]:
+    """An image that nothing can be built on."""
+    name = f"localhost/not-debian-{uuid.uuid4().hex[:8]}:latest"
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    subprocess.run(["podman", "import", "-", name], input=archive.getvalue(), check=True, capture_output=True)
+    yield name
+    subprocess.run(["podman", "rmi", "--force", name], check=True, capture_output=True)
+
+
+async def test_a_build_that_fails_keeps_its_log(
+    start_server: Callable[..., Any],
+    opened: Callable[..., Any],
+    workspace: Workspace,
+    lab_environment: dict[str, str],
+    not_debian: str,
+) -> None:
+    del lab_environment["LOOPAT_SANDBOX_IMAGE"]
+    (workspace.home / "config.toml").write_text(f'[image]\nbase = "{not_debian}"\n')
+    add_loop(workspace, "Broken")
+    async with start_server() as server, opened(server) as browser:
+        page = browser.page
+        await browser.action("Broken", "Start").click()
+        notice = page.locator(".Toastify__toast", has_text="Broken:")
+        await notice.get_by_role("button", name="Log").click()
+        log = page.locator(".jp-Loops-log")
+        await log.wait_for()
+        assert "STEP" in await log.inner_text()
+        assert "/bin/sh" in await log.inner_text()
+        await page.locator(".lm-TabBar-tabLabel", has_text="Build of Broken").wait_for()
+        await browser.action("Broken", "Start").wait_for()
+        await browser.picture("failed-build")
+
+
+async def test_the_machine_without_podman_is_explained(
+    start_server: Callable[..., Any], opened: Callable[..., Any], lab_environment: dict[str, str]
+) -> None:
+    lab_environment["LOOPAT_PODMAN_BIN"] = "/nonexistent/podman"
+    async with start_server() as server, opened(server) as browser:
+        await browser.page.locator(".jp-Loops-checks", has_text="podman").wait_for()
+        assert await browser.page.locator(".jp-Loops-fix").count() >= 1
+        assert await browser.findings("#jp-loops-panel") == []
+        await browser.picture("no-podman")
+        await browser.page.get_by_role("tab", name="File Browser").first.click()
+        await browser.page.wait_for_selector("#filebrowser .jp-DirListing-content")
+
+
+async def test_a_server_that_is_away_or_has_a_new_token_is_told_in_a_sentence(
+    start_server: Callable[..., Any], opened: Callable[..., Any], workspace: Workspace
+) -> None:
+    add_loop(workspace, "Before")
+    async with start_server() as first:
+        port = first.url.rstrip("/").rpartition(":")[2]
+        same = (f"--ServerApp.port={port}", "--ServerApp.port_retries=0")
+        async with opened(first) as browser:
+            message = browser.page.locator(".jp-Loops-message")
+            refresh = browser.page.get_by_role("button", name="Refresh", exact=True)
+            await browser.row("Before").wait_for()
+            first.process.send_signal(signal.SIGKILL)
+            await first.process.wait()
+            await refresh.click()
+            await message.get_by_text("The server cannot be reached; this page connects again by itself.").wait_for()
+            await browser.picture("unreachable")
+            async with start_server(*same):
+                add_loop(workspace, "Meanwhile")
+                await browser.row("Meanwhile").wait_for()
+                await browser.row("Before").wait_for()
+            async with start_server(*same, f"--IdentityProvider.token=not-{TOKEN}"):
+                await refresh.click()
+                await message.get_by_text("The server no longer accepts this page’s login").wait_for()
+                await message.get_by_role("button", name="Reload").wait_for()
+                await browser.picture("login")

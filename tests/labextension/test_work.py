@@ -1,0 +1,142 @@
+"""Working in a loop that runs: launcher, notebooks, files, keyboard; real browser, real server, real podman."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from tests.labextension.browser import READY
+
+if TYPE_CHECKING:
+    from tests.labextension.conftest import Stage
+
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+KEPT = ("Harbour",)
+PLAIN = {
+    "type": "notebook",
+    "format": "json",
+    "content": {
+        "cells": [],
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    },
+}
+NODE = "import os; print(os.uname().nodename)"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def harbour(shared_stage: Stage) -> str:
+    """The id of a loop that runs."""
+    record = shared_stage.add("Harbour")
+    assert (await shared_stage.server.api("POST", f"loopat/api/loops/{record.id}/start")).status == 200
+    return record.id
+
+
+async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbour: str) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.name("Harbour").click()
+    await page.wait_for_selector("#jp-loops-files .jp-DirListing-content")
+    await browser.command("launcher:create")
+    section = page.locator(".jp-Launcher-section", has_text="Loop: Harbour").last
+    await section.wait_for()
+    cards = section.locator(".jp-LauncherCard")
+    assert [await card.get_attribute("title") for card in await cards.all()] == [
+        f"New {what} in “Harbour”" for what in ("Notebook", "Console", "Terminal")
+    ]
+    await cards.first.scroll_into_view_if_needed()
+    await browser.picture("launcher")
+    await cards.first.click()
+    assert await browser.run_cell(NODE) == f"loop-{harbour[:8]}"
+    await browser.command("launcher:create")
+    await section.wait_for()
+    await cards.last.click()
+    await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
+    async with stage.server.terminal(terminal) as watched:
+        assert f"loop-{harbour[:8]}" in await watched.run("uname -n")
+    # Outside loops there are no such cards.
+    await page.locator("#jp-loops-files .jp-BreadCrumbs-home").click()
+    await browser.command("launcher:create")
+    await page.locator(".jp-Launcher").last.wait_for()
+    await section.wait_for(state="detached")
+
+
+async def test_a_notebook_says_which_loop_it_runs_in(stage: Stage, harbour: str) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.action("Harbour", "New notebook in").click()
+    badge = page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badgeButton")
+    await badge.wait_for()
+    assert await badge.inner_text() == "Harbour"
+    await page.locator(".jp-Loops-usage", has_text="MB").wait_for()
+    await page.get_by_role("tab", name="File Browser").first.click()
+    await page.locator("#jp-loops-panel").wait_for(state="hidden")
+    await badge.click()
+    await browser.row("Harbour").wait_for()
+    await page.wait_for_function("document.activeElement.textContent === 'Harbour'")
+    assert await browser.findings(".jp-NotebookPanel-toolbar .jp-Loops-badge") == []
+    # A notebook beside the loops has none.
+    await stage.server.api("PUT", "api/contents/plain.ipynb", PLAIN)
+    await browser.command("docmanager:open", path="plain.ipynb")
+    await page.locator(".lm-TabBar-tabLabel", has_text="plain.ipynb").wait_for()
+    await page.locator(".jp-NotebookPanel:visible .jp-Loops-badge").wait_for(state="hidden")
+
+
+async def test_from_a_new_loop_to_a_running_cell_with_the_keyboard_alone(stage: Stage, harbour: str) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await page.locator("body").press("Control+Alt+l")
+    await page.wait_for_selector("#jp-loops-title")
+    await page.keyboard.type("Keys")
+    await page.keyboard.press("Enter")
+    await page.wait_for_function("document.activeElement.textContent === 'Keys'")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    identity = (await stage.loop("Keys"))["id"]
+    await page.wait_for_function("document.activeElement.closest('.jp-Notebook') !== null")
+    await page.evaluate(READY)
+    # Whatever mode the notebook is in, this leads into its cell.
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Enter")
+    await page.keyboard.type(NODE)
+    await page.keyboard.press("Shift+Enter")
+    assert await browser.output() == f"loop-{identity[:8]}"
+
+
+async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, harbour: str) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await stage.server.api("PATCH", f"loopat/api/loops/{harbour}", {"config": {"network": "none"}})
+    restart = browser.action("Harbour", "Restart “Harbour”")
+    await restart.wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("restart-needed")
+    await restart.click()
+    await page.locator(".jp-Dialog", has_text="Files and home stay").wait_for()
+    await browser.answer("Restart")
+    await restart.wait_for(state="detached")
+    await browser.state("Harbour", "running")
+    assert not (await stage.loop("Harbour"))["restart_needed"]
+
+
+async def test_files_of_a_loop_are_files_of_lab(stage: Stage, harbour: str) -> None:
+    page = stage.browser.page
+    await stage.browser.name("Harbour").click()
+    files = page.locator("#jp-loops-files")
+    await files.locator(".jp-DirListing-content").wait_for()
+    async with page.expect_file_chooser() as choosing:
+        await files.get_by_role("button", name="Upload").first.click()
+    upload = {"name": "rain.csv", "mimeType": "text/csv", "buffer": b"day,mm\n1,7\n"}
+    await (await choosing.value).set_files([upload])  # type: ignore[list-item]
+    item = files.locator(".jp-DirListing-item", has_text="rain.csv")
+    await item.wait_for()
+    uploaded = stage.workspace.workdir(harbour) / "rain.csv"
+    assert uploaded.read_bytes() == upload["buffer"]
+    await item.click()
+    await page.keyboard.press("F2")
+    await page.keyboard.type("march")
+    await page.keyboard.press("Enter")
+    await files.locator(".jp-DirListing-item", has_text="march").wait_for()
+    assert not uploaded.exists()
