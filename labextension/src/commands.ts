@@ -1,7 +1,6 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import {
   Dialog,
-  MainAreaWidget,
   Notification,
   InputDialog,
   showDialog
@@ -20,14 +19,16 @@ import {
   stopIcon,
   terminalIcon
 } from '@jupyterlab/ui-components';
+import { find } from '@lumino/algorithm';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
-import { Widget } from '@lumino/widgets';
+import type { Widget } from '@lumino/widgets';
 
 import { LoopError } from './api';
 import type { IDefaults } from './dialog';
 import { newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
+import { LogView } from './log';
 import { isTold } from './notices';
 import type { ILoopManager, Loop } from './tokens';
 import { ending } from './words';
@@ -401,26 +402,15 @@ async function showLog(
   { app, manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const id = `loops-log-${loop.id}`;
-  const text = await manager.buildLog(loop.id);
-  // A tab that is open already shows the build as it was when it was opened.
-  for (const shown of app.shell.widgets('main')) {
-    if (shown.id === id) {
-      shown.dispose();
-      break;
-    }
+  const isOpen = (widget: Widget) => widget.id === LogView.idOf(loop);
+  const open = find(app.shell.widgets('main'), isOpen);
+  const view =
+    open instanceof LogView ? open : new LogView(manager, loop, trans);
+  await view.read();
+  if (open === undefined) {
+    app.shell.add(view, 'main');
   }
-  const content = new Widget({ node: document.createElement('pre') });
-  content.addClass('jp-Loops-log');
-  content.node.tabIndex = 0;
-  content.node.textContent = text;
-  const widget = new MainAreaWidget({ content });
-  widget.id = id;
-  widget.title.label = trans.__('Build of %1', loop.title);
-  widget.title.icon = loopIcon;
-  widget.title.closable = true;
-  app.shell.add(widget, 'main');
-  app.shell.activateById(widget.id);
+  app.shell.activateById(view.id);
 }
 
 async function confirmed(

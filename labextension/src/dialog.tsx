@@ -130,8 +130,8 @@ class NewLoopForm extends ReactWidget {
           'repo',
           trans.__('Repo'),
           repos.length > 0
-            ? trans.__('None: pick one, or paste a URL or a path')
-            : trans.__('None: or paste a URL or a path'),
+            ? trans.__('A name, URL or path; empty for none')
+            : trans.__('A URL or path; empty for none'),
           { list: 'jp-loops-repos' }
         )}
         <datalist id="jp-loops-repos">

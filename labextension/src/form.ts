@@ -78,7 +78,7 @@ export function request(values: IValues): NewLoop {
     made.profiles = [...values.profiles];
   }
   if (values.network !== '') {
-    made.config = { network: values.network, shared_tmp: null };
+    made.config = { network: values.network };
   }
   return made;
 }

@@ -445,7 +445,7 @@ export class LoopManager implements ILoopManager {
 
   private _onFailure(): void {
     this._isAllStale = true;
-    this._soon(RETRY_MS);
+    this._soon();
   }
 
   /** A kernel or terminal came or went: what runs in the loops may be something else now. */

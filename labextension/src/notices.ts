@@ -26,6 +26,12 @@ export function tellOfProgress(
 ): void {
   const open = new Map<string, string>();
 
+  const showLog = (id: string, event: MouseEvent) => {
+    // The notice stays: it says what the log is about, and what to do.
+    event.preventDefault();
+    void commands.execute(CommandIDs.log, { loop: id });
+  };
+
   const step = (loop: Loop) => {
     const { progress } = loop;
     if (progress === null || progress.steps === 0) {
@@ -57,8 +63,7 @@ export function tellOfProgress(
           },
           {
             label: trans.__('Log'),
-            callback: () =>
-              void commands.execute(CommandIDs.log, { loop: loop.id })
+            callback: event => showLog(loop.id, event)
           }
         ]
       })
@@ -91,8 +96,7 @@ export function tellOfProgress(
       actions: [
         {
           label: trans.__('Log'),
-          callback: () =>
-            void commands.execute(CommandIDs.log, { loop: notice.loopId })
+          callback: event => showLog(notice.loopId, event)
         }
       ]
     });

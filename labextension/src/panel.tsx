@@ -21,7 +21,7 @@ import { loopIcon } from './icons';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 
-const ROW_PX = 64;
+const ROW_PX = 51;
 /** Times such as "3 min ago" are told anew this often. */
 const CLOCK_MS = 30_000;
 

@@ -66,9 +66,11 @@ export function Row(props: IProps): React.ReactElement {
         <span className="jp-Loops-inside">
           {insideWords(loop.in_use, trans)}
         </span>
-        <time className="jp-Loops-ago" dateTime={loop.last_activity}>
-          {ago(loop.last_activity, trans)}
-        </time>
+        {loop.state !== 'preparing' && (
+          <time className="jp-Loops-ago" dateTime={loop.last_activity}>
+            {ago(loop.last_activity, trans)}
+          </time>
+        )}
       </div>
       {loop.restart_needed && (
         <div className="jp-Loops-note jp-Loops-restart" role="note">

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.workspace.paths import Workspace
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
-
 MANY = 1000
 FRAMES_PER_S = 60
 
@@ -42,6 +40,8 @@ SCROLL = """async ({frames, perSecond}) => {
 }"""
 
 
+@pytest.mark.podman
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_thousand_loops_are_shown_at_once(
     start_server: Callable[..., Any],
     opened: Callable[..., Any],

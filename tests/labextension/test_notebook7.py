@@ -22,12 +22,12 @@ async def test_notebook_7_starts_with_the_face(stage: Stage, chromium: Chromium)
     browser = await new_page(chromium, stage.server)
     page = browser.page
     await page.goto(f"{stage.server.url}tree?token={TOKEN}")
-    await page.wait_for_selector(".jp-FileBrowser .jp-DirListing-content")
+    await page.wait_for_selector(".jp-DirListing-content:visible")
     await browser.show_panel()
     await browser.row("Seven").wait_for()
     await browser.picture("notebook-7")
-    loop = await stage.loop("Seven")
-    kernel = {"kernel": {"name": "python3"}, "path": f"loops:{loop['folder']}/a.ipynb", "type": "notebook"}
-    assert kernel
-    assert browser.problems == []
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    # Notebook 7.6 says this without any extension too.
+    own = "Cannot read properties of undefined (reading 'schema')"
+    assert [problem for problem in browser.problems if own not in problem] == []
     await page.context.close()

@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+
+import { fieldOf, movedUp, NO_VALUES, request, wrong } from '../src/form';
+
+const titled = { ...NO_VALUES, title: 'Rain' };
+
+describe('wrong', () => {
+  it('asks for nothing but a title', () => {
+    expect(wrong(titled)).toBeUndefined();
+    expect(wrong({ ...NO_VALUES, title: '  ' })).toEqual({
+      field: 'title',
+      why: 'missing'
+    });
+  });
+
+  it('asks for the repo of a ref', () => {
+    expect(wrong({ ...titled, ref: 'main' })).toEqual({
+      field: 'ref',
+      why: 'without repo'
+    });
+    expect(wrong({ ...titled, ref: 'main', repo: 'site' })).toBeUndefined();
+  });
+});
+
+describe('request', () => {
+  it('leaves out what is empty', () => {
+    expect(request({ ...titled, title: ' Rain ', repo: ' ' })).toEqual({
+      title: 'Rain'
+    });
+  });
+
+  it('has everything else', () => {
+    expect(
+      request({
+        title: 'Rain',
+        repo: ' site ',
+        ref: 'main',
+        profiles: ['b', 'a'],
+        vault: 'work',
+        image: 'localhost/mine:1',
+        network: 'none'
+      })
+    ).toEqual({
+      title: 'Rain',
+      repo: 'site',
+      ref: 'main',
+      profiles: ['b', 'a'],
+      vault: 'work',
+      image: 'localhost/mine:1',
+      config: { network: 'none' }
+    });
+  });
+});
+
+describe('fieldOf', () => {
+  it.each([
+    ['title', 'title'],
+    ['config.network', 'network'],
+    ['profiles[1]', 'profiles'],
+    ['metadata', undefined],
+    [null, undefined],
+    [undefined, undefined]
+  ] as const)('finds %s', (named, field) => {
+    expect(fieldOf(named)).toBe(field);
+  });
+});
+
+describe('movedUp', () => {
+  it('changes places with the one before', () => {
+    expect(movedUp(['a', 'b', 'c'], 'c')).toEqual(['a', 'c', 'b']);
+  });
+
+  it('leaves the first and strangers alone', () => {
+    expect(movedUp(['a', 'b'], 'a')).toEqual(['a', 'b']);
+    expect(movedUp(['a', 'b'], 'c')).toEqual(['a', 'b']);
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  ago,
+  ending,
+  insideWords,
+  repoName,
+  stateWords,
+  usageWords
+} from '../src/words';
+import { loop, trans } from './samples';
+
+describe('ago', () => {
+  const now = Date.parse('2026-03-10T12:00:00Z');
+
+  it.each([
+    ['2026-03-10T11:59:30Z', 'just now'],
+    ['2026-03-10T12:00:30Z', 'just now'],
+    ['2026-03-10T11:59:00Z', '1 min ago'],
+    ['2026-03-10T11:00:30Z', '59 min ago'],
+    ['2026-03-10T11:00:00Z', '1 h ago'],
+    ['2026-03-09T12:00:00Z', '1 d ago'],
+    ['2026-02-10T12:00:00Z', '28 d ago']
+  ])('tells %s as %s', (time, words) => {
+    expect(ago(time, trans, now)).toBe(words);
+  });
+});
+
+describe('stateWords', () => {
+  it.each([
+    ['running', 'running'],
+    ['stopped', 'stopped'],
+    ['absent', 'not started'],
+    ['error', 'broken'],
+    ['preparing', 'starting']
+  ] as const)('calls %s %s', (state, word) => {
+    expect(stateWords(loop({ state }), trans).word).toBe(word);
+  });
+
+  it('calls an archived loop archived, whatever its state', () => {
+    const archived = loop({ archived: true, state: 'stopped' });
+    expect(stateWords(archived, trans).word).toBe('archived');
+  });
+
+  it('counts steps where they are counted', () => {
+    const at = (step: number, steps: number) =>
+      stateWords(
+        loop({ state: 'preparing', progress: { label: 'mise', step, steps } }),
+        trans
+      ).word;
+    expect(at(2, 6)).toBe('mise (2 of 6)');
+    expect(at(0, 0)).toBe('mise');
+  });
+});
+
+describe('what runs in a loop', () => {
+  it('is counted in words', () => {
+    const inside = { kernels: 1, terminals: 2, commands: 0 };
+    expect(insideWords(inside, trans)).toBe('1 kernel, 2 terminals');
+    expect(insideWords({ commands: 1 }, trans)).toBe('1 command');
+    expect(insideWords({}, trans)).toBe('');
+  });
+
+  it('is named before it ends', () => {
+    const in_use = { kernels: 2, terminals: 0, commands: 0 };
+    expect(ending({ in_use }, trans)).toBe('This ends: 2 kernels.');
+    expect(ending(loop(), trans)).toBe('');
+  });
+});
+
+describe('repoName', () => {
+  it.each([
+    ['website', 'website'],
+    ['git@example.org:team/website.git', 'website'],
+    ['https://example.org/team/website', 'website'],
+    ['https://example.org/team/website/', 'website'],
+    ['/srv/git/reports.git', 'reports'],
+    ['host:reports.git', 'reports'],
+    ['/', '/']
+  ])('calls %s %s', (repo, name) => {
+    expect(repoName(repo)).toBe(name);
+  });
+});
+
+describe('usageWords', () => {
+  const usage = (cpu_s: number) =>
+    ({ cpu_s, memory_bytes: 300 * 2 ** 20 }) as Parameters<
+      typeof usageWords
+    >[0];
+
+  it('tells memory alone at first', () => {
+    expect(usageWords(usage(5), undefined, 0, trans)).toBe('300 MB');
+  });
+
+  it('tells the load between two looks', () => {
+    expect(usageWords(usage(6), usage(4.5), 3, trans)).toBe('50 % · 300 MB');
+  });
+
+  it('tells no load below nothing, as after a restart', () => {
+    expect(usageWords(usage(1), usage(9), 3, trans)).toBe('0 % · 300 MB');
+  });
+});
