@@ -13,7 +13,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { LoopBadge } from './badge';
-import { addBrowser } from './browser';
+import { addBrowser, leaveWhatIsGone } from './browser';
 import { addCommands } from './commands';
 import type { IDefaults } from './dialog';
 import { LoopDrive } from './files';
@@ -105,6 +105,9 @@ const face: JupyterFrontEndPlugin<void> = {
             toolbars,
             registry
           );
+    if (browser !== null) {
+      leaveWhatIsGone(browser, loops);
+    }
     const shown = addCommands({
       app,
       manager: loops,

@@ -32,6 +32,15 @@ const FEW = 5;
 /** How long no event may come before the server is asked anyway. */
 const POLL_MS = 60_000;
 
+/** What this page does to a loop, and the events that come of it. */
+interface IWork {
+  id: string;
+  own: readonly ILoopEvent['action'][];
+}
+
+const CHANGES: IWork['own'] = ['updated', 'state'];
+const STEPS: IWork['own'] = ['state', 'warning', 'failed'];
+
 interface IPage {
   loops: Loop[];
   next: string | null;
@@ -271,7 +280,8 @@ export class LoopManager implements ILoopManager {
     verb: string,
     body?: unknown
   ): Promise<Loop> {
-    this._busy.set(id, (this._busy.get(id) ?? 0) + 1);
+    const work: IWork = { id, own: method === 'PATCH' ? CHANGES : STEPS };
+    this._works.add(work);
     let answered = false;
     try {
       const loop = await this._call<Loop>(method, `loops/${id}${verb}`, body);
@@ -281,17 +291,19 @@ export class LoopManager implements ILoopManager {
       this._forgetMissing(id, error);
       throw error;
     } finally {
-      const left = (this._busy.get(id) ?? 1) - 1;
-      if (left > 0) {
-        this._busy.set(id, left);
-      } else {
-        this._busy.delete(id);
-      }
+      this._works.delete(work);
       if (!answered && this.find(id) !== undefined) {
         this._stale.add(id);
       }
       this._soon();
     }
+  }
+
+  /** Whether the answer that is under way will say what an event says. */
+  private _isOwn(event: ILoopEvent): boolean {
+    return [...this._works].some(
+      work => work.id === event.loop_id && work.own.includes(event.action)
+    );
   }
 
   private _forgetMissing(id: string, error: unknown): void {
@@ -451,7 +463,7 @@ export class LoopManager implements ILoopManager {
   /** A kernel or terminal came or went: what runs in the loops may be something else now. */
   private _onRunning(): void {
     for (const loop of this.loops) {
-      if (loop.state === 'running' && !this._busy.has(loop.id)) {
+      if (loop.state === 'running') {
         this._stale.add(loop.id);
       }
     }
@@ -485,7 +497,7 @@ export class LoopManager implements ILoopManager {
     }
     if (event.action === 'deleted') {
       this._stale.delete(event.loop_id);
-    } else if (ask && !this._busy.has(event.loop_id)) {
+    } else if (ask && !this._isOwn(event)) {
       this._stale.add(event.loop_id);
       this._soon();
     }
@@ -497,8 +509,8 @@ export class LoopManager implements ILoopManager {
   private _isAllStale = true;
   /** Ids of loops that are out of date. */
   private _stale = new Set<string>();
-  /** Loops that this page does something to, and how many things. */
-  private _busy = new Map<string, number>();
+  /** What this page is doing to loops. */
+  private _works = new Set<IWork>();
   private _creating = 0;
   private _watchers = 0;
   private _pollMs = POLL_MS;

@@ -21,7 +21,7 @@ OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run", "--disable-quic"),
 )
-PATIENCE_MS = 20_000
+PATIENCE_MS = 40_000
 
 EXPECTED = re.compile(r"status of (40\d|50\d)|ERR_CONNECTION_RE(FUSED|SET)|WebSocket|Failed to fetch|Connection lost")
 """What Lab and the browser say of refused requests and of a server that is away; how the panel shows it is tested."""
@@ -114,7 +114,11 @@ class Browser:
     async def ask_for_new_loop(self) -> None:
         """Open the form of a new loop."""
         await self.page.get_by_role("button", name="New Loop").first.click()
-        await self.page.wait_for_selector("#jp-loops-title")
+        await self.form()
+
+    async def form(self) -> None:
+        """Wait until the form of a new loop takes what is typed."""
+        await self.page.wait_for_function("document.activeElement?.id === 'jp-loops-title'")
 
     async def make(self, title: str) -> None:
         """Make a loop as a person does."""

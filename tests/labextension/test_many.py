@@ -56,7 +56,9 @@ async def test_a_thousand_loops_are_shown_at_once(
         store.write(msgspec.structs.replace(template, id=identity, title=f"Loop {number}"))
     async with start_server() as server, opened(server, panel=False) as browser:
         page = browser.page
-        measure(f"panel with {MANY} loops, from the click to the first paint", f"{await page.evaluate(PAINT, MANY):.0f} ms")
+        measure(
+            f"panel with {MANY} loops, from the click to the first paint", f"{await page.evaluate(PAINT, MANY):.0f} ms"
+        )
         # Rows that nobody sees cost nothing.
         assert await page.locator(".jp-Loops-item").count() < 60
         frames = 120

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
 
+PAUSE_MS = 300
+"""Longer than the face waits for further events before it asks."""
+
 EVERY_ACTION = [
     *("New Notebook", "New Console", "New Terminal", "Show Files", "Start", "Stop", "Recreate…"),
     *("Rename…", "Archive", "Show Build Log", "Delete…"),
@@ -26,7 +29,7 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     await page.wait_for_selector(".jp-Loops-empty")
     await browser.picture("empty")
     await page.locator(".jp-Loops-empty button").click()
-    await page.wait_for_selector("#jp-loops-title")
+    await browser.form()
     await page.keyboard.type("Rain in March")
     await browser.picture("dialog")
     await page.keyboard.press("Enter")
@@ -186,12 +189,11 @@ async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:
     await browser.row("Quiet").wait_for()
     path = f"loops/{record.id}"
     with browser.requests() as asked:
-        await browser.action("Quiet", "Start").click()
-        await browser.state("Quiet", "running")
-        await page.wait_for_load_state("networkidle")
-        await browser.action("Quiet", "Stop").click()
-        await browser.state("Quiet", "stopped")
-        await page.wait_for_load_state("networkidle")
+        for verb, state in (("Start", "running"), ("Stop", "stopped")):
+            async with page.expect_response(re.compile(rf"/{verb.lower()}\b")):
+                await browser.action("Quiet", verb).click()
+            await browser.state("Quiet", state)
+        await page.wait_for_timeout(PAUSE_MS)
     # The answers and the events say everything.
     assert asked == [f"POST {path}/start", f"POST {path}/stop"]
     await page.evaluate("jupyterapp.shell.collapseLeft()")

@@ -88,7 +88,7 @@ async def test_a_notebook_says_which_loop_it_runs_in(stage: Stage, harbour: str)
 async def test_from_a_new_loop_to_a_running_cell_with_the_keyboard_alone(stage: Stage, harbour: str) -> None:
     browser, page = stage.browser, stage.browser.page
     await page.locator("body").press("Control+Alt+l")
-    await page.wait_for_selector("#jp-loops-title")
+    await browser.form()
     await page.keyboard.type("Keys")
     await page.keyboard.press("Enter")
     await page.wait_for_function("document.activeElement.textContent === 'Keys'")
