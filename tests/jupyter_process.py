@@ -175,12 +175,13 @@ async def jupyter_server(folder: Path, root: Path, environ: dict[str, str], *opt
         "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),
         **environ,
     }
+    is_given = any(option.startswith("--IdentityProvider.token=") for option in options)
+    own_token = () if is_given else (f"--IdentityProvider.token={TOKEN}",)
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1",
             *(() if any(option.startswith("--ServerApp.port=") for option in options) else ("--ServerApp.port=0",)),
-            *(() if any(option.startswith("--IdentityProvider.token=") for option in options) else (f"--IdentityProvider.token={TOKEN}",)),
-            f"--ServerApp.root_dir={root}", *options,
+            *own_token, f"--ServerApp.root_dir={root}", *options,
             env=environment, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
     try:

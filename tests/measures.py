@@ -1,4 +1,4 @@
-"""Figures that tests come by while they show something else, as a pytest plugin: printed at the end, never asserted on."""
+"""Figures that tests come by while they show something else, as a pytest plugin: printed, never asserted on."""
 
 from __future__ import annotations
 

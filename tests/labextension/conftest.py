@@ -11,21 +11,24 @@ import datetime
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import async_playwright
 
-from loopat_jupyter.models import LoopRecord
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.conftest import remove_from_podman
 from tests.jupyter_process import Server, jupyter_server
 from tests.labextension.browser import CHROMIUM, OPTIONS, PATIENCE_MS, Browser
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord
 
 FAILED = pytest.StashKey[bool]()
 
