@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.context.contexts import Contexts, Remotes
 from loopat_jupyter.distilling import Distillation
+from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.profiles import Composition
 from loopat_jupyter.repos.checkout import Checkout
 from loopat_jupyter.repos.git import Access
+from loopat_jupyter.workspace.ssh_keys import known_hosts, ssh_keys
+from loopat_jupyter.workspace.vault_keys import Keys
+from loopat_jupyter.workspace.vaults import VaultStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +43,8 @@ class Cargo:
     def __init__(self, store: LoopStore, config: Config, git: Git, *, member: str, plugins: Path | None = None) -> None:
         workspace = store.workspace
         self.checkout = Checkout(workspace, config, git, self.access)
-        remotes = Remotes(member, self.access, Access)
+        self._vaults = VaultStore(workspace, Keys(None))
+        remotes = Remotes(member, self.access, lambda: self._reach(member, DEFAULT_VAULT))
         self.contexts = Contexts(config, store, git, self.checkout.mirrors, remotes)
         self._composition = Composition(workspace, plugins)
         self._distillation = Distillation(workspace, store)
@@ -55,8 +60,12 @@ class Cargo:
         Args:
             record: The loop.
         """
-        del record
-        return Access()
+        return self._reach(record.created_by, record.vault)
+
+    def _reach(self, member: str, vault: str) -> Access:
+        """With the keys of a vault; without any, with the person's own."""
+        keys = ssh_keys(self._vaults, member, vault)
+        return Access(keys, known_hosts(self._vaults.workspace)) if keys else Access()
 
     async def restore(self, record: LoopRecord, tell: Callable[[Progress], None]) -> None:
         """Have everything that the loop's sandbox mounts, as after the loop was copied from another workspace.

@@ -93,7 +93,7 @@ class LoopManager:
         self.sandboxes = Sandboxes(workspace, config, engine, self.toolchains, host)
         self.vaults = Vaults(self.sandboxes, self.store, member)
         self.cargo = Cargo(self.store, config, git or Git(environment()), member=member, plugins=host.plugins)
-        self._creation = Creation(self.store, (*self.cargo.steps, self.vaults))
+        self._creation = Creation(self.store, (self.vaults, *self.cargo.steps))
         self._listing = Listing(workspace, self.store, self.sandboxes, Advice(config, host, self.toolchains))
         finder = KernelspecFinder(workspace, engine)
         self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)

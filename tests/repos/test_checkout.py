@@ -272,3 +272,46 @@ async def test_a_loop_that_was_copied_to_another_workspace_works_there(
     finally:
         remove_from_podman(other)
         shutil.rmtree(other.runtime, ignore_errors=True)
+
+
+def put_key(plain: LoopManager, vault: str, name: str, key: Path) -> Path:
+    """Put a private key into a vault's `.ssh`, as a person would; its path there."""
+    plain.vaults.create(vault)
+    folder = plain.vaults.folder(vault) / "mounts" / "home" / ".ssh"
+    folder.mkdir(parents=True)
+    shutil.copy(key, folder / name)
+    return folder / name
+
+
+async def test_the_key_in_the_vault_of_a_loop_reaches_a_private_remote(
+    plain: LoopManager, remote: Remote, ssh_server: SshServer
+):
+    put_key(plain, "work", "id_ed25519", ssh_server.key)
+    record = await plain.make(NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work"))
+    assert record.warnings == ()
+    assert record.commit == git(remote.path, "rev-parse", "trunk")
+    assert (plain.workspace.home / "known_hosts").exists()
+
+
+async def test_a_link_planted_as_a_key_is_not_used(plain: LoopManager, remote: Remote, ssh_server: SshServer):
+    """A loop can write what its vault mounts: it would borrow another key of the person so."""
+    planted = put_key(plain, "work", "id_ed25519", ssh_server.key)
+    planted.unlink()
+    planted.symlink_to(ssh_server.key)
+    naive = await Git(os.environ).run(
+        "ls-remote", ssh_server.url(remote.path), access=ssh_server.access._replace(identity_files=(planted,))
+    )
+    assert naive.returncode == 0, "ssh itself follows the link"
+    record = await plain.make(NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work"))
+    assert "The loop has no files of" in record.warnings[0]
+
+
+async def test_a_key_that_left_the_vault_is_not_kept(plain: LoopManager, remote: Remote, ssh_server: SshServer):
+    key = put_key(plain, "work", "id_ed25519", ssh_server.key)
+    new = NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work")
+    await plain.make(new)
+    copies = plain.workspace.runtime / "keys"
+    assert [path.stat().st_mode & 0o777 for path in copies.rglob("*id_ed25519")] == [0o600]
+    key.unlink()
+    await plain.make(new)
+    assert list(copies.rglob("*id_ed25519")) == []
