@@ -12,6 +12,7 @@ import msgspec
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import Value
 from loopat_jupyter.workspace.files import read_untrusted
+from loopat_jupyter.workspace.paths import member_key
 from loopat_jupyter.workspace.tier_files import TierReader
 from loopat_jupyter.workspace.tiers import Tier, compose
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MOST_PROFILES = 50
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_MEMBER = re.compile(r"[^/\0]{1,255}\Z")
 _ABOUT_BYTES = 64 * 1024
 
 
@@ -106,7 +106,6 @@ def compose_tiers(workspace: Workspace, profiles: Sequence[str], member: str) ->
     """
     readers = [TierReader(workspace.tier, "Workspace", "The workspace's tier")]
     readers += [TierReader(workspace.profiles / name, f"Profile {name}", f"Profile {name}") for name in profiles]
-    if _MEMBER.match(member) and member not in (".", ".."):
-        readers.append(TierReader(workspace.members / member / "tier", "Personal", "The personal tier"))
+    readers.append(TierReader(workspace.members / member_key(member) / "tier", "Personal", "The personal tier"))
     tier = compose(reader.read() for reader in readers)
     return Composed(tier, tuple(problem for reader in readers for problem in reader.problems))
