@@ -21,8 +21,7 @@ MAX_TITLE_CHARACTERS = 200
 MAX_METADATA_BYTES = 16 * 1024
 """Free metadata of a loop is for labels, not for data."""
 
-SANDBOX_USER = "loopat"
-SANDBOX_UID = 2000
+SANDBOX_USER, SANDBOX_UID = "loopat", 2000
 """The one user inside. Not root: agent tools refuse their unattended mode as root."""
 
 DEFAULT_VAULT = "default"
@@ -180,7 +179,7 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     """Variables of every process, none of them secret."""
     vault: str = DEFAULT_VAULT
     publish: tuple[int, ...] = ()
-    """Ports inside that the host reaches on its loopback, under numbers that it chooses itself; what a loop shares so."""
+    """Ports inside that the host reaches on its loopback, under numbers that it chooses; `shared` may be for others."""
     shared: str | None = None
 
 

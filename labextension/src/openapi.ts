@@ -459,6 +459,36 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/loops/{loop_id}/share': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    /**
+     * Show what a loop shares
+     * @description What the loop shows to others, where that is found, whether something answers there, and what listens in the loop
+     *     now: what could be shared.
+     */
+    get: operations['getShare'];
+    /**
+     * Share a loop, or stop sharing it
+     * @description Replaces all settings. The first time in a workspace this builds a small image, which takes a minute. Who is
+     *     connected to another loop notices nothing. A port that is shared as `ephemeral` appears when the sandbox is made
+     *     anew. 409 when alias or port belong to another loop.
+     */
+    put: operations['putShare'];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/loops/{loop_id}/build-log': {
     parameters: {
       query?: never;
@@ -606,79 +636,6 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
-  '/vaults': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    /**
-     * List vaults
-     * @description Names of vaults, of their variables, and of what they mount into homes. Values are never sent.
-     */
-    get: operations['listVaults'];
-    put?: never;
-    /** Make a vault */
-    post: operations['createVault'];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/vaults/{vault}': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description Name of the vault. */
-        vault: components['parameters']['vault'];
-      };
-      cookie?: never;
-    };
-    get?: never;
-    put?: never;
-    post?: never;
-    /**
-     * Remove a vault
-     * @description Removes the vault with all that lies in it, for good. Refused with 409 while a loop uses it, unless forced:
-     *     what runs in such a loop keeps its variables, what starts later gets none.
-     */
-    delete: operations['deleteVault'];
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/vaults/{vault}/variables/{variable}': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description Name of the vault. */
-        vault: components['parameters']['vault'];
-        /** @description Name of the variable. */
-        variable: components['parameters']['variable'];
-      };
-      cookie?: never;
-    };
-    get?: never;
-    /**
-     * Set a variable
-     * @description Every kernel, terminal and command that starts from now on in a loop with this vault has the variable; what
-     *     runs keeps what it has. In an encrypted vault the value is encrypted at once, locked or not. The vault called
-     *     `default` is made if it is missing.
-     */
-    put: operations['setVariable'];
-    post?: never;
-    /** Remove a variable */
-    delete: operations['unsetVariable'];
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -728,8 +685,6 @@ export interface components {
       metadata?: Record<string, never>;
       /** @description the new title */
       title?: string;
-      /** @description the new vault; a running sandbox mounts what lies in it after a restart */
-      vault?: string;
     };
     /**
      * Check
@@ -840,14 +795,6 @@ export interface components {
       vault: string | null;
     };
     /**
-     * CreateVault
-     * @description A new vault.
-     */
-    CreateVault: {
-      /** @description 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or a digit: it names a folder */
-      name: string;
-    };
-    /**
      * ExitLine
      * @description The last line of a command that ended: its own exit code.
      */
@@ -903,6 +850,16 @@ export interface components {
       kernelspecs: components['schemas']['Kernelspec'][];
     };
     /**
+     * ListeningPort
+     * @description A port that something in a loop listens on; `reachable` unless it listens on the loopback address alone.
+     */
+    ListeningPort: {
+      port: number;
+      /** @enum {unknown} */
+      protocol: 'tcp' | 'udp';
+      reachable: boolean;
+    };
+    /**
      * Loop
      * @description A loop as REST and the command line show it.
      */
@@ -925,6 +882,7 @@ export interface components {
       ref: string | null;
       repo: string | null;
       restart_needed: boolean;
+      share: components['schemas']['Share'];
       slug: string;
       /** @enum {unknown} */
       state: 'absent' | 'error' | 'preparing' | 'running' | 'stopped';
@@ -1234,12 +1192,82 @@ export interface components {
       timeout_s: number | null;
     };
     /**
-     * SetVariable
-     * @description The value of a variable.
+     * Share
+     * @description What a loop shows to others.
      */
-    SetVariable: {
-      /** @description the value; newlines at its end do not count. It is never sent back */
-      value: string;
+    Share: {
+      /** @default null */
+      alias: string | null;
+      /**
+       * @default off
+       * @enum {unknown}
+       */
+      mode: 'direct' | 'ephemeral' | 'off' | 'port' | 'static';
+      /** @default null */
+      port: number | null;
+      /**
+       * @default tcp
+       * @enum {unknown}
+       */
+      protocol: 'tcp' | 'udp';
+      /** @default null */
+      public_port: number | null;
+    };
+    /**
+     * ShareLoop
+     * @description What a loop shows to others.
+     */
+    ShareLoop: {
+      /**
+       * @description first part of the host name; by default the first eight characters of the id
+       * @default null
+       */
+      alias: string | null;
+      /**
+       * @description `off`; `static`: the files of the workdir; `port`: a web server inside, both under a host name; `direct`: a port of the host leads to one inside; `ephemeral`: podman publishes a port under a number that it picks
+       * @enum {unknown}
+       */
+      mode: 'direct' | 'ephemeral' | 'off' | 'port' | 'static';
+      /**
+       * @description the port inside; not for `off` and `static`
+       * @default null
+       */
+      port: number | null;
+      /**
+       * @description `udp` for `direct` and `ephemeral` only
+       * @default tcp
+       * @enum {unknown}
+       */
+      protocol: 'tcp' | 'udp';
+      /**
+       * @description the port of the host, for `direct` only; by default the first free one of the range
+       * @default null
+       */
+      public_port: number | null;
+    };
+    /**
+     * Sharing
+     * @description What a loop shows to others, where, and whether it is there.
+     */
+    Sharing: {
+      alias: string | null;
+      jupyter_path: string | null;
+      listening: components['schemas']['ListeningPort'][];
+      /** @enum {unknown} */
+      mode: 'direct' | 'ephemeral' | 'off' | 'port' | 'static';
+      port: number | null;
+      /** @enum {unknown} */
+      protocol: 'tcp' | 'udp';
+      public_port: number | null;
+      /** @enum {unknown} */
+      state:
+        | 'archived'
+        | 'not_listening'
+        | 'off'
+        | 'ready'
+        | 'restart_needed'
+        | 'stopped';
+      url: string | null;
     };
     /**
      * Terminal
@@ -1257,25 +1285,6 @@ export interface components {
       cpu_s: number;
       memory_bytes: number;
       processes: number;
-    };
-    /**
-     * Vault
-     * @description A named set of credentials, as it is shown: names only, never a value.
-     */
-    Vault: {
-      encrypted: boolean;
-      home: string[];
-      locked: boolean;
-      name: string;
-      variables: string[];
-      warnings: string[];
-    };
-    /**
-     * Vaults
-     * @description All vaults of a member.
-     */
-    Vaults: {
-      vaults: components['schemas']['Vault'][];
     };
   };
   responses: {
@@ -1300,10 +1309,6 @@ export interface components {
     name: string;
     /** @description Which context. */
     kind: 'knowledge' | 'notes' | 'personal';
-    /** @description Name of the vault. */
-    vault: string;
-    /** @description Name of the variable. */
-    variable: string;
     /** @description Answer when the state is reached. With `false` a change that takes longer is answered with 202. */
     wait: boolean;
   };
@@ -1926,6 +1931,58 @@ export interface operations {
       default: components['responses']['Problem'];
     };
   };
+  getShare: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What is shared. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Sharing'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  putShare: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['ShareLoop'];
+      };
+    };
+    responses: {
+      /** @description What is shared now. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Sharing'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
   getBuildLog: {
     parameters: {
       query?: never;
@@ -2081,131 +2138,6 @@ export interface operations {
         content: {
           'application/json': components['schemas']['Kernelspecs'];
         };
-      };
-      default: components['responses']['Problem'];
-    };
-  };
-  listVaults: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description All vaults of the member, by name. */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Vaults'];
-        };
-      };
-      default: components['responses']['Problem'];
-    };
-  };
-  createVault: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        'application/json': components['schemas']['CreateVault'];
-      };
-    };
-    responses: {
-      /** @description The new vault. */
-      201: {
-        headers: {
-          /** @description Path of the new vault. */
-          Location?: string;
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['Vault'];
-        };
-      };
-      default: components['responses']['Problem'];
-    };
-  };
-  deleteVault: {
-    parameters: {
-      query?: {
-        /** @description Remove it although loops use it. */
-        force?: boolean;
-      };
-      header?: never;
-      path: {
-        /** @description Name of the vault. */
-        vault: components['parameters']['vault'];
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description It is gone. */
-      204: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      default: components['responses']['Problem'];
-    };
-  };
-  setVariable: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description Name of the vault. */
-        vault: components['parameters']['vault'];
-        /** @description Name of the variable. */
-        variable: components['parameters']['variable'];
-      };
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        'application/json': components['schemas']['SetVariable'];
-      };
-    };
-    responses: {
-      /** @description It is set. */
-      204: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      default: components['responses']['Problem'];
-    };
-  };
-  unsetVariable: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description Name of the vault. */
-        vault: components['parameters']['vault'];
-        /** @description Name of the variable. */
-        variable: components['parameters']['variable'];
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description It is gone. */
-      204: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
       };
       default: components['responses']['Problem'];
     };
