@@ -1,7 +1,6 @@
 """Frozen values that travel between the layers.
 
-All are `msgspec` structs: immutable, compared by value, decoded strictly, and the source of the JSON schemas in the
-documentation. Paths are absolute. Times are aware UTC datetimes. Sizes are bytes, durations seconds.
+All are strict `msgspec` structs, the source of JSON schemas. Paths are absolute, times UTC, sizes bytes, durations seconds.
 """
 
 from __future__ import annotations

@@ -636,6 +636,79 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/vaults': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List vaults
+     * @description Names of vaults, of their variables, and of what they mount into homes. Values are never sent.
+     */
+    get: operations['listVaults'];
+    put?: never;
+    /** Make a vault */
+    post: operations['createVault'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/vaults/{vault}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the vault. */
+        vault: components['parameters']['vault'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /**
+     * Remove a vault
+     * @description Removes the vault with all that lies in it, for good. Refused with 409 while a loop uses it, unless forced:
+     *     what runs in such a loop keeps its variables, what starts later gets none.
+     */
+    delete: operations['deleteVault'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/vaults/{vault}/variables/{variable}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the vault. */
+        vault: components['parameters']['vault'];
+        /** @description Name of the variable. */
+        variable: components['parameters']['variable'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    /**
+     * Set a variable
+     * @description Every kernel, terminal and command that starts from now on in a loop with this vault has the variable; what
+     *     runs keeps what it has. In an encrypted vault the value is encrypted at once, locked or not. The vault called
+     *     `default` is made if it is missing.
+     */
+    put: operations['setVariable'];
+    post?: never;
+    /** Remove a variable */
+    delete: operations['unsetVariable'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -685,6 +758,8 @@ export interface components {
       metadata?: Record<string, never>;
       /** @description the new title */
       title?: string;
+      /** @description the new vault; a running sandbox mounts what lies in it after a restart */
+      vault?: string;
     };
     /**
      * Check
@@ -793,6 +868,14 @@ export interface components {
        * @default null
        */
       vault: string | null;
+    };
+    /**
+     * CreateVault
+     * @description A new vault.
+     */
+    CreateVault: {
+      /** @description 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or a digit: it names a folder */
+      name: string;
     };
     /**
      * ExitLine
@@ -1192,6 +1275,14 @@ export interface components {
       timeout_s: number | null;
     };
     /**
+     * SetVariable
+     * @description The value of a variable.
+     */
+    SetVariable: {
+      /** @description the value; newlines at its end do not count. It is never sent back */
+      value: string;
+    };
+    /**
      * Share
      * @description What a loop shows to others.
      */
@@ -1286,6 +1377,25 @@ export interface components {
       memory_bytes: number;
       processes: number;
     };
+    /**
+     * Vault
+     * @description A named set of credentials, as it is shown: names only, never a value.
+     */
+    Vault: {
+      encrypted: boolean;
+      home: string[];
+      locked: boolean;
+      name: string;
+      variables: string[];
+      warnings: string[];
+    };
+    /**
+     * Vaults
+     * @description All vaults of a member.
+     */
+    Vaults: {
+      vaults: components['schemas']['Vault'][];
+    };
   };
   responses: {
     /**
@@ -1309,6 +1419,10 @@ export interface components {
     name: string;
     /** @description Which context. */
     kind: 'knowledge' | 'notes' | 'personal';
+    /** @description Name of the vault. */
+    vault: string;
+    /** @description Name of the variable. */
+    variable: string;
     /** @description Answer when the state is reached. With `false` a change that takes longer is answered with 202. */
     wait: boolean;
   };
@@ -2138,6 +2252,131 @@ export interface operations {
         content: {
           'application/json': components['schemas']['Kernelspecs'];
         };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  listVaults: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description All vaults of the member, by name. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Vaults'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  createVault: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['CreateVault'];
+      };
+    };
+    responses: {
+      /** @description The new vault. */
+      201: {
+        headers: {
+          /** @description Path of the new vault. */
+          Location?: string;
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Vault'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  deleteVault: {
+    parameters: {
+      query?: {
+        /** @description Remove it although loops use it. */
+        force?: boolean;
+      };
+      header?: never;
+      path: {
+        /** @description Name of the vault. */
+        vault: components['parameters']['vault'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It is gone. */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  setVariable: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the vault. */
+        vault: components['parameters']['vault'];
+        /** @description Name of the variable. */
+        variable: components['parameters']['variable'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['SetVariable'];
+      };
+    };
+    responses: {
+      /** @description It is set. */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  unsetVariable: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Name of the vault. */
+        vault: components['parameters']['vault'];
+        /** @description Name of the variable. */
+        variable: components['parameters']['variable'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description It is gone. */
+      204: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content?: never;
       };
       default: components['responses']['Problem'];
     };
