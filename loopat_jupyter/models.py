@@ -1,6 +1,6 @@
 """Frozen values that travel between the layers.
 
-All are strict `msgspec` structs, the source of JSON schemas. Paths are absolute, times UTC, sizes bytes, durations seconds.
+All are strict `msgspec` structs, the source of JSON schemas. Paths are absolute, times UTC, sizes bytes, durations s.
 """
 
 from __future__ import annotations
