@@ -6,19 +6,21 @@ A *loop* is a unit of work with its own checkout, home, toolchain and one long-l
 Each row imports only from the rows above it:
 
 ===========================  ==========================================================================
+`values`                     what a loop shares, as frozen values
 `errors`, `models`           the error tree; frozen values that travel between the layers
 `workspace`                  files of a workspace: paths, configuration, records, locks, atomic writes
 `sandbox`                    `plan` (pure argv and hash), `podman` (the one runner), `images`,
                              `lifecycle`, `process` (pids and signals inside), `activity`, `preflight`
-`folders`, `repos`, `profiles`, `project`, `agents`  where in a loop a person wants to be; what a loop is made with: git
-                             repositories, toolchain and agents' settings; what its project asks for; agents
+`folders`, `repos`, `profiles`, `project`, `agents`, `sharing`  where in a loop a person wants to be; what it is made
+                             with: git repositories, toolchain and agents' settings; what its project asks for;
+                             agents; what shows loops to others
 `context`                    knowledge, notes and personal files that loops bring along and give back
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
 `creation`, `distilling`, `starting`, `upkeep`  a loop made whole; its sandbox brought up; order among all
 `cargo`                      what loops carry, ready made
 `vaults`                     credentials, and the variables that processes get of them
 `loops`                      `LoopManager`: the verbs a person knows
-`outgoing`                   what leaves a loop: promoted contexts, pushed branches
+`outgoing`, `shares`         what leaves a loop: promoted contexts, pushed branches; what it shows to others
 `contents`                   files of loops as JupyterLab shows them
 `kernels`, `attach`          the kernel provisioner; a person's own terminal, inside
 `terminals`                  Jupyter's terminals, inside

@@ -145,6 +145,7 @@ class Listing:
             vault=record.vault,
             image=record.image,
             config=record.config,
+            share=record.share,
             metadata=record.metadata,
             last_activity=self._store.last_activity(record.id),
         )

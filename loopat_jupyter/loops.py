@@ -29,6 +29,7 @@ from loopat_jupyter.sandbox.podman import Engine, Podman
 from loopat_jupyter.sandbox.preflight import check_health
 from loopat_jupyter.sandbox.specs import KernelspecFinder
 from loopat_jupyter.sandbox.toolchain import Toolchains
+from loopat_jupyter.sharing.edge import Edge
 from loopat_jupyter.starting import Starter
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
@@ -39,16 +40,7 @@ from loopat_jupyter.workspace.records import LoopStore, check_image, check_metad
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from loopat_jupyter.models import (
-        ExecSpec,
-        Health,
-        Kernelspec,
-        Loop,
-        LoopPage,
-        LoopRecord,
-        NewLoop,
-        Status,
-    )
+    from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
     from loopat_jupyter.sandbox.execution import ExecEvent
 
 _log = logging.getLogger(__name__)
@@ -98,6 +90,7 @@ class LoopManager:
         finder = KernelspecFinder(workspace, engine)
         self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)
         self.on_event = on_event
+        self.edge = Edge(self.store, config, engine, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
 
     @classmethod
     def from_environment(
@@ -220,6 +213,7 @@ class LoopManager:
         async with self.sandboxes.lock(loop_id):
             changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
             self.store.write(changed)
+        await self.edge.follow(loop_id)
         self.kernels.offer_known(changed)
         self.on_event(LoopEvent(action="updated", loop_id=loop_id))
         return changed
@@ -276,6 +270,7 @@ class LoopManager:
         await self.cargo.restore(record, on_progress)
         starter = Starter(self.store, self.sandboxes, self.on_event)
         running = await starter.start(record, on_progress, fresh=fresh)
+        await self.edge.follow(record.id, quietly=True)
         await self.kernels.offer(record, running)
         return running
 
@@ -309,6 +304,7 @@ class LoopManager:
         except LoopatError as error:
             self.on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
             raise
+        await self.edge.follow(record.id, quietly=True)
         self.on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
 
     async def delete(self, loop_id: str, *, force: bool = False) -> None:
@@ -335,6 +331,7 @@ class LoopManager:
         await self.sandboxes.remove(loop_id, force=force)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
+        await self.edge.follow(loop_id)
         await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         await self.sandboxes.folders.remove_lock(loop_id)
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))

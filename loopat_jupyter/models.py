@@ -1,7 +1,6 @@
 """Frozen values that travel between the layers.
 
-All are `msgspec` structs: immutable, compared by value, decoded strictly, and the source of the JSON schemas in the
-documentation. Paths are absolute. Times are aware UTC datetimes. Sizes are bytes, durations seconds.
+All are strict `msgspec` structs, the source of JSON schemas. Paths are absolute, times UTC, sizes bytes, durations s.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from loopat_jupyter.values import Share
+
 RECORD_SCHEMA = 1
 """Version of `meta.json` that this code writes. A newer one is set aside, not guessed at."""
 
@@ -19,8 +20,7 @@ MAX_TITLE_CHARACTERS = 200
 MAX_METADATA_BYTES = 16 * 1024
 """Free metadata of a loop is for labels, not for data."""
 
-SANDBOX_USER = "loopat"
-SANDBOX_UID = 2000
+SANDBOX_USER, SANDBOX_UID = "loopat", 2000
 """The one user inside. Not root: agent tools refuse their unattended mode as root."""
 
 DEFAULT_VAULT = "default"
@@ -35,10 +35,6 @@ MountMode = Literal["rw", "ro"]
 State = Literal["absent", "preparing", "running", "stopped", "error"]
 
 
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every frozen value."""
-
-
 CDI_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*=[A-Za-z0-9][A-Za-z0-9._:-]*$(?!\n)"
 """A device as the Container Device Interface names it (its specification, "Qualified Device Names")."""
 
@@ -49,6 +45,10 @@ Device = Annotated[str, msgspec.Meta(pattern=CDI_NAME)]
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
 VariableValue = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=32_000)]
 """Without a NUL character; several fit one command line."""
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every frozen value."""
 
 
 class Resources(Value, frozen=True, kw_only=True):
@@ -126,6 +126,7 @@ class LoopRecord(Value, frozen=True, kw_only=True):
     vault: str = DEFAULT_VAULT
     image: str | None = None
     config: LoopConfig = LoopConfig()
+    share: Share = Share()
     metadata: dict[str, Any] = {}
     plugins: bool = False
     """Agents in it have the plugins that the person had when it was made."""
@@ -177,7 +178,8 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     """Variables of every process, none of them secret."""
     vault: str = DEFAULT_VAULT
     publish: tuple[int, ...] = ()
-    """Ports inside that the host reaches on its loopback, under numbers that it chooses itself."""
+    """Ports inside that the host reaches on its loopback, under numbers that it chooses; `shared` may be for others."""
+    shared: str | None = None
 
 
 class ExecSpec(Value, frozen=True, kw_only=True):
@@ -368,6 +370,7 @@ class Loop(Value, frozen=True, kw_only=True):
     vault: str
     image: str | None
     config: LoopConfig
+    share: Share
     metadata: dict[str, Any]
     last_activity: datetime
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.sharing.edge import Edge
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
     from loopat_jupyter.workspace.records import LoopStore
@@ -36,6 +37,7 @@ class Household(Protocol):
     images: Images
     sandboxes: Sandboxes
     kernels: LoopKernels
+    edge: Edge
 
     @property
     def on_event(self) -> Callable[[LoopEvent], None]:
@@ -60,9 +62,10 @@ class Upkeep:
             EngineError: Podman refused.
         """
         household = self._household
-        return await Sweeper(household.workspace, household.engine, household.sandboxes, household.images).sweep(
-            remove=remove
-        )
+        of_sharing = await household.edge.sweep(remove=remove)
+        sweeper = Sweeper(household.workspace, household.engine, household.sandboxes, household.images)
+        network_needed = bool(household.edge.shared.ids())
+        return (*of_sharing, *await sweeper.sweep(remove=remove, network_needed=network_needed))
 
     def idle_watch(self) -> IdleWatch:
         """What stops sandboxes that nobody uses; run it in every long-lived process."""
@@ -85,6 +88,14 @@ class Upkeep:
             except (NotFoundError, UnreadableRecordError):
                 continue
             household.sandboxes.adopt(record, facts)
+
+    async def keep_shared(self) -> None:
+        """Mend what shows shared loops to others, if it died.
+
+        Raises:
+            LoopatError: It cannot be mended.
+        """
+        await self._household.edge.keep()
 
     async def stop_all(self) -> None:
         """Stop every sandbox of this workspace, in parallel, and no other's."""

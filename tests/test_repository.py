@@ -15,17 +15,18 @@ PACKAGE = ROOT / "loopat_jupyter"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
+    {"values"},
     {"errors", "models"},
     {"workspace"},
     {"sandbox"},
-    {"folders", "repos", "profiles", "project", "agents"},
+    {"folders", "repos", "profiles", "project", "agents", "sharing"},
     {"context"},
     {"kernelspecs", "listing"},
     {"creation", "distilling", "starting", "upkeep"},
     {"cargo"},
     {"vaults"},
     {"loops"},
-    {"outgoing"},
+    {"outgoing", "shares"},
     {"contents"},
     {"kernels", "attach"},
     {"terminals"},

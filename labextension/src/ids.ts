@@ -15,5 +15,6 @@ export namespace CommandIDs {
   export const archive = 'loops:archive';
   export const unarchive = 'loops:unarchive';
   export const remove = 'loops:delete';
+  export const share = 'loops:share';
   export const log = 'loops:show-build-log';
 }

@@ -459,6 +459,36 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/loops/{loop_id}/share': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    /**
+     * Show what a loop shares
+     * @description What the loop shows to others, where that is found, whether something answers there, and what listens in the loop
+     *     now: what could be shared.
+     */
+    get: operations['getShare'];
+    /**
+     * Share a loop, or stop sharing it
+     * @description Replaces all settings. The first time in a workspace this builds a small image, which takes a minute. Who is
+     *     connected to another loop notices nothing. A port that is shared as `ephemeral` appears when the sandbox is made
+     *     anew. 409 when alias or port belong to another loop.
+     */
+    put: operations['putShare'];
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/loops/{loop_id}/build-log': {
     parameters: {
       query?: never;
@@ -903,6 +933,16 @@ export interface components {
       kernelspecs: components['schemas']['Kernelspec'][];
     };
     /**
+     * ListeningPort
+     * @description A port that something in a loop listens on; `reachable` unless it listens on the loopback address alone.
+     */
+    ListeningPort: {
+      port: number;
+      /** @enum {unknown} */
+      protocol: 'tcp' | 'udp';
+      reachable: boolean;
+    };
+    /**
      * Loop
      * @description A loop as REST and the command line show it.
      */
@@ -925,6 +965,7 @@ export interface components {
       ref: string | null;
       repo: string | null;
       restart_needed: boolean;
+      share: components['schemas']['Share'];
       slug: string;
       /** @enum {unknown} */
       state: 'absent' | 'error' | 'preparing' | 'running' | 'stopped';
@@ -1240,6 +1281,84 @@ export interface components {
     SetVariable: {
       /** @description the value; newlines at its end do not count. It is never sent back */
       value: string;
+    };
+    /**
+     * Share
+     * @description What a loop shows to others.
+     */
+    Share: {
+      /** @default null */
+      alias: string | null;
+      /**
+       * @default off
+       * @enum {unknown}
+       */
+      mode: 'direct' | 'ephemeral' | 'off' | 'port' | 'static';
+      /** @default null */
+      port: number | null;
+      /**
+       * @default tcp
+       * @enum {unknown}
+       */
+      protocol: 'tcp' | 'udp';
+      /** @default null */
+      public_port: number | null;
+    };
+    /**
+     * ShareLoop
+     * @description What a loop shows to others.
+     */
+    ShareLoop: {
+      /**
+       * @description first part of the host name; by default the first eight characters of the id
+       * @default null
+       */
+      alias: string | null;
+      /**
+       * @description `off`; `static`: the files of the workdir; `port`: a web server inside, both under a host name; `direct`: a port of the host leads to one inside; `ephemeral`: podman publishes a port under a number that it picks
+       * @enum {unknown}
+       */
+      mode: 'direct' | 'ephemeral' | 'off' | 'port' | 'static';
+      /**
+       * @description the port inside; not for `off` and `static`
+       * @default null
+       */
+      port: number | null;
+      /**
+       * @description `udp` for `direct` and `ephemeral` only
+       * @default tcp
+       * @enum {unknown}
+       */
+      protocol: 'tcp' | 'udp';
+      /**
+       * @description the port of the host, for `direct` only; by default the first free one of the range
+       * @default null
+       */
+      public_port: number | null;
+    };
+    /**
+     * Sharing
+     * @description What a loop shows to others, where, and whether it is there.
+     */
+    Sharing: {
+      alias: string | null;
+      jupyter_path: string | null;
+      listening: components['schemas']['ListeningPort'][];
+      /** @enum {unknown} */
+      mode: 'direct' | 'ephemeral' | 'off' | 'port' | 'static';
+      port: number | null;
+      /** @enum {unknown} */
+      protocol: 'tcp' | 'udp';
+      public_port: number | null;
+      /** @enum {unknown} */
+      state:
+        | 'archived'
+        | 'not_listening'
+        | 'off'
+        | 'ready'
+        | 'restart_needed'
+        | 'stopped';
+      url: string | null;
     };
     /**
      * Terminal
@@ -1921,6 +2040,58 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Usage'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  getShare: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description What is shared. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Sharing'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  putShare: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['ShareLoop'];
+      };
+    };
+    responses: {
+      /** @description What is shared now. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Sharing'];
         };
       };
       default: components['responses']['Problem'];

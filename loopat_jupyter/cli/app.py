@@ -47,6 +47,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "shell": ("inside", "Open a shell in a loop."),
     "agent": ("inside", "Run an agent's command line in a loop."),
     "exec": ("inside", "Run a command in a loop."),
+    "share": ("shares", "Show files or a port of a loop to others."),
     "kernelspecs": ("sandboxes", "List the kernels that a loop offers."),
     "distill": ("records", "Make a loop that begins with what another one left behind."),
     "promote": ("contexts", "Give everybody what a loop changed in a context."),

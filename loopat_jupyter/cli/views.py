@@ -227,6 +227,9 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
     ]
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
+    if loop.share.mode != "off":
+        what = f"port {loop.share.port}" if loop.share.port else "files"
+        rows.append(("shared", f"{what} ({loop.share.mode})"))
     if loop.metadata:
         rows.append(("metadata", Text(plain(json.dumps(loop.metadata, ensure_ascii=False)))))
     if kernels:

@@ -90,7 +90,7 @@ async def find_container(engine: Engine, name: str) -> ContainerFacts | None:
 
 
 async def list_containers(engine: Engine, workspace: str) -> dict[str, ContainerFacts]:
-    """All containers of a workspace, by loop id; one podman call.
+    """All sandboxes of a workspace, by loop id; one podman call. What shows shared loops to others is none.
 
     Args:
         engine: Runs podman.
@@ -109,7 +109,7 @@ async def list_containers(engine: Engine, workspace: str) -> dict[str, Container
     )
     with _understood("ps"):
         listed = [_facts_from_ps(entry) for entry in msgspec.json.decode(answer.stdout)]
-    return {facts.loop_id: facts for facts in listed}
+    return {facts.loop_id: facts for facts in listed if facts.loop_id}
 
 
 @contextlib.contextmanager

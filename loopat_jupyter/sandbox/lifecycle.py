@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
-from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S, find_container, list_containers, look
+from loopat_jupyter.sandbox.facts import find_container, list_containers, look
 from loopat_jupyter.sandbox.mounting import Extras
+from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import (
-    LABEL_WORKSPACE,
     STOP_GRACE_S,
     HostFacts,
     config_hash,
     container_name,
     decide,
-    network_name,
     plan_sandbox,
     run_argv,
 )
@@ -332,24 +331,12 @@ class Sandboxes:
             await self._remove(spec.name)
             if "network" not in error.stderr or spec.network == "none":
                 raise
-            await self._make_network()
+            await ensure_network(self._engine, self._workspace)
             try:
                 await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
             except (EngineError, EngineTimeoutError):
                 await self._remove(spec.name)
                 raise
-
-    async def _make_network(self) -> None:
-        name = network_name(self._workspace.name)
-        label = f"--label={LABEL_WORKSPACE}={self._workspace.name}"
-        lock = self._workspace.locks / "network.lock"
-        async with file_lock(lock, timeout_s=LOCK_TIMEOUT_S, what="the network of the workspace"):
-            exists = await self._engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
-            if exists.returncode:
-                # Without isolation, loops of another workspace would reach these by address.
-                await self._engine.run(
-                    "network", "create", "--opt=isolate=true", label, name, doing="create the workspace's network"
-                )
 
     async def _remove(self, name: str) -> None:
         arguments = ("rm", "--force", "--ignore", "--time=0", "--volumes", name)

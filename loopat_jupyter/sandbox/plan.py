@@ -125,7 +125,29 @@ def plan_sandbox(
         env=record.config.env,
         vault=record.vault,
         publish=() if network == "none" else kernel_ports(config),
+        shared=None if network == "none" else shared_port(record, config),
     )
+
+
+def shared_port(record: LoopRecord, config: Config) -> str | None:
+    """The port that a loop shares by itself, as `podman run --publish` takes it; the host chooses the number.
+
+    Args:
+        record: The loop.
+        config: The workspace's settings.
+    """
+    if record.share.mode != "ephemeral":
+        return None
+    return f"{publishing_host(config.share.host)}::{record.share.port}/{record.share.protocol}"
+
+
+def publishing_host(host: str) -> str:
+    """An address as `podman run --publish` takes it.
+
+    Args:
+        host: IPv4 or IPv6 address.
+    """
+    return f"[{host}]" if ":" in host else host
 
 
 def kernel_ports(config: Config) -> tuple[int, ...]:
@@ -220,6 +242,7 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]
         "--http-proxy=false",
         f"--network={spec.network}",
         *(f"--publish=127.0.0.1::{port}" for port in spec.publish),
+        *((f"--publish={spec.shared}",) if spec.shared else ()),
         # Where SELinux separates containers, mounts of a home directory would be denied.
         "--security-opt=label=disable",
         f"--stop-timeout={STOP_GRACE_S}",

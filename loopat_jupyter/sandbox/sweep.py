@@ -42,11 +42,12 @@ class Sweeper:
         self._sandboxes = sandboxes
         self._images = images
 
-    async def sweep(self, *, remove: bool) -> tuple[Leftover, ...]:
+    async def sweep(self, *, remove: bool, network_needed: bool = False) -> tuple[Leftover, ...]:
         """Find everything that may go, and with `remove` remove it.
 
         Args:
             remove: Off: only look.
+            network_needed: Somebody beside the sandboxes needs the network of the workspace.
 
         Returns:
             What was found.
@@ -54,13 +55,16 @@ class Sweeper:
         Raises:
             EngineError: Podman refused.
         """
-        leftovers = await self.find()
+        leftovers = await self.find(network_needed=network_needed)
         if remove:
             await self.remove(leftovers)
         return leftovers
 
-    async def find(self) -> tuple[Leftover, ...]:
+    async def find(self, *, network_needed: bool = False) -> tuple[Leftover, ...]:
         """Everything that may go.
+
+        Args:
+            network_needed: Somebody beside the sandboxes needs the network of the workspace.
 
         Raises:
             EngineError: Podman refused.
@@ -78,7 +82,7 @@ class Sweeper:
                 images=tuple((image.id, _image_name(image), image.size_bytes) for image in images),
                 runtime=self._runtime_folders(),
                 logs=self._logs(),
-                network=None if listed else await self._network(),
+                network=None if listed or network_needed else await self._network(),
                 half_made=await asyncio.to_thread(half_made, self._workspace),
                 mirrors=await asyncio.to_thread(unused_mirrors, self._workspace),
             )

@@ -70,8 +70,11 @@ def is_toolchain(reference: str) -> bool:
     return reference.startswith(f"localhost/{TOOLCHAIN_IMAGE}-")
 
 
-def template_folder() -> Path:
-    """The folder of the template: beside a source checkout, else where the package put it or a person overrode it.
+def template_folder(name: str = "sandbox") -> Path:
+    """The folder of a template: beside a source checkout, else where the package put it or a person overrode it.
+
+    Args:
+        name: Of the template.
 
     Raises:
         ConfigurationError: The installation has no template.
@@ -80,10 +83,10 @@ def template_folder() -> Path:
     candidates = [checkout / "templates"] if (checkout / "pyproject.toml").is_file() else []
     candidates += [Path(path) for path in jupyter_path("loopat", "templates")]
     for candidate in candidates:
-        if (candidate / "sandbox" / CONTAINERFILE).is_file():
-            return candidate / "sandbox"
+        if (candidate / name / CONTAINERFILE).is_file():
+            return candidate / name
     raise ConfigurationError(
-        f"The template of the sandbox image is missing: there is no sandbox/{CONTAINERFILE} in any of "
+        f"The template of the {name} image is missing: there is no {name}/{CONTAINERFILE} in any of "
         f"{', '.join(map(str, candidates))}. Install loopat-jupyter again."
     )
 

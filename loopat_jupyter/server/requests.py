@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.listing import DEFAULT_PAGE, LARGEST_PAGE
 from loopat_jupyter.models import ContextKind, LoopConfig, NewLoop, Value
+from loopat_jupyter.values import Protocol, Share, ShareMode
 from loopat_jupyter.workspace.variables import check_variable_name, check_variable_value
 
 MAX_ARGV_BYTES = 100 * 1024
@@ -89,6 +90,33 @@ class Promote(Value, frozen=True, kw_only=True):
         Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_CHARACTERS)],
         _about("what the commit says; by default, which loop it comes from"),
     ] = ""
+
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class ShareLoop(Value, frozen=True, kw_only=True):
+    """What a loop shows to others."""
+
+    mode: Annotated[
+        ShareMode,
+        _about(
+            "`off`; `static`: the files of the workdir; `port`: a web server inside, both under a host name; `direct`: "
+            "a port of the host leads to one inside; `ephemeral`: podman publishes a port under a number that it picks"
+        ),
+    ]
+    port: Annotated[Port | None, _about("the port inside; not for `off` and `static`")] = None
+    alias: Annotated[
+        str | None, _about("first part of the host name; by default the first eight characters of the id")
+    ] = None
+    protocol: Annotated[Protocol, _about("`udp` for `direct` and `ephemeral` only")] = "tcp"
+    public_port: Annotated[
+        Port | None, _about("the port of the host, for `direct` only; by default the first free one of the range")
+    ] = None
+
+    def wanted(self) -> Share:
+        """The same for the manager."""
+        return Share(**{field: getattr(self, field) for field in self.__struct_fields__})
 
 
 class OpenTerminal(Value, frozen=True, kw_only=True):

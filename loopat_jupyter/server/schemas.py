@@ -39,7 +39,9 @@ from loopat_jupyter.server.requests import (
     RegisterRepo,
     RunCommand,
     SetVariable,
+    ShareLoop,
 )
+from loopat_jupyter.values import Sharing
 from loopat_jupyter.vaults import Vault
 
 STRUCTS = (
@@ -69,6 +71,8 @@ STRUCTS = (
     Repos,
     RunCommand,
     SetVariable,
+    ShareLoop,
+    Sharing,
     Terminal,
     Usage,
     Vault,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopat_jupyter.errors import ConfigurationError, LoopatError
@@ -21,6 +22,9 @@ _Result = TypeVar("_Result")
 RETRY_S = 30.0
 """Pause after the idle watch failed, before it tries again."""
 
+KEEP_S = 1.0
+"""Pause between two looks whether what is shared is really there."""
+
 FOLLOW_S = 1.0
 """Pause between two looks at what other processes did."""
 
@@ -32,6 +36,9 @@ class LoopService:
         make_manager: Makes the manager from files and environment.
         follower: Notices what other processes do.
         log: Where people look: the server's log.
+
+    Attributes:
+        secret: Known to this server alone, and only while it runs.
     """
 
     def __init__(self, make_manager: Callable[[], LoopManager], follower: Follower, log: logging.Logger = _log) -> None:
@@ -40,6 +47,7 @@ class LoopService:
         self._log = log
         self._made: LoopManager | None = None
         self._told: set[str] = set()
+        self.secret = os.urandom(32)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -78,6 +86,7 @@ class LoopService:
         self.spawn(self._watch_idle())
         self.spawn(self._follow())
         self.spawn(self._answer())
+        self.spawn(self._keep_shared())
 
     def spawn(self, work: Coroutine[Any, Any, _Result], *, loop_id: str | None = None) -> asyncio.Task[_Result]:
         """Run something that outlives the request that asked for it, until the server stops.
@@ -124,6 +133,7 @@ class LoopService:
         if self._made.config.on_shutdown == "stop":
             try:
                 await self._made.upkeep.stop_all()
+                await self._made.edge.close()
             except (LoopatError, OSError) as error:
                 self._log.warning("The sandboxes were not stopped: %s", error)
         await self._made.engine.close()
@@ -163,6 +173,14 @@ class LoopService:
             except (LoopatError, OSError) as error:
                 self.tell_once(str(error))
             await asyncio.sleep(FOLLOW_S)
+
+    async def _keep_shared(self) -> None:
+        while True:
+            try:
+                await self.manager.upkeep.keep_shared()
+            except (LoopatError, OSError) as error:
+                self.tell_once(str(error))
+            await asyncio.sleep(KEEP_S)
 
     async def _follow(self) -> None:
         while True:

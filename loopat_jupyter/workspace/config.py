@@ -59,10 +59,23 @@ class ImageConfig(Value, frozen=True, kw_only=True):
 
 
 class ShareConfig(Value, frozen=True, kw_only=True):
-    """`[share]`: where shared ports will be published; nothing shares yet."""
+    """`[share]`: where what loops share is found."""
 
-    host: Annotated[str, _about("address that the edge listens on")] = "127.0.0.1"
-    port: Annotated[int, _about("port that the edge listens on", ge=1, le=65535)] = 7788
+    host: Annotated[
+        str,
+        _about("address to publish on; `0.0.0.0` shows what is shared to everybody who reaches the host"),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, _about("port of shared files and web servers; where it is taken, the next free one", ge=1, le=65535)
+    ] = 7788
+    domain: Annotated[
+        str,
+        _about(
+            "domain of which each shared loop has a name; browsers take every name below `localhost` for this machine. "
+            "Jupyter must not be reached by a name below it",
+            pattern=r"^[a-z0-9]([a-z0-9.-]{0,180}[a-z0-9])?$",
+        ),
+    ] = "localhost"
     port_range: Annotated[
         str,
         _about(

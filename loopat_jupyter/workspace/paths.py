@@ -7,7 +7,7 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     repos.json                   repos that were registered by name
     mirrors/<name>.git/          bare copies of repos, which loops borrow objects from
     origins/<name>.git/          where contexts are kept that have no remote
-    contexts.json                remotes that contexts were given
+    contexts.json, shares.json   remotes that contexts were given; which loops are shared
     tier/                        toolchain and agent configuration of every loop
     profiles/<name>/             the same, for loops that name it
     members/<member>/tier/       the same, for loops of one person; beside it `vaults/`, which no sandbox sees
@@ -19,7 +19,7 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
 
 In the runtime directory, which a reboot wipes and nothing needs to survive::
 
-    <key>/locks/                 lock files
+    <key>/locks/, <key>/edge/    lock files; what shows shared loops to others
     <key>/<loop>/host/           files only the host reads and writes
     <key>/<loop>/run/            mounted at /loopat/run: sockets, pids, logs
 

@@ -18,6 +18,7 @@ from loopat_jupyter.cli.views import (
 )
 from loopat_jupyter.models import Check, Health, InUse, Kernelspec, Loop, LoopConfig, Progress
 from loopat_jupyter.sandbox.leftovers import Leftover
+from loopat_jupyter.values import Share
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 LOOP = Loop(
@@ -43,6 +44,7 @@ LOOP = Loop(
     vault="default",
     image=None,
     config=LoopConfig(),
+    share=Share(),
     metadata={},
     last_activity=NOW - dt.timedelta(minutes=5),
 )

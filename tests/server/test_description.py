@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.podman
 
-STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "merge", "cancel")
+STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "merge", "cancel", "share")
 """What these do with a loop that exists has tests of its own; here it would take minutes."""
 
 schema = schemathesis.openapi.from_path(OPENAPI_FILE)

@@ -55,6 +55,13 @@ class FakeManager:
     async def adopt(self) -> None:
         await self._do("adopt")
 
+    async def keep_shared(self) -> None:
+        await self._do("keep_shared")
+
+    @property
+    def edge(self) -> FakeManager:
+        return self
+
     async def stop_all(self) -> None:
         await self._do("stop_all")
 
@@ -89,7 +96,7 @@ async def test_start_returns_at_once_and_does_everything_beside(caplog: pytest.L
     running.start()
     assert manager.calls == []
     await turns()
-    assert manager.calls == ["health", "adopt", "watch"]
+    assert manager.calls == ["health", "adopt", "watch", "keep_shared"]
     assert [record.getMessage() for record in caplog.records] == ["ids: there are none. To mend it: run usermod"]
     await running.stop()
     assert "stop_all" not in manager.calls

@@ -1,0 +1,105 @@
+"""share: what a loop shows to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from loopat_jupyter.cli.options import as_json, examples
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.shares import change_share, look_at_share
+from loopat_jupyter.values import Share
+
+if TYPE_CHECKING:
+    from loopat_jupyter.values import ShareMode, Sharing
+
+_STATES = {
+    "ready": "",
+    "not_listening": "Nothing in the loop is reached at port {port} yet: a program there must listen on 0.0.0.0.",
+    "stopped": "The loop is stopped. `jupyter loopat start` starts it.",
+    "restart_needed": "It is shared once the sandbox is made anew: `jupyter loopat recreate` does it.",
+    "archived": "The loop is archived, so nothing is shown.",
+}
+
+
+@click.command(
+    "share",
+    epilog=examples(
+        'jupyter loopat share "Sales in May" --port 8000 --alias sales',
+        'jupyter loopat share "Sales in May" --static',
+        'jupyter loopat share "Sales in May" --direct 5432',
+        'jupyter loopat share "Sales in May" --off',
+    ),
+)
+@loop_argument()
+@click.option("--port", type=int, help="Show the web server at this port of the loop under a host name.")
+@click.option("--static", is_flag=True, help="Show the files of the loop, without hidden ones, under a host name.")
+@click.option("--direct", type=int, metavar="PORT", help="Lead a port of this machine to this port of the loop.")
+@click.option("--ephemeral", type=int, metavar="PORT", help="The same, under a number that podman picks at each start.")
+@click.option("--off", is_flag=True, help="Share nothing.")
+@click.option("--alias", help="First part of the host name, in place of the beginning of the id.")
+@click.option("--udp", is_flag=True, help="The port is a UDP one, with --direct or --ephemeral.")
+@click.option("--public-port", type=int, metavar="PORT", help="The port of this machine, with --direct.")
+@as_json
+@pass_session
+def share_verb(
+    session: Session,
+    *,
+    loop: str,
+    port: int | None,
+    static: bool,
+    direct: int | None,
+    ephemeral: int | None,
+    off: bool,
+    alias: str | None,
+    udp: bool,
+    public_port: int | None,
+    json: bool,
+) -> None:
+    """Show files or a port of a loop to others, or what is shown now.
+
+    Shared things are found at this machine alone, unless [share] of the configuration says otherwise. The first time
+    this builds a small image.
+    """
+    every: tuple[tuple[ShareMode, int | None, bool], ...] = (
+        ("port", port, port is not None),
+        ("static", None, static),
+        ("direct", direct, direct is not None),
+        ("ephemeral", ephemeral, ephemeral is not None),
+        ("off", None, off),
+    )
+    asked = [(mode, number) for mode, number, wanted in every if wanted]
+    if len(asked) > 1:
+        raise click.UsageError("Give one of --port, --static, --direct, --ephemeral and --off.")
+    if not asked and (alias or udp or public_port):
+        raise click.UsageError("Say what to share: --port, --static, --direct or --ephemeral.")
+    record = find_loop(session.manager, loop)
+    if asked:
+        ((mode, number),) = asked
+        share = Share(mode=mode, port=number, alias=alias, protocol="udp" if udp else "tcp", public_port=public_port)
+        with shown_progress(session.err, f"Sharing of {record.title}") as tell:
+            sharing = session.run(change_share(session.manager, record, share, on_progress=tell))
+    else:
+        sharing = session.run(look_at_share(session.manager, record))
+    if json:
+        session.show_json(sharing)
+    else:
+        click.echo(_told(sharing))
+
+
+def _told(sharing: Sharing) -> str:
+    lines = [sharing.url] if sharing.url else []
+    if sharing.state == "off":
+        lines.append("Nothing is shared.")
+    elif hint := _STATES[sharing.state].format(port=sharing.port):
+        lines.append(hint)
+    if sharing.state in ("off", "not_listening") and sharing.listening:
+        ports = ", ".join(
+            f"{found.port}/{found.protocol}" + ("" if found.reachable else " (on 127.0.0.1 alone)")
+            for found in sharing.listening
+        )
+        lines.append(f"Programs in the loop listen on {ports}.")
+    return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""The bridge network that all containers of a workspace share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
+from loopat_jupyter.sandbox.plan import LABEL_WORKSPACE, network_name
+from loopat_jupyter.workspace.locks import file_lock
+
+if TYPE_CHECKING:
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.paths import Workspace
+
+_LOCK_TIMEOUT_S = 120.0
+
+
+async def ensure_network(engine: Engine, workspace: Workspace) -> None:
+    """Make the network be there.
+
+    Args:
+        engine: Runs podman.
+        workspace: Whose network.
+
+    Raises:
+        EngineError: Podman refused.
+        EngineTimeoutError: Podman or another process took too long.
+        EngineUnavailableError: There is no usable podman.
+    """
+    name = network_name(workspace.name)
+    label = f"--label={LABEL_WORKSPACE}={workspace.name}"
+    lock = workspace.locks / "network.lock"
+    async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
+        exists = await engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
+        if exists.returncode:
+            # Without isolation, loops of another workspace would reach these by address.
+            await engine.run(
+                "network", "create", "--opt=isolate=true", label, name, doing="create the workspace's network"
+            )

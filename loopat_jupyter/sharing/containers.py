@@ -1,0 +1,114 @@
+"""The containers that show what loops share, as podman tells of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
+from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_WORKSPACE
+from loopat_jupyter.sandbox.process import descendants, is_init
+from loopat_jupyter.sharing.plan import LABEL_SHARE, WEB_PORT, Showing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loopat_jupyter.sandbox.podman import Engine
+
+_PORT_IN_ADDRESS = re.compile(r":(\d{1,5})(?=[:\s])")
+
+
+class Shown(NamedTuple):
+    """One of the containers.
+
+    Attributes:
+        name: Its name.
+        share: `edge`, or the id of the loop whose files it serves.
+        digest: Hash of what it was made from.
+        alive: It runs, and its init process is there.
+        ports: Port of the host by port inside and protocol.
+    """
+
+    name: str
+    share: str
+    digest: str
+    alive: bool
+    ports: Mapping[tuple[int, str], int]
+
+    @property
+    def showing(self) -> Showing:
+        """The ports of the edge."""
+        direct = frozenset(host for (inside, _), host in self.ports.items() if inside != WEB_PORT)
+        return Showing(web_port=self.ports.get((WEB_PORT, "tcp"), 0), direct_ports=direct)
+
+
+async def list_shown(engine: Engine, workspace: str) -> dict[str, Shown]:
+    """The containers that are there, by what they show; one podman call.
+
+    Args:
+        engine: Runs podman.
+        workspace: Name of the workspace.
+
+    Raises:
+        EngineError: Podman could not say.
+    """
+    answer = await engine.run(
+        "ps",
+        "--all",
+        f"--filter=label={LABEL_WORKSPACE}={workspace}",
+        f"--filter=label={LABEL_SHARE}",
+        "--format=json",
+        timeout_s=INSPECT_TIMEOUT_S,
+        doing="list what is shared",
+    )
+    try:
+        found = [_shown(entry) for entry in msgspec.json.decode(answer.stdout or b"[]")]
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise EngineError(
+            f"`podman ps` answered something that makes no sense ({error}). Run `jupyter loopat doctor`."
+        ) from error
+    return {container.share: container for container in found}
+
+
+def taken_ports(stderr: str) -> frozenset[int]:
+    """Ports that podman could not publish, because somebody has them.
+
+    Args:
+        stderr: What podman said.
+    """
+    lines = [line for line in stderr.splitlines() if "address already in use" in line]
+    return frozenset(int(port) for line in lines for port in _PORT_IN_ADDRESS.findall(line))
+
+
+def _shown(entry: dict[str, Any]) -> Shown:
+    labels, pid = entry["Labels"], int(entry.get("Pid") or 0)
+    return Shown(
+        name=entry["Names"][0],
+        share=labels[LABEL_SHARE],
+        digest=labels.get(LABEL_HASH, ""),
+        alive=entry.get("State") == "running" and is_init(pid),
+        ports={
+            (int(found["container_port"]) + offset, found["protocol"]): int(found["host_port"]) + offset
+            for found in entry.get("Ports") or ()
+            for offset in range(int(found.get("range") or 1))
+        },
+    )
+
+
+def accepting(init_pid: int) -> int:
+    """How many processes of an nginx take new connections; more than one while its configuration changes.
+
+    Args:
+        init_pid: Its first process on the host.
+    """
+    titles = []
+    for pid in descendants(init_pid):
+        try:
+            titles.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+        except OSError:
+            continue
+    return len([title for title in titles if b"worker process" in title and b"shutting down" not in title])

@@ -1,0 +1,187 @@
+"""Shared ports through the Jupyter server, on real podman."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import async_playwright
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from loopat_jupyter.server.relay import POLICY
+from tests.labextension.conftest import CHROMIUM, OPTIONS
+from tests.sharing.conftest import SERVER, until
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.paths import Workspace
+
+SLOW = {"request_timeout": 100}
+
+
+@pytest.fixture
+async def loop(real_image: str, api: Any, jp_serverapp: Any, workspace: Workspace) -> str:
+    """A loop with a program that is shared by name at port 8000."""
+    found = (await api("POST", "loops", send={"title": "relayed"})).body["id"]
+    await api("POST", "loops", found, "start", **SLOW)
+    workspace.workdir(found).joinpath("server.py").write_text(SERVER)
+    manager = jp_serverapp.web_app.settings["loopat_service"].manager
+    name = f"loopat-{workspace.name}-{found}"
+    await manager.engine.run("exec", "--detach", name, "sh", "-c", "exec python3 server.py relayed >ready")
+    await until(lambda: "ready" in workspace.workdir(found).joinpath("ready").read_text())
+    shown = await api("PUT", "loops", found, "share", send={"mode": "port", "port": 8000}, **SLOW)
+    assert shown.body["jupyter_path"] == f"loopat/port/{found}/8000/"
+    return found
+
+
+@pytest.fixture
+def get(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]) -> Any:
+    async def fetch(path: str, *, known: bool = True, headers: dict[str, str] | None = None, **options: Any) -> Any:
+        sent = {**(jp_auth_header if known else {}), **(headers or {})}
+        return await http_server_client.fetch(
+            path if path.startswith(jp_base_url) else jp_base_url + path,
+            headers=sent, raise_error=False, follow_redirects=False, allow_nonstandard_methods=True, **options,
+        )  # fmt: skip
+
+    return fetch
+
+
+@pytest.mark.podman
+async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serverapp: Any) -> None:
+    jp_base_url = jp_serverapp.base_url
+    base = f"loopat/port/{loop}/8000"
+    token = jp_serverapp.identity_provider.token
+    answer = await get(f"{base}/some/p%20th?x=1&token={token}", headers={"Cookie": "_xsrf=1; username=me"})
+    assert answer.code == 200
+    body = json.loads(answer.body)
+    assert (body["loop"], body["uri"]) == ("relayed", "/some/p%20th?x=1")
+    assert not {"Cookie", "Authorization", "Referer"} & set(body["headers"])
+    assert token not in json.dumps(body)
+    assert answer.headers.get_list("Content-Security-Policy") == [POLICY]
+    assert not any("stolen" in cookie for cookie in answer.headers.get_list("Set-Cookie"))
+
+    # Nobody else comes in, and nothing else is reached.
+    assert (await get(f"{base}/", known=False)).code in (302, 403)
+    assert (await get(f"{base}/", known=False, method="POST", body=b"")).code == 403
+    for port in ("8001", "22", "8888", "0", "99999", str(jp_serverapp.port)):
+        assert (await get(f"loopat/port/{loop}/{port}/")).code == 404
+    for place in (f"{base}@169.254.169.254/", f"loopat/port/{loop}/8000.x/", "loopat/port/localhost/8000/"):
+        # Jupyter itself takes the slash away from what nobody knows.
+        assert (await get(place.removesuffix("/"))).code == 404
+    moved = await get(f"{base}/moved")
+    assert moved.headers["Location"] == f"{jp_base_url}{base}/there"
+    assert json.loads((await get(f"{base}//169.254.169.254/x")).body)["uri"] == "/169.254.169.254/x"
+
+
+@pytest.mark.podman
+async def test_a_page_needs_no_cookies(loop: str, get: Any, jp_serverapp: Any, server_log: Any) -> None:
+    base, jp_base_url = f"loopat/port/{loop}/8000", jp_serverapp.base_url
+    # A browser that shows it as a page is sent on to where the page needs no cookies.
+    sent_on = await get(f"{base}/page?x=1", headers={"Sec-Fetch-Mode": "navigate"})
+    assert sent_on.code == 302
+    inside = sent_on.headers["Location"]
+    assert inside.startswith(f"{jp_base_url}loopat/shared/{loop}/8000/")
+    ticket = inside.split("/")[-2]
+    page = await get(inside, known=False, headers={"Origin": "null"})
+    assert (page.code, json.loads(page.body)["uri"]) == (200, "/page?x=1")
+    assert page.headers.get_list("Content-Security-Policy") == [POLICY]
+    assert page.headers["Access-Control-Allow-Origin"] == "null"
+    big = b"x" * 3_000_000
+    posted = await get(inside.replace("page", "post"), known=False, method="POST", body=big, headers={"Origin": "null"})
+    assert (posted.code, posted.body) == (200, big)
+    asked = await get(inside, known=False, method="OPTIONS", headers={"Access-Control-Request-Method": "PUT"})
+    assert (asked.code, "PUT" in asked.headers["Access-Control-Allow-Methods"]) == (204, True)
+    assert ticket not in server_log.text
+
+    wrong = inside.replace(ticket, "0" * 40)
+    assert (await get(wrong, known=False)).code == 403
+    again = await get(wrong, known=False, headers={"Sec-Fetch-Mode": "navigate"})
+    assert (again.code, again.headers["Location"]) == (302, f"{jp_base_url}{base}/page?x=1")
+    assert (await get(inside.replace("/8000/", "/8001/"), known=False)).code == 403
+
+
+@pytest.mark.podman
+async def test_websockets_go_through_and_what_is_not_shared_any_more_is_gone(
+    loop: str, get: Any, api: Any, jp_serverapp: Any, jp_auth_header: dict[str, str]
+) -> None:
+    base, jp_base_url, jp_http_port = f"loopat/port/{loop}/8000", jp_serverapp.base_url, jp_serverapp.port
+    inside = (await get(f"{base}/page", headers={"Sec-Fetch-Mode": "navigate"})).headers["Location"]
+    # Websockets, both ways in.
+    for path, headers in (
+        (f"{jp_base_url}{base}/echo", jp_auth_header),
+        (inside.replace("page", "echo"), {"Origin": "null"}),
+    ):
+        url = f"ws://127.0.0.1:{jp_http_port}{path.partition('?')[0]}"
+        socket = await websocket_connect(HTTPRequest(url, headers=headers))
+        await socket.write_message("hello")
+        assert await socket.read_message() == "relayed hello"
+        socket.close()
+        while await socket.read_message() is not None:
+            pass
+    url = f"ws://127.0.0.1:{jp_http_port}{jp_base_url}{base}/echo"
+    with pytest.raises(HTTPClientError, match="302"):
+        await websocket_connect(url)
+    # Another site's page, in the browser of who is logged in.
+    logged_in = await get(f"{base}/x?token={jp_serverapp.identity_provider.token}", known=False)
+    cookie = "; ".join(each.partition(";")[0] for each in logged_in.headers.get_list("Set-Cookie"))
+    assert (await get(f"{base}/x", known=False, headers={"Cookie": cookie})).code == 200
+    foreign = HTTPRequest(url, headers={"Cookie": cookie, "Origin": "http://example.org"})
+    with pytest.raises(HTTPClientError, match="403"):
+        await websocket_connect(foreign)
+    headers = {"Cookie": cookie, "Origin": "http://example.org"}
+    assert (await get(f"{base}/x", known=False, headers=headers, method="POST", body=b"")).code in (403, 404)
+
+    # What is too large is refused; what is not shared any more is gone at once.
+    too_large = await get(f"{base}/post", method="POST", body=b"x" * (64 * 2**20 + 1))
+    assert too_large.code == 413
+    await api("PUT", "loops", loop, "share", send={"mode": "off"}, **SLOW)
+    assert (await get(f"{base}/")).code == 404
+    assert (await get(inside, known=False)).code == 404
+
+
+@pytest.mark.podman
+async def test_a_stopped_loop_says_so(loop: str, get: Any, api: Any) -> None:
+    await api("POST", "loops", loop, "stop", **SLOW)
+    answer = await get(f"loopat/port/{loop}/8000/")
+    assert (answer.code, b"The program does not answer" in answer.body) == (502, True)
+    assert answer.headers.get_list("Content-Security-Policy") == [POLICY]
+
+
+async def test_without_an_edge_nothing_hangs(get: Any, api: Any) -> None:
+    loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+    assert (await get(f"loopat/port/{loop}/8000/")).code == 404
+    assert (await get("loopat/port/8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e/8000/")).code == 404
+
+
+@pytest.mark.podman
+async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
+    loop: str, api: Any, jp_serverapp: Any, jp_fetch: Any
+) -> None:
+    shown = (await api("GET", "loops", loop, "share")).body
+    token = jp_serverapp.identity_provider.token
+    server = f"http://localhost:{jp_serverapp.port}{jp_serverapp.base_url}"
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+        try:
+            page = await (await chromium.new_context()).new_page()
+            # Logged in, as a person is.
+            await page.goto(f"{server}api/contents?token={token}")
+            assert any(cookie["name"].startswith("username-") for cookie in await page.context.cookies())
+            for place in (shown["url"], server + shown["jupyter_path"]):
+                await page.goto(f"{place}page.html?server={quote(server)}")
+                await page.wait_for_function("document.title === 'done'")
+                assert token not in page.url
+                seen = json.loads(await page.text_content("#out"))
+                assert (seen["own"], seen["socket"], seen["parent"]) == ("/data?x=1", "relayed hello", "alone")
+                assert seen["api"] == "refused"
+                assert seen["cookies"] in ("", "stolen=1", "refused")
+                assert seen["storage"] in ("0", "refused")
+            assert (seen["cookies"], seen["storage"]) == ("refused", "refused")
+            stolen = [each for each in await page.context.cookies() if each["name"] == "stolen"]
+            assert "localhost" not in {each["domain"] for each in stolen}
+        finally:
+            await chromium.close()
+    # What it tried to make is not there.
+    assert json.loads((await jp_fetch("api", "terminals")).body) == []
