@@ -5,7 +5,10 @@
 `transports`   how the sockets are reached: files in the runtime directory, or published ports
 `launch`       `SandboxKernel`: start it, wait for its sockets, say why it failed
 `failure`      errors as Jupyter shows them
+`keeping`      kernels that outlive their server: written down, and found again
 `provisioner`  `LoopatProvisioner`: what jupyter_client calls
+`mapping`      the server's kernels, also in the drive of loops
+`sessions`     the server's sessions, of which those of kept kernels come back
 `__main__`     a kernel of a loop as a plain command, for clients that know no provisioners
 =============  ==========================================================================================
 """

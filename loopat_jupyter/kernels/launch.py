@@ -30,7 +30,7 @@ from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import Kernelspec, LoopRecord
@@ -98,11 +98,11 @@ class SandboxKernel:
         self._address = self._stem.name
         self.sockets = self._make_sockets()
 
-    def _make_sockets(self) -> Sockets:
+    def _make_sockets(self, ports: Sequence[int] = ()) -> Sockets:
         if self.manager.config.kernels.transport == "ipc":
             return FileSockets(self._run, self._address)
         lock = self.manager.workspace.locks / f"{self.place.loop_id}.ports.lock"
-        return PortSockets(self.manager.engine, lock)
+        return PortSockets(self.manager.engine, lock, tuple(ports))
 
     async def prepare(self) -> Ready:
         """Make the sandbox run and find the kernel in it.
@@ -208,6 +208,7 @@ class SandboxKernel:
             "folder": str(self.place.folder),
             "address": self._address,
             "stem": self._stem.name,
+            "ports": list(self.sockets.ports),
             "pid": pid,
             "start_ticks": start_ticks(pid) if pid else 0,
         }
@@ -222,7 +223,7 @@ class SandboxKernel:
         """
         kernel = cls(manager, Place(info["loop_id"], info["kernel"], Path(info["folder"])))
         kernel._address, kernel._stem = info["address"], Stem(kernel._run, info["stem"])
-        kernel.sockets = kernel._make_sockets()
+        kernel.sockets = kernel._make_sockets(info.get("ports", ()))
         namespace = pid_namespace(info["pid"])
         process = hold(info["pid"], namespace) if namespace else None
         if process is not None and start_ticks(info["pid"]) == info["start_ticks"]:

@@ -6,11 +6,13 @@ import asyncio
 import functools
 from typing import Any
 
+from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
+from loopat_jupyter.kernels.keeping import KernelKeeper
 from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
 
@@ -19,7 +21,12 @@ SETTLE_TIMEOUT_S = 120.0
 
 
 class LoopMappingKernelManager(AsyncMappingKernelManager):
-    """The stock manager, for which a path of the drive is a folder of its loop."""
+    """The stock manager; a path of the drive is a folder of its loop, and kernels in loops may outlive it."""
+
+    @functools.cached_property
+    def keeper(self) -> KernelKeeper:
+        """Who writes down the kernels of loops, and finds them again."""
+        return KernelKeeper(self)
 
     @functools.cached_property
     def _drive(self) -> Drive | None:
@@ -56,6 +63,35 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     shutdown_kernel: Any = _async_shutdown_kernel
+
+    async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
+        """The server ends: kernels of loops stay where the configuration says so, all others end.
+
+        Args:
+            now: As the stock manager takes it.
+        """
+        for kernel_id in self.list_kernel_ids():
+            if self.keeper.may_stay(kernel_id):
+                await self._leave(kernel_id)
+        await super()._async_shutdown_all(now=now)
+
+    shutdown_all: Any = _async_shutdown_all
+
+    async def _leave(self, kernel_id: str) -> None:
+        """Leave a kernel to the next server; one that is being restarted, or has ended, is shut down as stock."""
+        km: Any = self.get_kernel(kernel_id)
+        km.stop_restarter()
+        if not km.ready.done() or km.ready.exception() is not None or not await km.is_alive():
+            return
+        self.stop_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
+        self.stop_buffering(kernel_id)  # type: ignore[no-untyped-call]
+        km._close_control_socket()  # noqa: SLF001 - there is no public way to it
+        km.cleanup_connection_file()
+        km.provisioner.leave()
+        self.keeper.let_go(kernel_id)
+        self.remove_kernel(kernel_id)
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=km.kernel_name).dec()
+        self.log.info("Kernel %s goes on", kernel_id)
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:  # noqa: ANN401 - the stock signature
         """The folder of the host that a kernel starts in.

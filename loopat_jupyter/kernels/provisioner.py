@@ -16,6 +16,7 @@ from traitlets import Unicode
 
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.kernels.failure import KernelNotStarted, told
+from loopat_jupyter.kernels.keeping import KernelKeeper
 from loopat_jupyter.kernels.launch import Place, Ready, SandboxKernel
 from loopat_jupyter.kernels.transports import make_keys
 from loopat_jupyter.loops import LoopManager, environment
@@ -92,10 +93,23 @@ class LoopatProvisioner(LocalProvisioner):
         return self.connection_info
 
     async def post_launch(self, **kwargs: Any) -> None:  # noqa: ANN401 - the contract of the base class
-        """Begin to watch, for a kernel manager that restarts kernels."""
+        """Begin to watch, for a kernel manager that restarts kernels; write the kernel down for the next server."""
         await super().post_launch(**kwargs)
+        self.watch()
+        keeper = self._keeper()
+        if self._kernel is not None and keeper is not None:
+            keeper.started(self._km, self._kernel)
+
+    def watch(self) -> None:
+        """Notice the end of the kernel at once, for a kernel manager that restarts kernels."""
         if self._kernel is not None and getattr(self.parent, "_restarter", None) is not None:
+            self._unwatch()
             self._watch = asyncio.ensure_future(self._watch_end(self._kernel))
+
+    def _keeper(self) -> KernelKeeper | None:
+        """Who keeps kernels for the next server; None outside a server."""
+        keeper = getattr(getattr(self.parent, "parent", None), "keeper", None)
+        return keeper if isinstance(keeper, KernelKeeper) else None
 
     async def poll(self) -> int | None:
         """None while the kernel runs. Asks no podman."""
@@ -150,6 +164,15 @@ class LoopatProvisioner(LocalProvisioner):
         self._unwatch()
         self._kernel.close()
         self._kernel.remove_files()
+        keeper = self._keeper()
+        if keeper is not None and not restart:
+            keeper.ended(self._km.kernel_id)
+
+    def leave(self) -> None:
+        """Let go of a kernel that goes on: another process will take it over."""
+        self._unwatch()
+        if self._kernel is not None:
+            self._kernel.close()
 
     def resolve_path(self, path_str: str) -> str | None:
         """A file that the kernel names, as the host sees it; None for what the host does not see."""
@@ -179,8 +202,29 @@ class LoopatProvisioner(LocalProvisioner):
         await super().load_provisioner_info(provisioner_info)
         info = provisioner_info.get("loop_kernel")
         if info is not None:
-            environ = {**environment(), "LOOPAT_HOME": info["workspace"]}
-            self._kernel = SandboxKernel.taken_over(self._manager(environ), info)
+            self.take_over(info, self.connection_info)
+
+    def take_over(self, info: Mapping[str, Any], connection: KernelConnectionInfo) -> SandboxKernel | None:
+        """Take over a kernel that another process started.
+
+        Args:
+            info: As `SandboxKernel.info` answered there.
+            connection: How the host reaches it.
+
+        Returns:
+            The kernel; None when it has ended meanwhile, and what it left is removed.
+
+        Raises:
+            ConfigurationError: The workspace's configuration is broken.
+        """
+        environ = {**environment(), "LOOPAT_HOME": info["workspace"]}
+        self._kernel = SandboxKernel.taken_over(self._manager(environ), info)
+        self.connection_info = connection
+        if self._kernel.process is None:
+            self._kernel.remove_files()
+            return None
+        self.pid = self._kernel.process.pid
+        return self._kernel
 
     def _find_place(self, cwd: str | os.PathLike[str] | None) -> tuple[Mapping[str, str], Place] | None:
         """The environment to look in and the place to run in; None outside every loop."""

@@ -59,6 +59,9 @@ class Sockets(Protocol):
     needs_encryption: bool
     """Whether others could read along without encryption."""
 
+    ports: tuple[int, ...]
+    """Ports inside; none where the sockets are files."""
+
     def claim(self, running: Running) -> contextlib.AbstractAsyncContextManager[Ends]:
         """Where the sockets will be. Nobody else gets the same while the block runs; start the kernel in it."""
         ...
@@ -81,6 +84,7 @@ class FileSockets:
     """
 
     needs_encryption = False
+    ports: tuple[int, ...] = ()
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -122,14 +126,15 @@ class PortSockets:
     Args:
         engine: Runs podman.
         lock: Held while a kernel chooses its ports and opens them; one for each loop.
+        ports: What the kernel had, kept if they are still free.
     """
 
     needs_encryption = True
 
-    def __init__(self, engine: Engine, lock: Path) -> None:
+    def __init__(self, engine: Engine, lock: Path, ports: tuple[int, ...] = ()) -> None:
         self._engine = engine
         self._lock = lock
-        self._ports: tuple[int, ...] = ()
+        self.ports = ports
 
     @contextlib.asynccontextmanager
     async def claim(self, running: Running) -> AsyncIterator[Ends]:
@@ -144,8 +149,8 @@ class PortSockets:
             answer = await self._engine.run("port", running.name, doing="find the published ports")
             published = published_ports(answer.stdout.decode("ascii", "replace"))
             taken = listening_ports(await self._tables_inside(running))
-            self._ports = choose_ports(published, taken, self._ports)
-            if not self._ports:
+            self.ports = choose_ports(published, taken, self.ports)
+            if not self.ports:
                 raise KernelStartError(
                     "All ports for kernels of this loop are in use. Shut a kernel down, or allow more with "
                     "`tcp_kernels` under [kernels] in config.toml and recreate the loop's sandbox."
@@ -157,14 +162,14 @@ class PortSockets:
                 {
                     "transport": "tcp",
                     "ip": "127.0.0.1",
-                    **{channel: published[port] for channel, port in zip(CHANNELS, self._ports, strict=True)},
+                    **{channel: published[port] for channel, port in zip(CHANNELS, self.ports, strict=True)},
                 },
-                {"transport": "tcp", "ip": "0.0.0.0", **dict(zip(CHANNELS, self._ports, strict=True))},  # noqa: S104
+                {"transport": "tcp", "ip": "0.0.0.0", **dict(zip(CHANNELS, self.ports, strict=True))},  # noqa: S104
             )
 
     async def open(self, running: Running, process: InsideProcess) -> bool:
         """Whether the kernel listens on all of them."""
-        return set(self._ports) <= listening_ports(await self._tables(running, process))
+        return set(self.ports) <= listening_ports(await self._tables(running, process))
 
     def remove(self) -> None:
         """Nothing is left: ports go with their process."""

@@ -113,6 +113,23 @@ class LoopatApp(ExtensionApp):
 
         # The last of ours answers for whatever is not there, so the drive comes first.
         self.handlers.extend([*port_handlers(), *drive_handlers(), *handlers()])
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Find again what outlived the last server, before the first request asks for it."""
+        from loopat_jupyter.errors import BadInputError  # noqa: PLC0415
+        from loopat_jupyter.workspace.paths import Workspace  # noqa: PLC0415
+
+        kernels = getattr(getattr(self.serverapp, "kernel_manager", None), "keeper", None)
+        sessions: Any = getattr(self.serverapp, "session_manager", None)
+        try:
+            workspace = Workspace.from_environment(os.environ)
+        except BadInputError:
+            return
+        if kernels is not None:
+            found = kernels.adopt(workspace)
+            if hasattr(sessions, "restore"):
+                sessions.restore(found)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin the background work once the event loop runs."""

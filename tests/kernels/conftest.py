@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,6 +59,18 @@ class Place(NamedTuple):
         """Host ids of what was started in the loop from outside and still runs."""
         stamp = self.manager.sandboxes.state_files(self.record.id).running()
         return exec_roots(stamp.pid)
+
+    def end_all(self) -> None:
+        """End what outlived the servers of a test, and remove what it left."""
+        host = self.manager.workspace.host(self.record.id)
+        shutil.rmtree(host / "kept", ignore_errors=True)
+        stamp = self.manager.sandboxes.state_files(self.record.id).running()
+        left = exec_roots(stamp.pid) if stamp is not None else []
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for path in self.run_folder.iterdir() if left else ():
+            path.unlink()
 
     async def wait_for_command(self, *argv: str) -> int:
         """Wait until a command runs inside; its id on the host."""
@@ -115,3 +128,4 @@ def place(shared_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plac
     KernelProvisionerFactory.clear_instance()
     yield shared_place
     KernelProvisionerFactory.clear_instance()
+    shared_place.end_all()

@@ -26,7 +26,10 @@ from loopat_jupyter.sandbox.plan import kernel_ports
 from loopat_jupyter.workspace.config import Config, KernelsConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import remove_from_podman
+from tests.jupyter_process import jupyter_server
 from tests.kernels.conftest import Place, in_thread
+from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
+from tests.kernels.test_keeping import open_session
 from tests.kernels.test_provisioner import WHERE, run, started
 
 RUNNING = Running("loopat-x", 1, "image-1", restart_needed=False)
@@ -139,6 +142,26 @@ async def test_kernels_over_published_ports(place_over_ports: Place) -> None:
         await one[1].wait_for_ready(timeout=60)
         assert one[0].ports == ports
     assert place.run_files() == []
+    assert place.processes() == []
+
+
+@pytest.mark.podman
+async def test_a_kernel_over_published_ports_outlives_its_server(place_over_ports: Place, tmp_path: Path) -> None:
+    place = place_over_ports
+    environ = {name: value for name, value in place.environ.items() if not name.startswith("JUPYTER_")}
+    async with jupyter_server(tmp_path / "server", place.workdir, environ, *SERVER_OPTIONS) as server:
+        kernel_id = (await open_session(server))["kernel"]["id"]
+        async with server.kernel(kernel_id) as kernel:
+            await kernel.run("left = 41")
+        server.process.kill()
+        await server.process.wait()
+    async with jupyter_server(tmp_path / "server", place.workdir, environ, *SERVER_OPTIONS) as server:
+        async with server.kernel(kernel_id) as kernel:
+            assert (await kernel.run("print(left + 1)")).text == "42\n"
+            await server.api("POST", f"api/kernels/{kernel_id}/restart")
+            # The same ports, so that whoever is connected stays connected.
+            assert (await kernel.run("print('left' in globals())")).text == "False\n"
+        await server.api("DELETE", f"api/kernels/{kernel_id}")
     assert place.processes() == []
 
 

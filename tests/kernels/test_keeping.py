@@ -1,0 +1,236 @@
+"""Kernels of loops outlive the Jupyter server: killed, or ended as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loopat_jupyter.workspace.kept import folder
+from tests.jupyter_process import Kernel, Server, jupyter_server
+from tests.kernels.test_provisioner import run, started
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.kernels.conftest import Place
+
+pytestmark = pytest.mark.podman
+
+OPTIONS = (
+    "--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner",
+    "--ServerApp.kernel_manager_class=loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
+    "--ServerApp.session_manager_class=loopat_jupyter.kernels.sessions.LoopSessionManager",
+    "--ServerApp.jpserver_extensions=loopat_jupyter=True",
+)
+
+
+class Home:
+    """Servers of one person, one after the other or side by side, on the shared loop."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        self.place, self.folder = place, folder
+
+    def server(self, name: str = "server", root: Path | None = None) -> Any:
+        environ = {name: value for name, value in self.place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
+        return jupyter_server(self.folder / name, root or self.place.workdir, environ, *OPTIONS)
+
+    def records(self) -> list[str]:
+        kept = folder(self.place.manager.workspace, self.place.record.id)
+        return sorted(path.name for path in kept.glob("*")) if kept.exists() else []
+
+
+@pytest.fixture
+def home(place: Place, tmp_path: Path) -> Home:
+    for name in ("server", "other"):
+        (tmp_path / name).mkdir()
+    return Home(place, tmp_path)
+
+
+async def kill(server: Server) -> None:
+    server.process.kill()
+    await server.process.wait()
+
+
+async def open_session(server: Server, path: str = "a.ipynb") -> dict[str, Any]:
+    model = {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}}
+    answer = await server.api("POST", "api/sessions", model)
+    assert answer.status == 201, server.log.read_text()
+    return answer.body
+
+
+async def sessions(server: Server) -> list[tuple[str, str, str]]:
+    listed = (await server.api("GET", "api/sessions")).body
+    return [(session["id"], session["path"], session["kernel"]["id"]) for session in listed]
+
+
+async def kernels(server: Server) -> list[str]:
+    return [model["id"] for model in (await server.api("GET", "api/kernels")).body]
+
+
+async def first_answer(kernel: Kernel, code: str) -> str:
+    """What a kernel prints that is just being restarted: what is sent too early goes to the one that died."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return (await asyncio.wait_for(kernel.run(code), 2)).text
+            except TimeoutError:
+                continue
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+async def test_the_next_server_has_the_same_kernels_and_sessions(home: Home, signum: int) -> None:
+    async with home.server() as server:
+        session = await open_session(server)
+        async with server.kernel(session["kernel"]["id"]) as kernel:
+            await kernel.run("import os; left = 20; pid = os.getpid()")
+        server.process.send_signal(signum)
+        assert await server.process.wait() == (0 if signum == signal.SIGTERM else -signal.SIGKILL)
+    async with home.server() as server:
+        kernel_id = session["kernel"]["id"]
+        assert await sessions(server) == [(session["id"], "a.ipynb", kernel_id)]
+        async with server.kernel(kernel_id) as kernel:
+            result = await kernel.run("left += 1; print(left, pid == os.getpid())")
+        assert (result.text, result.content["execution_count"]) == ("21 True\n", 2)
+        # An existing session is found by its path: no second kernel.
+        assert (await open_session(server))["kernel"]["id"] == kernel_id
+        assert len(home.place.processes()) == 1
+        # The person can still end it.
+        assert (await server.api("DELETE", f"api/sessions/{session['id']}")).status == 204
+        assert (await kernels(server), home.place.processes(), home.records()) == ([], [], [])
+    assert home.place.run_files() == []
+
+
+async def test_a_kernel_at_work_is_busy_until_it_is_not(home: Home) -> None:
+    async with home.server() as server:
+        kernel_id = (await open_session(server))["kernel"]["id"]
+        async with server.kernel(kernel_id) as kernel:
+            kernel.submit("import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)")
+            async for message in kernel.messages():
+                if message["msg_type"] == "stream":
+                    break
+        await kill(server)
+    async with home.server() as server:
+        assert (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] == "busy"
+        (home.place.workdir / "go").touch()
+        async with asyncio.timeout(60):
+            while (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] != "idle":
+                await asyncio.sleep(0.02)
+        await server.api("DELETE", f"api/kernels/{kernel_id}")
+    (home.place.workdir / "go").unlink()
+
+
+async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -> None:
+    async with home.server() as server:
+        kernel_id = (await open_session(server))["kernel"]["id"]
+        await kill(server)
+    async with home.server() as server, server.kernel(kernel_id) as kernel:
+        endless = kernel.submit("import time\nwhile True: time.sleep(0.01)")
+        async for message in kernel.messages():
+            if message["msg_type"] == "execute_input":
+                break
+        await server.api("POST", f"api/kernels/{kernel_id}/interrupt")
+        assert "KeyboardInterrupt" in (await kernel.result(endless)).text
+        await kernel.run("left = 1")
+        await server.api("POST", f"api/kernels/{kernel_id}/restart")
+        result = await kernel.run("import os; print('left' in globals(), os.getcwd(), os.environ['JPY_SESSION_NAME'])")
+        inside = f"/loopat/loop/{home.place.record.id}/workdir"
+        assert result.text == f"False {inside} {inside}/a.ipynb\n"
+        (before,) = home.place.processes()
+        os.kill(before, signal.SIGKILL)
+        async for message in kernel.messages():
+            if message["content"].get("execution_state") == "restarting":
+                break
+        assert (await first_answer(kernel, "print('left' in globals())")) == "False\n"
+        await kill(server)
+    async with home.server() as server, server.kernel(kernel_id) as kernel:
+        # What was restarted is found again as well.
+        assert (await kernel.run("print(1)")).text == "1\n"
+        await server.api("DELETE", f"api/kernels/{kernel_id}")
+
+
+async def test_a_kernel_that_died_meanwhile_is_gone_with_its_session(home: Home) -> None:
+    async with home.server() as server:
+        session = await open_session(server)
+        await kill(server)
+    (pid,) = home.place.processes()
+    os.kill(pid, signal.SIGKILL)
+    while home.place.processes():
+        await asyncio.sleep(0.01)
+    async with home.server() as server:
+        assert (await kernels(server), await sessions(server), home.records()) == ([], [], [])
+        assert "ended while no server ran" in server.log.read_text()
+        assert (await open_session(server))["kernel"]["id"] != session["kernel"]["id"]
+        await server.api("DELETE", f"api/kernels/{(await kernels(server))[0]}")
+    assert home.place.run_files() == []
+
+
+async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> None:
+    async with home.server() as first:
+        session = await open_session(first)
+        kernel_id = session["kernel"]["id"]
+        async with home.server("other", root=tmp_path) as second:
+            assert await kernels(second) == []
+        assert await kernels(first) == [kernel_id]
+        await kill(first)
+        async with home.server("other", root=tmp_path) as third:
+            # The path of the session means nothing below another root, so only the kernel is there.
+            assert (await kernels(third), await sessions(third)) == ([kernel_id], [])
+            await third.api("DELETE", f"api/kernels/{kernel_id}")
+
+
+async def test_a_moved_notebook_comes_back_where_it_went(home: Home) -> None:
+    async with home.server() as server:
+        session = await open_session(server)
+        moved = {"path": "sub/b.ipynb", "name": "b.ipynb"}
+        assert (await server.api("PATCH", f"api/sessions/{session['id']}", moved)).status == 200
+        await kill(server)
+    async with home.server() as server:
+        assert await sessions(server) == [(session["id"], "sub/b.ipynb", session["kernel"]["id"])]
+        await server.api("DELETE", f"api/kernels/{session['kernel']['id']}")
+
+
+async def test_records_are_for_this_user_alone_and_hold_no_environment(home: Home, monkeypatch) -> None:
+    monkeypatch.setenv("CANARY", "sings")
+    async with home.server() as server:
+        await open_session(server)
+        kept = folder(home.place.manager.workspace, home.place.record.id)
+        (record,) = kept.glob("*.json")
+        assert (record.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert list(json.loads(record.read_bytes())["env"]) == ["JPY_SESSION_NAME"]
+        await server.api("DELETE", f"api/kernels/{(await kernels(server))[0]}")
+
+
+async def test_nonsense_in_a_record_harms_nobody(home: Home) -> None:
+    kept = folder(home.place.manager.workspace, home.place.record.id)
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / "k-nonsense.json").write_bytes(b'{"kernel_name": 3')
+    async with home.server() as server:
+        assert await kernels(server) == []
+    assert home.records() == []
+
+
+async def test_a_kernel_of_another_program_is_not_taken_over(home: Home) -> None:
+    async with started(kernel_name=home.place.kernel_name) as (_, client):
+        async with home.server() as server:
+            assert (await kernels(server), home.records()) == ([], [])
+        assert await run(client, "print(1)") == "1"
+
+
+async def test_nothing_stays_where_the_sandbox_is_to_stop(home: Home) -> None:
+    settings = home.place.manager.workspace.config_file
+    settings.write_text('on_shutdown = "stop"\n')
+    try:
+        async with home.server() as server:
+            await open_session(server)
+            server.process.terminate()
+            assert await server.process.wait() == 0
+        assert home.records() == []
+        assert (await home.place.manager.sandboxes.status(home.place.record)).state == "stopped"
+    finally:
+        settings.unlink()
+        await home.place.manager.start(home.place.record)
