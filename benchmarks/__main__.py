@@ -34,7 +34,7 @@ async def measure(rounds: int) -> list[Row]:
             await sandboxes.memory(made),
         ]
         say("terminals")
-        rows.append(await terminals.first_prompt(made, rounds))
+        rows += [await terminals.first_prompt(made, rounds), await terminals.throughput(made, rounds)]
         say("a long list")
         rows.append(await sandboxes.first_page(made, rounds))
     return rows

@@ -191,7 +191,7 @@ class ExecSpec(Value, frozen=True, kw_only=True):
         env: Variables to add. They travel in a file that is read at start and removed, never in an argv.
         tty: Give it a controlling terminal.
         interactive: Forward standard input.
-        detach: Do not keep a client; output goes to the process's log file.
+        detach: Do not keep a client; output goes to a log file, or to a terminal held inside, if it has a size.
         size: Rows and columns of the terminal before its first prompt.
         notice: What a person should know before the first prompt of a terminal.
     """

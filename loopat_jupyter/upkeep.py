@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from loopat_jupyter.errors import NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.activity import IdleWatch
+from loopat_jupyter.sandbox.owners import end_orphans
 from loopat_jupyter.sandbox.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ class Upkeep:
         return IdleWatch(
             household.sandboxes, household.workspace.started_loops, household.config.idle_timeout_s, stopped
         )
+
+    async def end_orphans(self) -> None:
+        """End the commands whose callers were killed: nobody else will."""
+        household = self._household
+        for loop_id in household.workspace.started_loops():
+            stamp = household.sandboxes.state_files(loop_id).running()
+            if stamp is not None:
+                for name in await end_orphans(household.workspace.run(loop_id), stamp.pid):
+                    _log.info("Ended the command %s of loop %s, whose caller was killed", name, loop_id)
 
     async def adopt(self) -> None:
         """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""

@@ -195,7 +195,11 @@ async def jupyter_server(folder: Path, root: Path, environ: dict[str, str], *opt
 async def _url(process: asyncio.subprocess.Process, runtime: Path, log: Path) -> str:
     info = runtime / f"jpserver-{process.pid}.json"
     while process.returncode is None:
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return str(json.loads(info.read_text())["url"])
+        # The file is written before the server listens.
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, ConnectionRefusedError):
+            told = json.loads(info.read_text())
+            _, writer = await asyncio.open_connection("127.0.0.1", told["port"])
+            writer.close()
+            return str(told["url"])
         await asyncio.sleep(0.05)
     raise AssertionError(f"the server ended: {log.read_text()}")

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.attach import (
-    FAILED,
-    Screen,
-    client_argv,
-    order_file,
-    run,
-    shell_spec,
-    take_order,
-    waiting_argv,
-)
+from loopat_jupyter.attach import Screen, client_argv, shell_spec
 from loopat_jupyter.errors import EngineUnavailableError
 from loopat_jupyter.models import ExecSpec, Progress
 from loopat_jupyter.sandbox.plan import LAUNCHER
@@ -30,7 +18,6 @@ from loopat_jupyter.workspace.config import Config
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loopat_jupyter.workspace.paths import Workspace
 
 LOOP = "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -67,17 +54,6 @@ def test_a_missing_podman_is_told(tmp_path: Path):
         client_argv(Podman("podman", {"PATH": str(tmp_path)}), "box", Stem(tmp_path, "t1"), shell_spec(Config(), LOOP))
 
 
-def test_the_program_of_a_waiting_terminal_travels_in_a_private_file_that_is_read_once(tmp_path: Path):
-    spec, stem = shell_spec(Config(), LOOP, env={"TOKEN": "canary"}), Stem(tmp_path / "run", "t1")
-    assert waiting_argv(tmp_path / "host", stem, LOOP, spec) == (
-        sys.executable, "-P", "-m", "loopat_jupyter.attach", LOOP, "t1",
-    )  # fmt: skip
-    file = order_file(tmp_path / "host", stem)
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert take_order(file) == spec
-    assert not file.exists()
-
-
 def test_progress_is_one_line_that_changes_and_a_failure_stays():
     out = io.StringIO()
     screen = Screen(out)
@@ -88,17 +64,3 @@ def test_progress_is_one_line_that_changes_and_a_failure_stays():
     assert out.getvalue() == (
         "\r\x1b[2Ksystem packages (2 of 5) …\r\x1b[2Kmise (3 of 5) …\r\x1b[2K\r\x1b[2K\x1b[31mFree some space.\x1b[0m\n"
     )
-
-
-def test_without_a_person_a_failure_ends_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert run({"LOOPAT_HOME": str(workspace.home)}, LOOP, "t1") == FAILED
-    assert LOOP in capsys.readouterr().out
-
-
-def test_only_what_the_wait_needs_is_imported():
-    code = "import loopat_jupyter.attach, loopat_jupyter.loops, sys; print(*sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}
-    )
-    assert not {"jupyter_server", "traitlets", "tornado", "rich", "zmq"} & set(answer.stdout.split())

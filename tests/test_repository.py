@@ -41,7 +41,6 @@ MAKES_PROCESSES = {
     "sandbox/podman.py": "the one runner of podman",
     "repos/git.py": "git, in folders that no sandbox can write",
     "sandbox/base_image.py": "mmdebstrap, where no image registry is reached",
-    "attach.py": "a shell in a person's own terminal: the command line becomes `podman exec`",
 }
 """Modules that may start a process, and why."""
 

@@ -87,7 +87,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         self.stop_buffering(kernel_id)  # type: ignore[no-untyped-call]
         km._close_control_socket()  # noqa: SLF001 - there is no public way to it
         km.cleanup_connection_file()
-        km.provisioner.leave()
+        await km.provisioner.leave()
         self.keeper.let_go(kernel_id)
         self.remove_kernel(kernel_id)
         KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=km.kernel_name).dec()

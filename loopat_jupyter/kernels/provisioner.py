@@ -168,9 +168,13 @@ class LoopatProvisioner(LocalProvisioner):
         if keeper is not None and not restart:
             keeper.ended(self._km.kernel_id)
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Let go of a kernel that goes on: another process will take it over."""
+        watch = self._watch
         self._unwatch()
+        if watch is not None:
+            # The event loop may end right after this.
+            await asyncio.wait([watch])
         if self._kernel is not None:
             self._kernel.close()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
+from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_started
-from loopat_jupyter.sandbox.session import end_members
+from loopat_jupyter.sandbox.session import end_members, end_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -25,7 +25,6 @@ FIND_TIMEOUT_S = 20.0
 """How long a process may take from `podman exec` to its first instruction on a machine under load."""
 
 _END_GRACE_S = 2.0
-
 
 _LOOK_S = 0.002
 _PIECE_BYTES = 64 * 1024
@@ -127,9 +126,12 @@ async def run_attached(
         EngineError: Podman could not run it; a command's own failure is its exit code.
         TimeoutError: The deadline passed; the command was ended.
     """
+    await end_orphans(run_folder, running.init_pid)
     stem = Stem.new(run_folder, "x")
-    stem.prepare(spec, engine.proxies())
+    ownership = contextlib.ExitStack()
+    ownership.enter_context(owned(stem))
     try:
+        stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
             async with engine.slot(FIND_TIMEOUT_S):
                 opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
@@ -155,6 +157,7 @@ async def run_attached(
         yield Exit(exit_code)
     finally:
         stem.remove()
+        ownership.close()
 
 
 async def run_inherited(
@@ -178,10 +181,13 @@ async def run_inherited(
         EngineError: Podman could not run it.
         TimeoutError: The deadline passed; the command was ended.
     """
+    await end_orphans(run_folder, running.init_pid)
     stem = Stem.new(run_folder, "t" if spec.tty else "x")
-    stem.prepare(spec, engine.proxies())
     arguments = exec_argv(running.name, spec, stem.name)
+    ownership = contextlib.ExitStack()
+    ownership.enter_context(owned(stem))
     try:
+        stem.prepare(spec, engine.proxies())
         async with engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty) as client:
             try:
                 async with asyncio.timeout(timeout_s):
@@ -197,6 +203,7 @@ async def run_inherited(
         return exit_code if exit_code >= 0 else 128 - exit_code
     finally:
         stem.remove()
+        ownership.close()
 
 
 async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> None:
@@ -312,36 +319,3 @@ async def _end_inside(stem: Stem, init_pid: int) -> None:
     process = await find_started(stem, init_pid, timeout_s=_END_GRACE_S)
     if process is not None:
         await end_tree(process)
-
-
-async def end_tree(process: HostProcess, *, grace_s: float = _END_GRACE_S) -> None:
-    """End a process and all its descendants: TERM, then KILL; returns when they are gone. Gives the process back.
-
-    The descendants are held before the first signal: one that ignores it is out of sight once its parent has ended.
-
-    Args:
-        process: The process; closed afterwards.
-        grace_s: Time between the two signals.
-    """
-    family = [process, *process.hold_descendants()]
-    try:
-        process.signal_tree(signal.SIGTERM)
-        if await _all_ended(family, grace_s):
-            return
-        for member in family:
-            member.signal_tree(signal.SIGKILL)
-        await _all_ended(family, grace_s)
-    finally:
-        for member in family:
-            member.close()
-
-
-async def _all_ended(processes: list[HostProcess], timeout_s: float) -> bool:
-    """Whether all of them end in time."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            for process in processes:
-                await process.wait()
-    except TimeoutError:
-        return False
-    return True

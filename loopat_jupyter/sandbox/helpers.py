@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 INSIDE = Path(__file__).parent / "inside"
 """Where the package has them."""
 
-NAMES = ("kernelspecs", "launch", "loopat-promote")
+NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote")
 COMMANDS = ("loopat-promote",)
 """Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
 
-VERSION = "c2b0cb4e"
+VERSION = "5cee891d"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755

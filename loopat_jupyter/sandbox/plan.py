@@ -35,6 +35,9 @@ SANDBOX_RUN = "/loopat/run"
 SANDBOX_LIB = "/loopat/lib"
 SANDBOX_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LAUNCHER = f"{SANDBOX_LIB}/{file_name('launch')}"
+HOLDER_PYTHON = "/usr/bin/python3"
+HOLDER = (HOLDER_PYTHON, "-IS", f"{SANDBOX_LIB}/{file_name('hold')}")
+"""Holds the terminal of a program inside, see `inside/hold`; without what a Python loads for convenience."""
 
 SANDBOX_PLUGINS = f"{SANDBOX_HOME}/.claude/plugins"
 
@@ -274,6 +277,8 @@ def exec_argv(name: str, spec: ExecSpec, stem: str) -> tuple[str, ...]:
         spec: The process.
         stem: Name of its files in the runtime directory; see `inside/launch`.
     """
+    if spec.detach and spec.tty:
+        return ("exec", "--detach", name, *HOLDER, stem, spec.cwd or "", *spec.argv)
     flags = [
         flag
         for flag, wanted in (

@@ -80,7 +80,7 @@ class Stem(NamedTuple):
         # The variables of a terminal are also the permission to start it; see `inside/launch`.
         if spec.env or spec.tty:
             write_new(self.file("env"), encode_environment(spec.env))
-        if spec.detach:
+        if spec.detach and not spec.tty:
             write_new(self.file("log"), b"")
         if spec.size:
             write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
@@ -89,10 +89,21 @@ class Stem(NamedTuple):
 
     def pid_inside(self) -> int | None:
         """The process id that the launcher wrote; None before it did."""
+        return self._number("pid")
+
+    def leader_inside(self) -> int | None:
+        """The process that leads the session: the program of a held terminal, else what the launcher started."""
+        return self._number("leader") or self.pid_inside()
+
+    def _number(self, suffix: str) -> int | None:
         try:
-            return int(read_untrusted(self.file("pid"), limit_bytes=16))
+            return int(read_untrusted(self.file(suffix), limit_bytes=16))
         except (OSError, ValueError):
             return None
+
+    def socket(self) -> Path:
+        """Where the holder of a terminal listens."""
+        return self.folder / f"{self.name}-h"
 
     def log_tail(self) -> str:
         """The last lines of the log; empty when there is none."""

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.sandbox.process import HostProcess, all_pids, hold, pid_namespace
+from loopat_jupyter.sandbox.process import HostProcess, all_pids, find_process, hold, pid_namespace
 
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.process import Stem
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 GRACE_S = 1.0
 """Time between the hang-up and the kill."""
+
+TREE_GRACE_S = 2.0
+"""Time between the request to end and the kill, for a command without a terminal."""
 
 _ROUNDS = 3
 """How often to look again for what was started while the rest was being ended."""
@@ -59,16 +62,31 @@ async def end_session(stem: Stem, state: StateFiles, *, grace_s: float = GRACE_S
 
 
 async def end_members(stem: Stem, init_pid: int, *, grace_s: float = GRACE_S) -> None:
-    """End what runs in the session that a launcher leads or led; nothing happens if it never came to one.
+    """End what runs in the session that a launcher leads or led, and who holds its terminal.
+
+    Nothing happens if it never came to a session.
 
     Args:
         stem: The launcher's files.
         init_pid: The sandbox's init process on the host.
         grace_s: Time between hang-up and kill.
     """
-    leader_inside = stem.pid_inside()
+    leader_inside, holder_inside = stem.leader_inside(), stem.pid_inside()
     if leader_inside is None:
         return
+    await _end_session(init_pid, leader_inside, grace_s)
+    if holder_inside not in (None, leader_inside):
+        # It ends by itself when its program has; whoever stopped it must not keep it.
+        holder = await asyncio.to_thread(find_process, init_pid, holder_inside)
+        if holder is not None:
+            member = Member(holder, leads=True, ignores_hangup=False)
+            await _wait_for([member], grace_s)
+            holder.signal(signal.SIGKILL)
+            await _wait_for([member], grace_s)
+            holder.close()
+
+
+async def _end_session(init_pid: int, leader_inside: int, grace_s: float) -> None:
     first = await _signal_all(init_pid, leader_inside, (signal.SIGHUP, signal.SIGCONT), spare=False)
     try:
         await _wait_for(first, grace_s)
@@ -155,3 +173,36 @@ def _last(status: dict[bytes, list[bytes]], field: bytes) -> int | None:
 def _ignores(status: dict[bytes, list[bytes]], signum: int) -> bool:
     mask = int(status.get(b"SigIgn:", [b"0"])[0], 16)
     return bool(mask >> (signum - 1) & 1)
+
+
+async def end_tree(process: HostProcess, *, grace_s: float = TREE_GRACE_S) -> None:
+    """End a process and all its descendants: TERM, then KILL; returns when they are gone. Gives the process back.
+
+    The descendants are held before the first signal: one that ignores it is out of sight once its parent has ended.
+
+    Args:
+        process: The process; closed afterwards.
+        grace_s: Time between the two signals.
+    """
+    family = [process, *process.hold_descendants()]
+    try:
+        process.signal_tree(signal.SIGTERM)
+        if await _all_ended(family, grace_s):
+            return
+        for member in family:
+            member.signal_tree(signal.SIGKILL)
+        await _all_ended(family, grace_s)
+    finally:
+        for member in family:
+            member.close()
+
+
+async def _all_ended(processes: list[HostProcess], timeout_s: float) -> bool:
+    """Whether all of them end in time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            for process in processes:
+                await process.wait()
+    except TimeoutError:
+        return False
+    return True

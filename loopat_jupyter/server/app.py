@@ -53,10 +53,10 @@ class LoopatApp(ExtensionApp):
         if section and point is not None and point.app is not None:
             point.app.update_config(Config({_TERMINALS_SECTION: section}))
         if point is not None and point.app is not None and serverapp.terminals_enabled:
-            from loopat_jupyter.terminals.handlers import LoopTerminalRootHandler  # noqa: PLC0415
+            from loopat_jupyter.terminals.handlers import HANDLERS  # noqa: PLC0415
 
-            # The first of two handlers for one address answers, and the stock one is added after this.
-            point.app.handlers.insert(0, (r"/api/terminals", LoopTerminalRootHandler))
+            # The first of two handlers for one address answers, and the stock ones are added after this.
+            point.app.handlers[:0] = HANDLERS
 
     def initialize_settings(self) -> None:
         """Make the service, which runs nothing yet."""
@@ -130,6 +130,9 @@ class LoopatApp(ExtensionApp):
             found = kernels.adopt(workspace)
             if hasattr(sessions, "restore"):
                 sessions.restore(found)
+        terminals: Any = self.settings.get("terminal_manager")
+        if hasattr(terminals, "adopt"):
+            terminals.adopt(workspace)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin the background work once the event loop runs."""
@@ -138,7 +141,7 @@ class LoopatApp(ExtensionApp):
         self.service.start()
 
     async def stop_extension(self) -> None:
-        """End the terminals in loops, then the background work."""
+        """Leave or end the terminals in loops, then end the background work."""
         terminals: Any = self.settings.get("terminal_manager")
         if hasattr(terminals, "end_in_loops"):
             # The stock extension forgets to (jupyter_server_terminals 0.5.4), and their shells would go on inside.

@@ -25,6 +25,9 @@ RETRY_S = 30.0
 KEEP_S = 1.0
 """Pause between two looks whether what is shared is really there."""
 
+ORPHANS_S = 5.0
+"""Pause between two looks for commands whose callers were killed."""
+
 FOLLOW_S = 1.0
 """Pause between two looks at what other processes did."""
 
@@ -84,6 +87,7 @@ class LoopService:
         self.spawn(self._check_machine())
         self.spawn(self._adopt())
         self.spawn(self._watch_idle())
+        self.spawn(self._end_orphans())
         self.spawn(self._follow())
         self.spawn(self._answer())
         self.spawn(self._keep_shared())
@@ -165,6 +169,14 @@ class LoopService:
             except (LoopatError, OSError) as error:
                 self.tell_once(str(error))
             await asyncio.sleep(RETRY_S)
+
+    async def _end_orphans(self) -> None:
+        while True:
+            try:
+                await self.manager.upkeep.end_orphans()
+            except (LoopatError, OSError) as error:
+                self.tell_once(str(error))
+            await asyncio.sleep(ORPHANS_S)
 
     async def _answer(self) -> None:
         while True:

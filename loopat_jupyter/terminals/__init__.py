@@ -1,9 +1,14 @@
-"""Terminals in a loop: stock Jupyter terminals whose programs run inside a sandbox.
+"""Terminals in a loop: stock Jupyter terminals whose programs run inside a sandbox, and outlive the server there.
 
-==========  ==============================================================================
-`terminal`  `LoopTerminal`: one terminal, from its client process to the end inside
-`manager`   `LoopTerminalManager`: which terminals belong to a loop, and how they start
-==========  ==============================================================================
+===========  ==============================================================================
+`flow`       what is written faster than it is read waits where it comes from
+`pty`        the terminal that is held inside, over its socket
+`terminal`   `LoopTerminal`: one terminal, from before its program runs to the end inside
+`opening`    how one opens, with a person who waits for the sandbox
+`throttled`  the stock manager, with bounds
+`manager`    `LoopTerminalManager`: which terminals belong to a loop, and which outlived a server
+`handlers`   REST and websockets
+===========  ==============================================================================
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stock `/api/terminals`, with one check that must come before it follows symlinks."""
+"""Stock `/api/terminals`, with one check that must come before it follows symlinks, and websockets with bounds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from jupyter_server_terminals.api_handlers import TerminalRootHandler
 from tornado import web
 
+from loopat_jupyter.terminals.flow import LoopTermSocket
 from loopat_jupyter.terminals.manager import LoopTerminalManager
 
 
@@ -28,3 +29,10 @@ class LoopTerminalRootHandler(TerminalRootHandler):
             body["cwd"] = manager.on_host(body["cwd"])
             manager.refuse_way_out(body["cwd"])
         return body
+
+
+HANDLERS: list[tuple[str, type[Any]]] = [
+    (r"/api/terminals", LoopTerminalRootHandler),
+    (r"/terminals/websocket/(\w+)", LoopTermSocket),
+]
+"""They come before the stock ones of the same addresses."""

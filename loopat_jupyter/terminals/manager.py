@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
+import itertools
 import os
-import shutil
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
-from jupyter_server_terminals.terminalmanager import TerminalManager
+from jupyter_server._tz import utcnow
+from jupyter_server.prometheus.metrics import TERMINAL_CURRENTLY_RUNNING_TOTAL
 from terminado.management import DEFAULT_TERM_TYPE
 from tornado import web
 from tornado.ioloop import IOLoop
 
 from loopat_jupyter.agents import agent_environment, find_agent
-from loopat_jupyter.attach import client_argv, order_file, shell_spec, waiting_argv, with_notice
+from loopat_jupyter.attach import shell_spec
 from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager, environment
 from loopat_jupyter.sandbox.plan import inside_path
 from loopat_jupyter.sandbox.process import Stem
+from loopat_jupyter.terminals.keeping import TerminalKeeper
+from loopat_jupyter.terminals.opening import open_terminal
 from loopat_jupyter.terminals.terminal import LoopTerminal
-from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.terminals.throttled import ThrottledTerminalManager
+from loopat_jupyter.workspace.paths import Workspace, is_loop_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,8 +70,16 @@ class _Asked(msgspec.Struct, kw_only=True):
     width: _Cells = DEFAULT_SIZE[1]
 
 
-class LoopTerminalManager(TerminalManager):
-    """The stock terminal manager, whose terminals open inside a loop when their folder belongs to one."""
+_NAME = re.compile(r"([0-9a-f]{8})_\d{1,9}\Z")
+"""Terminals of loops are called by their loop, so that a tab which JupyterLab restores opens where it was."""
+
+
+class LoopTerminalManager(ThrottledTerminalManager):
+    """Jupyter's terminals, which open inside a loop when their folder belongs to one, and there outlive the server."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the stock signature
+        super().__init__(**kwargs)
+        self._keeper = TerminalKeeper(lambda: self.loops)
 
     @property
     def loops(self) -> LoopManager:
@@ -126,21 +138,54 @@ class LoopTerminalManager(TerminalManager):
         model: dict[str, Any] = self.create(place=place, **options)
         return model
 
+    def create(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - the stock signature
+        """Open a terminal; one of a name that there is already is answered as it is.
+
+        Args:
+            kwargs: As the stock manager takes them.
+        """
+        model: dict[str, Any]
+        name = kwargs.get("name")
+        model = self.get(name) if isinstance(name, str) and name in self.terminals else super().create(**kwargs)
+        return model
+
+    def new_named_terminal(self, **kwargs: Any) -> tuple[str, PtyWithClients]:  # noqa: ANN401 - the stock signature
+        """A terminal and its name: inside a loop if its folder or its name belongs to one, else the stock one.
+
+        Raises:
+            tornado.web.HTTPError: It belongs to a loop and cannot be opened there.
+        """
+        kwargs["place"] = place = self._asked_place(kwargs)
+        if place is not None and not kwargs.get("name"):
+            kwargs["name"] = self._free_name(place.record.id)
+        named: tuple[str, PtyWithClients] = super().new_named_terminal(**kwargs)
+        return named
+
+    def _free_name(self, loop_id: str) -> str:
+        names = (f"{loop_id[:8]}_{number}" for number in itertools.count(1))
+        return next(name for name in names if name not in self.terminals and not self._keeper.taken(loop_id, name))
+
     def new_terminal(self, **kwargs: Any) -> PtyWithClients:  # noqa: ANN401 - the stock signature
         """A terminal: inside a loop if its folder belongs to one, else the stock one.
 
         Raises:
             tornado.web.HTTPError: It belongs to a loop and cannot be opened there.
         """
+        place = self._asked_place(kwargs)
+        kwargs.pop("place", None)
         try:
-            place = kwargs.pop("place", None)
-            if not isinstance(place, Place):
-                place = self._place(kwargs.get("cwd"))
-            if place is not None:
-                return self._in_loop(place, kwargs)
+            return super().new_terminal(**kwargs) if place is None else self._in_loop(place, kwargs)
         except LoopatError as error:
             raise web.HTTPError(error.status, error.message, reason=error.reason) from error
-        return super().new_terminal(**kwargs)
+
+    def _asked_place(self, asked: Mapping[str, Any]) -> Place | None:
+        place = asked.get("place")
+        if isinstance(place, Place):
+            return place
+        try:
+            return self._named_place(asked.get("name")) or self._place(asked.get("cwd"))
+        except LoopatError as error:
+            raise web.HTTPError(error.status, error.message, reason=error.reason) from error
 
     def on_host(self, cwd: str) -> str:
         """A folder, on the host where it is one of the drive of loops.
@@ -187,6 +232,31 @@ class LoopTerminalManager(TerminalManager):
                 )
                 raise web.HTTPError(409, problem + "Remove the link, or name the folder itself.", reason="conflict")
 
+    def start_reading(self, ptywclients: PtyWithClients) -> None:
+        """Begin to read a terminal; one in a loop is opened first.
+
+        Args:
+            ptywclients: The terminal.
+        """
+        if isinstance(ptywclients, LoopTerminal) and ptywclients.begin is not None:
+            ptywclients.opens(asyncio.ensure_future(self._open(ptywclients, ptywclients.begin)))
+        else:
+            super().start_reading(ptywclients)
+
+    async def _open(self, terminal: LoopTerminal, spec: ExecSpec) -> None:
+        def opened() -> None:
+            terminal.begin = None
+            self.start_reading(terminal)
+            self._keeper.started(terminal)
+
+        try:
+            await open_terminal(self.loops, terminal, spec, opened)
+            self._keeper.started(terminal)
+        finally:
+            if terminal.begin is not None:
+                # Called off; whoever closes the terminal waits for this first.
+                terminal.end().add_done_callback(lambda _: self._forget(terminal))
+
     def on_eof(self, ptywclients: PtyWithClients) -> None:
         """The pty has closed: the program ended, or its client did.
 
@@ -196,23 +266,77 @@ class LoopTerminalManager(TerminalManager):
         if not isinstance(ptywclients, LoopTerminal):
             super().on_eof(ptywclients)
             return
-        # The rest waits for the end inside, so that the client process is gone when the stock code closes the pty.
+        # The rest waits for the end inside, so that a client process is gone when its pty is closed.
         IOLoop.current().remove_handler(ptywclients.ptyproc.fd)
         ptywclients.end().add_done_callback(lambda _: self._forget(ptywclients))
 
+    async def terminate(self, name: str, force: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
+        """End a terminal and everything in it.
+
+        Args:
+            name: The terminal.
+            force: As the stock manager takes it.
+        """
+        terminal = self.terminals.get(name)
+        await super().terminate(name, force=force)
+        if isinstance(terminal, LoopTerminal):
+            self._forget(terminal)
+
     def _forget(self, terminal: LoopTerminal) -> None:
-        super().on_eof(terminal)
-        terminal.closed()
+        """Take a terminal that has ended off the list, and tell who watches it."""
+        name = terminal.term_name or ""
+        if self.terminals.get(name) is terminal:
+            self._keeper.ended(name)
+            self._drop(terminal)
+            for client in [client for client in terminal.clients if client.terminal is not None]:
+                client.on_pty_died()
+
+    def _drop(self, terminal: LoopTerminal) -> None:
+        self.terminals.pop(terminal.term_name or "", None)
+        self.forget_flow(terminal)
+        fd = terminal.ptyproc.fd
+        if self.ptys_by_fd.get(fd) is terminal:
+            del self.ptys_by_fd[fd]
+            IOLoop.current().remove_handler(fd)
+        terminal.close()
+
+    def adopt(self, workspace: Workspace) -> None:
+        """Take over the terminals that a server of this workspace left behind, whatever ended it.
+
+        Args:
+            workspace: The workspace.
+        """
+        for terminal in self._keeper.adopt(workspace):
+            name = terminal.term_name or ""
+            terminal.last_activity = utcnow()
+            self.terminals[name] = terminal
+            self.start_reading(terminal)
+            self._initialize_culler()
+            TERMINAL_CURRENTLY_RUNNING_TOTAL.inc()
+            self.log.info("Terminal %s of loop %s is found again", name, terminal.loop_id)
 
     async def terminate_all(self) -> None:
-        """End all terminals; those in loops side by side."""
+        """The server ends: terminals in loops stay where the configuration says so, all others end."""
         await self.end_in_loops()
         await super().terminate_all()
 
     async def end_in_loops(self) -> None:
-        """End all terminals in loops, side by side."""
-        inside = [name for name, terminal in self.terminals.items() if isinstance(terminal, LoopTerminal)]
-        await asyncio.gather(*(self.terminate(name, force=True) for name in inside))
+        """Leave the terminals in loops to the next server, or end them side by side."""
+        inside = [terminal for terminal in self.terminals.values() if isinstance(terminal, LoopTerminal)]
+        for terminal in inside:
+            if self._keeper.leave(terminal):
+                self._drop(terminal)
+        left = [name for name, terminal in self.terminals.items() if terminal in inside]
+        await asyncio.gather(*(self.terminate(name, force=True) for name in left))
+
+    def _named_place(self, name: object) -> Place | None:
+        """The loop that a terminal of this name once was in."""
+        match = _NAME.match(name) if isinstance(name, str) else None
+        if match is None or self._workspace is None or not self._workspace.loops.is_dir():
+            return None
+        ids = [entry.name for entry in os.scandir(self._workspace.loops) if is_loop_id(entry.name)]
+        found = [loop_id for loop_id in ids if loop_id.startswith(match[1])]
+        return Place(self.loops.store.read(found[0]), inside_path(found[0], Path())) if len(found) == 1 else None
 
     def _place(self, cwd: object) -> Place | None:
         """The loop that a folder of the host belongs to; the server's own folder when none is named."""
@@ -245,39 +369,15 @@ class LoopTerminalManager(TerminalManager):
             env={name: value for name, value in asked.extra_env.items() if value is not None},
             term=self.term_settings.get("type", DEFAULT_TERM_TYPE),
         )
-        stem = Stem.new(loops.workspace.run(record.id), "t")
-        order = order_file(loops.workspace.host(record.id), stem)
-        with contextlib.ExitStack() as undo:
-            # Variables may be secrets: without a terminal to remove them at its end they go at once.
-            undo.callback(stem.remove)
-            undo.callback(order.unlink, missing_ok=True)
-            terminal = LoopTerminal(
-                self._client(record, stem, spec),
-                {**loops.engine.environment(), "TERM": spec.env["TERM"]},
-                stem=stem,
-                order=order,
-                state=loops.sandboxes.state_files(record.id),
-                size=(asked.height, asked.width),
-            )
-            undo.pop_all()
+        terminal = LoopTerminal(
+            record.id,
+            Stem.new(loops.workspace.run(record.id), "t"),
+            loops.sandboxes.state_files(record.id),
+            (asked.height, asked.width),
+            self._keeper.tidy,
+        )
+        terminal.begin = spec
         return terminal
-
-    def _client(self, record: LoopRecord, stem: Stem, spec: ExecSpec) -> tuple[str, ...]:
-        """The client process: podman at once where the sandbox runs as it should, else what makes it run first."""
-        loops = self.loops
-        running = loops.sandboxes.known(record)
-        if running is None or not _runnable(loops) or loops.vaults.may_wait(record):
-            return waiting_argv(loops.workspace.host(record.id), stem, record.id, spec)
-        argv = client_argv(loops.engine, running.name, stem, spec)
-        equipped = loops.vaults.equip(record, spec)
-        stem.prepare(with_notice(loops, record, equipped), loops.engine.proxies())
-        loops.store.touch(record.id)
-        return argv
-
-
-def _runnable(loops: LoopManager) -> bool:
-    command = loops.engine.argv()[0]
-    return shutil.which(command, path=loops.engine.environment().get("PATH")) is not None
 
 
 def _asked(values: dict[str, Any]) -> _Asked:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
 from loopat_jupyter.sandbox.plan import (
+    HOLDER,
     LAUNCHER,
     HostFacts,
     config_hash,
@@ -202,3 +203,8 @@ STOPPED = {"running": False, "alive": False, "pid": 0}
 )
 def test_what_ensure_does(container: ContainerFacts | None, image_id: str | None, active: bool, decision: str):
     assert decide(container, "same", image_id, active=active) == decision
+
+
+def test_a_terminal_without_a_client_is_held_inside():
+    spec = ExecSpec(argv=("bash", "-l"), cwd="/a", tty=True, interactive=True, detach=True, size=(24, 80))
+    assert exec_argv("box", spec, "t1") == ("exec", "--detach", "box", *HOLDER, "t1", "/a", "bash", "-l")

@@ -62,6 +62,9 @@ class FakeManager:
     def edge(self) -> FakeManager:
         return self
 
+    async def end_orphans(self) -> None:
+        await self._do("end_orphans")
+
     async def stop_all(self) -> None:
         await self._do("stop_all")
 
@@ -96,7 +99,7 @@ async def test_start_returns_at_once_and_does_everything_beside(caplog: pytest.L
     running.start()
     assert manager.calls == []
     await turns()
-    assert manager.calls == ["health", "adopt", "watch", "keep_shared"]
+    assert manager.calls == ["health", "adopt", "watch", "end_orphans", "keep_shared"]
     assert [record.getMessage() for record in caplog.records] == ["ids: there are none. To mend it: run usermod"]
     await running.stop()
     assert "stop_all" not in manager.calls
@@ -109,7 +112,7 @@ async def test_failures_are_told_once_and_end_nothing(failure: Exception, caplog
     running.start()
     await turns()
     await running.stop()
-    assert {"health", "adopt", "watch"} <= set(manager.calls)
+    assert {"health", "adopt", "watch", "end_orphans"} <= set(manager.calls)
     told = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len([record for record in told if record.getMessage() == str(failure)]) == 1
 

@@ -28,7 +28,7 @@ HOME = os.environ["HOME"]
 @pytest.fixture
 def jp_server_config() -> dict[str, Any]:
     return {
-        "ServerApp": {"jpserver_extensions": {"jupyter_server_terminals": True}},
+        "ServerApp": {"jpserver_extensions": {"jupyter_server_terminals": True, "loopat_jupyter": True}},
         "TerminalsExtensionApp": {"terminal_manager_class": "loopat_jupyter.terminals.LoopTerminalManager"},
     }
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psutil
 import pytest
 from tornado.httpclient import HTTPClientError
@@ -286,14 +288,14 @@ async def test_ten_terminals_at_once(person: Person, manager: LoopManager, runni
     await nothing_stays(manager, running)
 
 
-async def test_without_a_pty_no_file_stays(
-    manager: LoopManager, record: LoopRecord, workdir: Path, terminals: LoopTerminalManager
-):
-    for _ in range(2):
-        with no_more_processes(), pytest.raises(OSError, match="temporarily unavailable"):
-            terminals.new_terminal(cwd=str(workdir), extra_env={"TOKEN": "canary"})
-        assert files_of_terminals(manager, record) == []
-        await manager.start(record)
+async def test_without_a_process_no_file_stays(person: Person, manager: LoopManager, record: LoopRecord, workdir: Path):
+    await manager.start(record)
+    with no_more_processes():
+        async with person.watch(await person.open(workdir, extra_env={"TOKEN": "canary"})) as terminal:
+            await terminal.until("Press Enter")
+    [name] = await person.names()
+    await person.close(name)
+    assert files_of_terminals(manager, record) == []
 
 
 @contextlib.contextmanager
@@ -357,13 +359,14 @@ async def test_exit_ends_the_terminal(person: Person, manager: LoopManager, runn
     await nothing_stays(manager, running)
 
 
-async def test_a_killed_client_leaves_no_orphan(
+async def test_a_killed_holder_leaves_no_orphan(
     person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, terminals: LoopTerminalManager
 ):
     name = await person.open(workdir)
     async with person.watch(name) as terminal:
         await terminal.run("{ sleep 1001 & }")
-        terminals.terminals[name].kill(signal.SIGKILL)
+        [holder] = exec_roots_of(manager, running)
+        os.kill(holder, signal.SIGKILL)
         await terminal.until_end()
     await eventually(lambda: commands(manager, running) == [])
     await eventually(lambda: name not in terminals.terminals)
@@ -382,12 +385,13 @@ async def test_stopping_the_loop_ends_its_terminals(
     assert zombies() == []
 
 
-async def test_the_end_of_the_server_ends_all(
+async def test_the_end_of_the_server_ends_all_if_it_is_to(
     person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, terminals: LoopTerminalManager
 ):
     for folder in (workdir, workdir, manager.workspace.home):
         async with person.watch(await person.open(folder)) as terminal:
             await terminal.run("{ sleep 1001 & }")
+    terminals.loops.config = msgspec.structs.replace(terminals.loops.config, on_shutdown="stop")
     await terminals.terminate_all()
     await eventually(lambda: not terminals.terminals)
     await nothing_stays(manager, running)

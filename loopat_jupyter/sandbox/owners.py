@@ -1,0 +1,94 @@
+"""Commands and who runs them: one whose caller was killed is found and ended by whoever looks next.
+
+A caller that ends as it should ends its command itself. One that is killed cannot; so it is noted beforehand, in the
+loop's host-only runtime folder, and believed to live only as long as its very process does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.models import Value
+from loopat_jupyter.sandbox.process import Stem, find_process
+from loopat_jupyter.sandbox.session import end_members, end_tree
+from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.workspace.files import write_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_START_S = 60.0
+"""Within this time a command begins that was ordered by somebody who was killed; it cannot be found before."""
+
+
+class _Owner(Value, frozen=True):
+    pid: int
+    start_ticks: int
+
+
+@contextlib.contextmanager
+def owned(stem: Stem) -> Iterator[None]:
+    """While the block runs, a command belongs to this process.
+
+    Args:
+        stem: The command's files.
+    """
+    file = _folder(stem.folder) / stem.name
+    owner = _Owner(os.getpid(), start_ticks(os.getpid()))
+    # Where it cannot be written, the command's own files cannot either, and that is told.
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_new(file, msgspec.json.encode(owner))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+async def end_orphans(run_folder: Path, init_pid: int) -> list[str]:
+    """End the commands of a loop whose callers were killed.
+
+    Args:
+        run_folder: The loop's runtime directory on the host.
+        init_pid: The sandbox's init process on the host.
+
+    Returns:
+        Names of those that were ended.
+    """
+    ended = []
+    for file in _orphans(run_folder):
+        stem = Stem(run_folder, file.name)
+        pid_inside = stem.pid_inside()
+        with contextlib.suppress(FileNotFoundError):
+            if pid_inside is None and time.time() - file.stat().st_mtime < _START_S:
+                continue
+        process = find_process(init_pid, pid_inside) if pid_inside is not None else None
+        if process is not None:
+            await end_tree(process)
+            ended.append(stem.name)
+        await end_members(stem, init_pid)
+        stem.remove()
+        file.unlink(missing_ok=True)
+    return ended
+
+
+def _orphans(run_folder: Path) -> list[Path]:
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for file in _folder(run_folder).iterdir():
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                owner = msgspec.json.decode(file.read_bytes(), type=_Owner)
+                if start_ticks(owner.pid) != owner.start_ticks:
+                    found.append(file)
+    return found
+
+
+def _folder(run_folder: Path) -> Path:
+    """Beside the runtime directory, where no sandbox can write."""
+    return run_folder.parent / "host" / "owners"

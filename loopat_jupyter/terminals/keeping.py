@@ -1,0 +1,123 @@
+"""`TerminalKeeper`: terminals of loops that outlive the server: what the next server needs to find them again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.errors import LoopatError
+from loopat_jupyter.sandbox.plan import container_name
+from loopat_jupyter.sandbox.process import Stem
+from loopat_jupyter.terminals.pty import connect
+from loopat_jupyter.terminals.terminal import LoopTerminal
+from loopat_jupyter.workspace.kept import Found, Kept, folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.workspace.paths import Workspace
+
+_log = logging.getLogger(__name__)
+
+UNKNOWN_SIZE = (0, 0)
+
+
+class _Record(msgspec.Struct, kw_only=True):
+    stem: str
+    exec_session: str
+
+
+class TerminalKeeper:
+    """The terminals of one server that may outlive it.
+
+    Args:
+        loops: Answers the server's loops.
+    """
+
+    def __init__(self, loops: Callable[[], LoopManager]) -> None:
+        self._loops = loops
+        self._kept = Kept("t")
+
+    def started(self, terminal: LoopTerminal) -> None:
+        """Write down a terminal that can outlive this server."""
+        if terminal.held and terminal.term_name is not None:
+            data = msgspec.json.encode(_Record(stem=terminal.stem.name, exec_session=terminal.exec_session))
+            try:
+                self._kept.keep(self._loops().workspace, terminal.loop_id, terminal.term_name, data)
+            except (LoopatError, OSError) as error:
+                _log.warning("Terminal %s will not outlive this server: %s", terminal.term_name, error)
+
+    def taken(self, loop_id: str, name: str) -> bool:
+        """Whether some server of the workspace has a terminal of this name in the loop."""
+        return (folder(self._loops().workspace, loop_id) / f"t-{name}.json").exists()
+
+    async def tidy(self, terminal: LoopTerminal) -> None:
+        """Have podman forget a program that has ended: it keeps records of those that were started detached.
+
+        Args:
+            terminal: Where it was shown.
+        """
+        loops = self._loops()
+        name = container_name(loops.workspace.name, terminal.loop_id)
+        arguments = ("container", "cleanup", "--exec", terminal.exec_session, "--rm", name)
+        # The record goes with the container at the latest.
+        with contextlib.suppress(LoopatError):
+            await loops.engine.run(*arguments, ok=range(256), doing="tidy up after a terminal")
+
+    def ended(self, name: str) -> None:
+        """Forget a terminal that has ended."""
+        self._kept.forget(name)
+
+    def leave(self, terminal: LoopTerminal) -> bool:
+        """Leave a terminal to the next server, if it may outlive this one.
+
+        Args:
+            terminal: The terminal.
+
+        Returns:
+            False: it has to end.
+        """
+        name = terminal.term_name or ""
+        stays = terminal.held and name in self._kept and self._loops().config.on_shutdown == "keep"
+        if stays:
+            self._kept.let_go(name)
+        return stays
+
+    def adopt(self, workspace: Workspace) -> Iterator[LoopTerminal]:
+        """Take over the terminals that a server of this workspace left behind, whatever ended it.
+
+        Args:
+            workspace: The workspace.
+        """
+        for found in self._kept.claim(workspace):
+            try:
+                terminal = self._find(workspace, found)
+            except LoopatError as error:
+                _log.warning("Terminal %s of loop %s stays alone: %s", found.name, found.loop_id, error.message)
+                self._kept.let_go(found.name)
+                continue
+            if terminal is None:
+                self._kept.forget(found.name)
+            else:
+                yield terminal
+
+    def _find(self, workspace: Workspace, found: Found) -> LoopTerminal | None:
+        try:
+            record = msgspec.json.decode(found.data, type=_Record)
+        except msgspec.DecodeError:
+            return None
+        stem = Stem(workspace.run(found.loop_id), record.stem)
+        state = self._loops().sandboxes.state_files(found.loop_id)
+        connection = connect(stem.socket())
+        if connection is None:
+            _log.info("Terminal %s ended while no server ran", found.name)
+            stem.remove()
+            return None
+        terminal = LoopTerminal(found.loop_id, stem, state, UNKNOWN_SIZE, self.tidy)
+        terminal.term_name, terminal.exec_session = found.name, record.exec_session
+        terminal.found(connection)
+        return terminal

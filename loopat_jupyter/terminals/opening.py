@@ -1,0 +1,125 @@
+"""How a terminal of a loop opens: the sandbox is made to run while a person watches, then the program starts in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.attach import Screen, bring_up, client_argv, with_notice
+from loopat_jupyter.errors import EngineError, LoopatError
+from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S
+from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, exec_argv
+from loopat_jupyter.terminals.pty import connect
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import ExecSpec
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.sandbox.podman import Completed, Engine
+    from loopat_jupyter.sandbox.process import Stem
+    from loopat_jupyter.terminals.terminal import LoopTerminal
+
+_LOOK_S = 0.002
+_HOLDER_TIMEOUT_S = 10.0
+
+
+async def open_terminal(
+    loops: LoopManager, terminal: LoopTerminal, spec: ExecSpec, on_open: Callable[[], None]
+) -> None:
+    """Make the loop's sandbox run, and the program in it; a person may try again after a failure.
+
+    Args:
+        loops: The loops.
+        terminal: Where it shows.
+        spec: The program.
+        on_open: Told once the terminal can be read.
+    """
+    screen = Screen(terminal)
+    while True:
+        try:
+            await _open(loops, terminal, spec, screen, on_open)
+        except LoopatError as error:
+            screen.fail(error.message)
+            screen.offer_again()
+            await terminal.ask_again()
+        else:
+            return
+
+
+async def _open(
+    loops: LoopManager, terminal: LoopTerminal, spec: ExecSpec, screen: Screen, on_open: Callable[[], None]
+) -> None:
+    record = loops.store.read(terminal.loop_id)
+    running = loops.sandboxes.known(record)
+    if running is None:
+        running = await bring_up(loops, record, screen)
+    else:
+        loops.store.touch(record.id)
+    spec = with_notice(loops, record, await loops.vaults.equipped(record, spec))
+    if not _can_hold(loops, running):
+        terminal.stem.prepare(spec, loops.engine.proxies())
+        argv = client_argv(loops.engine, running.name, terminal.stem, spec)
+        terminal.show(argv, {**loops.engine.environment(), "TERM": spec.env["TERM"]})
+        on_open()
+        return
+    held = msgspec.structs.replace(spec, detach=True, size=terminal.ptyproc.getwinsize())
+    async with _started(loops.engine, running, terminal.stem, held) as (connection, starting):
+        terminal.hold(connection)
+        on_open()
+        # It runs, whatever podman says now.
+        with contextlib.suppress(LoopatError):
+            terminal.exec_session = (await starting).stdout.decode("ascii", "replace").strip()
+
+
+def _can_hold(loops: LoopManager, running: Running) -> bool:
+    """Whether host and sandbox share sockets, and there is what the holder needs."""
+    return loops.config.kernels.transport == "ipc" and os.path.lexists(f"/proc/{running.init_pid}/root{HOLDER_PYTHON}")
+
+
+@contextlib.asynccontextmanager
+async def _started(
+    engine: Engine, running: Running, stem: Stem, spec: ExecSpec
+) -> AsyncIterator[tuple[socket.socket, asyncio.Future[Completed]]]:
+    """Start a held terminal and hand over the connection to it, and podman, which needs longer.
+
+    Raises:
+        EngineError: Podman could not start it.
+        EngineTimeoutError: Podman took too long.
+        StorageFullError: No space for its files.
+    """
+    stem.remove()
+    stem.prepare(spec, engine.proxies())
+    arguments = exec_argv(running.name, spec, stem.name)
+    starting = asyncio.ensure_future(
+        engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
+    )
+    try:
+        yield await _connected(starting, stem), starting
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _connected(starting: asyncio.Future[Completed], stem: Stem) -> socket.socket:
+    deadline_s = time.monotonic() + FIND_TIMEOUT_S + _HOLDER_TIMEOUT_S
+    while (connection := connect(stem.socket())) is None:
+        if starting.done():
+            starting.result()
+            deadline_s = min(deadline_s, time.monotonic() + _HOLDER_TIMEOUT_S)
+            await asyncio.sleep(_LOOK_S)
+        else:
+            await asyncio.wait({starting}, timeout=_LOOK_S)
+        if time.monotonic() > deadline_s:
+            raise EngineError(
+                f"The terminal opened no socket within {_HOLDER_TIMEOUT_S:.0f} s. "
+                f"Is {HOLDER_PYTHON} of the sandbox in order?"
+            )
+    return connection

@@ -1,0 +1,118 @@
+"""Commands whose callers were killed, in a real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from loopat_jupyter.sandbox.owners import end_orphans, owned
+from loopat_jupyter.sandbox.process import Stem, exec_roots
+from tests.jupyter_process import jupyter_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+
+SLEEPER = ["bash", "-c", "trap '' TERM; sleep 1000 & sleep 1000; exit"]
+
+
+@pytest.fixture
+async def record(manager: LoopManager) -> LoopRecord:
+    record = manager.create(title="A loop")
+    await manager.start(record)
+    return record
+
+
+def environ(manager: LoopManager, sandbox_image: str) -> dict[str, str]:
+    return {"LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+
+
+def init_of(manager: LoopManager, record: LoopRecord) -> int:
+    return manager.sandboxes.state_files(record.id).running().pid
+
+
+def sleepers(manager: LoopManager, record: LoopRecord) -> list[int]:
+    """What the command started, by its ids on the host."""
+    found = []
+    for root in exec_roots(init_of(manager, record)):
+        with contextlib.suppress(psutil.Error):
+            found += [child.pid for child in psutil.Process(root).children(recursive=True)]
+    return found
+
+
+async def until(holds) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def ended(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+
+
+async def killed_caller(manager: LoopManager, record: LoopRecord, sandbox_image: str) -> list[int]:
+    """Run a command on the command line and kill that; what is left inside."""
+    caller = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "jupyter", "loopat", "exec", record.id, "--", *SLEEPER),
+        env={**os.environ, **environ(manager, sandbox_image)}, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    await until(lambda: len(sleepers(manager, record)) == 2)
+    left = [*exec_roots(init_of(manager, record)), *sleepers(manager, record)]
+    for process in [*psutil.Process(caller.pid).children(), psutil.Process(caller.pid)]:
+        if "loopat" in " ".join(process.cmdline()):
+            process.send_signal(signal.SIGKILL)
+    await caller.wait()
+    return left
+
+
+@pytest.mark.podman
+async def test_the_next_command_ends_what_a_killed_one_left(
+    manager: LoopManager, record: LoopRecord, sandbox_image: str
+):
+    left = await killed_caller(manager, record, sandbox_image)
+    assert not ended(left)
+    caller = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "jupyter", "loopat", "exec", record.id, "--", "true"),
+        env={**os.environ, **environ(manager, sandbox_image)}, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await caller.wait() == 0
+    await until(lambda: ended(left))
+    assert [path.name for path in manager.workspace.run(record.id).iterdir()] == []
+    await until(lambda: exec_roots(init_of(manager, record)) == [])
+
+
+@pytest.mark.podman
+async def test_a_server_ends_what_a_killed_server_left(
+    manager: LoopManager, record: LoopRecord, sandbox_image: str, tmp_path: Path
+):
+    variables = environ(manager, sandbox_image)
+    async with jupyter_server(tmp_path, manager.workspace.home, variables) as server:
+        order = {"argv": SLEEPER}
+        asked = asyncio.ensure_future(server.api("POST", f"loopat/api/loops/{record.id}/exec", order))
+        await until(lambda: len(sleepers(manager, record)) == 2)
+        left = [*exec_roots(init_of(manager, record)), *sleepers(manager, record)]
+        server.process.kill()
+        await server.process.wait()
+        await asyncio.wait([asked])
+        asked.exception()
+    async with jupyter_server(tmp_path, manager.workspace.home, variables):
+        await until(lambda: ended(left))
+
+
+async def test_what_belongs_to_a_living_process_is_left_alone(tmp_path: Path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with owned(Stem(run, "x1")):
+        assert [path.name for path in (tmp_path / "host" / "owners").iterdir()] == ["x1"]
+        assert await end_orphans(run, 0) == []
+    assert list((tmp_path / "host" / "owners").iterdir()) == []
+    assert await end_orphans(tmp_path / "nowhere" / "run", 0) == []

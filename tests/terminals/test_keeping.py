@@ -1,0 +1,151 @@
+"""Terminals of loops outlive the Jupyter server: killed, or ended as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from loopat_jupyter.sandbox.process import exec_roots
+from loopat_jupyter.sandbox.usage import in_use
+from loopat_jupyter.terminals.pty import connect
+from loopat_jupyter.workspace.kept import folder
+from tests.jupyter_process import Server, jupyter_server
+from tests.terminals.test_manager import commands, exec_sessions, files_of_terminals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+
+pytestmark = pytest.mark.podman
+
+
+@pytest.fixture
+def start_server(manager: LoopManager, sandbox_image: str, tmp_path: Path) -> Callable[[], Any]:
+    environ = {"LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+    return lambda: jupyter_server(tmp_path, manager.workspace.home, environ)
+
+
+async def open_terminal(server: Server, workdir: Path, **options: Any) -> str:
+    answer = await server.api("POST", "api/terminals", {"cwd": str(workdir), **options})
+    assert answer.status == 200, server.log.read_text()
+    return answer.body["name"]
+
+
+async def names(server: Server) -> list[str]:
+    return [model["name"] for model in (await server.api("GET", "api/terminals")).body]
+
+
+async def kill(server: Server) -> None:
+    server.process.kill()
+    await server.process.wait()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+async def test_the_next_server_has_the_same_terminals(
+    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], signum: int
+):
+    workdir, init = manager.workspace.workdir(running.id), manager.sandboxes.state_files(running.id).running().pid
+    async with start_server() as server:
+        name = await open_terminal(server, workdir)
+        assert name == f"{running.id[:8]}_1"
+        async with server.terminal(name) as terminal:
+            terminal.resize(33, 101)
+            await terminal.run("left=41; until [ \"$(stty size)\" = '33 101' ]; do :; done")
+            terminal.type("(until [ -e go ]; do sleep 0.05; done; echo mean''while >/dev/tty; touch said)\r")
+            await terminal.until("said)\r\n")
+        server.process.send_signal(signum)
+        await server.process.wait()
+    # With no server the program goes on, and its sandbox is in use.
+    assert in_use({init: manager.workspace.run(running.id)})[init].terminals == 1
+    (workdir / "go").touch()
+    async with asyncio.timeout(60):
+        while not (workdir / "said").exists():
+            await asyncio.sleep(0.02)
+    async with start_server() as server:
+        assert await names(server) == [name]
+        async with server.terminal(name) as terminal:
+            assert "left=41" in await terminal.until("meanwhile\r\n")
+            # Nobody has said a size here: it has stayed.
+            assert "42 33 101\r\n" in await terminal.run("echo $((left + 1)) $(stty size)")
+            # A name that is there is not opened twice.
+            assert await open_terminal(server, workdir, name=name) == name
+        assert await names(server) == [name]
+        assert (await server.api("DELETE", f"api/terminals/{name}")).status == 204
+        assert await names(server) == []
+    assert commands(manager, running) == []
+    assert files_of_terminals(manager, running) == []
+    assert list(folder(manager.workspace, running.id).iterdir()) == []
+    assert await exec_sessions(manager, running) == []
+
+
+async def test_a_program_that_uses_the_whole_screen_is_drawn_anew(
+    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any]
+):
+    workdir = manager.workspace.workdir(running.id)
+    (workdir / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
+    async with start_server() as server:
+        name = await open_terminal(server, workdir, shell_command=["vim", "-N", "-c", "set mouse=a", "text"])
+        async with server.terminal(name) as terminal:
+            terminal.resize(24, 80)
+            await terminal.until("line 5")
+        await kill(server)
+    async with start_server() as server, server.terminal(name) as terminal:
+        # The modes are those of the program from the first byte on, and it draws for whoever comes.
+        seen = await terminal.until("line 5")
+        assert "\x1b[?1049h" in seen
+        terminal.resize(24, 80)
+        await terminal.until("line 5")
+        terminal.type(":q\r")
+        with contextlib.suppress(AssertionError):
+            await terminal.until("never printed")
+        async with asyncio.timeout(60):
+            while await names(server):
+                await asyncio.sleep(0.02)
+
+
+async def test_a_terminal_that_ended_meanwhile_is_gone_and_its_tab_opens_in_the_loop_again(
+    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], tmp_path: Path
+):
+    workdir = manager.workspace.workdir(running.id)
+    async with start_server() as server:
+        name = await open_terminal(server, workdir)
+        async with server.terminal(name) as terminal:
+            await terminal.run("true")
+        await kill(server)
+    for pid in exec_roots(manager.sandboxes.state_files(running.id).running().pid):
+        os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(60):
+        while commands(manager, running):
+            await asyncio.sleep(0.02)
+    async with start_server() as server:
+        assert (await names(server), files_of_terminals(manager, running)) == ([], [])
+        # What JupyterLab asks for when it restores the tab.
+        assert await open_terminal(server, tmp_path, name=name) == name
+        async with server.terminal(name) as terminal:
+            assert f"loop-{running.id[:8]}\r\n" in await terminal.run("hostname")
+        await server.api("DELETE", f"api/terminals/{name}")
+
+
+def test_a_link_in_the_place_of_a_socket_is_not_followed(tmp_path: Path):
+    there, link = tmp_path / "there", tmp_path / "link"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(there))
+        listener.listen()
+        link.symlink_to(there)
+        connection = connect(there)
+        assert connection is not None
+        connection.close()
+        assert connect(link) is None
+    assert connect(there) is None
+    assert connect(tmp_path / "nothing") is None
+    (tmp_path / "file").touch()
+    assert connect(tmp_path / "file") is None
