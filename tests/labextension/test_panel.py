@@ -20,7 +20,7 @@ PAUSE_MS = 300
 
 EVERY_ACTION = [
     *("New Notebook", "New Console", "New Terminal", "Show Files", "Start", "Stop", "Recreate…"),
-    *("Rename…", "Archive", "Show Build Log", "Delete…"),
+    *("Share…", "Rename…", "Archive", "Show Build Log", "Delete…"),
 ]
 
 
