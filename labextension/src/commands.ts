@@ -30,6 +30,7 @@ import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import { LogView } from './log';
 import { isTold } from './notices';
+import { shareLoop } from './share';
 import type { ILoopManager, Loop } from './tokens';
 import { ending } from './words';
 
@@ -201,6 +202,13 @@ export function addCommands(options: ICommandOptions): string[] {
     refreshIcon,
     (loop, args) => recreateLoop(options, loop, args),
     loop => active(loop) && loop.state !== 'preparing'
+  );
+  add(
+    CommandIDs.share,
+    trans.__('Share…'),
+    undefined,
+    loop => shareLoop(options, loop),
+    active
   );
   add(CommandIDs.rename, trans.__('Rename…'), editIcon, loop =>
     renameLoop(options, loop)

@@ -21,7 +21,6 @@ import { addCards } from './launcher';
 import { LoopManager } from './manager';
 import { tellOfProgress } from './notices';
 import { LoopPanel } from './panel';
-import { addShareCommand } from './share';
 import { LoopStatus } from './status';
 import type { Loop } from './tokens';
 import { ILoopManager } from './tokens';
@@ -119,7 +118,6 @@ const face: JupyterFrontEndPlugin<void> = {
       here: () => loops.ofPath(currentPath(app)),
       reveal
     });
-    addShareCommand({ app, manager: loops, trans });
     for (const command of shown) {
       palette?.addItem({
         command,

@@ -42,27 +42,30 @@ export function ProfilePicker(props: IProps): React.ReactElement {
           ))}
         </ol>
       )}
-      <select
-        {...attributes}
-        value=""
-        disabled={left.length === 0}
-        onChange={event => onChange([...chosen, event.target.value])}
-      >
-        <option value="">
-          {left.length === 0
-            ? trans.__('All are chosen')
-            : chosen.length === 0
-              ? trans.__('None: pick one')
-              : trans.__('Add one more: a later one wins')}
-        </option>
-        {left.map(profile => (
-          <option key={profile.name} value={profile.name}>
-            {profile.description
-              ? `${profile.name} – ${profile.description}`
-              : profile.name}
+      {/* Lab puts a frame of its own around the select, so nothing may come and go right beside it. */}
+      <div>
+        <select
+          {...attributes}
+          value=""
+          disabled={left.length === 0}
+          onChange={event => onChange([...chosen, event.target.value])}
+        >
+          <option value="">
+            {left.length === 0
+              ? trans.__('All are chosen')
+              : chosen.length === 0
+                ? trans.__('None: pick one')
+                : trans.__('Add one more: a later one wins')}
           </option>
-        ))}
-      </select>
+          {left.map(profile => (
+            <option key={profile.name} value={profile.name}>
+              {profile.description
+                ? `${profile.name} – ${profile.description}`
+                : profile.name}
+            </option>
+          ))}
+        </select>
+      </div>
     </>
   );
 }

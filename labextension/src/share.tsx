@@ -12,47 +12,17 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { LoopError, request } from './api';
-import { CommandIDs } from './ids';
 import type { components } from './openapi';
 import type { ILoopManager, Loop } from './tokens';
 
 type Sharing = components['schemas']['Sharing'];
 type ShareLoop = components['schemas']['ShareLoop'];
 
-/** What the command works on. */
+/** What sharing works on. */
 export interface IShareOptions {
   app: JupyterFrontEnd;
   manager: ILoopManager;
   trans: TranslationBundle;
-}
-
-/**
- * Adds the command that shares a loop. It takes `{ loop: <id> }`.
- *
- * @param options - What it works on.
- */
-export function addShareCommand(options: IShareOptions): void {
-  const { app, manager, trans } = options;
-  app.commands.addCommand(CommandIDs.share, {
-    label: trans.__('Share…'),
-    caption: trans.__('Show files or a port of the loop to others'),
-    isEnabled: args =>
-      manager.find(String(args['loop'] ?? ''))?.archived === false,
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          loop: { type: 'string', description: trans.__('Id of the loop') }
-        }
-      }
-    },
-    execute: async args => {
-      const loop = manager.find(String(args['loop'] ?? ''));
-      if (loop !== undefined) {
-        await shareLoop(options, loop);
-      }
-    }
-  });
 }
 
 /** The form: what is shared, where that is found, and what could be shared. */
@@ -100,27 +70,30 @@ class ShareForm extends ReactWidget {
     const numbered = mode === 'direct' || mode === 'ephemeral';
     return (
       <>
-        <label htmlFor="jp-loops-share-mode">{trans.__('Share')}</label>
-        <select
-          id="jp-loops-share-mode"
-          className="jp-mod-styled"
-          value={mode}
-          onChange={event =>
-            this._set({ mode: event.target.value as ShareLoop['mode'] })
-          }
-        >
-          <option value="off">{trans.__('Nothing')}</option>
-          <option value="static">{trans.__('Files')}</option>
-          <option value="port">{trans.__('A web server')}</option>
-          <option value="direct">
-            {trans.__('A port, at a fixed port of this machine')}
-          </option>
-          <option value="ephemeral">
-            {trans.__('A port, at any port of this machine')}
-          </option>
-        </select>
+        {/* JupyterLab moves each select into a frame of its own, so each has a place where nothing else comes and goes. */}
+        <div className="jp-Loops-field">
+          <label htmlFor="jp-loops-share-mode">{trans.__('Share')}</label>
+          <select
+            id="jp-loops-share-mode"
+            className="jp-mod-styled"
+            value={mode}
+            onChange={event =>
+              this._set({ mode: event.target.value as ShareLoop['mode'] })
+            }
+          >
+            <option value="off">{trans.__('Nothing')}</option>
+            <option value="static">{trans.__('Files')}</option>
+            <option value="port">{trans.__('A web server')}</option>
+            <option value="direct">
+              {trans.__('A port, at a fixed port of this machine')}
+            </option>
+            <option value="ephemeral">
+              {trans.__('A port, at any port of this machine')}
+            </option>
+          </select>
+        </div>
         {(numbered || mode === 'port') && (
-          <>
+          <div className="jp-Loops-field">
             <label htmlFor="jp-loops-share-port">
               {trans.__('Port in the loop')}
             </label>
@@ -152,10 +125,10 @@ class ShareForm extends ReactWidget {
                 ))}
             </datalist>
             {this._listening()}
-          </>
+          </div>
         )}
         {numbered && (
-          <>
+          <div className="jp-Loops-field">
             <label htmlFor="jp-loops-share-protocol">
               {trans.__('Protocol')}
             </label>
@@ -172,10 +145,10 @@ class ShareForm extends ReactWidget {
               <option value="tcp">TCP</option>
               <option value="udp">UDP</option>
             </select>
-          </>
+          </div>
         )}
         {named && (
-          <>
+          <div className="jp-Loops-field">
             <label htmlFor="jp-loops-share-alias">{trans.__('Name')}</label>
             <input
               id="jp-loops-share-alias"
@@ -184,7 +157,7 @@ class ShareForm extends ReactWidget {
               placeholder={trans.__('The beginning of the loop’s id')}
               onChange={event => this._set({ alias: event.target.value })}
             />
-          </>
+          </div>
         )}
         {this._found()}
         {this._problem !== undefined && (
@@ -266,7 +239,10 @@ function openTab(app: JupyterFrontEnd, path: string, title: string): void {
 }
 
 /** Shows the dialog until it is closed; each change is made at once, and the address stays to be copied. */
-async function shareLoop(options: IShareOptions, loop: Loop): Promise<void> {
+export async function shareLoop(
+  options: IShareOptions,
+  loop: Loop
+): Promise<void> {
   const { app, manager, trans } = options;
   const settings: ServerConnection.ISettings =
     app.serviceManager.serverSettings;

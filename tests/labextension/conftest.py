@@ -91,10 +91,11 @@ def made_workspace(folder: Path) -> Any:
     shutil.rmtree(workspace.runtime, ignore_errors=True)
 
 
-def lab_server(folder: Path, environ: dict[str, str], *options: str) -> Any:
-    """A server with JupyterLab."""
-    root = folder / "root"
-    root.mkdir(exist_ok=True)
+def lab_server(folder: Path, environ: dict[str, str], *options: str, root: Path | None = None) -> Any:
+    """A server with JupyterLab, for a root folder of its own or another one."""
+    if root is None:
+        root = folder / "root"
+        root.mkdir(exist_ok=True)
     settings = folder / "jupyter-config" / "labconfig" / "page_config.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     # Lab would ask whether to fetch news.

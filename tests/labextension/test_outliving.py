@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.jupyter_process import TOKEN, jupyter_server
+from tests.jupyter_process import TOKEN
+from tests.labextension.conftest import lab_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,16 +48,16 @@ async def written(file: Path) -> str:
 
 async def test_an_open_page_goes_on(
     manager: LoopManager, lab_environment: dict[str, str], opened: Callable[..., Any], tmp_path: Path
-):
+) -> None:
     record = manager.create(title="A loop")
     await manager.start(record)
     workdir = manager.workspace.workdir(record.id)
     kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": [], "metadata": {"kernelspec": kernelspec}, "nbformat": 4, "nbformat_minor": 5}
     (workdir / "a.ipynb").write_text(json.dumps(notebook))
-    options = (f"--ServerApp.port={free_port()}", "--LabApp.expose_app_in_browser=True")
+    port = f"--ServerApp.port={free_port()}"
     async with (
-        jupyter_server(tmp_path, workdir, lab_environment, *options) as server,
+        lab_server(tmp_path, lab_environment, port, root=workdir) as server,
         opened(server, panel=False) as browser,
     ):
         page = browser.page
@@ -73,10 +74,10 @@ async def test_an_open_page_goes_on(
         assert await written(workdir / "told") == "therefore\n"
         server.process.kill()
         await server.process.wait()
-        async with jupyter_server(tmp_path, workdir, lab_environment, *options):
+        async with lab_server(tmp_path, lab_environment, port, root=workdir):
             await page.get_by_role("tab", name="a.ipynb").click()
             await run_cell(browser, "print(left + 22)", "42")
-            await page.get_by_role("tab", name=f"Terminal {record.id[:8]}_1").click()
+            await page.get_by_role("tab", name="Terminal").click()
             await screen.focus()
             await page.keyboard.type("echo $((left + 2)) > answer\n")
             assert await written(workdir / "answer") == "42\n"

@@ -20,7 +20,7 @@ PAUSE_MS = 300
 
 EVERY_ACTION = [
     *("New Notebook", "New Console", "New Terminal", "Show Files", "Start", "Stop", "Recreate…"),
-    *("Rename…", "Archive", "Show Build Log", "Delete…"),
+    *("Share…", "Rename…", "Archive", "Show Build Log", "Delete…"),
 ]
 
 
@@ -181,6 +181,26 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     await browser.answer("Delete Anyway")
     await browser.row("Footer").wait_for(state="detached")
     await stage.server.api("DELETE", "loopat/api/repos/website")
+
+
+async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    for name in ("data", "reports"):
+        (stage.workspace.home / "profiles" / name).mkdir(parents=True)
+    (stage.workspace.home / "profiles" / "data" / "profile.toml").write_text('description = "Tables and plots"\n')
+    assert (await stage.server.api("POST", "loopat/api/vaults", {"name": "work"})).status == 201
+    await browser.ask_for_new_loop()
+    await page.keyboard.type("Picked")
+    await page.select_option("#jp-loops-vault", "work")
+    await page.select_option("#jp-loops-profiles", "data")
+    await page.select_option("#jp-loops-profiles", "reports")
+    await page.get_by_role("button", name="Move “reports” up").click()
+    assert await browser.findings(".jp-Loops-form") == []
+    await browser.picture("dialog-picks")
+    await browser.answer("Create")
+    await browser.row("Picked").wait_for()
+    loop = await stage.loop("Picked")
+    assert (loop["vault"], loop["profiles"]) == ("work", ["reports", "data"])
 
 
 async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:

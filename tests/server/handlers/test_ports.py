@@ -12,7 +12,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from loopat_jupyter.server.relay import POLICY
-from tests.labextension.conftest import CHROMIUM, OPTIONS
+from tests.labextension.browser import CHROMIUM, OPTIONS
 from tests.sharing.conftest import SERVER, until
 
 if TYPE_CHECKING:
