@@ -77,7 +77,7 @@ async def test_an_open_page_goes_on(
         async with lab_server(tmp_path, lab_environment, port, root=workdir):
             await page.get_by_role("tab", name="a.ipynb").click()
             await run_cell(browser, "print(left + 22)", "42")
-            await page.get_by_role("tab", name="Terminal").click()
+            await page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text="Terminal").click()
             await screen.focus()
             await page.keyboard.type("echo $((left + 2)) > answer\n")
             assert await written(workdir / "answer") == "42\n"
