@@ -16,7 +16,7 @@ Each row imports only from the rows above it:
                              agents; what shows loops to others
 `context`                    knowledge, notes and personal files that loops bring along and give back
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
-`creation`, `distilling`, `starting`, `upkeep`  a loop made whole; its sandbox brought up; order among all
+`creation`, `distilling`, `losses`, `starting`, `upkeep`  a loop made whole; its sandbox brought up; order among all
 `cargo`                      what loops carry, ready made
 `vaults`                     credentials, and the variables that processes get of them
 `loops`                      `LoopManager`: the verbs a person knows

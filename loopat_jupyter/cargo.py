@@ -10,6 +10,7 @@ from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.profiles import Composition
 from loopat_jupyter.repos.checkout import Checkout
 from loopat_jupyter.repos.git import Access
+from loopat_jupyter.repos.identity import Identity
 from loopat_jupyter.workspace.ssh_keys import known_hosts, ssh_keys
 from loopat_jupyter.workspace.vault_keys import Keys
 from loopat_jupyter.workspace.vaults import VaultStore
@@ -46,13 +47,14 @@ class Cargo:
         self._vaults = VaultStore(workspace, Keys(None))
         remotes = Remotes(member, self.access, lambda: self._reach(member, DEFAULT_VAULT))
         self.contexts = Contexts(config, store, git, self.checkout.mirrors, remotes)
+        self._identity = Identity(workspace, git)
         self._composition = Composition(workspace, plugins)
         self._distillation = Distillation(workspace, store)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """What is laid into a new loop, in this order."""
-        return (self.checkout, self.contexts.checkouts, self._composition, self._distillation)
+        return (self._identity, self.checkout, self.contexts.checkouts, self._composition, self._distillation)
 
     def access(self, record: LoopRecord) -> Access:
         """How the remotes of a loop are reached.

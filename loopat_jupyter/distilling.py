@@ -127,7 +127,9 @@ class Distillation:
 
 
 def _files(top: Path, target: Path, suffix: str) -> Iterator[Piece]:
-    """The files of one kind below a folder, in a fixed order; no symlink is followed."""
+    """The files of one kind below a folder, in a fixed order; no symlink is followed. There may be no such folder."""
+    if top.is_symlink() or not top.is_dir():
+        return
     for parent, folders, names, descriptor in os.fwalk(top, follow_symlinks=False):
         folders[:] = sorted(set(folders) - _LEFT_OUT)
         for name in sorted(names):

@@ -17,9 +17,9 @@ from loopat_jupyter.creation import Creation
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
+from loopat_jupyter.losses import find_losses, unsaved_files
 from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
 from loopat_jupyter.repos.git import Git
-from loopat_jupyter.repos.unsaved import Unsaved, find_unsaved, has_checkout
 from loopat_jupyter.sandbox.asking import Answered, ask
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
 from loopat_jupyter.sandbox.host import Advice, look_at_host
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
+    from loopat_jupyter.repos.unsaved import Unsaved
     from loopat_jupyter.sandbox.execution import ExecEvent
 
 _log = logging.getLogger(__name__)
@@ -263,7 +264,7 @@ class LoopManager:
             StorageFullError: No space.
         """
         if record.archived:
-            raise ConflictError(f"Loop {record.title!r} is archived. Unarchive it, then use it.")
+            raise ConflictError(f"Loop {record.title!r} is archived. `jupyter loopat unarchive` takes it out again.")
         self.workspace.prepare()
         if fresh:
             self.toolchains.retry(record)
@@ -322,12 +323,14 @@ class LoopManager:
         """
         try:
             record = self.store.read(loop_id)
-            unsaved = None if force else await self.unsaved(record)
+            unsaved = (
+                "" if force else await find_losses(self.workspace, record, functools.partial(self._opened, record))
+            )
         except UnreadableRecordError:
             _log.warning("Loop %s is deleted although its record cannot be read", loop_id)
-            unsaved = None
+            unsaved = ""
         if unsaved:
-            raise ConflictError(f"What is only in this loop would be lost: {unsaved}. Save it first, or force it.")
+            raise ConflictError(f"What is only in this loop would be lost: {unsaved}. Push or promote it, or force it.")
         await self.sandboxes.remove(loop_id, force=force)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
@@ -337,18 +340,12 @@ class LoopManager:
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def unsaved(self, record: LoopRecord) -> Unsaved | None:
-        """What is in the loop's checkout and nowhere else; None where there is no checkout.
+        """What is in the loop's checkout and nowhere else; see `loopat_jupyter.losses`."""
+        return await unsaved_files(self.workspace, record, functools.partial(self._opened, record))
 
-        Git looks from inside the sandbox, which is started for it.
-
-        Raises:
-            ConflictError: Git cannot tell.
-            EngineError: Podman refused.
-        """
-        if not has_checkout(self.workspace.workdir(record.id)):
-            return None
+    async def _opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
         running = self.sandboxes.known(record) or await self.sandboxes.ensure(record, ignore)
-        return await find_unsaved(self.inside(record, running), record.commit)
+        return self.inside(record, running)
 
     def inside(self, record: LoopRecord, running: Running) -> Callable[..., Awaitable[Answered]]:
         """Runs short commands in a running sandbox; see `loopat_jupyter.sandbox.asking.ask`."""

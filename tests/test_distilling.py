@@ -85,3 +85,17 @@ async def test_a_loop_that_is_not_there_makes_nothing(plain: LoopManager):
     with pytest.raises(NotFoundError):
         await plain.make(NewLoop(title="Distill", distill="0" * 8))
     assert not plain.workspace.loops.exists() or not list(plain.workspace.loops.iterdir())
+
+
+async def test_a_loop_in_which_nobody_worked_has_instructions_all_the_same(plain: LoopManager):
+    other = plain.create(title="Fresh")
+    record = await plain.make(NewLoop(title="Distill", distill=other.id))
+    assert set(files(plain.workspace.workdir(record.id))) == {"CLAUDE.md", "INSTRUCTIONS.md"}
+
+
+async def test_a_linked_folder_of_agents_is_not_followed(plain: LoopManager, tmp_path: Path):
+    other = plain.create(title="Fresh")
+    (tmp_path / "secret.jsonl").write_text("secret")
+    (plain.workspace.agent_config(other.id) / "projects").symlink_to(tmp_path)
+    record = await plain.make(NewLoop(title="Distill", distill=other.id))
+    assert "secret" not in str(files(plain.workspace.workdir(record.id)))

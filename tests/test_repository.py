@@ -22,7 +22,7 @@ ROWS = (
     {"folders", "repos", "profiles", "project", "agents", "sharing"},
     {"context"},
     {"kernelspecs", "listing"},
-    {"creation", "distilling", "starting", "upkeep"},
+    {"creation", "distilling", "losses", "starting", "upkeep"},
     {"cargo"},
     {"vaults"},
     {"loops"},

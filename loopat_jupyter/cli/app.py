@@ -49,6 +49,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "exec": ("inside", "Run a command in a loop."),
     "share": ("shares", "Show files or a port of a loop to others."),
     "kernelspecs": ("sandboxes", "List the kernels that a loop offers."),
+    "archive": ("archiving", "Put loops away; files stay."),
+    "unarchive": ("archiving", "Take archived loops out again."),
     "distill": ("records", "Make a loop that begins with what another one left behind."),
     "promote": ("contexts", "Give everybody what a loop changed in a context."),
     "push": ("contexts", "Push the branch that is checked out in a loop."),

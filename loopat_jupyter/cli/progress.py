@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import Progress
 
 
+PERCENT = 100
+"""Work that is counted in so many steps is told as a percentage."""
+
+
 def step_text(progress: Progress) -> str:
     """One step in words: "step 2 of 7 · system packages".
 
@@ -54,7 +58,8 @@ def shown_progress(
 
         def tell_line(progress: Progress) -> None:
             nonlocal last
-            text = step_text(progress)
+            # Of a percentage only what it is about: a hundred lines tell nobody more.
+            text = plain(progress.label) if progress.steps == PERCENT else step_text(progress)
             if text != last:
                 last = text
                 console.print(text)

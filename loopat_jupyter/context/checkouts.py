@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopat_jupyter.context.unpromoted import MADE
 from loopat_jupyter.errors import BadInputError, GitError, GitUnavailableError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextStart, Progress
 from loopat_jupyter.repos.addresses import is_commit
@@ -80,6 +81,8 @@ class ContextCheckouts:
             starts.append(start)
             if problem:
                 warnings.append(f"The {kind} of the loop may be out of date. {problem}")
+        if starts:
+            (self._workspace.context(record.id, MADE)).touch()
         return msgspec.structs.replace(record, contexts=tuple(starts), warnings=tuple(warnings))
 
     async def _lay(self, kind: ContextKind, commit: str | None, record: LoopRecord) -> tuple[ContextStart, str]:

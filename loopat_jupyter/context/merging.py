@@ -74,7 +74,7 @@ async def merge_and_push(
             return theirs, True
         merged = ours
         if theirs is not None and not await _is_ancestor(git, mirror.path, theirs, ours):
-            tree = await _merged_tree(git, mirror.path, theirs, ours)
+            tree = await _merged_tree(git, mirror, theirs, ours)
             parents = ("-p", theirs, "-p", ours)
             made = await git.run(
                 "commit-tree", tree, *parents, "-m", message, folder=mirror.path, environ=author.environ()
@@ -113,17 +113,18 @@ async def push(git: Git, mirror: Mirror, commit: str, branch: str, access: Acces
     raise GitError(f"The remote refused: {answer.stderr[-500:]}", stderr=answer.stderr)
 
 
-async def _merged_tree(git: Git, repo: Path, theirs: str, ours: str) -> str:
+async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
     """The tree that has both; no files are touched, for there are none."""
     answer = await git.run(
-        "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", theirs, ours, folder=repo, ok=(0, 1)
+        "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", theirs, ours, folder=mirror.path, ok=(0, 1)
     )
     tree, *files = answer.text.rstrip("\0").split("\0")
     if answer.returncode:
         named = ", ".join(sorted({file for file in files if file})[:10])
         raise ConflictError(
             f"Others changed the same places meanwhile: {named}. Nothing was promoted and nothing is lost. In the "
-            "loop, run `git pull --no-rebase origin` in that folder, mend the files, commit, and promote again."
+            f"loop, run `git pull --no-rebase origin {mirror.default_branch}` in that folder, mend the files, "
+            "commit, and promote again."
         )
     return tree
 

@@ -60,6 +60,11 @@ class Promoter:
         """
         if kind not in [start.kind for start in record.contexts]:
             raise ConflictError(f"Loop {record.title!r} has no {kind}. New loops have it; make another one.")
+        if kind == "knowledge" and not record.config.knowledge_rw:
+            raise ConflictError(
+                "This loop can only read the knowledge. One made with `jupyter loopat create --knowledge-rw` can "
+                "change its copy of it, and promote that."
+            )
         access = self._access(record)
         inside = Inside(ask, f"{SANDBOX_CONTEXT}/{kind}")
         tell(Progress(label="committing"))

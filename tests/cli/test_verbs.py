@@ -31,6 +31,14 @@ def test_a_loop_is_made_without_podman(fake: FakeCommandLine) -> None:
     assert loop["workdir"] == str(fake.manager.workspace.workdir(record.id))
 
 
+def test_a_loop_is_put_away_and_taken_out_again(fake: FakeCommandLine) -> None:
+    record = fake.manager.create(title="Sales in May")
+    assert "is archived" in fake("archive", "sales-in-may").out
+    assert fake.manager.store.read(record.id).archived
+    assert fake("unarchive", "sales-in-may").code == 0
+    assert not fake.manager.store.read(record.id).archived
+
+
 def test_a_new_loop_is_told_with_its_folder_and_what_comes_next(fake: FakeCommandLine) -> None:
     answer = fake("create", "Sales in May")
     [record] = fake.manager.store.readable()

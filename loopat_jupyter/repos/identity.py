@@ -1,0 +1,55 @@
+"""`Identity`: the step of a new loop that says who commits in it, so that git inside need not ask.
+
+It is the lowest setting there: a vault's `.gitconfig`, and what somebody sets inside, win.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import GitError, GitUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.models import LoopRecord, NewLoop, Progress
+    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+class Identity:
+    """Names the committer in new loops.
+
+    Args:
+        workspace: Where the loops are.
+        git: Runs git on the host, whose settings say who the person is.
+    """
+
+    def __init__(self, workspace: Workspace, git: Git) -> None:
+        self._workspace = workspace
+        self._git = git
+
+    def check(self, new: NewLoop) -> None:
+        """Nothing can be wrong."""
+
+    async def apply(self, new: NewLoop, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
+        """Write the loop's `.gitconfig`, unless the skeleton of homes brought one."""
+        del new, tell
+        home = self._workspace.loop_home(record.id)
+        file = home / ".config" / "git" / "config"
+        if any(map(os.path.lexists, (file, home / ".gitconfig"))):
+            return record
+        try:
+            name = await self._setting("user.name") or record.created_by
+            email = await self._setting("user.email") or f"{record.created_by}@localhost"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for key, value in (("user.name", name), ("user.email", email)):
+                await self._git.run("config", "--file", str(file), key, value)
+        except (GitError, GitUnavailableError):
+            # Nobody needs it who has no git.
+            file.unlink(missing_ok=True)
+        return record
+
+    async def _setting(self, key: str) -> str:
+        return (await self._git.run("config", "--global", "--get", key, ok=(0, 1))).text
