@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.workspace.files import full_disk_told
 
@@ -79,8 +80,11 @@ class Distillation:
         """Refuse a loop that is not there.
 
         Raises:
+            BadInputError: A repo is asked for as well: its files could be links to anywhere, and in the way.
             NotFoundError: There is no such loop.
         """
+        if new.distill is not None and new.repo is not None:
+            raise BadInputError("distill", "cannot be combined with a repo: make two loops")
         if new.distill is not None:
             self._store.read(new.distill)
 

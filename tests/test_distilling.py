@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter import distilling
-from loopat_jupyter.errors import NotFoundError
+from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.models import NewLoop
 
 if TYPE_CHECKING:
@@ -99,3 +99,10 @@ async def test_a_linked_folder_of_agents_is_not_followed(plain: LoopManager, tmp
     (plain.workspace.agent_config(other.id) / "projects").symlink_to(tmp_path)
     record = await plain.make(NewLoop(title="Distill", distill=other.id))
     assert "secret" not in str(files(plain.workspace.workdir(record.id)))
+
+
+async def test_a_snapshot_is_not_laid_over_a_repo(plain: LoopManager, worked: LoopRecord):
+    """Files of the repo could be links out of the loop, and the snapshot would be written through them."""
+    with pytest.raises(BadInputError) as caught:
+        await plain.make(NewLoop(title="Distill", distill=worked.id, repo="/srv/git/any.git"))
+    assert caught.value.field == "distill"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import ConflictError, GitError
-from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -116,7 +116,16 @@ async def push(git: Git, mirror: Mirror, commit: str, branch: str, access: Acces
 async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
     """The tree that has both; no files are touched, for there are none."""
     answer = await git.run(
-        "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", theirs, ours, folder=mirror.path, ok=(0, 1)
+        "merge-tree",
+        "--write-tree",
+        "--name-only",
+        "--no-messages",
+        "-z",
+        theirs,
+        ours,
+        folder=mirror.path,
+        ok=(0, 1),
+        environ=NO_SETTINGS,
     )
     tree, *files = answer.text.rstrip("\0").split("\0")
     if answer.returncode:

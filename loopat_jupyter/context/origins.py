@@ -89,9 +89,11 @@ class Origins:
         if text is None:
             return None
         try:
-            return check_address(text, f"context.{kind}")
+            check_address(text, f"context.{kind}")
+            self.mirrors.refuse_inside(text, f"context.{kind}")
         except BadInputError as error:
             raise ConfigurationError(f"{error.message}. Mend the configuration.") from error
+        return text
 
     def is_gated(self, kind: ContextKind) -> bool:
         """Whether what loops promote waits until somebody merges it."""
@@ -157,6 +159,7 @@ class Origins:
             GitError: The remote refused, for instance because it has a history of its own; nothing has changed.
         """
         check_address(address, "remote")
+        self.mirrors.refuse_inside(address, "remote")
         if self._configured(kind, member):
             raise ConflictError(f"The remote of {kind} stands under [context] in the configuration. Change it there.")
         source = await self.refresh(kind, member, access, lambda _: None)

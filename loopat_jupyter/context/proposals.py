@@ -9,6 +9,7 @@ from loopat_jupyter.context.checkouts import context_branch
 from loopat_jupyter.context.merging import Author, merge_and_push, push
 from loopat_jupyter.errors import GitError, LoopatError, NotFoundError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, Promotion, Proposal
+from loopat_jupyter.repos.git import NO_SETTINGS
 from loopat_jupyter.workspace.paths import is_loop_id
 
 if TYPE_CHECKING:
@@ -67,7 +68,15 @@ class Proposals:
         base = f"refs/heads/{mirror.default_branch}"
         range_ = f"{base}...refs/heads/{context_branch(loop_id)}"
         answer = await self._git.run(
-            "diff", "--no-ext-diff", "--no-textconv", "--no-color", range_, "--", folder=mirror.path, doing="diff"
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            range_,
+            "--",
+            folder=mirror.path,
+            doing="diff",
+            environ=NO_SETTINGS,
         )
         text = answer.stdout[:LARGEST_DIFF_BYTES].decode("utf-8", "replace")
         return text if len(answer.stdout) <= LARGEST_DIFF_BYTES else f"{text}\n… cut here: it is longer.\n"

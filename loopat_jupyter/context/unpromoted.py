@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ async def find_unpromoted(run: Callable[..., Awaitable[Answer]], kinds: tuple[Co
         folder = f"{SANDBOX_CONTEXT}/{kind}"
         # What was proposed or merged since is in the mirror, which a fetch costs nothing to look at.
         await run(("git", "fetch", "--quiet", "origin"), cwd=folder)
-        unsaved = await find_unsaved(lambda argv, where=folder: run(argv, cwd=where), None)
+        unsaved = await find_unsaved(functools.partial(run, cwd=folder), None)
         if unsaved:
             found[str(kind)] = str(unsaved)
     return found

@@ -18,8 +18,11 @@ from loopat_jupyter.workspace.records import check_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_TOKEN = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+_TEXT = r'("(?:\\.|[^"\\])*(?:"|\Z))'
+"""A string, closed or not: what is not closed matches to the end, so that nobody looks for its end again and again."""
+
+_TOKEN = re.compile(_TEXT + r"|//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.DOTALL)
+_LAST_COMMA = re.compile(_TEXT + r"|,(?=\s*[}\]])", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
 _WORKDIR = ("${containerWorkspaceFolder}", "${localWorkspaceFolder}")
 _SAID = frozenset(("name", "$schema"))

@@ -66,6 +66,10 @@ class Access(NamedTuple):
     known_hosts: Path | None = None
 
 
+NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""For commands that look into what a repo holds: no merge driver or filter of the person's own runs on it."""
+
+
 class Git:
     """Runs git.
 

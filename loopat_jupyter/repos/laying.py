@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 from loopat_jupyter.workspace.paths import sandbox_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from loopat_jupyter.repos.git import Git
     from loopat_jupyter.repos.mirrors import Mirror
-
-_NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-"""So that the files depend on the repo alone."""
 
 
 async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: str | None, origin: str) -> None:
@@ -38,7 +33,7 @@ async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: st
     """
 
     async def run(*arguments: str) -> None:
-        await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=_NO_SETTINGS)
+        await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=NO_SETTINGS)
 
     await run("clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", str(mirror.path), str(folder))
     await run("remote", "set-url", "origin", origin)

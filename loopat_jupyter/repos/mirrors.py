@@ -71,18 +71,19 @@ class Mirrors:
         self._workspace = workspace
         self._git = git
 
-    def refuse_inside(self, address: str) -> None:
-        """Refuse a repo in a folder that a sandbox can write: its settings would count on the host.
+    def refuse_inside(self, address: str, field: str = "repo") -> None:
+        """Refuse a repo in a folder that a sandbox can write: its settings and hooks would count on the host.
 
         Args:
             address: As `check_address` answered.
+            field: Name of the field.
 
         Raises:
             BadInputError: It lies among the loops.
         """
         path = local_path(address)
         if path is not None and Path(path).resolve().is_relative_to(self._workspace.home.resolve()):
-            raise BadInputError("repo", f"{path} lies in the workspace of the loops. Push it elsewhere, and use that.")
+            raise BadInputError(field, f"{path} lies in the workspace of the loops. Push it elsewhere, and use that.")
 
     async def refresh(
         self, address: str, access: Access, tell: Callable[[Progress], None], *, name: str | None = None

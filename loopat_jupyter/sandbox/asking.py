@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Exit, run_attached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from loopat_jupyter.sandbox.lifecycle import Running
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 QUICK_TIMEOUT_S = 60.0
 MOST_OUTPUT_BYTES = 4 * 2**20
 """Of an answer that is kept in memory; the rest is thrown away."""
+
+
+@contextlib.asynccontextmanager
+async def _deadline_told(argv: Sequence[str], timeout_s: float) -> AsyncIterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise EngineTimeoutError(
+            f"{' '.join(argv[:2])} inside the loop did not end within {timeout_s:g} s. Look at it in a terminal there."
+        ) from error
 
 
 class Answered(NamedTuple):
@@ -59,13 +70,13 @@ async def ask(
 
     Raises:
         EngineError: Podman could not run it.
-        TimeoutError: The deadline passed; the command was ended.
+        EngineTimeoutError: The deadline passed; the command was ended.
     """
     kept = {"stdout": bytearray(), "stderr": bytearray()}
     spec = ExecSpec(argv=tuple(argv), cwd=cwd, env=dict(env or {}))
     code = 0
     events = run_attached(engine, running, run_folder, spec, stdin=b"", timeout_s=timeout_s)
-    async with contextlib.aclosing(events):
+    async with _deadline_told(argv, timeout_s), contextlib.aclosing(events):
         async for event in events:
             if isinstance(event, Exit):
                 code = event.exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
+from loopat_jupyter.errors import BadInputError, ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
 from loopat_jupyter.outgoing import answer_requests, promote, push_branch
@@ -239,3 +239,18 @@ async def test_a_loop_is_not_deleted_with_what_it_has_not_promoted(manager: Loop
     untouched = await manager.make(NewLoop(title="b"))
     await manager.delete(untouched.id)
     assert not manager.workspace.loop(untouched.id).exists()
+
+
+async def test_a_remote_that_a_loop_can_write_is_refused(manager: LoopManager, tmp_path: Path):
+    """Git on the host would run the hooks that the loop planted in it."""
+    record = manager.create(title="a")
+    planted = manager.workspace.workdir(record.id) / "evil.git"
+    git(tmp_path, "init", "--quiet", "--bare", str(planted))
+    hook = planted / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/proof\n")
+    hook.chmod(0o755)
+    for address in (str(planted), f"file://{planted}"):
+        with pytest.raises(BadInputError, match="lies in the workspace"):
+            await manager.cargo.contexts.attach("notes", address)
+    assert not (tmp_path / "proof").exists()

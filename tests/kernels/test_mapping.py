@@ -68,6 +68,7 @@ async def test_a_session_of_the_drive_runs_in_its_loop(
     assert where == f"{inside}{below} loop-{place.record.id[:8]}"
     name = await printed(jp_serverapp, kernel_id, "print(os.environ['JPY_SESSION_NAME'])")
     assert name.startswith(inside)
+    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
 
 
 @pytest.mark.parametrize("path", ["loops:nowhere-00000000/n.ipynb", "loops:", "loops:../n.ipynb"])
@@ -84,6 +85,7 @@ async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp
     kernel_id = await open_session(jp_fetch, "n.ipynb")
     where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
     assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
+    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
 
 
 async def test_a_plain_server_runs_notebooks_of_the_drive_in_their_loop(place: Place, tmp_path: Path) -> None:

@@ -130,3 +130,10 @@ KEYS = st.sampled_from(
 def test_whatever_is_asked_for_is_answered_with_values(wanted: dict[str, Any]):
     for entry in read(json.dumps(wanted)):
         assert msgspec.convert(msgspec.to_builtins(entry), ProjectFile) == entry
+
+
+@pytest.mark.parametrize("piece", ["/*a", '"', '\\"', '"\\"', ",", ", "])
+def test_a_file_that_never_closes_anything_is_read_at_once(piece: str) -> None:
+    """Looking for the end again at each place would take hours for a file of this size."""
+    data = (piece * 250_000).encode()
+    assert read_devcontainer("devcontainer.json", data, LOOP) is not None

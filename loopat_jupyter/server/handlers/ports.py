@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.server.service import LoopService
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+_TICKET_CHARACTERS = 40
 _TICKET_PREFIX = "loopat/shared"
 _VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -292,10 +293,17 @@ class TicketHandler(RelayHandler):
         """The ticket is the permission, and no cookie is looked at."""
 
     def _log(self) -> None:
-        """A ticket is nobody else's business."""
-        parts = self.request.uri.split("/")
-        self.request.uri = "/".join("[ticket]" if len(part) == 40 else part for part in parts)
+        self.request.uri = self._masked()
         super()._log()
+
+    def _request_summary(self) -> str:
+        """What tornado writes of a request that failed."""
+        return f"{self.request.method} {self._masked()} ({self.request.remote_ip})"
+
+    def _masked(self) -> str:
+        """The address without the ticket, which is nobody else's business."""
+        parts = (self.request.uri or "").split("/")
+        return "/".join("[ticket]" if len(part) == _TICKET_CHARACTERS else part for part in parts)
 
     @allow_unauthenticated
     async def get(self, loop_id: str, port: str, given: str) -> None:
