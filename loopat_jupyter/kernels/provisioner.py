@@ -97,8 +97,11 @@ class LoopatProvisioner(LocalProvisioner):
         await super().post_launch(**kwargs)
         self.watch()
         keeper = self._keeper()
-        if self._kernel is not None and keeper is not None:
+        if keeper is not None and self._kernel is not None:
             keeper.started(self._km, self._kernel)
+        elif keeper is not None:
+            # Its folder may have been in a loop when it was started first.
+            keeper.ended(self._km.kernel_id)
 
     def watch(self) -> None:
         """Notice the end of the kernel at once, for a kernel manager that restarts kernels."""

@@ -126,6 +126,7 @@ def place(shared_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plac
     for name, value in shared_place.environ.items():
         monkeypatch.setenv(name, value)
     KernelProvisionerFactory.clear_instance()
+    # Not at the end of the test before: its server ends after all its fixtures, and would restart what it misses.
+    shared_place.end_all()
     yield shared_place
     KernelProvisionerFactory.clear_instance()
-    shared_place.end_all()
