@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from loopat_jupyter.values import Share
+from loopat_jupyter.values import Isolation, Resources, Share
 
 RECORD_SCHEMA = 1
 """Version of `meta.json` that this code writes. A newer one is set aside, not guessed at."""
@@ -35,13 +35,6 @@ MountMode = Literal["rw", "ro"]
 State = Literal["absent", "preparing", "running", "stopped", "error"]
 
 
-CDI_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*=[A-Za-z0-9][A-Za-z0-9._:-]*$(?!\n)"
-"""A device as the Container Device Interface names it (its specification, "Qualified Device Names")."""
-
-LEAST_MEMORY_BYTES = 6 * 2**20
-"""Podman refuses less."""
-
-Device = Annotated[str, msgspec.Meta(pattern=CDI_NAME)]
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
 VariableValue = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=32_000)]
 """Without a NUL character; several fit one command line."""
@@ -51,35 +44,14 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every frozen value."""
 
 
-class Resources(Value, frozen=True, kw_only=True):
-    """How much of the machine a sandbox may take; what is left out has no limit of its own."""
-
-    cpus: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=4096)] | None,
-        msgspec.Meta(description="processors, `1.5` is one and a half"),
-    ] = None
-    memory_bytes: Annotated[
-        Annotated[int, msgspec.Meta(ge=LEAST_MEMORY_BYTES, le=2**53)] | None,
-        msgspec.Meta(description="memory of all its processes together"),
-    ] = None
-    pids: Annotated[
-        Annotated[int, msgspec.Meta(ge=16, le=2**22)] | None,
-        msgspec.Meta(description="processes and threads at once"),
-    ] = None
-    shm_size_bytes: Annotated[
-        Annotated[int, msgspec.Meta(ge=4096, le=2**53)] | None,
-        msgspec.Meta(description="size of `/dev/shm`; podman's own is 64 MiB"),
-    ] = None
-    devices: Annotated[
-        tuple[Device, ...] | None,
-        msgspec.Meta(description="devices by CDI name, such as `nvidia.com/gpu=all`"),
-    ] = None
-
-
 class LoopConfig(Value, frozen=True, kw_only=True):
     """What one loop decides for itself; None means: as the workspace says."""
 
     network: Annotated[Network | None, msgspec.Meta(description="`bridge` or `none`")] = None
+    isolation: Annotated[
+        Isolation | None,
+        msgspec.Meta(description="`nested`: podman runs inside; `strict`: no podman, no sudo; `privileged`: no fence"),
+    ] = None
     shared_tmp: Annotated[bool | None, msgspec.Meta(description="share the host's `/tmp`")] = None
     knowledge_rw: Annotated[bool | None, msgspec.Meta(description="let the loop change its copy of the knowledge")] = (
         None
@@ -174,6 +146,8 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     home: str
     resources: Resources = Resources()
     """As far as the host can enforce them."""
+    fence: tuple[str, ...] = ()
+    """Arguments of `podman run` that say what its processes may do."""
     env: dict[str, str] = {}
     """Variables of every process, none of them secret."""
     vault: str = DEFAULT_VAULT

@@ -1,14 +1,50 @@
-"""What a loop shares, as frozen values; see `loopat_jupyter.models` for all others."""
+"""What a loop shares and what it may take, as frozen values; see `loopat_jupyter.models` for all others."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+CDI_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*=[A-Za-z0-9][A-Za-z0-9._:-]*$(?!\n)"
+"""A device as the Container Device Interface names it (its specification, "Qualified Device Names")."""
+
+LEAST_MEMORY_BYTES = 6 * 2**20
+"""Podman refuses less."""
+
+Device = Annotated[str, msgspec.Meta(pattern=CDI_NAME)]
+
+Isolation = Literal["nested", "strict", "privileged"]
+"""How much the processes of a sandbox may do: enough to run podman, the least, or all that the person may."""
 
 ShareMode = Literal["off", "static", "port", "direct", "ephemeral"]
 Protocol = Literal["tcp", "udp"]
 SharingState = Literal["off", "ready", "not_listening", "stopped", "restart_needed", "archived"]
+
+
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of the machine a sandbox may take; what is left out has no limit of its own."""
+
+    cpus: Annotated[
+        Annotated[float, msgspec.Meta(gt=0, le=4096)] | None,
+        msgspec.Meta(description="processors, `1.5` is one and a half"),
+    ] = None
+    memory_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=LEAST_MEMORY_BYTES, le=2**53)] | None,
+        msgspec.Meta(description="memory of all its processes together"),
+    ] = None
+    pids: Annotated[
+        Annotated[int, msgspec.Meta(ge=16, le=2**22)] | None,
+        msgspec.Meta(description="processes and threads at once"),
+    ] = None
+    shm_size_bytes: Annotated[
+        Annotated[int, msgspec.Meta(ge=4096, le=2**53)] | None,
+        msgspec.Meta(description="size of `/dev/shm`; podman's own is 64 MiB"),
+    ] = None
+    devices: Annotated[
+        tuple[Device, ...] | None,
+        msgspec.Meta(description="devices by CDI name, such as `nvidia.com/gpu=all`"),
+    ] = None
 
 
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -104,12 +104,12 @@ def test_kernels_are_provisioned_by_the_package(installed: Path, tmp_path: Path)
 
 def test_templates_are_found_where_the_wheel_put_them(installed: Path, tmp_path: Path):
     code = (
-        "from loopat_jupyter.sandbox.template import template_folder\n"
+        "from loopat_jupyter.sandbox.template import template_file, template_folder\n"
         "from loopat_jupyter.welcome import welcome_files\n"
-        "print(template_folder(), *welcome_files(), sep='\\n')"
+        "print(template_folder(), template_file('isolation/seccomp.toml'), *welcome_files(), sep='\\n')"
     )
     printed = [Path(line) for line in run(installed / "bin/python", "-c", code, home=tmp_path).splitlines()]
-    assert {path.name for path in printed} == {"sandbox", "welcome.ipynb", "harbour.csv"}
+    assert {path.name for path in printed} == {"sandbox", "seccomp.toml", "welcome.ipynb", "harbour.csv"}
     assert all(path.is_relative_to(installed / "share/jupyter/loopat/templates") for path in printed)
 
 

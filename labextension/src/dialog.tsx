@@ -178,6 +178,7 @@ class NewLoopForm extends ReactWidget {
               <option value="none">{trans.__('None')}</option>
             </select>
           ))}
+          {this._isolation()}
         </details>
         {this._problem !== undefined && this._problem.field === undefined && (
           <div role="alert" className="jp-Loops-problem">
@@ -193,6 +194,30 @@ class NewLoopForm extends ReactWidget {
         )}
       </>
     );
+  }
+
+  private _isolation(): React.ReactElement {
+    const trans = this._trans;
+    return this._field('isolation', trans.__('Isolation'), attributes => (
+      <select
+        {...attributes}
+        value={this._values.isolation}
+        onChange={event =>
+          this._set({
+            isolation: event.target.value as IValues['isolation']
+          })
+        }
+      >
+        <option value="">{trans.__('As the workspace says')}</option>
+        <option value="nested">{trans.__('Podman runs inside')}</option>
+        <option value="strict">
+          {trans.__('Strict: no podman, no sudo inside')}
+        </option>
+        <option value="privileged">
+          {trans.__('Privileged: for what you trust only')}
+        </option>
+      </select>
+    ));
   }
 
   private _defaultBranch(): string | undefined {

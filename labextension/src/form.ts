@@ -9,6 +9,7 @@ export interface IValues {
   vault: string;
   image: string;
   network: '' | 'bridge' | 'none';
+  isolation: '' | 'nested' | 'strict' | 'privileged';
 }
 
 /** A form in which nothing was filled in. */
@@ -19,7 +20,8 @@ export const NO_VALUES: IValues = {
   profiles: [],
   vault: '',
   image: '',
-  network: ''
+  network: '',
+  isolation: ''
 };
 
 /** The fields of a server's problem, and where they are in the form. */
@@ -30,11 +32,16 @@ const FIELDS: Record<string, keyof IValues> = {
   profiles: 'profiles',
   vault: 'vault',
   image: 'image',
-  'config.network': 'network'
+  'config.network': 'network',
+  'config.isolation': 'isolation'
 };
 
 /** Fields that are folded away until somebody wants them. */
-export const ADVANCED: readonly (keyof IValues)[] = ['image', 'network'];
+export const ADVANCED: readonly (keyof IValues)[] = [
+  'image',
+  'network',
+  'isolation'
+];
 
 /**
  * The field of the form that a problem is about.
@@ -78,7 +85,10 @@ export function request(values: IValues): NewLoop {
     made.profiles = [...values.profiles];
   }
   if (values.network !== '') {
-    made.config = { network: values.network };
+    made.config = { ...made.config, network: values.network };
+  }
+  if (values.isolation !== '') {
+    made.config = { ...made.config, isolation: values.isolation };
   }
   return made;
 }

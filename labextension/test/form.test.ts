@@ -38,7 +38,8 @@ describe('request', () => {
         profiles: ['b', 'a'],
         vault: 'work',
         image: 'localhost/mine:1',
-        network: 'none'
+        network: 'none',
+        isolation: 'strict'
       })
     ).toEqual({
       title: 'Rain',
@@ -47,7 +48,7 @@ describe('request', () => {
       profiles: ['b', 'a'],
       vault: 'work',
       image: 'localhost/mine:1',
-      config: { network: 'none' }
+      config: { network: 'none', isolation: 'strict' }
     });
   });
 });
@@ -56,6 +57,7 @@ describe('fieldOf', () => {
   it.each([
     ['title', 'title'],
     ['config.network', 'network'],
+    ['config.isolation', 'isolation'],
     ['profiles[1]', 'profiles'],
     ['metadata', undefined],
     [null, undefined],

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import Loop, Network
+    from loopat_jupyter.values import Isolation
 
 
 @click.command(
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     epilog=examples(
         'jupyter loopat create "Sales in May"',
         'jupyter loopat create "Fix the footer" --repo git@example.org:team/website.git',
-        'jupyter loopat create "Untrusted code" --network none --start',
+        'jupyter loopat create "Untrusted code" --isolation strict --network none --start',
     ),
 )
 @click.argument("title")
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 @click.option("--vault", metavar="NAME", help="The vault with its credentials; by default the one called `default`.")
 @click.option("--image", help="Use this image in place of the workspace's.")
 @click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["nested", "strict", "privileged"]),
+    help="`nested`: podman runs inside. `strict`: least rights, no sudo. `privileged`: dangerous.",
+)
 @click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
 @click.option("--knowledge-rw", is_flag=True, default=None, help="Let it change its copy of the team's knowledge.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="A note of your own; may be given again.")
@@ -63,6 +69,7 @@ def create_verb(
     vault: str | None,
     image: str | None,
     network: Network | None,
+    isolation: Isolation | None,
     shared_tmp: bool | None,
     knowledge_rw: bool | None,
     metadata: tuple[str, ...],
@@ -78,7 +85,7 @@ def create_verb(
         profiles=profiles,
         vault=vault,
         image=image,
-        config=LoopConfig(network=network, shared_tmp=shared_tmp, knowledge_rw=knowledge_rw),
+        config=LoopConfig(network=network, isolation=isolation, shared_tmp=shared_tmp, knowledge_rw=knowledge_rw),
         metadata=parse_metadata(metadata),
     )
     with shown_progress(session.err, f"Loop {title}") as tell:

@@ -224,6 +224,7 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         ("vault", Text(loop.vault)),
         ("image", Text(loop.image or "as the workspace says")),
         ("network", Text(loop.config.network or "as the workspace says")),
+        ("isolation", Text(loop.config.isolation or "as the workspace says")),
     ]
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))

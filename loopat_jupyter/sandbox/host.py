@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopat_jupyter.sandbox.isolation import TUN, Nesting, allowed, isolation_warnings, wanted_isolation
 from loopat_jupyter.sandbox.plan import HostFacts
 from loopat_jupyter.sandbox.resources import CDI_FOLDERS, find_limits, resource_warnings, wanted_resources
+from loopat_jupyter.sandbox.seccomp import find_profile
 from loopat_jupyter.sandbox.trust import find_ca_bundle
 from loopat_jupyter.workspace.plugins import find_plugins
 
@@ -25,8 +27,11 @@ def look_at_host(config: Config) -> HostFacts:
 
     Raises:
         BadInputError: `trust.ca_bundle` names no file.
+        ConfigurationError: The installation lacks a template.
     """
-    return HostFacts(find_ca_bundle(config.trust.ca_bundle), find_limits(os.getuid()), find_plugins(Path.home()))
+    home = Path.home()
+    nesting = Nesting(find_profile(home), tun=Path(TUN).exists())
+    return HostFacts(find_ca_bundle(config.trust.ca_bundle), find_limits(os.getuid()), find_plugins(home), nesting)
 
 
 class Advice:
@@ -50,5 +55,9 @@ class Advice:
             record: The loop.
         """
         problem = self._toolchains.problem(record)
-        wanted = wanted_resources(record, self._config)
-        return (*((problem,) if problem else ()), *resource_warnings(wanted, self._host.limits, CDI_FOLDERS))
+        wanted, isolation = wanted_resources(record, self._config), wanted_isolation(record, self._config)
+        return (
+            *((problem,) if problem else ()),
+            *isolation_warnings(isolation, self._host.nesting, wanted),
+            *resource_warnings(allowed(wanted, isolation), self._host.limits, CDI_FOLDERS),
+        )

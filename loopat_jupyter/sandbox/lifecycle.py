@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox.plan import (
     decide,
     plan_sandbox,
     run_argv,
+    seccomp_folder,
 )
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
@@ -324,6 +325,8 @@ class Sandboxes:
 
     async def _create(self, spec: SandboxSpec, reference: str) -> None:
         await self.folders.clear_run(spec.loop_id)
+        if self._host.nesting.profile is not None:
+            self._host.nesting.profile.install(seccomp_folder(self._workspace))
         arguments = run_argv(spec, reference, pidfile=self.state_files(spec.loop_id).pidfile)
         try:
             await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")

@@ -16,6 +16,7 @@ import msgspec
 
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
 from loopat_jupyter.sandbox.helpers import file_name
+from loopat_jupyter.sandbox.isolation import Nesting, allowed, fence, wanted_isolation
 from loopat_jupyter.sandbox.resources import enforced, resource_arguments, wanted_resources
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sandbox_mirror
 from loopat_jupyter.workspace.plugins import PLUGIN_LIST, pinned_list
@@ -64,11 +65,13 @@ class HostFacts(NamedTuple):
         ca_bundle: The certificate bundle to mount; None mounts none.
         limits: What of processors, memory and processes it can limit.
         plugins: Where the person keeps plugins of agents; None where there are none.
+        nesting: What podman inside a sandbox finds.
     """
 
     ca_bundle: Path | None
     limits: frozenset[str] = frozenset()
     plugins: Path | None = None
+    nesting: Nesting = Nesting()
 
 
 def container_name(workspace: str, loop_id: str) -> str:
@@ -114,6 +117,7 @@ def plan_sandbox(
         extra: What is mounted beside the loop's own folders.
     """
     network = record.config.network or config.network
+    isolation = wanted_isolation(record, config)
     return SandboxSpec(
         loop_id=record.id,
         owner=record.created_by,
@@ -124,12 +128,22 @@ def plan_sandbox(
         network="none" if network == "none" else network_name(workspace.name),
         workdir=sandbox_workdir(record.id),
         home=SANDBOX_HOME,
-        resources=enforced(wanted_resources(record, config), host.limits),
+        resources=allowed(enforced(wanted_resources(record, config), host.limits), isolation),
+        fence=fence(isolation, host.nesting, seccomp_folder(workspace)),
         env=record.config.env,
         vault=record.vault,
         publish=() if network == "none" else kernel_ports(config),
         shared=None if network == "none" else shared_port(record, config),
     )
+
+
+def seccomp_folder(workspace: Workspace) -> Path:
+    """Where filters of system calls lie; no sandbox sees it.
+
+    Args:
+        workspace: Whose.
+    """
+    return workspace.cache / "seccomp"
 
 
 def shared_port(record: LoopRecord, config: Config) -> str | None:
@@ -248,6 +262,7 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]
         *((f"--publish={spec.shared}",) if spec.shared else ()),
         # Where SELinux separates containers, mounts of a home directory would be denied.
         "--security-opt=label=disable",
+        *spec.fence,
         f"--stop-timeout={STOP_GRACE_S}",
         "--log-driver=none",
         f"--workdir={spec.workdir}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.models import Resources
+from loopat_jupyter.values import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

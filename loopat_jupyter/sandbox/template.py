@@ -79,15 +79,27 @@ def template_folder(name: str = "sandbox") -> Path:
     Raises:
         ConfigurationError: The installation has no template.
     """
+    return template_file(f"{name}/{CONTAINERFILE}").parent
+
+
+def template_file(name: str) -> Path:
+    """A file of the templates, found as `template_folder` finds folders.
+
+    Args:
+        name: Path below the folder of all templates.
+
+    Raises:
+        ConfigurationError: The installation has no such file.
+    """
     checkout = Path(loopat_jupyter.__file__).parent.parent
     candidates = [checkout / "templates"] if (checkout / "pyproject.toml").is_file() else []
     candidates += [Path(path) for path in jupyter_path("loopat", "templates")]
     for candidate in candidates:
-        if (candidate / name / CONTAINERFILE).is_file():
+        if (candidate / name).is_file():
             return candidate / name
     raise ConfigurationError(
-        f"The template of the {name} image is missing: there is no {name}/{CONTAINERFILE} in any of "
-        f"{', '.join(map(str, candidates))}. Install loopat-jupyter again."
+        f"A template is missing: there is no {name} in any of {', '.join(map(str, candidates))}. "
+        "Install loopat-jupyter again."
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from loopat_jupyter.errors import BadInputError
-from loopat_jupyter.models import ContextKind, MountMode, Network, Resources, Value
+from loopat_jupyter.models import ContextKind, MountMode, Network, Value
+from loopat_jupyter.values import Isolation, Resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,6 +172,13 @@ class Config(Value, frozen=True, kw_only=True):
     network: Annotated[Network, _about("`bridge`: loops reach each other and the internet; `none`: no network")] = (
         "bridge"
     )
+    isolation: Annotated[
+        Isolation,
+        _about(
+            "`nested`: `sudo` and podman work inside; `strict`: neither of them, no capabilities, no devices; "
+            "`privileged`: dangerous, for what you trust as you trust yourself"
+        ),
+    ] = "nested"
     shared_tmp: Annotated[
         bool, _about("share the host's `/tmp` with every loop; each loop then sees the sockets of all others")
     ] = False

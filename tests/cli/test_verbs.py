@@ -21,12 +21,23 @@ if TYPE_CHECKING:
 
 
 def test_a_loop_is_made_without_podman(fake: FakeCommandLine) -> None:
-    answer = fake("create", "Sales in May", "--network", "none", "--shared-tmp", "--metadata", "team=a=b", "--json")
+    answer = fake(
+        "create",
+        "Sales in May",
+        "--network",
+        "none",
+        "--isolation",
+        "strict",
+        "--shared-tmp",
+        "--metadata",
+        "team=a=b",
+        "--json",
+    )
     assert (answer.code, answer.err, fake.engine.calls) == (0, "", [])
     loop = msgspec.json.decode(answer.out)
     record = fake.manager.store.read(loop["id"])
     assert (record.title, record.created_by) == ("Sales in May", "ada")
-    assert record.config == LoopConfig(network="none", shared_tmp=True)
+    assert record.config == LoopConfig(network="none", isolation="strict", shared_tmp=True)
     assert record.metadata == {"team": "a=b"}
     assert loop["workdir"] == str(fake.manager.workspace.workdir(record.id))
 

@@ -84,7 +84,7 @@ def test_a_loop_is_shown_whole() -> None:
         LOOP,
         metadata={"team": "Ä"},
         warnings=("the disk is nearly full",),
-        config=LoopConfig(network="none", shared_tmp=True),
+        config=LoopConfig(network="none", isolation="strict", shared_tmp=True),
         image="python:3.13",
     )
     created = f"{NOW.astimezone():%Y-%m-%d %H:%M}"
@@ -99,6 +99,7 @@ def test_a_loop_is_shown_whole() -> None:
         "  vault        default",
         "  image        python:3.13",
         "  network      none",
+        "  isolation    strict",
         "  shares /tmp  yes",
         '  metadata     {"team": "Ä"}',
         "  kernels      loop-sales-in-may-0123ab-python3  Python 3",

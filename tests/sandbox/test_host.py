@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from loopat_jupyter.errors import EngineError
-from loopat_jupyter.models import LoopConfig, NewLoop, Resources
+from loopat_jupyter.models import LoopConfig, NewLoop
 from loopat_jupyter.sandbox.host import look_at_host
+from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
 from tests.test_profiles import run
 

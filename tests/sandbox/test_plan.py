@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
+from loopat_jupyter.sandbox.isolation import Nesting
 from loopat_jupyter.sandbox.plan import (
     HOLDER,
     LAUNCHER,
@@ -22,6 +23,8 @@ from loopat_jupyter.sandbox.plan import (
     plan_sandbox,
     run_argv,
 )
+from loopat_jupyter.sandbox.seccomp import SeccompProfile
+from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace
 
@@ -32,6 +35,12 @@ RECORD = LoopRecord(
     id=ID, title="T", slug="t", created_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), created_by="ada"
 )
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+NESTING = Nesting(SeccompProfile("seccomp-1.json", b"{}"), tun=True)
+NESTED = (
+    "--device=/dev/net/tun",
+    "--security-opt=unmask=/proc/*",
+    "--security-opt=seccomp=/srv/ws/cache/seccomp/seccomp-1.json",
+)
 MOUNTS = (
     Mount(source=str(BUNDLE), target="/etc/ssl/certs/ca-certificates.crt", mode="ro"),
     Mount(source=f"/srv/ws/loops/{ID}/home", target="/loopat/home/loopat"),
@@ -43,7 +52,7 @@ MOUNTS = (
 
 
 def plan(record: LoopRecord = RECORD, bundle: Path | None = BUNDLE, **config: object) -> SandboxSpec:
-    return plan_sandbox(record, Config(**config), WORKSPACE, HostFacts(bundle))
+    return plan_sandbox(record, Config(**config), WORKSPACE, HostFacts(bundle, nesting=NESTING))
 
 
 def test_the_container_of_a_loop():
@@ -57,6 +66,7 @@ def test_the_container_of_a_loop():
         network=f"loopat-{WORKSPACE.name}",
         workdir=f"/loopat/loop/{ID}/workdir",
         home="/loopat/home/loopat",
+        fence=NESTED,
     )
 
 
@@ -70,6 +80,42 @@ def test_a_loop_wins_over_its_workspace():
     record = msgspec.structs.replace(RECORD, config=LoopConfig(network="bridge", shared_tmp=False))
     assert plan(record, network="none", shared_tmp=True) == plan()
     assert plan(network="none").network == "none"
+
+
+@pytest.mark.parametrize(
+    ("isolation", "arguments"),
+    [
+        ("nested", NESTED),
+        ("strict", ("--cap-drop=all", "--security-opt=no-new-privileges")),
+        ("privileged", ("--privileged",)),
+    ],
+)
+def test_each_level_of_isolation_differs_in_its_fence_alone(isolation: str, arguments: tuple[str, ...]):
+    wanted = msgspec.structs.replace(plan(), fence=arguments)
+    assert plan(msgspec.structs.replace(RECORD, config=LoopConfig(isolation=isolation))) == wanted
+    assert plan(isolation=isolation) == wanted
+    whole = run_argv(wanted, "image", pidfile=Path("/run/x"))
+    place = whole.index("--security-opt=label=disable") + 1
+    assert whole[place : place + len(arguments) + 1] == (*arguments, "--stop-timeout=5")
+    nested = run_argv(plan(), "image", pidfile=Path("/run/x"))
+    assert without_hash(whole[:place] + whole[place + len(arguments) :]) == without_hash(
+        tuple(argument for argument in nested if argument not in NESTED)
+    )
+
+
+def without_hash(arguments: tuple[str, ...]) -> list[str]:
+    return [argument for argument in arguments if not argument.startswith("--label=loopat.config-hash=")]
+
+
+def test_the_level_of_a_loop_wins_over_its_workspace():
+    record = msgspec.structs.replace(RECORD, config=LoopConfig(isolation="nested"))
+    assert plan(record, isolation="privileged") == plan()
+
+
+def test_a_strict_loop_gets_no_devices():
+    resources = Resources(devices=("nvidia.com/gpu=all",), shm_size_bytes=2**20)
+    assert plan(resources=resources).resources == resources
+    assert plan(resources=resources, isolation="strict").resources == Resources(shm_size_bytes=2**20)
 
 
 def test_without_a_bundle_none_is_mounted():
@@ -94,6 +140,7 @@ def test_the_whole_command_that_makes_a_container():
         "--http-proxy=false",
         f"--network=loopat-{WORKSPACE.name}",
         "--security-opt=label=disable",
+        *NESTED,
         "--stop-timeout=5",
         "--log-driver=none",
         f"--workdir=/loopat/loop/{ID}/workdir",
@@ -160,6 +207,7 @@ def test_paths_of_the_workdir_as_seen_inside():
         {"mounts": MOUNTS[1:]},
         {"mounts": (msgspec.structs.replace(MOUNTS[0], mode="rw"), *MOUNTS[1:])},
         {"home": "/elsewhere"},
+        {"fence": ()},
     ],
 )
 def test_whatever_shapes_the_container_changes_its_hash(changed: dict[str, object]):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from loopat_jupyter.models import LoopConfig, LoopRecord, Resources
+from loopat_jupyter.models import LoopConfig, LoopRecord
 from loopat_jupyter.sandbox.resources import (
     enforced,
     find_limits,
@@ -14,6 +14,7 @@ from loopat_jupyter.sandbox.resources import (
     resource_warnings,
     wanted_resources,
 )
+from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
 
 if TYPE_CHECKING:

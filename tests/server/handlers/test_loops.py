@@ -44,6 +44,7 @@ def workspace_files(workspace: Workspace) -> Any:
 
 CONFIG = {
     "network": "none",
+    "isolation": None,
     "shared_tmp": None,
     "knowledge_rw": None,
     "resources": {"cpus": None, "memory_bytes": None, "pids": None, "shm_size_bytes": None, "devices": None},
