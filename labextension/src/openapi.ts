@@ -811,6 +811,7 @@ export interface components {
        * @description settings of this loop alone
        * @default {
        *       "env": {},
+       *       "isolation": null,
        *       "knowledge_rw": null,
        *       "network": null,
        *       "resources": {
@@ -987,6 +988,11 @@ export interface components {
       env: {
         [key: string]: string;
       };
+      /**
+       * @description `nested`: podman runs inside; `strict`: no podman, no sudo; `privileged`: no fence
+       * @default null
+       */
+      isolation: ('nested' | 'privileged' | 'strict') | null;
       /**
        * @description let the loop change its copy of the knowledge
        * @default null

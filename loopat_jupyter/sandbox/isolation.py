@@ -21,8 +21,8 @@ TUN = "/dev/net/tun"
 PRIVILEGED = (
     "This loop is privileged: what runs in it can open every device that you can open, change what is mounted "
     "read-only, such as the programs that all loops start with, and make every system call, so that one flaw of the "
-    "kernel gives it your files. Run only what you trust as you trust yourself. If it is for podman: that runs with isolation "
-    "`nested` too."
+    "kernel gives it your files. Run only what you trust as you trust yourself. If it is for podman: that runs with "
+    "isolation `nested` too."
 )
 """What to tell of a privileged loop for as long as it is one."""
 

@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def _python(code: str, *, root: bool = False) -> str:
-    return f"{'sudo -n ' if root else ''}python3 - <<'EOF'\n{code}\nEOF"
+    return f"{'sudo -n --preserve-env=OTHER_PID ' if root else ''}python3 - <<'EOF'\n{code}\nEOF"
 
 
 def _call(call: str, *, root: bool = False) -> str:
