@@ -139,7 +139,7 @@ class Proposals:
             "for-each-ref", f"--format={_FORMAT}", *unmerged, "refs/heads/loop/", folder=mirror.path
         )
         found = []
-        for line in listed.text.splitlines():
+        for line in filter(None, listed.text.split("\n")):
             name, commit, author, seconds, subject = line.split("\0")
             if is_loop_id(name):
                 made = datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)

@@ -90,7 +90,8 @@ async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopMa
     await inside(manager, plain, "! touch /loopat/context/knowledge/x 2>/dev/null")
     record = await manager.make(NewLoop(title="Writer", config=LoopConfig(knowledge_rw=True)))
     await inside(manager, record, "echo fact > /loopat/context/knowledge/fact.md")
-    assert (await promote(manager, record, "knowledge", message="A fact")).outcome == "proposed"
+    # A subject may hold what Python takes for the end of a line.
+    assert (await promote(manager, record, "knowledge", message="A\u2028fact")).outcome == "proposed"
     proposals = manager.cargo.contexts.proposals
     [waiting] = await proposals.waiting()
     assert (waiting.loop_id, waiting.title, waiting.files, waiting.commits) == (record.id, "Writer", ("fact.md",), 1)
