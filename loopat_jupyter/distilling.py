@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.nofollow import opened_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,11 +123,12 @@ class Distillation:
     def _pieces(self, loop_id: str) -> Iterator[Piece]:
         yield from _files(self._workspace.workdir(loop_id), Path("notebooks"), ".ipynb")
         home = self._workspace.loop_home(loop_id)
-        for name in _TYPED:
-            with contextlib.ExitStack() as stack:
-                folder = _open_folder(home, Path(name).parent.parts, stack)
-                if folder is not None:
-                    yield Piece(folder, Path(name).name, Path("history", Path(name).name.lstrip(".")))
+        for path in map(Path, _TYPED):
+            with (
+                contextlib.suppress(OSError, UnsafePathError),
+                opened_folder(home.parent, home.name, *path.parent.parts) as folder,
+            ):
+                yield Piece(folder, path.name, Path("history", path.name.lstrip(".")))
         yield from _files(self._workspace.agent_config(loop_id) / "projects", Path("history", "agents"), ".jsonl")
 
 
@@ -139,19 +141,6 @@ def _files(top: Path, target: Path, suffix: str) -> Iterator[Piece]:
         for name in sorted(names):
             if name.endswith(suffix):
                 yield Piece(descriptor, name, target / Path(parent).relative_to(top) / name)
-
-
-def _open_folder(top: Path, parts: tuple[str, ...], stack: contextlib.ExitStack) -> int | None:
-    """A folder below another one, step by step, so that no symlink on the way is followed; None where there is none."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = None
-    for part in (str(top), *parts):
-        try:
-            descriptor = os.open(part, flags, dir_fd=descriptor)
-        except OSError:
-            return None
-        stack.callback(os.close, descriptor)
-    return descriptor
 
 
 def _copy_plain(piece: Piece, workdir: Path, limit_bytes: int) -> int:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from loopat_jupyter.models import LoopRecord
-    from loopat_jupyter.repos.unsaved import Answer, Unsaved
+    from loopat_jupyter.repos.unsaved import Unsaved
+    from loopat_jupyter.sandbox.asking import Answered
     from loopat_jupyter.workspace.paths import Workspace
 
 
 async def unsaved_files(
-    workspace: Workspace, record: LoopRecord, opened: Callable[[], Awaitable[Callable[..., Awaitable[Answer]]]]
+    workspace: Workspace, record: LoopRecord, opened: Callable[[], Awaitable[Callable[..., Awaitable[Answered]]]]
 ) -> Unsaved | None:
     """What is in a loop's checkout and nowhere else; None where there is no checkout.
 
@@ -36,7 +37,7 @@ async def unsaved_files(
 
 
 async def find_losses(
-    workspace: Workspace, record: LoopRecord, opened: Callable[[], Awaitable[Callable[..., Awaitable[Answer]]]]
+    workspace: Workspace, record: LoopRecord, opened: Callable[[], Awaitable[Callable[..., Awaitable[Answered]]]]
 ) -> str:
     """What would be lost with a loop, in words; nothing where nothing would be. See `unsaved_files`.
 

@@ -292,23 +292,18 @@ class Vaults:
         return seal is not None and seal.key != "file"
 
     async def equipped(self, record: LoopRecord, spec: ExecSpec) -> ExecSpec:
-        """`equip`, without keeping others waiting while a keyring is asked."""
+        """A process with the variables of its loop's vault; its own win. Nobody else waits while a keyring is asked.
+
+        Args:
+            record: The loop.
+            spec: The process, about to be started.
+        """
         variables = await self.variables_of(record)
         return msgspec.structs.replace(spec, env={**variables, **spec.env}) if variables else spec
 
     async def variables_of(self, record: LoopRecord) -> dict[str, str]:
         """`variables`, without keeping others waiting while a keyring is asked."""
         return await asyncio.to_thread(self.variables, record) if self.may_wait(record) else self.variables(record)
-
-    def equip(self, record: LoopRecord, spec: ExecSpec) -> ExecSpec:
-        """A process with the variables of its loop's vault; its own win.
-
-        Args:
-            record: The loop.
-            spec: The process, about to be started.
-        """
-        variables = self.variables(record)
-        return msgspec.structs.replace(spec, env={**variables, **spec.env}) if variables else spec
 
     def variables(self, record: LoopRecord) -> dict[str, str]:
         """The variables of a loop's vault as they are now.

@@ -106,11 +106,11 @@ def test_the_variables_are_those_of_who_made_the_loop(quiet: LoopManager, worksp
         assert manager.vaults.variables(record) == {"TOKEN": "of ada"}
 
 
-def test_what_was_asked_for_wins(quiet: LoopManager):
+async def test_what_was_asked_for_wins(quiet: LoopManager):
     quiet.vaults.set("default", "A", b"vault")
     quiet.vaults.set("default", "B", b"vault")
     spec = ExecSpec(argv=("true",), env={"B": "asked", "C": "asked"})
-    equipped = quiet.vaults.equip(quiet.create(title="a"), spec)
+    equipped = await quiet.vaults.equipped(quiet.create(title="a"), spec)
     assert equipped.env == {"A": "vault", "B": "asked", "C": "asked"}
     assert spec.env == {"B": "asked", "C": "asked"}
 

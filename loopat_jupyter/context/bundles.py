@@ -12,28 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.sandbox.asking import Answered
 
 LARGEST_BUNDLE_BYTES = 2 * 2**30
 TAKE_TIMEOUT_S = 900.0
-
-
-class Answer(Protocol):
-    """A command that ended inside."""
-
-    @property
-    def exit_code(self) -> int:
-        """Its own."""
-        ...
-
-    @property
-    def stdout(self) -> bytes:
-        """What it wrote."""
-        ...
-
-    @property
-    def stderr(self) -> bytes:
-        """What it complained of."""
-        ...
 
 
 class Ask(Protocol):
@@ -45,8 +27,8 @@ class Ask(Protocol):
         *,
         cwd: str,
         on_stdout: Callable[[bytes], object] | None = None,
-        timeout_s: float = TAKE_TIMEOUT_S,
-    ) -> Awaitable[Answer]:
+        timeout_s: float = ...,
+    ) -> Awaitable[Answered]:
         """What came of it."""
         ...
 
@@ -62,7 +44,7 @@ class Inside(NamedTuple):
     ask: Ask
     folder: str
 
-    async def git(self, *arguments: str, ok: Sequence[int] = (0,)) -> Answer:
+    async def git(self, *arguments: str, ok: Sequence[int] = (0,)) -> Answered:
         """Run git in the checkout.
 
         Args:
@@ -74,8 +56,7 @@ class Inside(NamedTuple):
         """
         answer = await self.ask(("git", *arguments), cwd=self.folder)
         if answer.exit_code not in ok:
-            said = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {answer.exit_code}"]
-            raise GitError(f"Git inside the loop failed to {arguments[0]}: {said[-1][:300]}")
+            raise GitError(f"Git inside the loop failed to {arguments[0]}: {answer.complaint[:300]}")
         return answer
 
     async def text(self, *arguments: str, ok: Sequence[int] = (0,)) -> str:

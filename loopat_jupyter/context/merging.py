@@ -41,6 +41,7 @@ class Author(NamedTuple):
 
 async def merge_and_push(
     git: Git,
+    mirror: Mirror,
     refresh: Callable[[], Awaitable[Mirror]],
     ours: str,
     *,
@@ -52,7 +53,8 @@ async def merge_and_push(
 
     Args:
         git: Runs git.
-        refresh: Fetches the remote into its mirror, which has `ours` already.
+        mirror: The remote's copy as it was just fetched; it has `ours` already.
+        refresh: Fetches again, and fails where the remote is out of reach.
         ours: The commit.
         access: How the remote is reached.
         author: Who merges.
@@ -66,9 +68,6 @@ async def merge_and_push(
         GitError: The remote refused.
     """
     for _ in range(ATTEMPTS):
-        mirror = await refresh()
-        if mirror.problem:
-            raise GitError(mirror.problem)
         theirs = await _commit(git, mirror.path, f"refs/heads/{mirror.default_branch}")
         if theirs is not None and await _is_ancestor(git, mirror.path, ours, theirs):
             return theirs, True
@@ -80,8 +79,9 @@ async def merge_and_push(
                 "commit-tree", tree, *parents, "-m", message, folder=mirror.path, environ=author.environ()
             )
             merged = made.text
-        if await push(git, mirror, merged, mirror.default_branch, access):
-            await refresh()
+        pushed = await push(git, mirror, merged, mirror.default_branch, access)
+        mirror = await refresh()
+        if pushed:
             return merged, False
     raise GitError(f"The remote changed {ATTEMPTS} times while this was being pushed. Try again.")
 

@@ -82,6 +82,7 @@ class Promoter:
 
         merged, known = await merge_and_push(
             self._git,
+            mirror,
             refresh,
             ours,
             access=access,

@@ -89,16 +89,17 @@ class Proposals:
             GitError: The remote refused.
             NotFoundError: There is no such proposal.
         """
-        _, proposal = await self._find(kind, loop_id)
+        mirror, proposal = await self._find(kind, loop_id)
         merged, _ = await merge_and_push(
             self._git,
+            mirror,
             lambda: self._refresh(kind),
             proposal.commit,
             access=self._access(),
             author=Author(self._member),
             message=f"Merge {kind} of loop {proposal.title}",
         )
-        await self._drop(kind, loop_id)
+        await self._drop(mirror, kind, loop_id)
         return Promotion(kind=kind, outcome="merged", commit=merged)
 
     async def discard(self, kind: ContextKind, loop_id: str) -> None:
@@ -108,11 +109,10 @@ class Proposals:
             GitError: The remote refused.
             NotFoundError: There is no such proposal.
         """
-        await self._find(kind, loop_id)
-        await self._drop(kind, loop_id)
+        mirror, _ = await self._find(kind, loop_id)
+        await self._drop(mirror, kind, loop_id)
 
-    async def _drop(self, kind: ContextKind, loop_id: str) -> None:
-        mirror = await self._refresh(kind)
+    async def _drop(self, mirror: Mirror, kind: ContextKind, loop_id: str) -> None:
         await push(self._git, mirror, "", context_branch(loop_id), self._access())
         await self._refresh(kind)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.models import ContextKind, LoopRecord
-    from loopat_jupyter.repos.unsaved import Answer
+    from loopat_jupyter.sandbox.asking import Answered
     from loopat_jupyter.workspace.paths import Workspace
 
 MADE = ".made"
@@ -49,7 +49,7 @@ def _changed(folder: Path) -> bool:
     return False
 
 
-async def find_unpromoted(run: Callable[..., Awaitable[Answer]], kinds: tuple[ContextKind, ...]) -> dict[str, str]:
+async def find_unpromoted(run: Callable[..., Awaitable[Answered]], kinds: tuple[ContextKind, ...]) -> dict[str, str]:
     """What git says of contexts that changed, by context; those that everybody has are left out.
 
     Args:

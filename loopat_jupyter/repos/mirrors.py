@@ -28,7 +28,10 @@ FIRST_BRANCH = "main"
 """Branch of a repo that has none yet and does not say."""
 
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-_FETCH = ("--force", "--prune", "--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
+_ADD = ("--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
+_FOLLOW = ("--force", "--prune", *_ADD)
+"""Refs are as the remote has them, where `_ADD` leaves those alone that are there."""
+
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
 
@@ -166,7 +169,7 @@ class Mirrors:
         """Get a commit that no branch leads to, as of a pull request, and keep it."""
         refspec = f"{commit}:refs/loopat/pinned/{commit}"
         answer = await self._git.run(
-            "fetch", *_FETCH[2:], "--", mirror.address, refspec,
+            "fetch", *_ADD, "--", mirror.address, refspec,
             folder=mirror.path, timeout_s=TRANSFER_TIMEOUT_S, ok=(0, 1, 128), access=access,
         )  # fmt: skip
         return answer.returncode == 0
@@ -229,7 +232,7 @@ class Mirrors:
             "ls-remote", "--symref", "--", address, "HEAD", folder=path, doing=f"reach {about}", access=access
         )
         await self._git.run(
-            "fetch", *_FETCH, "--", address, *_REFS,
+            "fetch", *_FOLLOW, "--", address, *_REFS,
             folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
             on_progress=_teller(about, tell),
         )  # fmt: skip

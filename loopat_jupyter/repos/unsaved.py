@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
+
+    from loopat_jupyter.sandbox.asking import Answered
 
 _NAMED = 3
 """How many files and commits a message names; the rest is counted."""
@@ -42,25 +44,6 @@ class Unsaved(NamedTuple):
         return "; ".join(part for part in parts if part)
 
 
-class Answer(Protocol):
-    """A command that ended."""
-
-    @property
-    def exit_code(self) -> int:
-        """Its own."""
-        ...
-
-    @property
-    def stdout(self) -> bytes:
-        """What it wrote."""
-        ...
-
-    @property
-    def stderr(self) -> bytes:
-        """What it complained of."""
-        ...
-
-
 def has_checkout(workdir: Path) -> bool:
     """Whether git has anything to say of a workdir.
 
@@ -70,7 +53,7 @@ def has_checkout(workdir: Path) -> bool:
     return os.path.lexists(workdir / ".git")
 
 
-async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answer]], base: str | None) -> Unsaved:
+async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base: str | None) -> Unsaved:
     """Ask git in a loop's workdir.
 
     Args:
@@ -84,10 +67,9 @@ async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answer]], base: 
     async def git(*arguments: str) -> str:
         answer = await run(("git", "-c", "core.fsmonitor=false", *arguments))
         if answer.exit_code:
-            said = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {answer.exit_code}"]
             raise ConflictError(
-                f"Git cannot tell what is unsaved in the loop: {said[-1][:200]}. Look at it in a terminal of the loop, "
-                "or force it."
+                f"Git cannot tell what is unsaved in the loop: {answer.complaint[:200]}. Look at it in a terminal of "
+                "the loop, or force it."
             )
         return answer.stdout.decode("utf-8", "replace")
 

@@ -44,6 +44,12 @@ class Answered(NamedTuple):
     stdout: bytes
     stderr: bytes
 
+    @property
+    def complaint(self) -> str:
+        """Why it failed, in one line: the last one that it complained in."""
+        lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.exit_code}"
+
 
 async def ask(
     engine: Engine,

@@ -41,14 +41,14 @@ def permitted(action: str, resource: str = AUTH_RESOURCE) -> Callable[[_Method],
     return cast("Callable[[_Method], _Method]", authorized(action, resource=resource))
 
 
-@web.stream_request_body
-class LoopatHandler(ExtensionHandlerMixin, APIHandler):
-    """Base of every route.
+class StreamedBody(ExtensionHandlerMixin):
+    """Takes bodies in as they come, so that one that is too large is thrown away and not kept in memory.
 
-    Bodies are taken in as they come, so that one that is too large is thrown away and not kept in memory.
+    For handlers that `tornado.web.stream_request_body` decorates.
     """
 
-    auth_resource = AUTH_RESOURCE
+    most_body_bytes: int
+    """How much is kept."""
 
     def initialize(self, name: str) -> None:
         """Prepare one request.
@@ -65,6 +65,22 @@ class LoopatHandler(ExtensionHandlerMixin, APIHandler):
         """The loops of this server."""
         return cast("LoopService", self.settings["loopat_service"])
 
+    def data_received(self, chunk: bytes) -> None:
+        """Keep the body as long as it is not too large."""
+        self._body_bytes += len(chunk)
+        if self._body_bytes <= self.most_body_bytes:
+            self._body += chunk
+        else:
+            self._body.clear()
+
+
+@web.stream_request_body
+class LoopatHandler(StreamedBody, APIHandler):
+    """Base of every route."""
+
+    auth_resource = AUTH_RESOURCE
+    most_body_bytes = MAX_BODY_BYTES
+
     @property
     def manager(self) -> LoopManager:
         """The verbs.
@@ -73,14 +89,6 @@ class LoopatHandler(ExtensionHandlerMixin, APIHandler):
             ConfigurationError: The configuration is broken; says which file and key.
         """
         return self.service.manager
-
-    def data_received(self, chunk: bytes) -> None:
-        """Keep the body as long as it is not too large."""
-        self._body_bytes += len(chunk)
-        if self._body_bytes <= MAX_BODY_BYTES:
-            self._body += chunk
-        else:
-            self._body.clear()
 
     def body(self, wanted: type[_Request]) -> _Request:
         """The body of the request; an empty one counts as an empty object.
@@ -92,7 +100,7 @@ class LoopatHandler(ExtensionHandlerMixin, APIHandler):
             BadInputError: It is something else; names the field.
             HTTPError: It is too large (413).
         """
-        if self._body_bytes > MAX_BODY_BYTES:
+        if self._body_bytes > self.most_body_bytes:
             raise web.HTTPError(413, f"The body must be at most {MAX_BODY_BYTES} bytes, has {self._body_bytes}.")
         return decode(bytes(self._body) or b"{}", wanted)
 

@@ -11,7 +11,7 @@ from loopat_jupyter.errors import ConfigurationError, LoopatError
 from loopat_jupyter.outgoing import answer_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.server.follower import Follower
@@ -86,11 +86,12 @@ class LoopService:
         """Begin the background work. Returns at once; nothing here keeps the server from starting."""
         self.spawn(self._check_machine())
         self.spawn(self._adopt())
-        self.spawn(self._watch_idle())
-        self.spawn(self._end_orphans())
-        self.spawn(self._follow())
-        self.spawn(self._answer())
-        self.spawn(self._keep_shared())
+        # Each turn asks for the manager, which may be there only once somebody has mended the configuration.
+        self.spawn(self._again(lambda: self.manager.upkeep.idle_watch().run(), RETRY_S))
+        self.spawn(self._again(lambda: self.manager.upkeep.end_orphans(), ORPHANS_S))  # noqa: PLW0108
+        self.spawn(self._again(lambda: self._follower.look(self.manager.workspace), FOLLOW_S))
+        self.spawn(self._again(lambda: answer_requests(self.manager), FOLLOW_S))
+        self.spawn(self._again(lambda: self.manager.upkeep.keep_shared(), KEEP_S))  # noqa: PLW0108
 
     def spawn(self, work: Coroutine[Any, Any, _Result], *, loop_id: str | None = None) -> asyncio.Task[_Result]:
         """Run something that outlives the request that asked for it, until the server stops.
@@ -162,42 +163,11 @@ class LoopService:
         except (LoopatError, OSError) as error:
             self.tell_once(str(error))
 
-    async def _watch_idle(self) -> None:
+    async def _again(self, look: Callable[[], Awaitable[object]], pause_s: float) -> None:
+        """Do something for ever. What fails is told once, and tried again after the pause."""
         while True:
             try:
-                await self.manager.upkeep.idle_watch().run()
+                await look()
             except (LoopatError, OSError) as error:
                 self.tell_once(str(error))
-            await asyncio.sleep(RETRY_S)
-
-    async def _end_orphans(self) -> None:
-        while True:
-            try:
-                await self.manager.upkeep.end_orphans()
-            except (LoopatError, OSError) as error:
-                self.tell_once(str(error))
-            await asyncio.sleep(ORPHANS_S)
-
-    async def _answer(self) -> None:
-        while True:
-            try:
-                await answer_requests(self.manager)
-            except (LoopatError, OSError) as error:
-                self.tell_once(str(error))
-            await asyncio.sleep(FOLLOW_S)
-
-    async def _keep_shared(self) -> None:
-        while True:
-            try:
-                await self.manager.upkeep.keep_shared()
-            except (LoopatError, OSError) as error:
-                self.tell_once(str(error))
-            await asyncio.sleep(KEEP_S)
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._follower.look(self.manager.workspace)
-            except (LoopatError, OSError) as error:
-                self.tell_once(str(error))
-            await asyncio.sleep(FOLLOW_S)
+            await asyncio.sleep(pause_s)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
@@ -20,7 +19,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketError, WebSocketHandler, websocket_connect
 
 from loopat_jupyter.errors import LoopatError, NotFoundError
-from loopat_jupyter.server.base import AUTH_RESOURCE, permitted
+from loopat_jupyter.server.base import AUTH_RESOURCE, StreamedBody, permitted
 from loopat_jupyter.server.relay import (
     SocketResolver,
     ask_edge,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from tornado.websocket import WebSocketClientConnection
 
     from loopat_jupyter.models import LoopRecord
-    from loopat_jupyter.server.service import LoopService
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _TICKET_CHARACTERS = 40
@@ -69,37 +67,15 @@ class _Answer(HTTPMessageDelegate):
 
 
 @web.stream_request_body
-class RelayHandler(ExtensionHandlerMixin, WebSocketHandler, JupyterHandler):
+class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
     """Base of both: passes requests and websockets on to the one port that a loop shares by name."""
 
+    most_body_bytes = MAX_BODY_BYTES
     _upstream: WebSocketClientConnection | None = None
-
-    def initialize(self, name: str) -> None:
-        """Prepare one request.
-
-        Args:
-            name: Of the extension.
-        """
-        super().initialize(name)
-        self._body = bytearray()
-        self._body_bytes = 0
-
-    @property
-    def service(self) -> LoopService:
-        """The loops of this server."""
-        return cast("LoopService", self.settings["loopat_service"])
 
     def check_origin(self, origin: str = "") -> bool:
         """Whether the page that asks is one of Jupyter's, as for every other address of the server."""
         return bool(JupyterHandler.check_origin(self, origin))
-
-    def data_received(self, chunk: bytes) -> None:
-        """Keep the body as long as it is not too large."""
-        self._body_bytes += len(chunk)
-        if self._body_bytes <= MAX_BODY_BYTES:
-            self._body += chunk
-        else:
-            self._body.clear()
 
     def take_headers(self, headers: HTTPHeaders) -> None:
         """Answer with these headers and no others.
