@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from loopat_jupyter.workspace.kept import folder
-from tests.jupyter_process import Kernel, Server, jupyter_server
+from tests.jupyter_process import Kernel, Result, Server, jupyter_server
 from tests.kernels.test_provisioner import run, started
 
 if TYPE_CHECKING:
@@ -70,6 +70,16 @@ async def sessions(server: Server) -> list[tuple[str, str, str]]:
 
 async def kernels(server: Server) -> list[str]:
     return [model["id"] for model in (await server.api("GET", "api/kernels")).body]
+
+
+async def restarted(server: Server, kernel_id: str, code: str) -> Result:
+    """Restart a kernel and run code in it over a new websocket, as JupyterLab does.
+
+    An old one reconnects in its own time to the socket that carries output, and what is printed until then is lost to it.
+    """
+    await server.api("POST", f"api/kernels/{kernel_id}/restart")
+    async with server.kernel(kernel_id) as kernel:
+        return await kernel.run(code)
 
 
 async def first_answer(kernel: Kernel, code: str) -> str:
@@ -136,8 +146,9 @@ async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -
         await server.api("POST", f"api/kernels/{kernel_id}/interrupt")
         assert "KeyboardInterrupt" in (await kernel.result(endless)).text
         await kernel.run("left = 1")
-        await server.api("POST", f"api/kernels/{kernel_id}/restart")
-        result = await kernel.run("import os; print('left' in globals(), os.getcwd(), os.environ['JPY_SESSION_NAME'])")
+        result = await restarted(
+            server, kernel_id, "import os; print('left' in globals(), os.getcwd(), os.environ['JPY_SESSION_NAME'])"
+        )
         inside = f"/loopat/loop/{home.place.record.id}/workdir"
         assert result.text == f"False {inside} {inside}/a.ipynb\n"
         (before,) = home.place.processes()

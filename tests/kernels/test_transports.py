@@ -29,7 +29,7 @@ from tests.conftest import remove_from_podman
 from tests.jupyter_process import jupyter_server
 from tests.kernels.conftest import Place, in_thread
 from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
-from tests.kernels.test_keeping import open_session
+from tests.kernels.test_keeping import open_session, restarted
 from tests.kernels.test_provisioner import WHERE, run, started
 
 RUNNING = Running("loopat-x", 1, "image-1", restart_needed=False)
@@ -158,9 +158,8 @@ async def test_a_kernel_over_published_ports_outlives_its_server(place_over_port
     async with jupyter_server(tmp_path / "server", place.workdir, environ, *SERVER_OPTIONS) as server:
         async with server.kernel(kernel_id) as kernel:
             assert (await kernel.run("print(left + 1)")).text == "42\n"
-            await server.api("POST", f"api/kernels/{kernel_id}/restart")
-            # The same ports, so that whoever is connected stays connected.
-            assert (await kernel.run("print('left' in globals())")).text == "False\n"
+        # The same ports, so that whoever is connected stays connected.
+        assert (await restarted(server, kernel_id, "print('left' in globals())")).text == "False\n"
         await server.api("DELETE", f"api/kernels/{kernel_id}")
     assert place.processes() == []
 

@@ -344,7 +344,9 @@ async def test_loops_of_a_workspace_reach_each_other_by_name(manager: LoopManage
     for record in (one, other):
         await manager.start(record)
     name = manager.sandboxes.plan(other).name
-    address, found = (await out(manager, one, "getent", "hosts", name)).split()
+    # Podman's name server reads its list of containers anew some time after a start: until then, no such name.
+    wait_for_name = 'until getent hosts "$1"; do sleep 0.1; done'
+    address, found = (await out(manager, one, "sh", "-c", wait_for_name, "sh", name)).split()
     assert found.startswith(name)
     assert await out(manager, other, "hostname", "-I") == address
 
