@@ -75,7 +75,7 @@ async def kernels(server: Server) -> list[str]:
 async def restarted(server: Server, kernel_id: str, code: str) -> Result:
     """Restart a kernel and run code in it over a new websocket, as JupyterLab does.
 
-    An old one reconnects in its own time to the socket that carries output, and what is printed until then is lost to it.
+    An old one reconnects to the kernel's output in its own time, and does not hear what is printed until then.
     """
     await server.api("POST", f"api/kernels/{kernel_id}/restart")
     async with server.kernel(kernel_id) as kernel:
