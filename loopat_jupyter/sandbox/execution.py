@@ -135,8 +135,7 @@ async def run_attached(
         async with contextlib.AsyncExitStack() as stack:
             async with engine.slot(FIND_TIMEOUT_S):
                 opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
-                client = await stack.enter_async_context(opening)
-                await _wait_for_start(stem, client)
+                client = await _opened(stack, opening, stem, running)
             try:
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
                 deadline = Deadline(timeout_s)
@@ -188,22 +187,40 @@ async def run_inherited(
     ownership.enter_context(owned(stem))
     try:
         stem.prepare(spec, engine.proxies())
-        async with engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty) as client:
+        async with contextlib.AsyncExitStack() as stack:
+            opening = engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty)
+            client = await _opened(stack, opening, stem, running)
             try:
                 async with asyncio.timeout(timeout_s):
                     exit_code = await client.wait()
             finally:
                 if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid)
-                    if spec.tty:
-                        # A shell that ends by itself may leave behind what it started a moment before.
-                        await end_members(stem, running.init_pid)
         if exit_code > 0:
             _check_run(spec, running, stem, exit_code)
         return exit_code if exit_code >= 0 else 128 - exit_code
     finally:
         stem.remove()
         ownership.close()
+
+
+async def _opened(
+    stack: contextlib.AsyncExitStack,
+    opening: contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process],
+    stem: Stem,
+    running: Running,
+) -> asyncio.subprocess.Process:
+    """The client of a command that has started, or that podman gave up; ended with `stack`.
+
+    Called off meanwhile, the command ends as well: podman may have started it before its client was handed over.
+    """
+    try:
+        client = await stack.enter_async_context(opening)
+        await _wait_for_start(stem, client)
+    except asyncio.CancelledError:
+        await _end_inside(stem, running.init_pid)
+        raise
+    return client
 
 
 async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> None:
@@ -319,3 +336,5 @@ async def _end_inside(stem: Stem, init_pid: int) -> None:
     process = await find_started(stem, init_pid, timeout_s=_END_GRACE_S)
     if process is not None:
         await end_tree(process)
+    # A shell that ends by itself may leave behind what it started a moment before.
+    await end_members(stem, init_pid)

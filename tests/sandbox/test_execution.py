@@ -15,7 +15,7 @@ import pytest
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox import execution
-from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, start_detached
+from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, run_inherited, start_detached
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
 from tests.kernels.conftest import gone
@@ -55,6 +55,22 @@ class Box:
     async def detached(self, *argv: str, **spec: object):
         stem = Stem.new(self.folder, "k")
         return await start_detached(self.manager.engine, self.running, stem, ExecSpec(argv=argv, detach=True, **spec))
+
+
+class LatePodman(Podman):
+    """Podman on a machine so busy that its clients are not handed over before what they start runs."""
+
+    @contextlib.asynccontextmanager
+    async def open(self, *arguments: str, stdin: bool = False):
+        async with super().open(*arguments, stdin=stdin) as client:
+            await asyncio.Event().wait()
+            yield client
+
+    @contextlib.asynccontextmanager
+    async def attach(self, *arguments: str, stdin: bool, foreground: bool):
+        async with super().attach(*arguments, stdin=stdin, foreground=foreground) as client:
+            await asyncio.Event().wait()
+            yield client
 
 
 @pytest.fixture
@@ -325,3 +341,24 @@ async def test_a_podman_that_hangs_is_noticed_at_the_start(box: Box, tmp_path: P
     box.manager.engine = Podman(str(hanging), os.environ)
     with pytest.raises(EngineTimeoutError, match="did not start the command"):
         await box.run("true", timeout_s=None)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+async def test_a_command_called_off_before_its_client_is_handed_over_leaves_nothing_inside(box: Box, attached: bool):
+    engine = LatePodman("podman", os.environ)
+    spec = ExecSpec(argv=("sleep", "600"))
+
+    async def run() -> None:
+        if attached:
+            async for _ in run_attached(engine, box.running, box.folder, spec, stdin=b"", timeout_s=None):
+                pass
+        else:
+            await run_inherited(engine, box.running, box.folder, spec)
+
+    running = asyncio.ensure_future(run())
+    while not exec_roots(box.running.init_pid):
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert exec_roots(box.running.init_pid) == []
