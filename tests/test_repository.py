@@ -15,7 +15,7 @@ PACKAGE = ROOT / "loopat_jupyter"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
-    {"values"},
+    {"values", "deadlines"},
     {"errors", "models"},
     {"workspace"},
     {"sandbox"},

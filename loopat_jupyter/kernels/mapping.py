@@ -10,6 +10,7 @@ from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from loopat_jupyter.contents.drive import Drive, in_drive
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.kernels.keeping import KernelKeeper
@@ -54,7 +55,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         km: Any = self.get_kernel(kernel_id)
         km.stop_restarter()
         try:
-            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            async with deadline(SETTLE_TIMEOUT_S):
                 while kernel_id in self and not km.ready.done():
                     await asyncio.wait([asyncio.ensure_future(asyncio.shield(km.ready))])
         except TimeoutError:

@@ -10,6 +10,7 @@ import shlex
 import signal
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import GitError, GitUnavailableError, StorageFullError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Git:
         """
         process = await self._spawn(arguments, folder, access, environ or {}, stdin=stdin is not None)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline(timeout_s):
                 stdout, stderr = await _talk(process, stdin, on_progress)
         except TimeoutError:
             raise GitError(

@@ -11,6 +11,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, cast
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, ImageBuildError
 from loopat_jupyter.sandbox.build import read_lines
 from loopat_jupyter.workspace.files import full_disk_told
@@ -171,7 +172,7 @@ async def _run(
         return None
     stdout = cast("asyncio.StreamReader", process.stdout)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with deadline(timeout_s):
             await read_lines(stdout, on_line)
             return await process.wait()
     except TimeoutError:

@@ -13,6 +13,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, cast
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError, StorageFullError
 from loopat_jupyter.sandbox.process import descendants, is_init
 from loopat_jupyter.workspace.files import full_disk_told
@@ -162,7 +163,7 @@ async def run_build(engine: Engine, *arguments: str, on_line: Callable[[str], No
         stdout, stderr = cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr)
         reading = asyncio.gather(process.wait(), read_lines(stdout, on_line), read_lines(stderr, on_line))
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline(timeout_s):
                 returncode, _, _ = await asyncio.shield(reading)
         except TimeoutError:
             raise EngineTimeoutError(
@@ -197,7 +198,7 @@ def _text(line: bytes) -> str:
 async def _end(process: asyncio.subprocess.Process, reading: asyncio.Future[Any]) -> None:
     """Make the current step fail until podman has ended; the engine kills what is left after that."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CLEANUP_S):
+        async with deadline(_CLEANUP_S):
             while process.returncode is None:
                 for pid in descendants(process.pid):
                     # The init of a step's pid namespace takes all of its processes along.

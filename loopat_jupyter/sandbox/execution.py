@@ -7,6 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
@@ -99,7 +100,7 @@ async def start_detached(engine: Engine, running: Running, stem: Stem, spec: Exe
             await end_tree(found)
         else:
             # It may have started although nobody has seen it yet.
-            await _end_inside(stem, running.init_pid)
+            await _end_inside(stem, running.init_pid, spec)
         stem.remove()
         raise
     return Detached(stem, process)
@@ -135,12 +136,12 @@ async def run_attached(
         async with contextlib.AsyncExitStack() as stack:
             async with engine.slot(FIND_TIMEOUT_S):
                 opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
-                client = await _opened(stack, opening, stem, running)
+                client = await _opened(stack, opening, stem, running, spec)
             try:
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
                 deadline = Deadline(timeout_s)
                 # And none is missed while the consumer does not ask for more.
-                strike = asyncio.ensure_future(_strike(stem, running.init_pid, timeout_s))
+                strike = asyncio.ensure_future(_strike(stem, running.init_pid, spec, timeout_s))
                 stack.callback(strike.cancel)
                 async with contextlib.aclosing(_pump(client, stdin, deadline)) as outputs:
                     async for output in outputs:
@@ -148,7 +149,7 @@ async def run_attached(
                 exit_code = await asyncio.wait_for(client.wait(), deadline.left_s())
             finally:
                 if client.returncode is None or client.returncode < 0:
-                    await _end_inside(stem, running.init_pid)
+                    await _end_inside(stem, running.init_pid, spec)
         if strike.done() and not strike.cancelled():
             raise TimeoutError
         if exit_code:
@@ -189,13 +190,13 @@ async def run_inherited(
         stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
             opening = engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty)
-            client = await _opened(stack, opening, stem, running)
+            client = await _opened(stack, opening, stem, running, spec)
             try:
-                async with asyncio.timeout(timeout_s):
+                async with deadline(timeout_s):
                     exit_code = await client.wait()
             finally:
                 if client.returncode is None or client.returncode < 0:
-                    await _end_inside(stem, running.init_pid)
+                    await _end_inside(stem, running.init_pid, spec)
         if exit_code > 0:
             _check_run(spec, running, stem, exit_code)
         return exit_code if exit_code >= 0 else 128 - exit_code
@@ -209,6 +210,7 @@ async def _opened(
     opening: contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process],
     stem: Stem,
     running: Running,
+    spec: ExecSpec,
 ) -> asyncio.subprocess.Process:
     """The client of a command that has started, or that podman gave up; ended with `stack`.
 
@@ -218,7 +220,7 @@ async def _opened(
         client = await stack.enter_async_context(opening)
         await _wait_for_start(stem, client)
     except asyncio.CancelledError:
-        await _end_inside(stem, running.init_pid)
+        await _end_inside(stem, running.init_pid, spec)
         raise
     return client
 
@@ -239,13 +241,13 @@ async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> Non
         ended.cancel()
 
 
-async def _strike(stem: Stem, init_pid: int, timeout_s: float | None) -> None:
+async def _strike(stem: Stem, init_pid: int, spec: ExecSpec, timeout_s: float | None) -> None:
     """End a command at its deadline, whoever reads its output or does not."""
     if timeout_s is None:
         await asyncio.Event().wait()
     else:
         await asyncio.sleep(timeout_s)
-        await _end_inside(stem, init_pid)
+        await _end_inside(stem, init_pid, spec)
 
 
 def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> None:
@@ -331,10 +333,13 @@ async def _feed(client: asyncio.subprocess.Process, stdin: bytes) -> None:
         client.stdin.close()
 
 
-async def _end_inside(stem: Stem, init_pid: int) -> None:
+async def _end_inside(stem: Stem, init_pid: int, spec: ExecSpec) -> None:
     """End a command whose client is about to go: the client alone would leave it running."""
     process = await find_started(stem, init_pid, timeout_s=_END_GRACE_S)
-    if process is not None:
+    if process is None:
+        return
+    if spec.tty:
+        process.close()
+        await end_members(stem, init_pid)
+    else:
         await end_tree(process)
-    # A shell that ends by itself may leave behind what it started a moment before.
-    await end_members(stem, init_pid)

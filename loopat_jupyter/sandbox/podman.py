@@ -10,6 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Podman:
     @contextlib.asynccontextmanager
     async def _slot(self, arguments: Sequence[str], timeout_s: float, doing: str = "") -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline(timeout_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise self._too_late(arguments, timeout_s, doing) from None
@@ -189,7 +190,7 @@ class Podman:
         process = await self._spawn(arguments, stdin=False)
         talking = asyncio.ensure_future(_collect(process))
         try:
-            async with asyncio.timeout(deadline_s - time.monotonic()):
+            async with deadline(deadline_s - time.monotonic()):
                 stdout, stderr = await asyncio.shield(talking)
         except asyncio.CancelledError:
             if arguments[0] in _CHANGING:

@@ -12,6 +12,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.sandbox.process import HostProcess, all_pids, find_process, hold, pid_namespace
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ async def end_tree(process: HostProcess, *, grace_s: float = TREE_GRACE_S) -> No
 async def _all_ended(processes: list[HostProcess], timeout_s: float) -> bool:
     """Whether all of them end in time."""
     try:
-        async with asyncio.timeout(timeout_s):
+        async with deadline(timeout_s):
             for process in processes:
                 await process.wait()
     except TimeoutError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import ConflictError, EngineError, LoopatError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.images import Images
@@ -350,7 +351,7 @@ class Edge:
     async def _answers(self, config: str, *, timeout_s: float) -> bool:
         """Whether the edge works by a configuration, now or within a time, and by no other."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s or _GLANCE_S):
+            async with deadline(timeout_s or _GLANCE_S):
                 while not await self._works_by(config):
                     if not timeout_s:
                         return False
