@@ -25,7 +25,6 @@ OPTIONS = (
     "--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner",
     "--ServerApp.kernel_manager_class=loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
     "--ServerApp.session_manager_class=loopat_jupyter.kernels.sessions.LoopSessionManager",
-    "--ServerApp.jpserver_extensions=loopat_jupyter=True",
 )
 
 

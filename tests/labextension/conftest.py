@@ -100,7 +100,7 @@ def lab_server(folder: Path, environ: dict[str, str], *options: str, root: Path 
     settings.parent.mkdir(parents=True, exist_ok=True)
     # Lab would ask whether to fetch news.
     settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
-    return jupyter_server(folder, root, environ, *EXPOSED, *options)
+    return jupyter_server(folder, root, environ, *EXPOSED, *options, faces=True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

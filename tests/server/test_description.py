@@ -52,9 +52,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     LoopStore(workspace).create(record)
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     environ = {"LOOPAT_HOME": str(workspace.home), "PATH": f"{nowhere}:{os.environ['PATH']}", **proxies}
-    options = ("--ServerApp.jpserver_extensions={'loopat_jupyter': True}",)
     with asyncio.Runner() as runner:
-        serving = jupyter_server(folder, folder, environ, *options)
+        serving = jupyter_server(folder, folder, environ)
         server = runner.run(serving.__aenter__())
         yield Served(server.url, record.id)
         runner.run(serving.__aexit__(None, None, None))

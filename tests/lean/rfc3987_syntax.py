@@ -1,0 +1,6 @@
+"""Stands before the package of that name in servers of tests, which spend more time on importing it than on all else.
+
+`jsonschema` takes it for a check of one more format, if it is there.
+"""
+
+raise ImportError("not needed by what is tested")
