@@ -49,10 +49,14 @@ FROM ${{BASE}}
 ENV MISE_DATA_DIR={TOOLS}
 COPY mise.toml {_CONFIG}
 RUN export HOME=/tmp/home MISE_CACHE_DIR=/tmp/home/mise NO_COLOR=1 \\
- && mkdir /tmp/home && mise install --yes && mise reshim \\
+ && mkdir /tmp/home && {{ mise install --yes || {{ mise reshim; mise install --yes; }}; }} && mise reshim \\
  && rm --recursive --force /tmp/home
 """
-"""The host mounts its certificates here as in the image below; what tools cache while they install stays out."""
+"""The host mounts its certificates here as in the image below; what tools cache while they install stays out.
+
+A tool may need another to be installed, as those of `npm:` do, and finds one that is itself a program of some package
+only once that has its shim. So what fails at first is tried once more with the shims of the rest.
+"""
 
 
 class Toolchains:

