@@ -39,7 +39,7 @@ lab: ## open JupyterLab in a first loop, setting up what is missing (PORT=8888)
 test: lint ## run every check: lint, types, unit, podman and browser tests (ARGS="-k name")
 	@.setup/machine test
 	@mkdir -p .artefacts
-	@$(INSIDE) pytest --numprocesses=$(WORKERS) --dist=loadscope --junitxml=.artefacts/junit.xml $(ARGS)
+	@$(INSIDE) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder --junitxml=.artefacts/junit.xml $(ARGS)
 
 unit: ## run the tests that need no podman (ARGS="-k name")
 	@.setup/venv dev

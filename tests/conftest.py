@@ -32,7 +32,7 @@ for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, _handler)
 
-pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.strict", "tests.git_remotes", "tests.measures"]
+pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.strict", "tests.order", "tests.git_remotes", "tests.measures"]
 
 
 @pytest.fixture(autouse=True)
@@ -80,11 +80,7 @@ def manager(workspace: Workspace, sandbox_image: str) -> LoopManager:
 
 def remove_from_podman(workspace: Workspace) -> None:
     """Remove the containers and the network of one workspace, if there are any."""
-
-    def podman(*arguments: str) -> str:
-        return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
-
-    for container in podman("ps", "--all", "--quiet", f"--filter=label=loopat.workspace={workspace.name}").split():
-        podman("rm", "--force", "--ignore", "--time=0", "--volumes", container)
-    for network in podman("network", "ls", "--quiet", f"--filter=name=^loopat-{workspace.name}$").split():
-        podman("network", "rm", "--force", network)
+    containers = ("rm", "--force", "--time=0", "--volumes", f"--filter=label=loopat.workspace={workspace.name}")
+    network = ("network", "rm", "--force", "--time=0", f"loopat-{workspace.name}")
+    for arguments in (containers, network):
+        subprocess.run(["podman", *arguments], capture_output=True, check=True, timeout=120)
