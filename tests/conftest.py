@@ -47,14 +47,28 @@ async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     yield asyncio.get_running_loop()
 
 
+def new_workspace(folder: Path) -> Workspace:
+    made = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
+    made.prepare()
+    return made
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workspace]:
     """An empty workspace; whatever podman holds of it is removed afterwards."""
-    made = Workspace(tmp_path / "workspace", default_runtime_root(os.getuid()))
-    made.prepare()
+    made = new_workspace(tmp_path)
     yield made
     if request.node.get_closest_marker("podman"):
         remove_from_podman(made)
+    shutil.rmtree(made.runtime, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def workspace_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A workspace for modules whose tests leave their loop as they found it; such a module calls it `workspace`."""
+    made = new_workspace(tmp_path_factory.mktemp("module"))
+    yield made
+    remove_from_podman(made)
     shutil.rmtree(made.runtime, ignore_errors=True)
 
 

@@ -21,9 +21,12 @@ from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
 from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.podman
 
@@ -74,9 +77,23 @@ class LatePodman(Podman):
 
 
 @pytest.fixture
-async def box(manager: LoopManager) -> Box:
-    record = manager.create(title="box")
-    return Box(manager, record, await manager.start(record))
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture
+async def box(manager: LoopManager) -> AsyncIterator[Box]:
+    """A loop that all tests share, as if nothing had ever run in it."""
+    records = list(manager.store.readable())
+    record = records[0] if records else manager.create(title="box")
+    made = Box(manager, record, await manager.start(record))
+    own = set(descendants(made.running.init_pid))
+    yield made
+    for pid in set(descendants(made.running.init_pid)) - own:
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+    for file in made.folder.iterdir():
+        file.unlink()
 
 
 async def test_streams_exit_code_and_standard_input_are_the_commands_own(box: Box):
