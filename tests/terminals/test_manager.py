@@ -234,8 +234,9 @@ async def test_a_size_that_comes_before_the_first_prompt_holds(person: Person, r
 async def test_it_is_a_controlling_terminal_with_job_control(person: Person, running: LoopRecord, workdir: Path):
     async with person.watch(await person.open(workdir)) as terminal:
         assert "no job control" not in await terminal.run("tty </dev/tty | cut -c1-9; set -o | grep ^monitor")
-        # It says itself when it has the terminal: a key typed before that is the shell's.
-        terminal.type("sh -c 'trap \"echo again\" CONT; echo begun; while :; do sleep 0.1; done'\r")
+        # It says itself when it has the terminal: a key typed before that is the shell's. It is bash, as
+        # dash starts programs with vfork(2): stopped just then, it waits for a child that is stopped as well.
+        terminal.type("bash -c 'trap \"echo again\" CONT; echo begun; while :; do sleep 0.1; done'\r")
         await terminal.until("begun\r\n")
         terminal.type("\x1a")
         await terminal.until("Stopped")
