@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from loopat_jupyter.errors import BadInputError
 
@@ -87,7 +87,7 @@ def _check_url(text: str, field: str) -> str:
         raise BadInputError(field, f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
     if password is not None:
         raise BadInputError(field, "must not carry a password: everybody who sees the loop would see it")
-    if ".." in url.path.split("/"):
+    if ".." in unquote(url.path).split("/"):
         raise BadInputError(field, "must not hold '..'")
     if url.scheme == "file":
         if host not in ("", "localhost") or not url.path.startswith("/"):
@@ -131,10 +131,10 @@ def is_commit(ref: str) -> bool:
 
 
 def local_path(address: str) -> str | None:
-    """The path of a repo on this machine; None for one elsewhere."""
+    """The path of a repo on this machine, as git reads it; None for one elsewhere."""
     if address.startswith("/"):
         return address
-    return _url(address).path if address.startswith("file:") else None
+    return unquote(_url(address).path) if address.startswith("file:") else None
 
 
 def short_name(address: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.errors import GitError, GitUnavailableError
+from loopat_jupyter.errors import GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import check_ref, local_path, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
@@ -58,7 +58,7 @@ class Checkout:
         self.registry = RepoRegistry(workspace, config)
         self.git = git
         self.access = access
-        self.mirrors = Mirrors(workspace, git)
+        self.mirrors = Mirrors(workspace, config, git)
 
     def repos(self) -> tuple[Repo, ...]:
         """Every registered repo, with its default branch where it was fetched before.
@@ -82,7 +82,7 @@ class Checkout:
         if new.ref is not None:
             check_ref(new.ref)
         if new.repo is not None:
-            self.mirrors.refuse_inside(self.registry.address(new.repo))
+            self.mirrors.refuse_unsafe(self.registry.address(new.repo))
 
     async def apply(self, new: NewLoop, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
         """Check the repo out; one that is out of reach leaves an empty loop with a warning.
@@ -128,7 +128,7 @@ class Checkout:
             return
         try:
             await self.mirrors.refresh(record.origin, self.access(record), tell)
-        except GitError as error:
+        except (GitError, UnsafePathError) as error:
             _log.warning("Loop %s misses the objects of its repo. %s", record.id, error.message)
             await self.mirrors.stand_in(record.mirror)
 

@@ -5,23 +5,26 @@ Nothing is ever thrown away in a mirror that a loop may borrow: refs follow the 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.errors import BadInputError, GitError
+from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
 from loopat_jupyter.models import Progress
-from loopat_jupyter.repos.addresses import is_commit, local_path, short_name, shown
+from loopat_jupyter.repos.addresses import is_commit, short_name, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.repos.places import unsafe_place
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable
+    from pathlib import Path
 
     from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
 FIRST_BRANCH = "main"
@@ -67,26 +70,28 @@ class Mirrors:
 
     Args:
         workspace: Where they are.
+        config: Its settings, which say what sandboxes can write.
         git: Runs git.
     """
 
-    def __init__(self, workspace: Workspace, git: Git) -> None:
+    def __init__(self, workspace: Workspace, config: Config, git: Git) -> None:
         self._workspace = workspace
+        self._config = config
         self._git = git
 
-    def refuse_inside(self, address: str, field: str = "repo") -> None:
-        """Refuse a repo in a folder that a sandbox can write: its settings and hooks would count on the host.
+    def refuse_unsafe(self, address: str, field: str = "repo") -> None:
+        """Refuse a repo on this machine that a sandbox could change: its settings and hooks would count on the host.
 
         Args:
             address: As `check_address` answered.
             field: Name of the field.
 
         Raises:
-            BadInputError: It lies among the loops.
+            BadInputError: Sandboxes can write there, or put something else in its place.
         """
-        path = local_path(address)
-        if path is not None and Path(path).resolve().is_relative_to(self._workspace.home.resolve()):
-            raise BadInputError(field, f"{path} lies in the workspace of the loops. Push it elsewhere, and use that.")
+        problem = unsafe_place(address, self._workspace, self._config)
+        if problem:
+            raise BadInputError(field, problem)
 
     async def refresh(
         self, address: str, access: Access, tell: Callable[[Progress], None], *, name: str | None = None
@@ -102,9 +107,13 @@ class Mirrors:
         Raises:
             GitError: The remote is out of reach, and there is no mirror yet.
             StorageFullError: No space.
+            UnsafePathError: It is a repo on this machine that a sandbox could change by now.
         """
         name = name or mirror_name(address)
         path = self._workspace.mirrors / name
+        problem = await asyncio.to_thread(unsafe_place, address, self._workspace, self._config)
+        if problem:
+            raise UnsafePathError(problem)
         async with self.lock(name):
             try:
                 branch = await self._update(path, address, access, tell)
