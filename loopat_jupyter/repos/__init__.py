@@ -7,6 +7,7 @@
 `registry`     the repos that a person can pick by name
 `mirrors`      one bare copy of each repo, which only the host writes and loops borrow objects from
 `checkout`     the step of a new loop that lays a branch of its own into its workdir
+`submodules`   the submodules that the host fetches into a new loop, with what the loop itself has
 `unsaved`      what would be lost with a loop: asked of git inside its sandbox
 =============  ====================================================================================================
 

@@ -137,6 +137,23 @@ def local_path(address: str) -> str | None:
     return unquote(_url(address).path) if address.startswith("file:") else None
 
 
+def host(address: str) -> tuple[str, int | None] | None:
+    """Host and port that an address names over https or ssh; None for one of another kind.
+
+    Args:
+        address: A URL or `user@host:path`, of any origin.
+    """
+    scp = _SCP.match(address)
+    if "://" not in address:
+        return (scp["host"].lower(), None) if scp and not address.startswith("-") else None
+    try:
+        url = _url(address)
+        port = url.port
+    except ValueError:
+        return None
+    return (url.hostname, port) if url.scheme in ("https", "ssh") and url.hostname else None
+
+
 def short_name(address: str) -> str:
     """A word for people and folders: the last part of the address, without `.git`.
 

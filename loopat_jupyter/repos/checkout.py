@@ -6,9 +6,7 @@ the working files and nothing more.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,18 +14,17 @@ import msgspec
 from loopat_jupyter.errors import GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import check_ref, local_path, shown
-from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
 from loopat_jupyter.repos.laying import borrow, lay
 from loopat_jupyter.repos.mirrors import Mirror, Mirrors, mirror_name
 from loopat_jupyter.repos.registry import RepoRegistry
+from loopat_jupyter.repos.submodules import Submodules
 from loopat_jupyter.workspace.paths import sandbox_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, NewLoop, Repo
-    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.repos.git import Access, Git
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -143,7 +140,7 @@ class Checkout:
         await lay(self.git, mirror, workdir, branch=branch, commit=record.commit, origin=origin)
         warnings = []
         if record.commit is not None:
-            warnings += await self._submodules(workdir, access, tell)
+            warnings += await Submodules(self.git, mirror.address, access).fetch(workdir, tell)
             if await self._has_large_files(mirror, record.commit):
                 warnings.append(
                     "Large files of this repo (Git LFS) are pointers. To fetch them, run `git lfs pull` in a terminal "
@@ -151,19 +148,6 @@ class Checkout:
                 )
         borrow(mirror, workdir)
         return warnings
-
-    async def _submodules(self, workdir: Path, access: Access, tell: Callable[[Progress], None]) -> list[str]:
-        if not await asyncio.to_thread(os.path.lexists, workdir / ".gitmodules"):
-            return []
-        tell(Progress(label="submodules"))
-        try:
-            await self.git.run(
-                "submodule", "update", "--init", "--recursive", "--jobs=4", "--quiet",
-                folder=workdir, timeout_s=TRANSFER_TIMEOUT_S, doing="fetch the submodules", access=access,
-            )  # fmt: skip
-        except GitError as error:
-            return [f"{error.message} To try again, run `git submodule update --init --recursive` in the loop."]
-        return []
 
     async def _has_large_files(self, mirror: Mirror, commit: str) -> bool:
         answer = await self.git.run(

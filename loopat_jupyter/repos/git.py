@@ -190,7 +190,9 @@ def ssh_command(access: Access) -> list[str]:
         options.append(f"UserKnownHostsFile={access.known_hosts}")
     if access.identity_files:
         options.append("IdentitiesOnly=yes")
-    command = ["ssh", *(part for option in options for part in ("-o", option))]
+    # The person's own settings may name keys of theirs, which would be tried too.
+    own = ("-F", "none") if access.identity_files else ()
+    command = ["ssh", *own, *(part for option in options for part in ("-o", option))]
     for file in access.identity_files:
         command += ["-i", str(file)]
     return command

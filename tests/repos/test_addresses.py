@@ -9,6 +9,7 @@ from loopat_jupyter.repos.addresses import (
     check_address,
     check_name,
     check_ref,
+    host,
     is_name,
     local_path,
     short_name,
@@ -149,6 +150,29 @@ def test_repos_on_this_machine():
         "/a",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://Example.org/a", ("example.org", None)),
+        ("https://token@example.org:8443/a", ("example.org", 8443)),
+        ("ssh://git@example.org:22/a", ("example.org", 22)),
+        ("git@Example.org:a", ("example.org", None)),
+        ("http://example.org/a", None),
+        ("git://example.org/a", None),
+        ("file:///a", None),
+        ("/a", None),
+        ("../a", None),
+        ("-oProxyCommand=x:a", None),
+        ("ext::sh -c x", None),
+        ("https://[/a", None),
+        ("https://example.org:x/a", None),
+        ("", None),
+    ],
+)
+def test_the_host_of_an_address(address: str, found: tuple[str, int | None] | None):
+    assert host(address) == found
 
 
 def test_the_default_branch_is_what_the_remote_says():

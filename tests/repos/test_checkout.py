@@ -165,35 +165,6 @@ async def test_ssh_without_the_key_is_refused_with_a_warning(
     assert "Permission denied" in warning
 
 
-async def test_submodules_come_along(
-    workspace: Workspace, plain: LoopManager, remote: Remote, empty: Remote, ssh_server: SshServer
-):
-    empty.commit("inner.txt", "inner\n")
-    ssh = f"ssh -i {ssh_server.key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-    git(
-        remote.elsewhere, "-c", f"core.sshCommand={ssh}", "submodule", "--quiet", "add",
-        ssh_server.url(empty.path), "parts/inner",
-    )  # fmt: skip
-    remote.commit("b.txt", "b\n")
-    private = Checkout(workspace, Config(), Git(os.environ), lambda _: ssh_server.access)
-    record = plain.create(title="a")
-    made = await private.apply(NewLoop(title="a", repo=ssh_server.url(remote.path)), record, lambda _: None)
-    assert made.warnings == ()
-    assert (workspace.workdir(record.id) / "parts/inner/inner.txt").read_text() == "inner\n"
-
-
-async def test_a_submodule_on_this_machine_is_not_followed(plain: LoopManager, remote: Remote, empty: Remote):
-    """A hostile repo would read other repos of the host so."""
-    empty.commit("secret.txt", "secret\n")
-    git(remote.elsewhere, "submodule", "--quiet", "add", empty.url, "stolen")
-    remote.commit("b.txt", "b\n")
-    record = await plain.make(NewLoop(title="a", repo=remote.url))
-    [warning] = record.warnings
-    assert "git submodule update --init --recursive" in warning
-    assert not (plain.workspace.workdir(record.id) / "stolen" / "secret.txt").exists()
-    assert (plain.workspace.workdir(record.id) / "a.txt").exists()
-
-
 async def test_large_files_stay_pointers_and_are_named(plain: LoopManager, remote: Remote):
     (remote.elsewhere / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
