@@ -22,6 +22,7 @@ from loopat_jupyter.errors import (
 )
 from loopat_jupyter.models import DEFAULT_VAULT, Value
 from loopat_jupyter.workspace.names import check_vault_name
+from loopat_jupyter.workspace.ssh_keys import forget_keys
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vault_keys import forget_in_keyring, store_in_keyring
 from loopat_jupyter.workspace.vaults import NOTHING, check_choice
@@ -137,6 +138,7 @@ class Vaults:
             titles = ", ".join(repr(record.title) for record in users[:3]) + (", …" if len(users) > 3 else "")
             raise ConflictError(f"Vault {name!r} is used by {titles}. Give these loops another one first, or force it.")
         await self._folders.remove(self.store.folder(self._member, name))
+        await asyncio.to_thread(forget_keys, self.store.workspace, self._member, name)
 
     def users(self, name: str) -> tuple[LoopRecord, ...]:
         """The loops of who asks that have a vault. One that nobody named is the default of all others.

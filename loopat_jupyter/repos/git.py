@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -59,12 +60,19 @@ class Access(NamedTuple):
     """How to reach a private remote.
 
     Attributes:
-        identity_files: Private keys for ssh, in the order to try; with none, ssh finds keys by itself.
+        identity_files: Private keys for ssh, in the order to try; with none, ssh finds keys by itself. Other keys have
+            other names.
         known_hosts: File of host keys; a host that is not in it yet is added. None is the person's own.
     """
 
     identity_files: tuple[Path, ...] = ()
     known_hosts: Path | None = None
+
+    @property
+    def reader(self) -> str:
+        """Names whoever has these keys; the same for all who have none and go with the person's own."""
+        names = "/".join(file.name for file in self.identity_files)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16] if names else "person"
 
 
 NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

@@ -35,6 +35,9 @@ _ADD = ("--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--p
 _FOLLOW = ("--force", "--prune", *_ADD)
 """Refs are as the remote has them, where `_ADD` leaves those alone that are there."""
 
+READERS = "loopat-readers"
+"""Folder in a mirror: who reached its remote, with keys of their own."""
+
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
 
@@ -105,7 +108,7 @@ class Mirrors:
             name: Its folder name; None takes the one that belongs to the address.
 
         Raises:
-            GitError: The remote is out of reach, and there is no mirror yet.
+            GitError: The remote is out of reach, and was never reached with these keys.
             StorageFullError: No space.
             UnsafePathError: It is a repo on this machine that a sandbox could change by now.
         """
@@ -117,8 +120,10 @@ class Mirrors:
         async with self.lock(name):
             try:
                 branch = await self._update(path, address, access, tell)
+                _note_reader(path, access)
             except GitError as error:
-                if not self.has(path.name):
+                # Who never reached the remote with these keys must not read what others fetched with theirs.
+                if not (path / READERS / access.reader).exists():
                     raise
                 return Mirror(name, path, address, self.default_branch(name), error.message)
         return Mirror(name, path, address, branch)
@@ -246,6 +251,12 @@ class Mirrors:
             on_progress=_teller(about, tell),
         )  # fmt: skip
         return await self._settle_default(path, head_branch(head.text) or self.default_branch(path.name))
+
+
+def _note_reader(path: Path, access: Access) -> None:
+    with full_disk_told(path):
+        (path / READERS).mkdir(exist_ok=True)
+        (path / READERS / access.reader).touch()
 
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:

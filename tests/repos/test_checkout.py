@@ -264,6 +264,35 @@ async def test_the_key_in_the_vault_of_a_loop_reaches_a_private_remote(
     assert (plain.workspace.home / "known_hosts").exists()
 
 
+@pytest.mark.parametrize("other", ["default", "home"])
+async def test_a_vault_does_not_read_what_another_one_fetched(
+    plain: LoopManager, remote: Remote, ssh_server: SshServer, other: str
+):
+    put_key(plain, "work", "id_ed25519", ssh_server.key)
+    await plain.make(NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work"))
+    if other == "home":
+        stranger = plain.workspace.home / "stranger"
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(stranger)
+        put_key(plain, other, "id_ed25519", stranger)
+    record = await plain.make(NewLoop(title="b", repo=ssh_server.url(remote.path), vault=other))
+    assert record.warnings[0].startswith("The loop has no files of")
+    assert (record.mirror, list(plain.workspace.workdir(record.id).iterdir())) == (None, [])
+
+
+async def test_who_reached_a_remote_once_has_what_was_fetched_while_it_is_away(
+    plain: LoopManager, remote: Remote, ssh_server: SshServer
+):
+    put_key(plain, "work", "id_ed25519", ssh_server.key)
+    put_key(plain, "home", "id_rsa", ssh_server.key)
+    new = NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work")
+    first, _ = await plain.make(new), await plain.make(msgspec.structs.replace(new, vault="home"))
+    shutil.move(remote.path, remote.path.with_name("moved"))
+    for vault in ("work", "home"):
+        record = await plain.make(msgspec.structs.replace(new, vault=vault))
+        assert (record.commit, record.mirror) == (first.commit, first.mirror)
+        assert "as it was when it was last reached" in record.warnings[0]
+
+
 async def test_a_link_planted_as_a_key_is_not_used(plain: LoopManager, remote: Remote, ssh_server: SshServer):
     """A loop can write what its vault mounts: it would borrow another key of the person so."""
     planted = put_key(plain, "work", "id_ed25519", ssh_server.key)
