@@ -6,6 +6,7 @@ the working files and nothing more.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import msgspec
 from loopat_jupyter.errors import GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import check_ref, local_path, shown
-from loopat_jupyter.repos.laying import borrow, lay
+from loopat_jupyter.repos.laying import borrow, empty, lay
 from loopat_jupyter.repos.mirrors import Mirror, Mirrors, mirror_name
 from loopat_jupyter.repos.registry import RepoRegistry
 from loopat_jupyter.repos.submodules import Submodules
@@ -101,6 +102,7 @@ class Checkout:
             tell(Progress(label="checking out"))
             warnings = await self._check_out(made, mirror, access, tell)
         except (GitError, GitUnavailableError) as error:
+            await asyncio.to_thread(empty, self._workspace.workdir(record.id))
             message = f"The loop has no files of {shown(address)}. {error.message} To try again, make another loop."
             return msgspec.structs.replace(asked, warnings=(*record.warnings, message))
         if mirror.problem:

@@ -22,6 +22,9 @@ DEFAULT_TIMEOUT_S = 60.0
 TRANSFER_TIMEOUT_S = 1800.0
 """A first clone of a large repo over a slow line."""
 
+_SILENCE_S = 60
+"""A remote that says nothing for so long is gone."""
+
 _KILL_GRACE_S = 3.0
 _TAIL_CHARACTERS = 4000
 _LINE_LIMIT_BYTES = 2**20
@@ -35,8 +38,10 @@ _SETTINGS = (
     ("advice.detachedHead", "false"),
     ("submodule.recurse", "false"),
     ("uploadpack.allowFilter", "true"),
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", str(_SILENCE_S)),
 )
-"""Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow."""
+"""Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow; silence ends it."""
 
 _CHATTER = ("Cloning into", "Warning: Permanently added")
 _SSH_FAILED = "fatal: Could not read from remote repository."
@@ -193,7 +198,10 @@ def ssh_command(access: Access) -> list[str]:
     Args:
         access: Keys to use.
     """
-    options = ["BatchMode=yes", "StrictHostKeyChecking=accept-new", "ConnectTimeout=20"]
+    options = [
+        "BatchMode=yes", "StrictHostKeyChecking=accept-new",
+        "ConnectTimeout=20", "ServerAliveInterval=15", f"ServerAliveCountMax={_SILENCE_S // 15}",
+    ]  # fmt: skip
     if access.known_hosts is not None:
         options.append(f"UserKnownHostsFile={access.known_hosts}")
     if access.identity_files:

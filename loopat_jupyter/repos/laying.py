@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
@@ -55,3 +56,13 @@ def borrow(mirror: Mirror, folder: Path) -> None:
     """
     alternates = folder / ".git" / "objects" / "info" / "alternates"
     alternates.write_text(f"{sandbox_mirror(mirror.name)}/objects\n", encoding="utf-8")
+
+
+def empty(folder: Path) -> None:
+    """Remove what a failed checkout put into a folder.
+
+    Args:
+        folder: One that was empty before, and that no sandbox sees yet.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)

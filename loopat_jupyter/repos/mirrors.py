@@ -6,7 +6,10 @@ Nothing is ever thrown away in a mirror that a loop may borrow: refs follow the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import glob
 import hashlib
+import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,8 +22,7 @@ from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from loopat_jupyter.repos.git import Access, Git
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 FIRST_BRANCH = "main"
 """Branch of a repo that has none yet and does not say."""
+
+FIRST_CONTACT_TIMEOUT_S = 30.0
+"""Until the remote has said which branches it has; one that accepts and says nothing keeps nobody longer."""
 
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _ADD = ("--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
@@ -197,28 +202,32 @@ class Mirrors:
         return (self._workspace.mirrors / name).is_dir()
 
     async def stand_in(self, name: str) -> None:
-        """Make an empty mirror, which the next fetch fills.
+        """Make an empty mirror, which the next fetch fills, unless there is one by now.
 
         Args:
             name: Its folder name.
         """
-        path = self._workspace.mirrors / name
-        path.mkdir(parents=True, exist_ok=True)
-        await self._git.run(
-            "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=path
-        )
+        async with self.lock(name):
+            if self.has(name):
+                return
+            with self._beside(name) as new:
+                new.mkdir()
+                await self._git.run(
+                    "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=new
+                )
+                new.rename(self._workspace.mirrors / name)
 
     async def _update(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
         """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
-        if self.has(path.name):
-            return await self._fetch(path, address, access, tell)
-        new = path.with_name(f".{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
         about = shown(address)
         tell(Progress(label=f"reaching {about}"))
-        try:
-            with full_disk_told(new):
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        head = await self._git.run(
+            "ls-remote", "--symref", "--", address, "HEAD",
+            timeout_s=FIRST_CONTACT_TIMEOUT_S, doing=f"reach {about}", access=access,
+        )  # fmt: skip
+        if self.has(path.name):
+            return await self._fetch(path, address, access, tell, head_branch(head.text))
+        with self._beside(path.name) as new:
             # Only a clone learns the default branch of a repo that has no commit yet.
             await self._git.run(
                 "clone", "--bare", "--no-local", "--template=", "--progress", "--", address, str(new),
@@ -226,9 +235,25 @@ class Mirrors:
             )  # fmt: skip
             branch = await self._settle_default(new, self.default_branch(new.name))
             new.rename(path)
+        return branch
+
+    @contextlib.contextmanager
+    def _beside(self, name: str) -> Iterator[Path]:
+        """A place for a mirror that is being made, which nobody else uses; what killed processes left goes.
+
+        Who is here has the mirror's lock, so nobody else is making it. Git may have outlived who started it for a
+        moment, and finds its folder gone.
+        """
+        folder = self._workspace.mirrors
+        with full_disk_told(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = folder / f".{name}.{os.urandom(4).hex()}.new"
+        try:
+            for left in folder.glob(f".{glob.escape(name)}.*.new"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield new
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        return branch
 
     async def _settle_default(self, path: Path, branch: str) -> str:
         """Note the default branch. A remote may name one that is not there while it has others."""
@@ -239,18 +264,16 @@ class Mirrors:
         await self._git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path)
         return branch
 
-    async def _fetch(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
+    async def _fetch(
+        self, path: Path, address: str, access: Access, tell: Callable[[Progress], None], head: str | None
+    ) -> str:
         about = shown(address)
-        tell(Progress(label=f"reaching {about}"))
-        head = await self._git.run(
-            "ls-remote", "--symref", "--", address, "HEAD", folder=path, doing=f"reach {about}", access=access
-        )
         await self._git.run(
             "fetch", *_FOLLOW, "--", address, *_REFS,
             folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
             on_progress=_teller(about, tell),
         )  # fmt: skip
-        return await self._settle_default(path, head_branch(head.text) or self.default_branch(path.name))
+        return await self._settle_default(path, head or self.default_branch(path.name))
 
 
 def _note_reader(path: Path, access: Access) -> None:
