@@ -71,8 +71,8 @@ def check_address(text: str, field: str = "repo") -> str:
         return text
     raise BadInputError(
         field,
-        f"{text[:80]!r} is neither a registered repo nor an address such as https://host/path, git@host:path "
-        "or /absolute/path",
+        f"{text.rpartition('@')[2][:80]!r} is neither a registered repo nor an address such as https://host/path, "
+        "git@host:path or /absolute/path",
     )
 
 
@@ -85,8 +85,12 @@ def _check_url(text: str, field: str) -> str:
         raise BadInputError(field, f"is no URL: {error}") from error
     if url.scheme not in SCHEMES:
         raise BadInputError(field, f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
-    if password is not None:
-        raise BadInputError(field, "must not carry a password: everybody who sees the loop would see it")
+    if password is not None or url.query or url.fragment or (url.username is not None and url.scheme != "ssh"):
+        raise BadInputError(
+            field,
+            "must not carry a user name, a password, a token or a query: everybody who sees the loop would see it. For "
+            "a private repo put an ssh key into the `.ssh` of a vault, and use git@host:path",
+        )
     if ".." in unquote(url.path).split("/"):
         raise BadInputError(field, "must not hold '..'")
     if url.scheme == "file":

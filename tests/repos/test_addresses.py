@@ -19,7 +19,7 @@ from loopat_jupyter.repos.mirrors import head_branch, mirror_name
 
 GOOD = [
     "https://example.org/team/web.git",
-    "https://ada@example.org/web",
+    "ssh://ada@example.org/web",
     "http://127.0.0.1:8080/web.git",
     "ssh://git@example.org:2222/team/web.git",
     "git@example.org:team/web.git",
@@ -37,6 +37,12 @@ BAD = [
     "ext::sh%20-c",
     "fd::17",
     "https://ada:secret@example.org/web.git",
+    "https://secret@example.org/web.git",
+    "http://secret@example.org/web.git",
+    "https://example.org/web.git?access_token=secret",
+    "https://example.org/web.git#secret",
+    "ssh://ada:secret@example.org/web.git",
+    "https://@example.org/web.git",
     "https://",
     "https:///web",
     "https://-oProxyCommand=x/web",
@@ -48,6 +54,7 @@ BAD = [
     "file://example.org/web",
     "file:web",
     "https://example.org/../web",
+    "file:///srv/%2e%2e/etc",
     "/srv/../etc",
     "../web",
     "a b",
@@ -70,6 +77,11 @@ def test_no_addresses(address: str):
         check_address(address)
     assert caught.value.field == "repo"
     assert "secret" not in caught.value.message
+
+
+def test_where_a_secret_belongs_instead():
+    with pytest.raises(BadInputError, match="put an ssh key into the `.ssh` of a vault"):
+        check_address("https://x-access-token@example.org/web.git")
 
 
 @pytest.mark.parametrize("name", ["web", "web-2", "a.b_c", "0"])

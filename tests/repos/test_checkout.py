@@ -212,6 +212,15 @@ async def test_registered_repos_say_their_default_branch_once_it_is_known(plain:
     assert plain.cargo.checkout.repos() == (Repo(name="thing", url=remote.url, default_branch="trunk"),)
 
 
+async def test_a_name_in_the_configuration_with_an_address_that_is_none_is_refused(plain: LoopManager):
+    config = Config(repos={"web": "https://token@example.org/web.git", "tool": "--upload-pack=touch x"})
+    operated = LoopManager(plain.workspace, config, plain.engine, member="ada", git=plain.cargo.checkout.git)
+    for name in config.repos:
+        with pytest.raises(BadInputError) as caught:
+            await operated.make(NewLoop(title="a", repo=name))
+        assert caught.value.field == f"repos.{name}"
+
+
 async def test_no_git_gives_a_usable_loop_and_says_what_to_install(plain: LoopManager, remote: Remote):
     without = LoopManager(plain.workspace, Config(), plain.engine, member="ada", git=Git({}, binary="no-such-git"))
     record = await without.make(NewLoop(title="a", repo=remote.url))
