@@ -64,7 +64,7 @@ class Inside(NamedTuple):
         return (await self.git(*arguments, ok=ok)).stdout.decode("utf-8", "replace").strip()
 
 
-async def take(inside: Inside, git: Git, repo: Path, ref: str) -> str | None:
+async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str | None:
     """Bring what a checkout has committed since its origin into a bare repo of the host.
 
     Args:
