@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,7 @@ from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextStart, Prog
 from loopat_jupyter.repos.addresses import is_commit
 from loopat_jupyter.repos.laying import borrow, lay
 from loopat_jupyter.workspace.paths import context_mirror, sandbox_mirror
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class ContextCheckouts:
             try:
                 start, problem = await self._lay(kind, new.contexts.get(kind), record)
             except (GitError, GitUnavailableError) as error:
-                await asyncio.to_thread(shutil.rmtree, self._workspace.context(record.id, kind), ignore_errors=True)
+                await asyncio.to_thread(remove_tree, self._workspace.context(record.id, kind))
                 warnings.append(f"The loop has no {kind}. {error.message} To try again, make another loop.")
                 continue
             starts.append(start)

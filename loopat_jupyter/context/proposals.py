@@ -180,7 +180,7 @@ class Proposals:
     async def _extent(self, mirror: Mirror, base: str | None, commit: str) -> tuple[int, tuple[str, ...]]:
         exclude = ("--not", base) if base else ()
         counted = await self._git.run("rev-list", "--count", commit, *exclude, folder=mirror.path)
-        changed = ("ls-tree", "-rz", "--name-only", commit)
+        changed: tuple[str, ...] = ("ls-tree", "-rz", "--name-only", commit)
         # Git compares all before it says anything of it.
         if base and not await too_much(self._git, mirror.path, commit):
             changed = ("diff", "--name-only", "-z", await self._base(mirror, base, commit), commit)

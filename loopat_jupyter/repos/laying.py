@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 from loopat_jupyter.workspace.paths import sandbox_mirror
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,5 +64,5 @@ def empty(folder: Path) -> None:
     Args:
         folder: One that was empty before, and that no sandbox sees yet.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     folder.mkdir(exist_ok=True)

@@ -232,7 +232,7 @@ async def test_a_command_inside_asks_and_is_told(manager: LoopManager):
 
 async def test_many_who_ask_at_once_are_all_told(manager: LoopManager):
     record = await manager.make(NewLoop(title="a"))
-    script = "for n in {1..12}; do loopat-promote & done; wait; ls /loopat/run/ask-* 2>/dev/null | wc -l"
+    script = "for n in {1..12}; do loopat-promote 2>/dev/null & done; wait; ls /loopat/run/ask-* 2>/dev/null | wc -l"
     asking = asyncio.ensure_future(inside(manager, record, script))
     answering = Answering(spawned)
     while not asking.done():
