@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.workspace.nofollow import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 MOST_LEVELS = 100
 """Folders in folders that are still read; people's own files are never so deep."""
@@ -42,11 +46,49 @@ def entries_below(folder: Path, *, strict: bool = False) -> Iterator[os.DirEntry
 def remove_tree(folder: Path) -> None:
     """Remove a folder of this user's with all that is in it, as far as it may be removed.
 
+    `shutil.rmtree` gives up on folders nested a thousand times, and git can make them: each path that it writes may be
+    as long as any, wherever the folder itself is.
+
     Args:
         folder: One that nobody else changes meanwhile; there need not be one.
     """
-    for entry in reversed(list(entries_below(folder))):
-        with contextlib.suppress(OSError):
-            (os.rmdir if entry.is_dir(follow_symlinks=False) else os.unlink)(entry.path)
+    try:
+        here = os.open(folder, _FOLDER)
+    except OSError:
+        return
+    trail: list[str] = []
+    left = [names_in(here)]
+    while left:
+        if left[-1]:
+            inner = _remove_or_open(left[-1].pop(), here)
+            if inner is not None:
+                trail.append(inner.name)
+                left.append(names_in(inner.descriptor))
+                os.close(here)
+                here = inner.descriptor
+            continue
+        left.pop()
+        if trail:
+            above = os.open("..", _FOLDER, dir_fd=here)
+            os.close(here)
+            here = above
+            with contextlib.suppress(OSError):
+                os.rmdir(trail.pop(), dir_fd=here)
+    os.close(here)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+class _Inner(NamedTuple):
+    name: str
+    descriptor: int
+
+
+def _remove_or_open(name: str, folder: int) -> _Inner | None:
+    """Remove what is no folder; open what is one."""
+    with contextlib.suppress(OSError):
+        try:
+            os.unlink(name, dir_fd=folder)
+        except IsADirectoryError:
+            return _Inner(name, os.open(name, _FOLDER, dir_fd=folder))
+    return None

@@ -39,13 +39,30 @@ def test_what_may_not_be_entered_is_left_out(tmp_path: Path):
     assert list(entries_below(tmp_path / "none")) == []
 
 
-def test_a_deep_tree_goes_and_what_a_link_leads_to_stays(tmp_path: Path, nest: Nest):
+@pytest.mark.parametrize(("name", "levels"), [("d", 1500), ("d", 3000), ("x" * 250, 30)])
+def test_a_deep_tree_goes_and_what_a_link_leads_to_stays(tmp_path: Path, nest: Nest, name: str, levels: int):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").touch()
     folder = tmp_path / "folder"
-    folder.mkdir()
-    nest(folder, "d", 1500)
+    (folder / "beside/more").mkdir(parents=True)
+    (folder / "beside/more/file").touch()
+    nest(folder, name, levels)
     (folder / "link").symlink_to(tmp_path / "other")
     remove_tree(folder)
     remove_tree(folder)
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["other", "other/file"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["other", "other/file"]
+
+
+def test_what_may_not_be_removed_stays_and_the_rest_goes(tmp_path: Path):
+    folder = tmp_path / "folder"
+    (folder / "kept").mkdir(parents=True)
+    (folder / "kept/file").touch()
+    (folder / "gone").touch()
+    (folder / "kept").chmod(0o500)
+    remove_tree(folder)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "folder",
+        "folder/kept",
+        "folder/kept/file",
+    ]
+    (folder / "kept").chmod(0o700)
