@@ -104,15 +104,19 @@ class Answering:
 
 async def _answer_all(manager: LoopManager, loop_id: str, names: list[str]) -> None:
     run = manager.workspace.run(loop_id)
-    for name in names[MOST_WAITING:]:
-        with _refused_told(run, name):
-            if take(run, name):
-                raise BadInputError("requests", f"{MOST_WAITING} of this loop wait already. Ask again later")
+    await asyncio.to_thread(_refuse, run, names[MOST_WAITING:])
     for name in names[:MOST_WAITING]:
         with _refused_told(run, name):
             request = take(run, name)
             if request:
                 await _answer(manager, loop_id, request)
+
+
+def _refuse(run: Path, names: list[str]) -> None:
+    for name in names:
+        with _refused_told(run, name):
+            if take(run, name):
+                raise BadInputError("requests", f"{MOST_WAITING} of this loop wait already. Ask again later")
 
 
 @contextlib.contextmanager
@@ -124,7 +128,7 @@ def _refused_told(run: Path, name: str) -> Iterator[None]:
 
 
 async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
-    code, text = 1, "Jupyter on the host ended meanwhile. Ask again: what was done already is not done twice."
+    code, text = 1, "This was called off on the host, or Jupyter ended there. Ask again: nothing is done twice."
     try:
         record = manager.store.read(loop_id)
         text = outcome(await promote(manager, record, request.kind, message=request.message))
@@ -132,7 +136,7 @@ async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
     except LoopatError as error:
         text = error.message
     except OSError as error:
-        text = f"The host could not do it: {error.strerror}. Nothing of the loop is lost; ask again."
+        text = f"The host could not do it: {error.strerror or error}. Nothing of the loop is lost; ask again."
     finally:
         # Whatever has happened: somebody waits.
         answer(manager.workspace.run(loop_id), request.name, code=code, text=text)

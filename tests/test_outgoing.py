@@ -130,4 +130,4 @@ async def test_also_when_the_server_ends(plain: LoopManager, desk: Desk):
         await asyncio.sleep(0)
     desk.tasks[0].cancel()
     await asyncio.gather(*desk.tasks, return_exceptions=True)
-    assert said(run)[0].startswith("1\nJupyter on the host ended meanwhile.")
+    assert said(run)[0].startswith("1\nThis was called off on the host")

@@ -139,7 +139,9 @@ async def _push(git: Git, mirror: Mirror, refspec: str, access: Access, *options
     if any(sign in verdict for sign in _FIRST_WINS) and _NO_RIGHTS not in answer.stderr:
         return False
     said = "\n".join((*answer.stderr.splitlines()[-8:], verdict)).strip()
-    raise GitError(f"The remote refused: {said[-500:]}. Nothing was changed there.", stderr=answer.stderr)
+    raise GitError(
+        f"The remote refused to change {refspec.rpartition('/heads/')[2]}: {said[-500:]}", stderr=answer.stderr
+    )
 
 
 async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:

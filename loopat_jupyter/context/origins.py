@@ -162,6 +162,7 @@ class Origins:
         self.mirrors.refuse_unsafe(address, "remote")
         if self._configured(kind, member):
             raise ConflictError(f"The remote of {kind} stands under [context] in the configuration. Change it there.")
+        await self.mirrors.reach(address, access)
         source = await self.refresh(kind, member, access, lambda _: None)
         await self._git.run(
             "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",

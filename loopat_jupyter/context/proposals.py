@@ -98,7 +98,7 @@ class Proposals:
 
         Raises:
             ConflictError: Others changed the same places, or it is too large; the proposal is as it was.
-            GitError: The remote refused.
+            GitError: The remote refused; says whether to merge, or to take the proposal away.
             NotFoundError: There is no such proposal.
         """
         mirror, proposal = await self._find(kind, loop_id)
@@ -112,8 +112,11 @@ class Proposals:
             author=Author(self._member),
             message=f"Merge {kind} of loop {proposal.title}",
         )
-        # More may have been promoted meanwhile: that stays, as a proposal of its own.
-        await self._drop(mirror, kind, proposal)
+        try:
+            # More may have been promoted meanwhile: that stays, as a proposal of its own.
+            await self._drop(mirror, kind, proposal)
+        except GitError as error:
+            raise GitError(f"The proposal is merged, but its branch stays. {error.message}") from error
         return Promotion(kind=kind, outcome="merged", commit=merged)
 
     async def discard(self, kind: ContextKind, loop_id: str) -> None:

@@ -41,7 +41,7 @@ _FOLLOW = ("--force", "--prune", *_ADD)
 """Refs are as the remote has them, where `_ADD` leaves those alone that are there."""
 
 READERS = "loopat-readers"
-"""Folder in a mirror: who reached its remote, with keys of their own."""
+"""Folder in a mirror: who reached which remote, with keys of their own."""
 
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
@@ -119,19 +119,42 @@ class Mirrors:
         """
         name = name or mirror_name(address)
         path = self._workspace.mirrors / name
+        who = hashlib.sha256(f"{address}\0{access.reader}".encode()).hexdigest()[:16]
+        reader = path / READERS / who
         problem = await asyncio.to_thread(unsafe_place, address, self._workspace, self._config)
         if problem:
             raise UnsafePathError(problem)
         async with self.lock(name):
             try:
                 branch = await self._update(path, address, access, tell)
-                _note_reader(path, access)
+                with full_disk_told(reader):
+                    reader.parent.mkdir(exist_ok=True)
+                    reader.touch()
             except GitError as error:
                 # Who never reached the remote with these keys must not read what others fetched with theirs.
-                if not (path / READERS / access.reader).exists():
+                if not reader.exists():
                     raise
                 return Mirror(name, path, address, self.default_branch(name), error.message)
         return Mirror(name, path, address, branch)
+
+    async def reach(self, address: str, access: Access) -> str | None:
+        """See whether a remote answers, before anything that may take long.
+
+        Args:
+            address: As `check_address` answered.
+            access: How it is reached.
+
+        Returns:
+            Its default branch, where it says so.
+
+        Raises:
+            GitError: It does not, or not soon.
+        """
+        head = await self._git.run(
+            "ls-remote", "--symref", "--", address, "HEAD",
+            timeout_s=FIRST_CONTACT_TIMEOUT_S, doing=f"reach {shown(address)}", access=access,
+        )  # fmt: skip
+        return head_branch(head.text)
 
     def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which a mirror changes, across processes.
@@ -221,12 +244,9 @@ class Mirrors:
         """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
         about = shown(address)
         tell(Progress(label=f"reaching {about}"))
-        head = await self._git.run(
-            "ls-remote", "--symref", "--", address, "HEAD",
-            timeout_s=FIRST_CONTACT_TIMEOUT_S, doing=f"reach {about}", access=access,
-        )  # fmt: skip
+        head = await self.reach(address, access)
         if self.has(path.name):
-            return await self._fetch(path, address, access, tell, head_branch(head.text))
+            return await self._fetch(path, address, access, tell, head)
         with self._beside(path.name) as new:
             # Only a clone learns the default branch of a repo that has no commit yet.
             await self._git.run(
@@ -274,12 +294,6 @@ class Mirrors:
             on_progress=_teller(about, tell),
         )  # fmt: skip
         return await self._settle_default(path, head or self.default_branch(path.name))
-
-
-def _note_reader(path: Path, access: Access) -> None:
-    with full_disk_told(path):
-        (path / READERS).mkdir(exist_ok=True)
-        (path / READERS / access.reader).touch()
 
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loopat_jupyter.errors import GitError
 from loopat_jupyter.models import NewLoop
 from loopat_jupyter.repos import mirrors
 from loopat_jupyter.repos.git import Access, Git, git_environment, ssh_command
@@ -52,6 +53,13 @@ async def test_a_silent_remote_gives_a_usable_loop(
     [warning] = record.warnings
     assert "within 0.5 s" in warning
     assert list(plain.workspace.workdir(record.id).iterdir()) == []
+
+
+async def test_nor_does_one_hold_up_who_attaches_it(plain: LoopManager, silent: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mirrors, "FIRST_CONTACT_TIMEOUT_S", 0.5)
+    with pytest.raises(GitError, match="within 0.5 s"):
+        await plain.cargo.contexts.attach("notes", f"git://{silent}")
+    assert all(known.remote is None for known in plain.cargo.contexts.remotes())
 
 
 def test_silence_ends_a_transfer_too():
