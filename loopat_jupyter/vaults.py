@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import ExecSpec, LoopRecord, NewLoop, Progress
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.workspace.records import LoopStore
-    from loopat_jupyter.workspace.vault_keys import KeyPlace, Seal
+    from loopat_jupyter.workspace.vault_keys import KeyPlace
     from loopat_jupyter.workspace.vaults import Contents
 
 _log = logging.getLogger(__name__)
@@ -287,12 +287,6 @@ class Vaults:
         del tell
         return msgspec.structs.replace(record, vault=new.vault or DEFAULT_VAULT)
 
-    def may_wait(self, record: LoopRecord) -> bool:
-        """Whether reading the variables of a loop may ask a keyring, and so keep somebody waiting."""
-        contents = self._contents(record.created_by, record.vault)
-        seal: Seal | None = contents.seal if contents else None
-        return seal is not None and seal.key != "file"
-
     async def equipped(self, record: LoopRecord, spec: ExecSpec) -> ExecSpec:
         """A process with the variables of its loop's vault; its own win. Nobody else waits while a keyring is asked.
 
@@ -304,8 +298,8 @@ class Vaults:
         return msgspec.structs.replace(spec, env={**variables, **spec.env}) if variables else spec
 
     async def variables_of(self, record: LoopRecord) -> dict[str, str]:
-        """`variables`, without keeping others waiting while a keyring is asked."""
-        return await asyncio.to_thread(self.variables, record) if self.may_wait(record) else self.variables(record)
+        """`variables`, without keeping others waiting while a keyring is asked or somebody changes a vault."""
+        return await asyncio.to_thread(self.variables, record)
 
     def variables(self, record: LoopRecord) -> dict[str, str]:
         """The variables of a loop's vault as they are now.

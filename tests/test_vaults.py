@@ -162,7 +162,6 @@ async def test_a_passphrase_opens_for_one_process_or_for_the_login(
     quiet.vaults.encrypt("default", "passphrase", "open sesame")
     record = quiet.create(title="a")
     assert quiet.vaults.asks_passphrase("default")
-    assert quiet.vaults.may_wait(record)
     with pytest.raises(LockedVaultError):
         quiet.vaults.open("default", "wrong")
     # Without a keyring nothing is unlocked for others, and the message says what else there is.

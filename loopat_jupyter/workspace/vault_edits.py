@@ -10,7 +10,6 @@ import msgspec
 
 from loopat_jupyter.errors import ConflictError, NotFoundError
 from loopat_jupyter.models import DEFAULT_VAULT
-from loopat_jupyter.workspace.locks import thread_lock
 from loopat_jupyter.workspace.names import check_vault_name
 from loopat_jupyter.workspace.nofollow import make_folders, names_in, opened_folder, read_plain, write_whole
 from loopat_jupyter.workspace.variables import check_variable_name, check_variable_value
@@ -46,9 +45,7 @@ class VaultEdits:
         self._home = store.workspace.home
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody else changes a vault meanwhile: what one has just encrypted, another would write in the clear."""
-        lock = self._store.workspace.locks / "vaults.lock"
-        return thread_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the vaults")
+        return self._store.alone(timeout_s=_LOCK_TIMEOUT_S)
 
     def create(self, member: str, name: str) -> None:
         """Make an empty vault.

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING
 import pyrage
 import pytest
 
-from loopat_jupyter.errors import BadInputError, ConflictError, LockedVaultError, NotFoundError, StorageFullError
-from loopat_jupyter.workspace import nofollow
+from loopat_jupyter.errors import (
+    BadInputError,
+    ConflictError,
+    EngineTimeoutError,
+    LockedVaultError,
+    NotFoundError,
+    StorageFullError,
+)
+from loopat_jupyter.workspace import nofollow, vault_edits
+from loopat_jupyter.workspace.locks import thread_lock
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vault_keys import Keys
 from loopat_jupyter.workspace.vaults import VaultStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from loopat_jupyter.workspace.paths import Workspace
@@ -135,12 +144,40 @@ for number in range(40):
 
 def test_two_processes_that_change_a_vault_lose_nothing(edits: VaultEdits, store: VaultStore):
     edits.set("ada", "work", "TOKEN", b"canary")
-    key = str(pyrage.x25519.Identity.generate())
+    identity = pyrage.x25519.Identity.generate()
+    store.keys.hold(identity)
     paths = (str(store.workspace.home), str(store.workspace.runtime_root))
-    changing = [subprocess.Popen([sys.executable, "-c", _CHANGE, *paths, what, key]) for what in ("set", "toggle")]
-    assert [process.wait(120) for process in changing] == [0, 0]
+    changing = [
+        subprocess.Popen([sys.executable, "-c", _CHANGE, *paths, what, str(identity)]) for what in ("set", "toggle")
+    ]
+    seen = set()
+    while any(process.poll() is None for process in changing):
+        # What starts meanwhile has it, too.
+        seen.add(store.read("ada", "work")[0].get("TOKEN"))
+    assert ([process.wait() for process in changing], seen) == ([0, 0], {"canary"})
     assert store.read("ada", "work") == ({"TOKEN": "canary", **{f"V{number}": "x" for number in range(40)}}, ())
     assert envs(store) == sorted(("TOKEN", *(f"V{number}" for number in range(40))))
+
+
+def test_nobody_changes_a_vault_while_another_one_does(
+    edits: VaultEdits, store: VaultStore, monkeypatch: pytest.MonkeyPatch
+):
+    identity = pyrage.x25519.Identity.generate()
+    edits.set("ada", "work", "TOKEN", b"canary")
+    monkeypatch.setattr(vault_edits, "_LOCK_TIMEOUT_S", 0)
+    changes: list[Callable[[], object]] = [
+        lambda: edits.create("ada", "home"),
+        lambda: edits.set("ada", "work", "OTHER", b"x"),
+        lambda: edits.unset("ada", "work", "TOKEN"),
+        lambda: edits.encrypt("ada", "work", identity, "file", ""),
+        lambda: edits.encrypt_rest("ada", "work"),
+        lambda: edits.decrypt("ada", "work"),
+    ]
+    with thread_lock(store.workspace.locks / "vaults.lock", timeout_s=1, what="a test"):
+        for change in changes:
+            with pytest.raises(EngineTimeoutError, match="busy with the vaults"):
+                change()
+    assert store.read("ada", "work") == ({"TOKEN": "canary"}, ())
 
 
 def test_a_name_that_is_too_long_for_a_file_is_refused(edits: VaultEdits):
