@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.errors import GitError
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import NewLoop
 from loopat_jupyter.repos import mirrors
 from loopat_jupyter.repos.git import Access, Git, git_environment, ssh_command
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import Progress
     from loopat_jupyter.workspace.paths import Workspace
     from tests.git_remotes import Remote
@@ -77,43 +78,42 @@ from loopat_jupyter.repos.mirrors import Mirrors
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace
 workspace = Workspace(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
-git = Git({**os.environ, "PATH": sys.argv[4] + ":" + os.environ["PATH"]})
-asyncio.run(Mirrors(workspace, Config(), git).refresh(sys.argv[3], Access(), print))
+asyncio.run(Mirrors(workspace, Config(), Git(os.environ)).refresh(sys.argv[3], Access(), print))
 """
+
+
+def git_that(folder: Path, script: str) -> str:
+    """A folder with a git that does something of its own when it is to clone."""
+    folder.mkdir()
+    (folder / "git").write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("git")} "$@"\n')
+    (folder / "git").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 async def test_a_server_that_is_killed_during_a_first_clone_is_in_nobodys_way(
     workspace: Workspace, plain: LoopManager, remote: Remote, tmp_path: Path
 ):
-    slow = tmp_path / "bin"
-    slow.mkdir()
-    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
-    begun, go = tmp_path / "begun", tmp_path / "go"
-    for fifo in (begun, go):
+    begun, go, done = (tmp_path / name for name in ("begun", "go", "done"))
+    for fifo in (begun, go, done):
         os.mkfifo(fifo)
-    # Git as it is, but a clone makes its folder and waits to be told to go on.
-    (slow / "git").write_text(
-        f'#!/bin/sh\nif [ "$1" = clone ]; then\nfor last; do :; done\nmkdir "$last"\necho >{begun}\ncat {go}\nfi\n'
-        f'exec {real} "$@"\n'
-    )
-    (slow / "git").chmod(0o755)
+    clones, real = '[ "$1 $2" = "clone --bare" ]', f'{shutil.which("git")} "$@" 2>{os.devnull}'
+    waiting = git_that(tmp_path / "first", f"{clones} && echo >{begun} && {{ cat {go}; {real}; echo >{done}; }}")
     server = subprocess.Popen(
-        [sys.executable, "-c", _CLONE, str(workspace.home), str(workspace.runtime_root), remote.url, str(slow)],
+        [sys.executable, "-c", _CLONE, str(workspace.home), str(workspace.runtime_root), remote.url],
+        env={**os.environ, "PATH": waiting},
         stdout=subprocess.DEVNULL,
     )
     await asyncio.to_thread(begun.read_bytes)
-    [left] = workspace.mirrors.iterdir()
-    assert left.name.endswith(".new")
     server.send_signal(signal.SIGKILL)
     server.wait()
-    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    # The git that outlived its server clones on while the next one has begun.
+    overtaken = git_that(tmp_path / "second", f"{clones} && echo >{go} && cat {done} >{os.devnull}")
+    later = LoopManager(workspace, plain.config, plain.engine, member="ada", git=Git({**os.environ, "PATH": overtaken}))
+    record = await later.make(NewLoop(title="a", repo=remote.url))
     assert record.warnings == ()
-    # The git that outlived it goes on now, and comes to nothing.
-    await asyncio.to_thread(go.write_bytes, b"")
-    again = await plain.make(NewLoop(title="b", repo=remote.url))
-    assert again.warnings == ()
-    assert [path.name for path in workspace.mirrors.iterdir() if path != left] == [mirror_name(remote.url)]
-    git(workspace.mirrors / str(record.mirror), "fsck")
+    [mirror] = [path.name for path in workspace.mirrors.iterdir() if not path.name.startswith(".")]
+    assert mirror == record.mirror == mirror_name(remote.url)
+    git(workspace.mirrors / mirror, "fsck")
 
 
 async def test_a_stand_in_replaces_nothing(workspace: Workspace, remote: Remote, plain: LoopManager):
