@@ -9,6 +9,7 @@
 `kernels`      kernel start, round trip, memory
 `sandboxes`    start, ensure, list, memory
 `terminals`    first prompt
+`repos`        a second loop on a large repo; a command of its own, for it makes that repo
 `soak`         whole lives of loops, what they leave behind, and how fast faults heal
 =============  ===================================================================
 """

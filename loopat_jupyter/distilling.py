@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from loopat_jupyter.errors import BadInputError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.nofollow import opened_folder
+from loopat_jupyter.workspace.walking import MOST_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,21 +109,28 @@ class Distillation:
             (workdir / "CLAUDE.md").write_text(text, encoding="utf-8")
             (workdir / "INSTRUCTIONS.md").symlink_to("CLAUDE.md")
         warning = (
-            f"The snapshot holds the first {MOST_FILES} files or {MOST_BYTES // 2**20} MiB of {other.title!r} only."
+            f"The snapshot holds a part of {other.title!r} only: at most {MOST_FILES} files and {MOST_BYTES // 2**20} "
+            f"MiB, and none below {MOST_LEVELS} folders or with a very long path."
         )
         return record if complete else msgspec.structs.replace(record, warnings=(*record.warnings, warning))
 
     def _copy(self, loop_id: str, workdir: Path) -> bool:
         """Copy what there is to copy; False when there is more than fits."""
         size_bytes = 0
-        for count, piece in enumerate(self._pieces(loop_id), start=1):
-            size_bytes += _copy_plain(piece, workdir, MOST_BYTES - size_bytes)
+        left_out: list[str] = []
+        for count, piece in enumerate(self._pieces(loop_id, left_out), start=1):
+            try:
+                size_bytes += _copy_plain(piece, workdir, MOST_BYTES - size_bytes)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                left_out.append(piece.name)
             if count >= MOST_FILES or size_bytes >= MOST_BYTES:
                 return False
-        return True
+        return not left_out
 
-    def _pieces(self, loop_id: str) -> Iterator[Piece]:
-        yield from _files(self._workspace.workdir(loop_id), Path("notebooks"), ".ipynb")
+    def _pieces(self, loop_id: str, left_out: list[str]) -> Iterator[Piece]:
+        yield from _files(self._workspace.workdir(loop_id), Path("notebooks"), ".ipynb", left_out)
         home = self._workspace.loop_home(loop_id)
         for path in map(Path, _TYPED):
             with (
@@ -129,15 +138,23 @@ class Distillation:
                 opened_folder(home.parent, home.name, *path.parent.parts) as folder,
             ):
                 yield Piece(folder, path.name, Path("history", path.name.lstrip(".")))
-        yield from _files(self._workspace.agent_config(loop_id) / "projects", Path("history", "agents"), ".jsonl")
+        yield from _files(
+            self._workspace.agent_config(loop_id) / "projects", Path("history", "agents"), ".jsonl", left_out
+        )
 
 
-def _files(top: Path, target: Path, suffix: str) -> Iterator[Piece]:
-    """The files of one kind below a folder, in a fixed order; no symlink is followed. There may be no such folder."""
+def _files(top: Path, target: Path, suffix: str, left_out: list[str]) -> Iterator[Piece]:
+    """The files of one kind below a folder, in a fixed order; no symlink is followed. There may be no such folder.
+
+    Folders that are nested too deeply are not entered, and noted.
+    """
     if top.is_symlink() or not top.is_dir():
         return
     for parent, folders, names, descriptor in os.fwalk(top, follow_symlinks=False):
         folders[:] = sorted(set(folders) - _LEFT_OUT)
+        if folders and len(Path(parent).relative_to(top).parts) >= MOST_LEVELS:
+            left_out += folders
+            folders.clear()
         for name in sorted(names):
             if name.endswith(suffix):
                 yield Piece(descriptor, name, target / Path(parent).relative_to(top) / name)

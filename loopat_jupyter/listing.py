@@ -69,8 +69,9 @@ class Listing:
             self._sandboxes.containers(), asyncio.to_thread(self._choose, limit + 1, after, archived=archived)
         )
         shown = found[:limit]
+        warnings = await asyncio.to_thread(self._warnings, shown)
         return LoopPage(
-            loops=tuple(self._describe_all(shown, containers)),
+            loops=tuple(self._describe_all(shown, containers, warnings)),
             next=shown[-1].id if len(found) > limit else None,
         )
 
@@ -95,22 +96,27 @@ class Listing:
                 break
         return chosen
 
-    def _describe_all(self, records: list[LoopRecord], containers: dict[str, ContainerFacts]) -> Iterator[Loop]:
+    def _warnings(self, records: list[LoopRecord]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """What to know of each vault; most loops have the same one, which need be looked at once only."""
+        vaults = {(record.created_by, record.vault): record for record in records}
+        return {vault: self._sandboxes.extras.warnings(record) for vault, record in vaults.items()}
+
+    def _describe_all(
+        self,
+        records: list[LoopRecord],
+        containers: dict[str, ContainerFacts],
+        warnings: dict[tuple[str, str], tuple[str, ...]],
+    ) -> Iterator[Loop]:
         shown = {record.id: containers[record.id] for record in records if record.id in containers}
         used = self._sandboxes.in_use(shown)
-        # Most loops have the same vault, which need be looked at once only.
-        warnings: dict[tuple[str, str], tuple[str, ...]] = {}
         for record in records:
-            vault = (record.created_by, record.vault)
-            if vault not in warnings:
-                warnings[vault] = self._sandboxes.extras.find(record).warnings
             # Podman took its time: a loop may have been deleted meanwhile.
             with contextlib.suppress(NotFoundError):
                 status = self._sandboxes.judge(record, shown.get(record.id), None, used.get(record.id))
-                yield self._describe(record, status, warnings[vault])
+                yield self._describe(record, status, warnings[record.created_by, record.vault])
 
     def describe(self, record: LoopRecord, status: Status) -> Loop:
-        """A loop as it is shown.
+        """A loop as it is shown. May wait for a keyring, so it is not for the event loop.
 
         Args:
             record: The loop.
@@ -119,7 +125,7 @@ class Listing:
         Raises:
             NotFoundError: It was deleted meanwhile.
         """
-        return self._describe(record, status, self._sandboxes.extras.find(record).warnings)
+        return self._describe(record, status, self._sandboxes.extras.warnings(record))
 
     def _describe(self, record: LoopRecord, status: Status, warnings: tuple[str, ...]) -> Loop:
         return Loop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import functools
@@ -227,7 +228,7 @@ class LoopManager:
             UnreadableRecordError: Its record is damaged.
         """
         record = self.store.read(loop_id)
-        return self.describe(record, await self.sandboxes.status(record))
+        return await asyncio.to_thread(self.describe, record, await self.sandboxes.status(record))
 
     async def page(self, *, limit: int = DEFAULT_PAGE, after: str | None = None, archived: bool = False) -> LoopPage:
         """One page of loops, newest activity first.
@@ -243,7 +244,7 @@ class LoopManager:
         return await self._listing.page(limit=limit, after=after, archived=archived)
 
     def describe(self, record: LoopRecord, status: Status) -> Loop:
-        """A loop as it is shown."""
+        """A loop as it is shown. May wait for a keyring, so it is not for the event loop."""
         return self._listing.describe(record, status)
 
     async def start(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from loopat_jupyter.context.bundles import Inside, take
+from loopat_jupyter.context.bundles import Inside, take_commits
 from loopat_jupyter.context.merging import push
-from loopat_jupyter.context.requests import answer, claim
-from loopat_jupyter.errors import ConflictError, GitError, LoopatError
+from loopat_jupyter.context.requests import MOST_WAITING, answer, take, waiting
+from loopat_jupyter.errors import BadInputError, ConflictError, GitError, LoopatError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent, Progress, Pushed
 from loopat_jupyter.repos.addresses import check_ref, shown
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
 
+    from loopat_jupyter.context.requests import Request
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import ContextKind, LoopRecord, Promotion
 
@@ -67,22 +69,77 @@ def outcome(promotion: Promotion) -> str:
     return f"There is nothing new in the {promotion.kind} of this loop."
 
 
-async def answer_requests(manager: LoopManager) -> None:
-    """Do what `loopat-promote` asks for in the loops that were started here.
+class Spawn(Protocol):
+    """Runs something in the background, for one loop."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], *, loop_id: str) -> asyncio.Task[None]:
+        """The task."""
+        ...
+
+
+class Answering:
+    """Does what `loopat-promote` asks for: one request after the other in each loop, and no loop waits for another.
 
     Args:
-        manager: The loops.
+        spawn: Runs the answers.
     """
-    for loop_id in await asyncio.to_thread(manager.workspace.started_loops):
-        run, host = manager.workspace.run(loop_id), manager.workspace.host(loop_id)
-        for request in await asyncio.to_thread(claim, run, host):
-            code, text = 0, ""
-            try:
-                record = manager.store.read(loop_id)
-                text = outcome(await promote(manager, record, request.kind, message=request.message))
-            except LoopatError as error:
-                code, text = 1, error.message
-            await asyncio.to_thread(functools.partial(answer, run, request, code=code, text=text))
+
+    def __init__(self, spawn: Spawn) -> None:
+        self._spawn = spawn
+        self._busy: dict[str, asyncio.Task[None]] = {}
+
+    async def look(self, manager: LoopManager) -> None:
+        """Begin to answer in those loops that were started here, where nothing is being answered yet.
+
+        Args:
+            manager: The loops.
+        """
+        self._busy = {loop_id: task for loop_id, task in self._busy.items() if not task.done()}
+        for loop_id in await asyncio.to_thread(manager.workspace.started_loops):
+            if loop_id not in self._busy:
+                names = await asyncio.to_thread(waiting, manager.workspace.run(loop_id))
+                if names:
+                    self._busy[loop_id] = self._spawn(_answer_all(manager, loop_id, names), loop_id=loop_id)
+
+
+async def _answer_all(manager: LoopManager, loop_id: str, names: list[str]) -> None:
+    run = manager.workspace.run(loop_id)
+    await asyncio.to_thread(_refuse, run, names[MOST_WAITING:])
+    for name in names[:MOST_WAITING]:
+        with _refused_told(run, name):
+            request = take(run, name)
+            if request:
+                await _answer(manager, loop_id, request)
+
+
+def _refuse(run: Path, names: list[str]) -> None:
+    for name in names:
+        with _refused_told(run, name):
+            if take(run, name):
+                raise BadInputError("requests", f"{MOST_WAITING} of this loop wait already. Ask again later")
+
+
+@contextlib.contextmanager
+def _refused_told(run: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except BadInputError as error:
+        answer(run, name, code=1, text=error.message)
+
+
+async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
+    code, text = 1, "This was called off on the host, or Jupyter ended there. Ask again: nothing is done twice."
+    try:
+        record = manager.store.read(loop_id)
+        text = outcome(await promote(manager, record, request.kind, message=request.message))
+        code = 0
+    except LoopatError as error:
+        text = error.message
+    except OSError as error:
+        text = f"The host could not do it: {error.strerror or error}. Nothing of the loop is lost; ask again."
+    finally:
+        # Whatever has happened: somebody waits.
+        answer(manager.workspace.run(loop_id), request.name, code=code, text=text)
 
 
 async def push_branch(
@@ -118,7 +175,7 @@ async def push_branch(
     kept = f"refs/loopat/loops/{record.id}-{os.urandom(4).hex()}"
     git = manager.cargo.checkout.git
     try:
-        commit = await take(inside, git, mirror.path, kept)
+        commit = await take_commits(inside, git, mirror.path, kept)
         if commit is None:
             return Pushed(branch=branch, commit=None, remote=shown(record.origin))
         on_progress(Progress(label="pushing"))

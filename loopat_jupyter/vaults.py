@@ -22,6 +22,7 @@ from loopat_jupyter.errors import (
 )
 from loopat_jupyter.models import DEFAULT_VAULT, Value
 from loopat_jupyter.workspace.names import check_vault_name
+from loopat_jupyter.workspace.ssh_keys import forget_keys
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vault_keys import forget_in_keyring, store_in_keyring
 from loopat_jupyter.workspace.vaults import NOTHING, check_choice
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import ExecSpec, LoopRecord, NewLoop, Progress
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.workspace.records import LoopStore
-    from loopat_jupyter.workspace.vault_keys import KeyPlace, Seal
+    from loopat_jupyter.workspace.vault_keys import KeyPlace
     from loopat_jupyter.workspace.vaults import Contents
 
 _log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Vaults:
             titles = ", ".join(repr(record.title) for record in users[:3]) + (", …" if len(users) > 3 else "")
             raise ConflictError(f"Vault {name!r} is used by {titles}. Give these loops another one first, or force it.")
         await self._folders.remove(self.store.folder(self._member, name))
+        await asyncio.to_thread(forget_keys, self.store.workspace, self._member, name)
 
     def users(self, name: str) -> tuple[LoopRecord, ...]:
         """The loops of who asks that have a vault. One that nobody named is the default of all others.
@@ -285,12 +287,6 @@ class Vaults:
         del tell
         return msgspec.structs.replace(record, vault=new.vault or DEFAULT_VAULT)
 
-    def may_wait(self, record: LoopRecord) -> bool:
-        """Whether reading the variables of a loop may ask a keyring, and so keep somebody waiting."""
-        contents = self._contents(record.created_by, record.vault)
-        seal: Seal | None = contents.seal if contents else None
-        return seal is not None and seal.key != "file"
-
     async def equipped(self, record: LoopRecord, spec: ExecSpec) -> ExecSpec:
         """A process with the variables of its loop's vault; its own win. Nobody else waits while a keyring is asked.
 
@@ -302,8 +298,8 @@ class Vaults:
         return msgspec.structs.replace(spec, env={**variables, **spec.env}) if variables else spec
 
     async def variables_of(self, record: LoopRecord) -> dict[str, str]:
-        """`variables`, without keeping others waiting while a keyring is asked."""
-        return await asyncio.to_thread(self.variables, record) if self.may_wait(record) else self.variables(record)
+        """`variables`, without keeping others waiting while a keyring is asked or somebody changes a vault."""
+        return await asyncio.to_thread(self.variables, record)
 
     def variables(self, record: LoopRecord) -> dict[str, str]:
         """The variables of a loop's vault as they are now.

@@ -24,8 +24,11 @@ from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
+    from typing import TypeAlias
+
+    Nest: TypeAlias = Callable[[Path, str, int], None]
 
 # Tests that were started in the background or with nohup would ignore, and hand on, what they test with.
 for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -90,6 +93,27 @@ def manager(workspace: Workspace, sandbox_image: str) -> LoopManager:
     """Loops on real podman, with the image that is there."""
     config = Config(image=ImageConfig(use=sandbox_image))
     return LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+
+
+@pytest.fixture
+def nest() -> Iterator[Nest]:
+    """Nests folders of one name in a folder, deeper than any path may be long, with a file in each."""
+    made: list[str] = []
+
+    def nest_in(folder: Path, name: str, levels: int) -> None:
+        made.append(str(folder / name))
+        descriptor = os.open(folder, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=descriptor)
+            inner = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+            os.close(os.open("f.ipynb", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+        os.close(descriptor)
+
+    yield nest_in
+    # Python could not: pytest must not find them when it clears up.
+    subprocess.run(["rm", "-rf", "--", *made], check=True)
 
 
 def remove_from_podman(workspace: Workspace) -> None:

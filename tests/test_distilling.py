@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from tests.conftest import Nest
 
 
 @pytest.fixture
@@ -55,6 +56,18 @@ async def test_notebooks_and_history_are_there_with_instructions(plain: LoopMana
         "history/agents/x/1.jsonl": "{}",
     }
     assert record.warnings == ()
+
+
+async def test_what_is_nested_deeply_or_has_a_long_path_is_left_out(plain: LoopManager, worked: LoopRecord, nest: Nest):
+    workdir = plain.workspace.workdir(worked.id)
+    nest(workdir, "d", 3000)
+    nest(workdir, "x" * 250, 17)
+    (workdir / ("y" * 249 + ".ipynb")).write_text("long")
+    record = await plain.make(NewLoop(title="Distill", distill=worked.id))
+    [warning] = record.warnings
+    assert warning.startswith("The snapshot holds a part of 'Sales in May' only")
+    assert "notebooks/a.ipynb" in files(plain.workspace.workdir(record.id))
+    assert f"notebooks/{'y' * 249}.ipynb" in files(plain.workspace.workdir(record.id))
 
 
 async def test_nothing_planted_is_followed(plain: LoopManager, worked: LoopRecord, tmp_path: Path):

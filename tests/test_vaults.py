@@ -97,6 +97,17 @@ async def test_a_vault_in_use_is_kept_unless_forced(quiet: LoopManager):
         await quiet.vaults.remove("../loops")
 
 
+async def test_no_copy_of_a_key_stays_when_its_vault_goes(quiet: LoopManager, workspace: Workspace):
+    quiet.vaults.create("work")
+    folder = quiet.vaults.folder("work") / "mounts" / "home" / ".ssh"
+    folder.mkdir()
+    (folder / "id_ed25519").write_bytes(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+    record = await quiet.make(NewLoop(title="a", vault="work"))
+    assert quiet.cargo.access(record).identity_files
+    await quiet.vaults.remove("work", force=True)
+    assert list((workspace.runtime / "keys").iterdir()) == []
+
+
 def test_the_variables_are_those_of_who_made_the_loop(quiet: LoopManager, workspace: Workspace):
     quiet.vaults.set("default", "TOKEN", b"of ada")
     other = LoopManager(workspace, quiet.config, quiet.engine, member="bob")
@@ -151,7 +162,6 @@ async def test_a_passphrase_opens_for_one_process_or_for_the_login(
     quiet.vaults.encrypt("default", "passphrase", "open sesame")
     record = quiet.create(title="a")
     assert quiet.vaults.asks_passphrase("default")
-    assert quiet.vaults.may_wait(record)
     with pytest.raises(LockedVaultError):
         quiet.vaults.open("default", "wrong")
     # Without a keyring nothing is unlocked for others, and the message says what else there is.

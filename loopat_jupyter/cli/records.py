@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +21,7 @@ from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
 from loopat_jupyter.workspace.paths import is_loop_id
+from loopat_jupyter.workspace.walking import entries_below
 
 NOT_STARTED = Status(state="absent")
 
@@ -189,7 +190,7 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 
     async def look() -> tuple[Loop, list[tuple[str, str]]]:
         shown = await manager.get(record.id)
-        if shown.state != "running":
+        if shown.state != "running" or record.archived:
             return shown, [(name, "") for name in Registry.of_user().names(record.id)]
         specs = await manager.kernelspecs(record)
         return shown, [(registered_name(record, spec.name), spec.display_name) for spec in specs]
@@ -232,7 +233,7 @@ def _to_delete(manager: LoopManager, reference: str) -> tuple[str, str]:
 
 
 def measure(folder: Path) -> tuple[int, int]:
-    """How many files a folder holds, and their size in bytes. Symlinks are not followed.
+    """How many files a folder holds, and their size in bytes. Symlinks are neither followed nor counted.
 
     What may not be entered, because root inside a sandbox made it, does not count.
 
@@ -240,13 +241,11 @@ def measure(folder: Path) -> tuple[int, int]:
         folder: The folder.
     """
     files = size_bytes = 0
-    for parent, _, names in os.walk(folder, onerror=None, followlinks=False):
-        for name in names:
-            try:
-                size_bytes += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
-            except OSError:
-                continue
-            files += 1
+    for entry in entries_below(folder):
+        if not entry.is_dir(follow_symlinks=False) and not entry.is_symlink():
+            with contextlib.suppress(OSError):
+                size_bytes += entry.stat(follow_symlinks=False).st_size
+                files += 1
     return files, size_bytes
 
 

@@ -66,6 +66,8 @@ def state(loop: Loop) -> Text:
         text.append(f": {plain(str(loop.progress))}")
     if loop.restart_needed:
         text.append(", restart needed", style="yellow")
+    if loop.archived:
+        text.append(", archived", style="dim")
     return text
 
 

@@ -5,6 +5,7 @@
 `bundles`      commits of a loop, taken out of its sandbox as data
 `origins`      where each context is kept: a remote, or the workspace itself
 `checkouts`    the step of a new loop that gives it a branch of its own of each context
+`extent`       how much a commit may hold that goes to everybody
 `promotion`    a loop's work on a context goes to everybody, or waits as a proposal
 `proposals`    what waits: listed, shown, merged, discarded
 `requests`     `loopat-promote` inside a loop, answered by a process of the host

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopat_jupyter.errors import ConflictError, GitError
@@ -64,7 +66,7 @@ class Inside(NamedTuple):
         return (await self.git(*arguments, ok=ok)).stdout.decode("utf-8", "replace").strip()
 
 
-async def take(inside: Inside, git: Git, repo: Path, ref: str) -> str | None:
+async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str | None:
     """Bring what a checkout has committed since its origin into a bare repo of the host.
 
     Args:
@@ -85,18 +87,28 @@ async def take(inside: Inside, git: Git, repo: Path, ref: str) -> str | None:
         return None
     if await inside.text("rev-list", "--count", "HEAD", "--not", "--remotes=origin") == "0":
         return None
+    _remove_abandoned(repo)
     bundle = repo / f".incoming-{os.urandom(8).hex()}"
     try:
         with bundle.open("xb") as file:
             await _receive(inside, file.write)
         await git.run(
-            "-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--",
-            str(bundle), f"+HEAD:{ref}",
+            # A large file is never held in memory, however small it was packed.
+            "-c", "fetch.fsckObjects=true", "-c", "core.bigFileThreshold=16m",
+            "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", str(bundle), f"+HEAD:{ref}",
             folder=repo, timeout_s=TAKE_TIMEOUT_S, doing="take the loop's commits",
         )  # fmt: skip
     finally:
         bundle.unlink(missing_ok=True)
     return (await git.run("rev-parse", "--verify", ref, folder=repo)).text
+
+
+def _remove_abandoned(repo: Path) -> None:
+    """Remove what processes left that were killed while they took commits."""
+    for left in repo.glob(".incoming-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > 2 * TAKE_TIMEOUT_S:
+                left.unlink()
 
 
 async def _receive(inside: Inside, write: Callable[[bytes], object]) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from loopat_jupyter.context.unpromoted import MADE
-from loopat_jupyter.errors import BadInputError, GitError, GitUnavailableError
+from loopat_jupyter.errors import BadInputError, GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextStart, Progress
 from loopat_jupyter.repos.addresses import is_commit
 from loopat_jupyter.repos.laying import borrow, lay
 from loopat_jupyter.workspace.paths import context_mirror, sandbox_mirror
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,7 @@ class ContextCheckouts:
             try:
                 start, problem = await self._lay(kind, new.contexts.get(kind), record)
             except (GitError, GitUnavailableError) as error:
+                await asyncio.to_thread(remove_tree, self._workspace.context(record.id, kind))
                 warnings.append(f"The loop has no {kind}. {error.message} To try again, make another loop.")
                 continue
             starts.append(start)
@@ -112,5 +115,5 @@ class ContextCheckouts:
     async def _bring_back(self, kind: ContextKind, record: LoopRecord) -> None:
         try:
             await self._origins.refresh(kind, record.created_by, self._access(record), lambda _: None)
-        except GitError:
+        except (GitError, UnsafePathError):
             await self._mirrors.stand_in(context_mirror(kind, record.created_by))

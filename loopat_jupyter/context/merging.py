@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 20
 """Each one that fails means that somebody else got through."""
 
-_FIRST_WINS = ("[rejected]", "[remote rejected]", "cannot lock ref", "fetch first", "non-fast-forward")
+_FIRST_WINS = ("\t[rejected]", "(cannot lock ref", "(failed to update ref)", "(incorrect old value provided)")
+"""How git says of a ref that somebody else was first. Any other `[remote rejected]` refuses: a hook, rights."""
+
+_NO_RIGHTS = "Permission denied"
 
 
 class Author(NamedTuple):
@@ -92,7 +95,7 @@ async def push(git: Git, mirror: Mirror, commit: str, branch: str, access: Acces
     Args:
         git: Runs git.
         mirror: The remote's copy, which has the commit.
-        commit: What to push; empty deletes the branch.
+        commit: What to push.
         branch: Where to.
         access: How the remote is reached.
 
@@ -102,15 +105,43 @@ async def push(git: Git, mirror: Mirror, commit: str, branch: str, access: Acces
     Raises:
         GitError: The remote refused for another reason.
     """
+    return await _push(git, mirror, f"{commit}:refs/heads/{branch}", access)
+
+
+async def drop(git: Git, mirror: Mirror, commit: str, branch: str, access: Access) -> bool:
+    """Delete a branch of a remote that is as it was seen.
+
+    Args:
+        git: Runs git.
+        mirror: The remote's copy.
+        commit: Where the branch was.
+        branch: Its name.
+        access: How the remote is reached.
+
+    Returns:
+        False when it is somewhere else by now, and still there.
+
+    Raises:
+        GitError: The remote refused.
+    """
+    return await _push(git, mirror, f":refs/heads/{branch}", access, f"--force-with-lease=refs/heads/{branch}:{commit}")
+
+
+async def _push(git: Git, mirror: Mirror, refspec: str, access: Access, *options: str) -> bool:
     answer = await git.run(
-        "push", "--quiet", "--", mirror.address, f"{commit}:refs/heads/{branch}",
+        "push", "--porcelain", *options, "--", mirror.address, refspec,
         folder=mirror.path, timeout_s=TRANSFER_TIMEOUT_S, access=access, ok=(0, 1, 128), doing="push",
     )  # fmt: skip
     if answer.returncode == 0:
         return True
-    if any(sign in answer.stderr for sign in _FIRST_WINS) and "hook declined" not in answer.stderr:
+    # What the remote's programs say goes to standard error; what became of the ref is git's own word.
+    verdict = "\n".join(line for line in answer.text.splitlines() if line.startswith("!\t"))
+    if any(sign in verdict for sign in _FIRST_WINS) and _NO_RIGHTS not in answer.stderr:
         return False
-    raise GitError(f"The remote refused: {answer.stderr[-500:]}", stderr=answer.stderr)
+    said = "\n".join((*answer.stderr.splitlines()[-8:], verdict)).strip()
+    raise GitError(
+        f"The remote refused to change {refspec.rpartition('/heads/')[2]}: {said[-500:]}", stderr=answer.stderr
+    )
 
 
 async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:

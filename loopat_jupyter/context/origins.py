@@ -90,7 +90,7 @@ class Origins:
             return None
         try:
             check_address(text, f"context.{kind}")
-            self.mirrors.refuse_inside(text, f"context.{kind}")
+            self.mirrors.refuse_unsafe(text, f"context.{kind}")
         except BadInputError as error:
             raise ConfigurationError(f"{error.message}. Mend the configuration.") from error
         return text
@@ -159,9 +159,10 @@ class Origins:
             GitError: The remote refused, for instance because it has a history of its own; nothing has changed.
         """
         check_address(address, "remote")
-        self.mirrors.refuse_inside(address, "remote")
+        self.mirrors.refuse_unsafe(address, "remote")
         if self._configured(kind, member):
             raise ConflictError(f"The remote of {kind} stands under [context] in the configuration. Change it there.")
+        await self.mirrors.reach(address, access)
         source = await self.refresh(kind, member, access, lambda _: None)
         await self._git.run(
             "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.context.bundles import Ask, Inside, take
+from loopat_jupyter.context.bundles import Ask, Inside, take_commits
 from loopat_jupyter.context.checkouts import context_branch
+from loopat_jupyter.context.extent import refuse_bomb
 from loopat_jupyter.context.merging import Author, merge_and_push, push
-from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.errors import ConflictError, GitError, LoopatError
 from loopat_jupyter.models import ContextKind, LoopRecord, Progress, Promotion
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.context.origins import Origins
     from loopat_jupyter.repos.git import Access, Git
     from loopat_jupyter.repos.mirrors import Mirror
+
+
+_log = logging.getLogger(__name__)
 
 
 class Promoter:
@@ -54,8 +59,8 @@ class Promoter:
             tell: Told about each step.
 
         Raises:
-            ConflictError: The loop has no such context, it is in the middle of a merge, or others changed the same
-                places. Nothing is lost.
+            ConflictError: The loop has no such context, it is in the middle of a merge, others changed the same
+                places, or it is more than everybody can be given. Nothing is lost.
             GitError: Git or the remote refused.
         """
         if kind not in [start.kind for start in record.contexts]:
@@ -70,9 +75,10 @@ class Promoter:
         tell(Progress(label="committing"))
         await self._commit(inside, message or f"Work of loop {record.title}", author)
         mirror = await self._refresh(kind, record, access, tell)
-        ours = await take(inside, self._git, mirror.path, _kept(record.id))
+        ours = await take_commits(inside, self._git, mirror.path, _kept(record.id))
         if ours is None:
             return Promotion(kind=kind, outcome="unchanged", commit=None)
+        await refuse_bomb(self._git, mirror.path, ours)
         tell(Progress(label="pushing"))
         if self._origins.is_gated(kind):
             return await self._propose(record, kind, mirror, ours, access)
@@ -89,7 +95,11 @@ class Promoter:
             author=Author(author),
             message=f"Merge {kind} of loop {record.title}",
         )
-        await self._follow(inside, mirror.default_branch)
+        try:
+            await self._follow(inside, mirror.default_branch)
+        except LoopatError as error:
+            # Everybody has it; the loop comes after when it is promoted from again.
+            _log.warning("Loop %s does not follow its %s. %s", record.id, kind, error.message)
         return Promotion(kind=kind, outcome="unchanged" if known else "merged", commit=merged)
 
     async def _refresh(

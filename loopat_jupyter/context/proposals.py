@@ -6,8 +6,9 @@ import datetime
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.context.checkouts import context_branch
-from loopat_jupyter.context.merging import Author, merge_and_push, push
-from loopat_jupyter.errors import GitError, LoopatError, NotFoundError
+from loopat_jupyter.context.extent import refuse_bomb, too_much
+from loopat_jupyter.context.merging import Author, drop, merge_and_push
+from loopat_jupyter.errors import ConflictError, GitError, LoopatError, NotFoundError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, Promotion, Proposal
 from loopat_jupyter.repos.git import NO_SETTINGS
 from loopat_jupyter.workspace.paths import is_loop_id
@@ -21,8 +22,23 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.records import LoopStore
 
 LARGEST_DIFF_BYTES = 2 * 2**20
+LARGEST_NAMES_BYTES = 2**18
+"""Names of the files that a proposal changes; no person reads more of them."""
 
 _FORMAT = "%(refname:lstrip=3)%00%(objectname)%00%(authorname)%00%(creatordate:unix)%00%(contents:subject)"
+
+
+_LATEST_S = 253402300799
+"""The last second of the year 9999, where Python's calendar ends."""
+
+
+def moment(seconds: str) -> datetime.datetime:
+    """A time as git says it. Whoever commits says when that was, so it may be any; the nearest that there is, then.
+
+    Args:
+        seconds: Since 1970; empty where the commit names none.
+    """
+    return datetime.datetime.fromtimestamp(min(max(int(seconds or 0), 0), _LATEST_S), tz=datetime.UTC)
 
 
 class Proposals:
@@ -61,35 +77,32 @@ class Proposals:
         """What a proposal changes, as a unified diff; one that is very long is cut.
 
         Raises:
+            ConflictError: It holds too much to be compared.
             GitError: The remote is out of reach.
             NotFoundError: There is no such proposal.
         """
-        mirror, _ = await self._find(kind, loop_id)
-        base = f"refs/heads/{mirror.default_branch}"
-        range_ = f"{base}...refs/heads/{context_branch(loop_id)}"
+        mirror, proposal = await self._find(kind, loop_id)
+        await refuse_bomb(self._git, mirror.path, proposal.commit)
+        base = await self._base(mirror, f"refs/heads/{mirror.default_branch}", proposal.commit)
+        # A larger file is told as changed, without its lines: git would hold two of them in memory.
         answer = await self._git.run(
-            "diff",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-color",
-            range_,
-            "--",
-            folder=mirror.path,
-            doing="diff",
-            environ=NO_SETTINGS,
-        )
-        text = answer.stdout[:LARGEST_DIFF_BYTES].decode("utf-8", "replace")
-        return text if len(answer.stdout) <= LARGEST_DIFF_BYTES else f"{text}\n… cut here: it is longer.\n"
+            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", "--no-ext-diff", "--no-textconv", "--no-color",
+            base, proposal.commit, "--",
+            folder=mirror.path, doing="diff", environ=NO_SETTINGS, cut_bytes=LARGEST_DIFF_BYTES,
+        )  # fmt: skip
+        text = answer.stdout.decode("utf-8", "replace")
+        return f"{text}\n… cut here: it is longer.\n" if answer.cut else text
 
     async def merge(self, kind: ContextKind, loop_id: str) -> Promotion:
         """Bring a proposal into the context.
 
         Raises:
-            ConflictError: Others changed the same places; the proposal is as it was.
-            GitError: The remote refused.
+            ConflictError: Others changed the same places, or it is too large; the proposal is as it was.
+            GitError: The remote refused; says whether to merge, or to take the proposal away.
             NotFoundError: There is no such proposal.
         """
         mirror, proposal = await self._find(kind, loop_id)
+        await refuse_bomb(self._git, mirror.path, proposal.commit)
         merged, _ = await merge_and_push(
             self._git,
             mirror,
@@ -99,22 +112,32 @@ class Proposals:
             author=Author(self._member),
             message=f"Merge {kind} of loop {proposal.title}",
         )
-        await self._drop(mirror, kind, loop_id)
+        try:
+            # More may have been promoted meanwhile: that stays, as a proposal of its own.
+            await self._drop(mirror, kind, proposal)
+        except GitError as error:
+            raise GitError(f"The proposal is merged, but its branch stays. {error.message}") from error
         return Promotion(kind=kind, outcome="merged", commit=merged)
 
     async def discard(self, kind: ContextKind, loop_id: str) -> None:
         """Take a proposal away. The loop that it came from keeps its commits.
 
         Raises:
+            ConflictError: More was promoted to it just now; it is still there.
             GitError: The remote refused.
             NotFoundError: There is no such proposal.
         """
-        mirror, _ = await self._find(kind, loop_id)
-        await self._drop(mirror, kind, loop_id)
+        mirror, proposal = await self._find(kind, loop_id)
+        if not await self._drop(mirror, kind, proposal):
+            raise ConflictError(
+                f"The proposal on {kind} was not discarded, because it has changed just now. Look at what waits with "
+                "`jupyter loopat context proposals`."
+            )
 
-    async def _drop(self, mirror: Mirror, kind: ContextKind, loop_id: str) -> None:
-        await push(self._git, mirror, "", context_branch(loop_id), self._access())
+    async def _drop(self, mirror: Mirror, kind: ContextKind, proposal: Proposal) -> bool:
+        dropped = await drop(self._git, mirror, proposal.commit, context_branch(proposal.loop_id), self._access())
         await self._refresh(kind)
+        return dropped
 
     async def _refresh(self, kind: ContextKind) -> Mirror:
         mirror = await self._origins.refresh(kind, self._member, self._access(), lambda _: None)
@@ -142,7 +165,6 @@ class Proposals:
         for line in filter(None, listed.text.split("\n")):
             name, commit, author, seconds, subject = line.split("\0")
             if is_loop_id(name):
-                made = datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)
                 counted, files = await self._extent(mirror, base if unmerged else None, commit)
                 found.append(
                     Proposal(
@@ -150,7 +172,7 @@ class Proposals:
                         loop_id=name,
                         title=self._title(name) or subject,
                         author=author,
-                        created_at=made,
+                        created_at=moment(seconds),
                         commit=commit,
                         commits=counted,
                         files=files,
@@ -161,11 +183,18 @@ class Proposals:
     async def _extent(self, mirror: Mirror, base: str | None, commit: str) -> tuple[int, tuple[str, ...]]:
         exclude = ("--not", base) if base else ()
         counted = await self._git.run("rev-list", "--count", commit, *exclude, folder=mirror.path)
-        changed = (
-            ("diff", "--name-only", "-z", f"{base}...{commit}") if base else ("ls-tree", "-rz", "--name-only", commit)
-        )
-        files = await self._git.run(*changed, folder=mirror.path)
-        return int(counted.text), tuple(name for name in files.text.split("\0") if name)
+        changed: tuple[str, ...] = ("ls-tree", "-rz", "--name-only", commit)
+        # Git compares all before it says anything of it.
+        if base and not await too_much(self._git, mirror.path, commit):
+            changed = ("diff", "--name-only", "-z", await self._base(mirror, base, commit), commit)
+        answer = await self._git.run(*changed, folder=mirror.path, cut_bytes=LARGEST_NAMES_BYTES)
+        *files, _ = answer.stdout.decode("utf-8", "replace").split("\0")
+        return int(counted.text), (*files, "… and more") if answer.cut else tuple(files)
+
+    async def _base(self, mirror: Mirror, base: str, commit: str) -> str:
+        """What a proposal is compared with: where it began, or all there is for one with a history of its own."""
+        found = await self._git.run("merge-base", base, commit, folder=mirror.path, ok=(0, 1))
+        return found.text or base
 
     def _title(self, loop_id: str) -> str:
         try:

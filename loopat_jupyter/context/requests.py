@@ -1,18 +1,19 @@
 """`loopat-promote` inside a loop asks; a process of the host takes the request and answers.
 
-Requests lie in the loop's runtime folder, which the sandbox can write. A request is taken by moving it out of there, so
-that one process takes it, and read without following anything.
+Requests lie in the loop's runtime folder, which the sandbox can write. A request is read without following anything,
+and taken by removing it, which one process alone can.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.context.origins import check_kind
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, StorageFullError
 from loopat_jupyter.workspace.files import read_untrusted, write_new
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import ContextKind
 
 LARGEST_REQUEST_BYTES = 64 * 1024
+MOST_WAITING = 8
+"""Requests of one loop that wait for their turn; whoever asks beyond that is told to ask again later."""
+
+_MOST_SEEN = 1000
 _NAME = re.compile(r"ask-([0-9a-f]{24})\Z")
 
 
@@ -38,48 +43,59 @@ class Request(NamedTuple):
     message: str
 
 
-def claim(run: Path, host: Path) -> list[Request]:
-    """Take the requests that nobody has taken yet. What is none is thrown away.
+def waiting(run: Path) -> list[str]:
+    """Names of the requests that wait in a loop: the first ones, however many there are.
 
     Args:
         run: The loop's runtime folder that its sandbox sees.
-        host: The one that it does not see, on the same file system.
     """
     found = []
-    try:
-        names = [entry.name for entry in os.scandir(run) if _NAME.match(entry.name)]
-    except (FileNotFoundError, PermissionError):
-        return []
-    for name in names:
-        taken = host / name
-        try:
-            (run / name).rename(taken)
-            data = read_untrusted(taken, limit_bytes=LARGEST_REQUEST_BYTES)
-        except OSError:
-            # Somebody else was faster, or it is a folder.
-            continue
-        finally:
-            with contextlib.suppress(OSError):
-                taken.unlink(missing_ok=True)
-        with contextlib.suppress(BadInputError):
-            found.append(_decode(name.removeprefix("ask-"), data))
+    with contextlib.suppress(FileNotFoundError, PermissionError), os.scandir(run) as entries:
+        for entry in itertools.islice(entries, _MOST_SEEN):
+            match = _NAME.match(entry.name)
+            if match and entry.is_file(follow_symlinks=False):
+                found.append(match[1])
     return found
 
 
-def _decode(name: str, data: bytes) -> Request:
+def take(run: Path, name: str) -> Request | None:
+    """Take a request, so that nobody else does.
+
+    Args:
+        run: The loop's runtime folder that its sandbox sees. Nothing of it is moved anywhere.
+        name: As `waiting` answered.
+
+    Returns:
+        The request; None where somebody else has it, or it is none.
+
+    Raises:
+        BadInputError: It was taken and makes no sense; whoever asked should be told so.
+    """
+    path = run / f"ask-{name}"
+    try:
+        try:
+            data = read_untrusted(path, limit_bytes=LARGEST_REQUEST_BYTES + 1)
+        except PermissionError:
+            data = b""
+        # Of all who have read it, one can remove it. A folder in its place cannot be.
+        path.unlink()
+    except OSError:
+        return None
+    if len(data) > LARGEST_REQUEST_BYTES:
+        raise BadInputError("message", f"must be at most {LARGEST_REQUEST_BYTES} bytes")
     kind, _, message = data.decode("utf-8", "replace").partition("\0")
     return Request(name, check_kind(kind), message.partition("\0")[0].strip())
 
 
-def answer(run: Path, request: Request, *, code: int, text: str) -> None:
+def answer(run: Path, name: str, *, code: int, text: str) -> None:
     """Tell who asked.
 
     Args:
         run: The loop's runtime folder that its sandbox sees.
-        request: What was asked.
+        name: Of the request.
         code: The exit code.
         text: What to tell the person.
     """
     # Whoever asked may be gone, and the folder with it; what lies there in our place is theirs.
-    with contextlib.suppress(FileExistsError, FileNotFoundError, PermissionError):
-        write_new(run / f"said-{request.name}", f"{code}\n{text}\n".encode())
+    with contextlib.suppress(OSError, StorageFullError):
+        write_new(run / f"said-{name}", f"{code}\n{text}\n".encode())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.repos.unsaved import find_unsaved
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT
+from loopat_jupyter.workspace.walking import entries_below
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,15 +38,12 @@ def _changed(folder: Path) -> bool:
         made_ns = (folder.parent / MADE).lstat().st_mtime_ns
     except FileNotFoundError:
         return True
-    for parent, folders, names in os.walk(folder):
-        for name in (*folders, *names, "."):
-            try:
-                # Nobody but the kernel sets this time.
-                if os.lstat(os.path.join(parent, name)).st_ctime_ns > made_ns:  # noqa: PTH118
-                    return True
-            except OSError:
-                return True
-    return False
+    try:
+        # Nobody but the kernel sets this time.
+        times = (entry.stat(follow_symlinks=False).st_ctime_ns for entry in entries_below(folder, strict=True))
+        return folder.lstat().st_ctime_ns > made_ns or any(time_ns > made_ns for time_ns in times)
+    except OSError:
+        return True
 
 
 async def find_unpromoted(run: Callable[..., Awaitable[Answered]], kinds: tuple[ContextKind, ...]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,9 +20,10 @@ from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, sole_builder
 from loopat_jupyter.sandbox.toolchain import last_words
 from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.walking import MOST_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.project.wishes import ProjectFile
@@ -124,12 +126,15 @@ def copy_context(workdir: Path, place: str, target: Path) -> None:
     left_bytes = LARGEST_CONTEXT_BYTES
     with contextlib.ExitStack() as stack:
         stack.enter_context(full_disk_told(target))
+        stack.enter_context(_long_paths_told())
         try:
             root = stack.enter_context(opened_folder(workdir, [part for part in place.split("/") if part != "."]))
         except OSError:
             raise BadInputError("build", f"there is no folder {place[:200]!r} in the project") from None
         # `fwalk` opens each folder by descriptor and enters none that is, or becomes, a symbolic link.
         for parent, folders, names, descriptor in os.fwalk(".", dir_fd=root, follow_symlinks=False):
+            if parent.count("/") > MOST_LEVELS:
+                raise BadInputError("build", f"the project has folders nested deeper than {MOST_LEVELS} levels")
             own = target / parent
             own.mkdir()
             for name in (*names, *folders):
@@ -138,6 +143,16 @@ def copy_context(workdir: Path, place: str, target: Path) -> None:
                     raise BadInputError("build", f"the project has more than {LARGEST_CONTEXT_BYTES // 2**20} MiB")
             if ".git" in folders:
                 folders.remove(".git")
+
+
+@contextlib.contextmanager
+def _long_paths_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise BadInputError("build", "the project has a file with too long a path. Shorten or remove it") from error
 
 
 def _copy(folder: int, name: str, target: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from loopat_jupyter.errors import BadInputError
 
@@ -71,8 +71,8 @@ def check_address(text: str, field: str = "repo") -> str:
         return text
     raise BadInputError(
         field,
-        f"{text[:80]!r} is neither a registered repo nor an address such as https://host/path, git@host:path "
-        "or /absolute/path",
+        f"{text.rpartition('@')[2][:80]!r} is neither a registered repo nor an address such as https://host/path, "
+        "git@host:path or /absolute/path",
     )
 
 
@@ -85,9 +85,13 @@ def _check_url(text: str, field: str) -> str:
         raise BadInputError(field, f"is no URL: {error}") from error
     if url.scheme not in SCHEMES:
         raise BadInputError(field, f"must begin with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
-    if password is not None:
-        raise BadInputError(field, "must not carry a password: everybody who sees the loop would see it")
-    if ".." in url.path.split("/"):
+    if password is not None or url.query or url.fragment or (url.username is not None and url.scheme != "ssh"):
+        raise BadInputError(
+            field,
+            "must not carry a user name, a password, a token or a query: everybody who sees the loop would see it. For "
+            "a private repo put an ssh key into the `.ssh` of a vault, and use git@host:path",
+        )
+    if ".." in unquote(url.path).split("/"):
         raise BadInputError(field, "must not hold '..'")
     if url.scheme == "file":
         if host not in ("", "localhost") or not url.path.startswith("/"):
@@ -131,10 +135,27 @@ def is_commit(ref: str) -> bool:
 
 
 def local_path(address: str) -> str | None:
-    """The path of a repo on this machine; None for one elsewhere."""
+    """The path of a repo on this machine, as git reads it; None for one elsewhere."""
     if address.startswith("/"):
         return address
-    return _url(address).path if address.startswith("file:") else None
+    return unquote(_url(address).path) if address.startswith("file:") else None
+
+
+def host(address: str) -> tuple[str, int | None] | None:
+    """Host and port that an address names over https or ssh; None for one of another kind.
+
+    Args:
+        address: A URL or `user@host:path`, of any origin.
+    """
+    scp = _SCP.match(address)
+    if "://" not in address:
+        return (scp["host"].lower(), None) if scp and not address.startswith("-") else None
+    try:
+        url = _url(address)
+        port = url.port
+    except ValueError:
+        return None
+    return (url.hostname, port) if url.scheme in ("https", "ssh") and url.hostname else None
 
 
 def short_name(address: str) -> str:

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.errors import GitError, GitUnavailableError
+from loopat_jupyter.errors import GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import check_ref, local_path, shown
-from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
-from loopat_jupyter.repos.laying import borrow, lay
+from loopat_jupyter.repos.laying import borrow, empty, lay
 from loopat_jupyter.repos.mirrors import Mirror, Mirrors, mirror_name
 from loopat_jupyter.repos.registry import RepoRegistry
+from loopat_jupyter.repos.submodules import Submodules
 from loopat_jupyter.workspace.paths import sandbox_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, NewLoop, Repo
-    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.repos.git import Access, Git
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -58,7 +56,7 @@ class Checkout:
         self.registry = RepoRegistry(workspace, config)
         self.git = git
         self.access = access
-        self.mirrors = Mirrors(workspace, git)
+        self.mirrors = Mirrors(workspace, config, git)
 
     def repos(self) -> tuple[Repo, ...]:
         """Every registered repo, with its default branch where it was fetched before.
@@ -82,7 +80,7 @@ class Checkout:
         if new.ref is not None:
             check_ref(new.ref)
         if new.repo is not None:
-            self.mirrors.refuse_inside(self.registry.address(new.repo))
+            self.mirrors.refuse_unsafe(self.registry.address(new.repo))
 
     async def apply(self, new: NewLoop, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
         """Check the repo out; one that is out of reach leaves an empty loop with a warning.
@@ -104,6 +102,7 @@ class Checkout:
             tell(Progress(label="checking out"))
             warnings = await self._check_out(made, mirror, access, tell)
         except (GitError, GitUnavailableError) as error:
+            await asyncio.to_thread(empty, self._workspace.workdir(record.id))
             message = f"The loop has no files of {shown(address)}. {error.message} To try again, make another loop."
             return msgspec.structs.replace(asked, warnings=(*record.warnings, message))
         if mirror.problem:
@@ -128,7 +127,7 @@ class Checkout:
             return
         try:
             await self.mirrors.refresh(record.origin, self.access(record), tell)
-        except GitError as error:
+        except (GitError, UnsafePathError) as error:
             _log.warning("Loop %s misses the objects of its repo. %s", record.id, error.message)
             await self.mirrors.stand_in(record.mirror)
 
@@ -143,7 +142,7 @@ class Checkout:
         await lay(self.git, mirror, workdir, branch=branch, commit=record.commit, origin=origin)
         warnings = []
         if record.commit is not None:
-            warnings += await self._submodules(workdir, access, tell)
+            warnings += await Submodules(self.git, mirror.address, access).fetch(workdir, tell)
             if await self._has_large_files(mirror, record.commit):
                 warnings.append(
                     "Large files of this repo (Git LFS) are pointers. To fetch them, run `git lfs pull` in a terminal "
@@ -151,19 +150,6 @@ class Checkout:
                 )
         borrow(mirror, workdir)
         return warnings
-
-    async def _submodules(self, workdir: Path, access: Access, tell: Callable[[Progress], None]) -> list[str]:
-        if not await asyncio.to_thread(os.path.lexists, workdir / ".gitmodules"):
-            return []
-        tell(Progress(label="submodules"))
-        try:
-            await self.git.run(
-                "submodule", "update", "--init", "--recursive", "--jobs=4", "--quiet",
-                folder=workdir, timeout_s=TRANSFER_TIMEOUT_S, doing="fetch the submodules", access=access,
-            )  # fmt: skip
-        except GitError as error:
-            return [f"{error.message} To try again, run `git submodule update --init --recursive` in the loop."]
-        return []
 
     async def _has_large_files(self, mirror: Mirror, commit: str) -> bool:
         answer = await self.git.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -21,6 +22,12 @@ DEFAULT_TIMEOUT_S = 60.0
 TRANSFER_TIMEOUT_S = 1800.0
 """A first clone of a large repo over a slow line."""
 
+_SILENCE_S = 60
+"""A remote that says nothing for so long is gone."""
+
+LARGEST_OUTPUT_BYTES = 64 * 2**20
+"""More than a list of all refs or files of any repo that people work in."""
+
 _KILL_GRACE_S = 3.0
 _TAIL_CHARACTERS = 4000
 _LINE_LIMIT_BYTES = 2**20
@@ -34,8 +41,10 @@ _SETTINGS = (
     ("advice.detachedHead", "false"),
     ("submodule.recurse", "false"),
     ("uploadpack.allowFilter", "true"),
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", str(_SILENCE_S)),
 )
-"""Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow."""
+"""Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow; silence ends it."""
 
 _CHATTER = ("Cloning into", "Warning: Permanently added")
 _SSH_FAILED = "fatal: Could not read from remote repository."
@@ -48,6 +57,8 @@ class Completed(NamedTuple):
     returncode: int
     stdout: bytes
     stderr: str
+    cut: bool = False
+    """Whether there was more on standard output than was wanted: then it was ended, whatever its exit code says."""
 
     @property
     def text(self) -> str:
@@ -59,12 +70,19 @@ class Access(NamedTuple):
     """How to reach a private remote.
 
     Attributes:
-        identity_files: Private keys for ssh, in the order to try; with none, ssh finds keys by itself.
+        identity_files: Private keys for ssh, in the order to try; with none, ssh finds keys by itself. Other keys have
+            other names.
         known_hosts: File of host keys; a host that is not in it yet is added. None is the person's own.
     """
 
     identity_files: tuple[Path, ...] = ()
     known_hosts: Path | None = None
+
+    @property
+    def reader(self) -> str:
+        """Names whoever has these keys; the same for all who have none and go with the person's own."""
+        names = "/".join(file.name for file in self.identity_files)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16] if names else "person"
 
 
 NO_SETTINGS: Mapping[str, str] = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -89,6 +107,7 @@ class Git:
         folder: Path | None = None,
         stdin: bytes | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        cut_bytes: int | None = None,
         ok: Sequence[int] = (0,),
         doing: str = "",
         access: Access | None = None,
@@ -102,6 +121,8 @@ class Git:
             folder: Where it runs; one that no sandbox can write.
             stdin: Standard input; empty without it.
             timeout_s: Deadline.
+            cut_bytes: How much of standard output is wanted at most; git is ended when there is more. None takes all
+                there is, up to a bound that only a hostile repo reaches.
             ok: Exit codes that count as success.
             doing: What this is for, completing "Git failed to …".
             access: For commands that talk to a remote.
@@ -109,14 +130,15 @@ class Git:
             on_progress: Told what git says of long work: a label and a percentage.
 
         Raises:
-            GitError: Git ended with another code, or not in time.
+            GitError: Git ended with another code, or not in time, or had far too much to say.
             GitUnavailableError: There is no git.
             StorageFullError: No space.
         """
+        limit_bytes = LARGEST_OUTPUT_BYTES if cut_bytes is None else cut_bytes
         process = await self._spawn(arguments, folder, access, environ or {}, stdin=stdin is not None)
         try:
             async with deadline(timeout_s):
-                stdout, stderr = await _talk(process, stdin, on_progress)
+                stdout, stderr = await _talk(process, stdin, on_progress, limit_bytes)
         except TimeoutError:
             raise GitError(
                 f"Git did not {doing or arguments[0]} within {timeout_s:g} s. Look whether the remote answers, and "
@@ -124,8 +146,11 @@ class Git:
             ) from None
         finally:
             await _end(process)
-        answer = Completed(cast("int", process.returncode), stdout, stderr)
-        if answer.returncode not in ok:
+        cut = len(stdout) > limit_bytes
+        answer = Completed(cast("int", process.returncode), stdout[:limit_bytes], stderr, cut)
+        if cut and cut_bytes is None:
+            raise GitError(f"Git had more than {limit_bytes // 2**20} MiB to say to {doing or arguments[0]}.")
+        if not cut and answer.returncode not in ok:
             raise _failure(arguments, answer, doing)
         return answer
 
@@ -185,27 +210,47 @@ def ssh_command(access: Access) -> list[str]:
     Args:
         access: Keys to use.
     """
-    options = ["BatchMode=yes", "StrictHostKeyChecking=accept-new", "ConnectTimeout=20"]
+    options = [
+        "BatchMode=yes", "StrictHostKeyChecking=accept-new",
+        "ConnectTimeout=20", "ServerAliveInterval=15", f"ServerAliveCountMax={_SILENCE_S // 15}",
+    ]  # fmt: skip
     if access.known_hosts is not None:
         options.append(f"UserKnownHostsFile={access.known_hosts}")
     if access.identity_files:
         options.append("IdentitiesOnly=yes")
-    command = ["ssh", *(part for option in options for part in ("-o", option))]
+    # The person's own settings may name keys of theirs, which would be tried too.
+    own = ("-F", "none") if access.identity_files else ()
+    command = ["ssh", *own, *(part for option in options for part in ("-o", option))]
     for file in access.identity_files:
         command += ["-i", str(file)]
     return command
 
 
 async def _talk(
-    process: asyncio.subprocess.Process, stdin: bytes | None, on_progress: Callable[[str, int], None] | None
+    process: asyncio.subprocess.Process,
+    stdin: bytes | None,
+    on_progress: Callable[[str, int], None] | None,
+    limit_bytes: int,
 ) -> tuple[bytes, str]:
     """Write standard input, and read both outputs; progress lines go to who wants them."""
-    stdout, stderr = (cast("asyncio.StreamReader", stream) for stream in (process.stdout, process.stderr))
+    stderr = cast("asyncio.StreamReader", process.stderr)
     written, said, _ = await asyncio.gather(
-        stdout.read(), _read_progress(stderr, on_progress or (lambda *_: None)), _feed(process, stdin)
+        _read(process, limit_bytes), _read_progress(stderr, on_progress or (lambda *_: None)), _feed(process, stdin)
     )
     await process.wait()
     return written, said
+
+
+async def _read(process: asyncio.subprocess.Process, limit_bytes: int) -> bytes:
+    """Standard output; when it is longer than wanted, git is ended, and at least one byte more is returned."""
+    stream, kept = cast("asyncio.StreamReader", process.stdout), bytearray()
+    while piece := await stream.read(2**18):
+        kept += piece
+        if len(kept) > limit_bytes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            break
+    return bytes(kept)
 
 
 async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> None:

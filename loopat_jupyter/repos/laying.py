@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 from loopat_jupyter.workspace.paths import sandbox_mirror
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,3 +56,13 @@ def borrow(mirror: Mirror, folder: Path) -> None:
     """
     alternates = folder / ".git" / "objects" / "info" / "alternates"
     alternates.write_text(f"{sandbox_mirror(mirror.name)}/objects\n", encoding="utf-8")
+
+
+def empty(folder: Path) -> None:
+    """Remove what a failed checkout put into a folder.
+
+    Args:
+        folder: One that was empty before, and that no sandbox sees yet.
+    """
+    remove_tree(folder)
+    folder.mkdir(exist_ok=True)

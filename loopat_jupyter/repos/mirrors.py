@@ -5,32 +5,43 @@ Nothing is ever thrown away in a mirror that a loop may borrow: refs follow the 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import glob
 import hashlib
+import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.errors import BadInputError, GitError
+from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
 from loopat_jupyter.models import Progress
-from loopat_jupyter.repos.addresses import is_commit, local_path, short_name, shown
+from loopat_jupyter.repos.addresses import is_commit, short_name, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.repos.places import unsafe_place
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
 FIRST_BRANCH = "main"
 """Branch of a repo that has none yet and does not say."""
 
+FIRST_CONTACT_TIMEOUT_S = 30.0
+"""Until the remote has said which branches it has; one that accepts and says nothing keeps nobody longer."""
+
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _ADD = ("--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
 _FOLLOW = ("--force", "--prune", *_ADD)
 """Refs are as the remote has them, where `_ADD` leaves those alone that are there."""
+
+READERS = "loopat-readers"
+"""Folder in a mirror: who reached which remote, with keys of their own."""
 
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
@@ -67,26 +78,28 @@ class Mirrors:
 
     Args:
         workspace: Where they are.
+        config: Its settings, which say what sandboxes can write.
         git: Runs git.
     """
 
-    def __init__(self, workspace: Workspace, git: Git) -> None:
+    def __init__(self, workspace: Workspace, config: Config, git: Git) -> None:
         self._workspace = workspace
+        self._config = config
         self._git = git
 
-    def refuse_inside(self, address: str, field: str = "repo") -> None:
-        """Refuse a repo in a folder that a sandbox can write: its settings and hooks would count on the host.
+    def refuse_unsafe(self, address: str, field: str = "repo") -> None:
+        """Refuse a repo on this machine that a sandbox could change: its settings and hooks would count on the host.
 
         Args:
             address: As `check_address` answered.
             field: Name of the field.
 
         Raises:
-            BadInputError: It lies among the loops.
+            BadInputError: Sandboxes can write there, or put something else in its place.
         """
-        path = local_path(address)
-        if path is not None and Path(path).resolve().is_relative_to(self._workspace.home.resolve()):
-            raise BadInputError(field, f"{path} lies in the workspace of the loops. Push it elsewhere, and use that.")
+        problem = unsafe_place(address, self._workspace, self._config)
+        if problem:
+            raise BadInputError(field, problem)
 
     async def refresh(
         self, address: str, access: Access, tell: Callable[[Progress], None], *, name: str | None = None
@@ -100,19 +113,48 @@ class Mirrors:
             name: Its folder name; None takes the one that belongs to the address.
 
         Raises:
-            GitError: The remote is out of reach, and there is no mirror yet.
+            GitError: The remote is out of reach, and was never reached with these keys.
             StorageFullError: No space.
+            UnsafePathError: It is a repo on this machine that a sandbox could change by now.
         """
         name = name or mirror_name(address)
         path = self._workspace.mirrors / name
+        who = hashlib.sha256(f"{address}\0{access.reader}".encode()).hexdigest()[:16]
+        reader = path / READERS / who
+        problem = await asyncio.to_thread(unsafe_place, address, self._workspace, self._config)
+        if problem:
+            raise UnsafePathError(problem)
         async with self.lock(name):
             try:
                 branch = await self._update(path, address, access, tell)
+                with full_disk_told(reader):
+                    reader.parent.mkdir(exist_ok=True)
+                    reader.touch()
             except GitError as error:
-                if not self.has(path.name):
+                # Who never reached the remote with these keys must not read what others fetched with theirs.
+                if not reader.exists():
                     raise
                 return Mirror(name, path, address, self.default_branch(name), error.message)
         return Mirror(name, path, address, branch)
+
+    async def reach(self, address: str, access: Access) -> str | None:
+        """See whether a remote answers, before anything that may take long.
+
+        Args:
+            address: As `check_address` answered.
+            access: How it is reached.
+
+        Returns:
+            Its default branch, where it says so.
+
+        Raises:
+            GitError: It does not, or not soon.
+        """
+        head = await self._git.run(
+            "ls-remote", "--symref", "--", address, "HEAD",
+            timeout_s=FIRST_CONTACT_TIMEOUT_S, doing=f"reach {shown(address)}", access=access,
+        )  # fmt: skip
+        return head_branch(head.text)
 
     def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which a mirror changes, across processes.
@@ -183,28 +225,29 @@ class Mirrors:
         return (self._workspace.mirrors / name).is_dir()
 
     async def stand_in(self, name: str) -> None:
-        """Make an empty mirror, which the next fetch fills.
+        """Make an empty mirror, which the next fetch fills, unless there is one by now.
 
         Args:
             name: Its folder name.
         """
-        path = self._workspace.mirrors / name
-        path.mkdir(parents=True, exist_ok=True)
-        await self._git.run(
-            "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=path
-        )
+        async with self.lock(name):
+            if self.has(name):
+                return
+            with self._beside(name) as new:
+                new.mkdir()
+                await self._git.run(
+                    "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=new
+                )
+                new.rename(self._workspace.mirrors / name)
 
     async def _update(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
         """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
-        if self.has(path.name):
-            return await self._fetch(path, address, access, tell)
-        new = path.with_name(f".{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
         about = shown(address)
         tell(Progress(label=f"reaching {about}"))
-        try:
-            with full_disk_told(new):
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        head = await self.reach(address, access)
+        if self.has(path.name):
+            return await self._fetch(path, address, access, tell, head)
+        with self._beside(path.name) as new:
             # Only a clone learns the default branch of a repo that has no commit yet.
             await self._git.run(
                 "clone", "--bare", "--no-local", "--template=", "--progress", "--", address, str(new),
@@ -212,9 +255,25 @@ class Mirrors:
             )  # fmt: skip
             branch = await self._settle_default(new, self.default_branch(new.name))
             new.rename(path)
+        return branch
+
+    @contextlib.contextmanager
+    def _beside(self, name: str) -> Iterator[Path]:
+        """A place for a mirror that is being made, which nobody else uses; what killed processes left goes.
+
+        Who is here has the mirror's lock, so nobody else is making it. Git may have outlived who started it for a
+        moment, and finds its folder gone.
+        """
+        folder = self._workspace.mirrors
+        with full_disk_told(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = folder / f".{name}.{os.urandom(4).hex()}.new"
+        try:
+            for left in folder.glob(f".{glob.escape(name)}.*.new"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield new
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        return branch
 
     async def _settle_default(self, path: Path, branch: str) -> str:
         """Note the default branch. A remote may name one that is not there while it has others."""
@@ -225,18 +284,16 @@ class Mirrors:
         await self._git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path)
         return branch
 
-    async def _fetch(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
+    async def _fetch(
+        self, path: Path, address: str, access: Access, tell: Callable[[Progress], None], head: str | None
+    ) -> str:
         about = shown(address)
-        tell(Progress(label=f"reaching {about}"))
-        head = await self._git.run(
-            "ls-remote", "--symref", "--", address, "HEAD", folder=path, doing=f"reach {about}", access=access
-        )
         await self._git.run(
             "fetch", *_FOLLOW, "--", address, *_REFS,
             folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
             on_progress=_teller(about, tell),
         )  # fmt: skip
-        return await self._settle_default(path, head_branch(head.text) or self.default_branch(path.name))
+        return await self._settle_default(path, head or self.default_branch(path.name))
 
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:

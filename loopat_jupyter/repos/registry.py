@@ -51,7 +51,7 @@ class RepoRegistry:
             repo: A registered name, or an address.
 
         Raises:
-            BadInputError: It is neither.
+            BadInputError: It is neither, or the configuration gives the name an address that is none.
         """
         if is_name(repo):
             found = next((known.url for known in self.all() if known.name == repo), None)
@@ -61,7 +61,7 @@ class RepoRegistry:
                     f"there is no registered repo {repo!r}. `jupyter loopat repo list` shows them; an address such as "
                     "https://host/path, git@host:path or /absolute/path is taken too",
                 )
-            return found
+            return check_address(found, f"repos.{repo}")
         return check_address(repo)
 
     async def add(self, name: str, url: str) -> Repo:

@@ -20,9 +20,12 @@ from loopat_jupyter.workspace.vault_keys import Keys
 from loopat_jupyter.workspace.vaults import HOME, VaultStore, locked, no_vault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
+    from loopat_jupyter.workspace.vaults import Contents
 
 _KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 _ENGINE_SOCKETS = frozenset(("podman.sock", "docker.sock", "containerd.sock", "crio.sock"))
@@ -56,12 +59,12 @@ class Extras:
         self._config = config
 
     def find(self, record: LoopRecord) -> Extra:
-        """The mounts of a loop as the disk is now, without those that may not be.
+        """The mounts of a loop as the disk is now, without those that may not be. Asks no keyring.
 
         Args:
             record: The loop.
         """
-        own, told = self._vault(record)
+        own, told = self._vault(record, self._contents(record))
         operators = operator_mounts(self._config, Path.home().resolve(), self._workspace)
         taken = {mount.target for mount in operators.mounts}
         warnings = [*operators.warnings, *told]
@@ -72,27 +75,46 @@ class Extras:
         ]
         return Extra((*operators.mounts, *(mount for mount in own if mount.target not in taken)), tuple(warnings))
 
-    def _vault(self, record: LoopRecord) -> tuple[list[Mount], list[str]]:
+    def warnings(self, record: LoopRecord) -> tuple[str, ...]:
+        """What a person should know of the mounts and the vault of a loop.
+
+        May wait for a keyring, so it is not for the event loop.
+
+        Args:
+            record: The loop.
+        """
+        contents = self._contents(record)
+        return (*self.find(record).warnings, *self._locked(record.vault, contents))
+
+    def _contents(self, record: LoopRecord) -> Contents | LoopatError | None:
         try:
-            contents = self.vaults.look(record.created_by, record.vault)
+            return self.vaults.look(record.created_by, record.vault)
         except LoopatError as error:
-            return [], [error.message]
+            return error
+
+    def _vault(
+        self, record: LoopRecord, contents: Contents | LoopatError | None
+    ) -> tuple[list[Mount], tuple[str, ...]]:
+        if isinstance(contents, LoopatError):
+            return [], (contents.message,)
         if contents is None:
-            return [], [] if record.vault == DEFAULT_VAULT else [no_vault(record.vault).message]
+            return [], () if record.vault == DEFAULT_VAULT else (no_vault(record.vault).message,)
         folder = self.vaults.folder(record.created_by, record.vault).joinpath(*HOME)
         mounts = [
             Mount(source=str(folder / entry.name), target=f"{SANDBOX_HOME}/{entry.name}") for entry in contents.home
         ]
-        warnings = list(contents.problems)
-        if contents.seal is not None:
-            if contents.sealed and not self.vaults.keys.at_hand(contents.seal):
-                warnings.append(locked(record.vault, contents.seal).message)
-            if contents.plain:
-                warnings.append(
-                    f"{', '.join(contents.plain)} of vault {record.vault!r} stands in the clear. "
-                    f"`jupyter loopat vault encrypt {record.vault}` encrypts it."
-                )
-        return mounts, warnings
+        return mounts, contents.problems
+
+    def _locked(self, vault: str, contents: Contents | LoopatError | None) -> Iterator[str]:
+        if contents is None or isinstance(contents, LoopatError) or contents.seal is None:
+            return
+        if contents.sealed and not self.vaults.keys.at_hand(contents.seal):
+            yield locked(vault, contents.seal).message
+        if contents.plain:
+            yield (
+                f"{', '.join(contents.plain)} of vault {vault!r} stands in the clear. "
+                f"`jupyter loopat vault encrypt {vault}` encrypts it."
+            )
 
     def make_ready(self, mounts: tuple[Mount, ...], loop_id: str) -> None:
         """Look once more, right before a container starts, that every source is what it was planned to be.

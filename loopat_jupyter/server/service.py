@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from loopat_jupyter.errors import ConfigurationError, LoopatError
-from loopat_jupyter.outgoing import answer_requests
+from loopat_jupyter.outgoing import Answering
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -84,13 +84,14 @@ class LoopService:
 
     def start(self) -> None:
         """Begin the background work. Returns at once; nothing here keeps the server from starting."""
+        answering = Answering(self.spawn)
         self.spawn(self._check_machine())
         self.spawn(self._adopt())
         # Each turn asks for the manager, which may be there only once somebody has mended the configuration.
         self.spawn(self._again(lambda: self.manager.upkeep.idle_watch().run(), RETRY_S))
         self.spawn(self._again(lambda: self.manager.upkeep.end_orphans(), ORPHANS_S))  # noqa: PLW0108
         self.spawn(self._again(lambda: self._follower.look(self.manager.workspace), FOLLOW_S))
-        self.spawn(self._again(lambda: answer_requests(self.manager), FOLLOW_S))
+        self.spawn(self._again(lambda: answering.look(self.manager), FOLLOW_S))
         self.spawn(self._again(lambda: self.manager.upkeep.keep_shared(), KEEP_S))  # noqa: PLW0108
 
     def spawn(self, work: Coroutine[Any, Any, _Result], *, loop_id: str | None = None) -> asyncio.Task[_Result]:

@@ -15,6 +15,7 @@ import msgspec
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import ContextKind, MountMode, Network, Value
 from loopat_jupyter.values import Isolation, Resources
+from loopat_jupyter.workspace.toml_lines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -218,16 +219,20 @@ def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Pat
         site_file: The operator's file; may be missing.
 
     Raises:
-        BadInputError: A file is no TOML or a key has a wrong name or type; names file and key.
+        BadInputError: A file is no TOML or a key has a wrong name or type; names file, line and key.
     """
     site = _read(site_file)
     fixed = site.pop("fixed", [])
     if not isinstance(fixed, list) or not all(isinstance(key, str) for key in fixed):
-        raise BadInputError("fixed", f'in {site_file} must be a list of keys such as "image.base"')
+        raise BadInputError(
+            "fixed", f'in {site_file}{_line(site_file, "fixed")} must be a list of keys such as "image.base"'
+        )
     _convert(site, site_file)
     for key in fixed:
         if not _is_key(tuple(key.split("."))):
-            raise BadInputError("fixed", f"{key!r} in {site_file} is no key of the configuration")
+            raise BadInputError(
+                "fixed", f"{key!r} in {site_file}{_line(site_file, 'fixed')} is no key of the configuration"
+            )
     workspace = _read(workspace_file)
     _convert(workspace, workspace_file)
     merged = merge(site, workspace)
@@ -277,8 +282,14 @@ def _convert(values: Mapping[str, Any], file: Path | None) -> Config:
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$.")
         key = where.rstrip("`") or "config"
-        origin = f"in {file}" if file else "after environment overrides"
+        origin = f"in {file}{_line(file, where.rstrip('`'), problem)}" if file else "after environment overrides"
         raise BadInputError(key, f"{problem} ({origin})") from error
+
+
+def _line(file: Path, where: str, problem: str = "") -> str:
+    """Where in a file a value stands, for a person; nothing where it cannot be told."""
+    line = line_of(file.read_text(encoding="utf-8"), where, problem)
+    return f", line {line}" if line else ""
 
 
 def _is_key(path: tuple[str, ...], kind: type = Config) -> bool:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from loopat_jupyter.errors import EngineTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.1
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @contextlib.asynccontextmanager
@@ -37,7 +38,7 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, _FLAGS, 0o600)
         try:
             await _acquire(descriptor, deadline, timeout_s, what)
             # Its last holder may have removed the file while we waited: then others lock another one by now.
@@ -46,6 +47,29 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
                 return
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def thread_lock(path: Path, *, timeout_s: float, what: str) -> Iterator[None]:
+    """`file_lock` for what does not run on an event loop: waiting blocks this thread.
+
+    Args:
+        path: The lock file; it is made, and never removed.
+        timeout_s: How long to wait for another holder.
+        what: What the lock guards, for the message.
+
+    Raises:
+        EngineTimeoutError: Somebody else held the lock the whole time.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_s
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        while not _acquired(descriptor, deadline, timeout_s, what):
+            time.sleep(_FIRST_PAUSE_S)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def remove_lock(path: Path, *, timeout_s: float, what: str) -> None:
@@ -74,15 +98,18 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 async def _acquire(descriptor: int, deadline: float, timeout_s: float, what: str) -> None:
     pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise EngineTimeoutError(
-                    f"Another process has been busy with {what} for {timeout_s:.0f} s. Wait for it, or end it."
-                ) from None
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        else:
-            return
+    while not _acquired(descriptor, deadline, timeout_s, what):
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _acquired(descriptor: int, deadline: float, timeout_s: float, what: str) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if time.monotonic() >= deadline:
+            raise EngineTimeoutError(
+                f"Another process has been busy with {what} for {timeout_s:.0f} s. Wait for it, or end it."
+            ) from None
+        return False
+    return True

@@ -31,6 +31,7 @@ from loopat_jupyter.models import (
 )
 from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +83,7 @@ class LoopStore:
             loop_id: An id of its own.
 
         Raises:
+            BadInputError: The folder of all loops cannot be written.
             StorageFullError: No space.
         """
         folder = self.workspace.loop(loop_id)
@@ -92,8 +94,13 @@ class LoopStore:
                 self.workspace.agent_config(loop_id).mkdir()
                 self._seed_home(loop_id)
                 yield
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException as error:
+            remove_tree(folder)
+            if isinstance(error, PermissionError) and not os.access(self.workspace.loops, os.W_OK | os.X_OK):
+                raise BadInputError(
+                    "LOOPAT_HOME",
+                    f"no loop can be made in {self.workspace.loops}: {error.strerror}. Make it writable for you.",
+                ) from error
             raise
 
     def _seed_home(self, loop_id: str) -> None:

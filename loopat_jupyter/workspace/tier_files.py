@@ -17,6 +17,7 @@ import msgspec
 
 from loopat_jupyter.workspace.files import full_disk_told, write_new
 from loopat_jupyter.workspace.tiers import FOLDERS, Section, Tier, TierFile, toolchain, written
+from loopat_jupyter.workspace.walking import MOST_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,10 @@ LARGEST_TIER_BYTES = 32 * 1024 * 1024
 MOST_FILES = 2000
 """A skill is instructions and a few scripts; far more than that is a checkout that was put into the wrong folder."""
 
+MOST_PATH_CHARACTERS = 1000
+"""In a loop it is longer, and Linux takes 4096 bytes."""
+
+_SHOWN = 200
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -101,6 +106,9 @@ class TierReader:
             for parent, folders, names, descriptor in os.fwalk(top, dir_fd=root, follow_symlinks=False):
                 # A symbolic link to a folder stands among the folders, and would not be entered anyway.
                 folders[:] = [name for name in sorted(folders) if self._may_enter(descriptor, name, parent)]
+                if folders and parent.count("/") >= MOST_LEVELS:
+                    self._left_out(parent[:_SHOWN], "holds folders that are nested too deeply")
+                    folders.clear()
                 for name in sorted(names):
                     count += 1
                     if count > MOST_FILES:
@@ -108,7 +116,9 @@ class TierReader:
                         return
                     path = f"{parent}/{name}"
                     found = self._file(descriptor, name, path)
-                    if found is not None and _is_text(path):
+                    if len(path) > MOST_PATH_CHARACTERS:
+                        self._left_out(path[:_SHOWN], "has too long a path")
+                    elif found is not None and _is_text(path):
                         yield path, found
 
     def _may_enter(self, folder: int, name: str, parent: str) -> bool:

@@ -9,6 +9,9 @@ from loopat_jupyter.errors import BadInputError
 MAX_VARIABLE_BYTES = 128 * 1024 - 2
 """One string of an environment may have 128 KiB with `=` and the final NUL (MAX_ARG_STRLEN, execve(2))."""
 
+MAX_NAME_CHARACTERS = 250
+"""It is the name of a file, perhaps with `.age` behind it; most file systems take 255 bytes."""
+
 READ_ONLY = frozenset(("UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"))
 """What bash, which starts the commands, lets nobody set (bash(1), Shell Variables)."""
 
@@ -17,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 def is_variable(name: str) -> bool:
     """Whether a name can be that of a variable which a process inside gets."""
-    return _NAME.match(name) is not None and name not in READ_ONLY and len(name) < MAX_VARIABLE_BYTES
+    return _NAME.match(name) is not None and name not in READ_ONLY and len(name) <= MAX_NAME_CHARACTERS
 
 
 def check_variable_name(field: str, name: str) -> None:
@@ -32,6 +35,8 @@ def check_variable_name(field: str, name: str) -> None:
     """
     if not _NAME.match(name):
         raise BadInputError(field, f"{name[:80]!r} is not the name of a variable")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise BadInputError(field, f"must be at most {MAX_NAME_CHARACTERS} characters, has {len(name)}")
     if name in READ_ONLY:
         raise BadInputError(field, f"{name} cannot be set: it is read-only in the shell that starts commands")
 

@@ -25,6 +25,8 @@ from loopat_jupyter.workspace.vaults import (
     no_vault,
 )
 
+_LOCK_TIMEOUT_S = 30.0
+
 if TYPE_CHECKING:
     import pyrage
 
@@ -42,6 +44,9 @@ class VaultEdits:
         self._store = store
         self._home = store.workspace.home
 
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return self._store.alone(timeout_s=_LOCK_TIMEOUT_S)
+
     def create(self, member: str, name: str) -> None:
         """Make an empty vault.
 
@@ -51,11 +56,12 @@ class VaultEdits:
             StorageFullError: No space.
         """
         check_vault_name(name)
-        make_folders(self._home, *self._store.parts(member))
-        with opened_folder(self._home, *self._store.parts(member)) as folder:
-            if name in names_in(folder):
-                raise ConflictError(f"There is a vault {name!r} already. Choose another name, or use that one.")
-        self._make(member, name)
+        with self._alone():
+            make_folders(self._home, *self._store.parts(member))
+            with opened_folder(self._home, *self._store.parts(member)) as folder:
+                if name in names_in(folder):
+                    raise ConflictError(f"There is a vault {name!r} already. Choose another name, or use that one.")
+            self._make(member, name)
 
     def _make(self, member: str, name: str) -> None:
         make_folders(self._home, *self._store.parts(member, name), ENVS)
@@ -77,7 +83,12 @@ class VaultEdits:
         """
         check_variable_name("variable", variable)
         check_variable_value("value", variable, value)
-        if check_vault_name(name) == DEFAULT_VAULT and self._store.look(member, name) is None:
+        check_vault_name(name)
+        with self._alone():
+            self._set(member, name, variable, value)
+
+    def _set(self, member: str, name: str, variable: str, value: bytes) -> None:
+        if name == DEFAULT_VAULT and self._store.look(member, name) is None:
             self._make(member, name)
         contents = self._store.require(member, name)
         make_folders(self._home, *self._store.parts(member, name), ENVS)
@@ -100,6 +111,7 @@ class VaultEdits:
         if self._store.look(member, check_vault_name(name)) is None:
             raise no_vault(name)
         with (
+            self._alone(),
             contextlib.suppress(FileNotFoundError),
             opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder,
         ):
@@ -124,14 +136,17 @@ class VaultEdits:
             NotFoundError: There is no such vault.
             StorageFullError: No space; every variable is there in one of the two ways.
         """
-        if self._store.require(member, name).seal is not None:
-            raise ConflictError(f"Vault {name!r} is encrypted already. For another key, decrypt it first.")
-        seal = Seal(recipient=str(identity.to_public()), key=key)
-        with opened_folder(self._home, *self._store.parts(member, name)) as folder:
-            if key == "passphrase":
-                write_whole(folder, IDENTITY, wrap_identity(identity, passphrase))
-            write_whole(folder, SEAL, msgspec.json.encode(seal))
-        self.encrypt_rest(member, name)
+        # Takes a while on purpose, so it is done before anybody has to wait.
+        wrapped = wrap_identity(identity, passphrase) if key == "passphrase" else b""
+        with self._alone():
+            if self._store.require(member, name).seal is not None:
+                raise ConflictError(f"Vault {name!r} is encrypted already. For another key, decrypt it first.")
+            seal = Seal(recipient=str(identity.to_public()), key=key)
+            with opened_folder(self._home, *self._store.parts(member, name)) as folder:
+                if wrapped:
+                    write_whole(folder, IDENTITY, wrapped)
+                write_whole(folder, SEAL, msgspec.json.encode(seal))
+            self._encrypt_rest(member, name)
 
     def encrypt_rest(self, member: str, name: str) -> bool:
         """Encrypt what stands in the clear in an encrypted vault: laid there by hand, or left by a broken `encrypt`.
@@ -143,6 +158,10 @@ class VaultEdits:
             NotFoundError: There is no such vault.
             StorageFullError: No space; every variable is there in one of the two ways.
         """
+        with self._alone():
+            return self._encrypt_rest(member, name)
+
+    def _encrypt_rest(self, member: str, name: str) -> bool:
         contents = self._store.require(member, name)
         if contents.seal is None:
             return False
@@ -158,6 +177,10 @@ class VaultEdits:
             NotFoundError: There is no such vault.
             StorageFullError: No space; every variable is there in one of the two ways.
         """
+        with self._alone():
+            self._decrypt(member, name)
+
+    def _decrypt(self, member: str, name: str) -> None:
         contents = self._store.require(member, name)
         if contents.seal is None:
             return

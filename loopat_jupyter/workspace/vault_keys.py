@@ -16,6 +16,7 @@ import pyrage
 from loopat_jupyter.errors import BadInputError, ConfigurationError, LockedVaultError, NotFoundError, UnsafePathError
 from loopat_jupyter.models import Value
 from loopat_jupyter.workspace.files import write_atomic
+from loopat_jupyter.workspace.locks import thread_lock
 from loopat_jupyter.workspace.nofollow import opened_folder, read_plain
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _KEYRING_TIMEOUT_S = 5.0
 _IN_THE_CLEAR = ("keyrings.alt", "keyring.backends.null")
 """Backends that keep secrets in plain files, or nowhere."""
 
+_LOCK_TIMEOUT_S = 10.0
 _REMEMBER_S = 5.0
 _FIRST_LOOK_S = 1.0
 _BUSY_ATTEMPTS = 5
@@ -141,17 +143,24 @@ class Keys:
         """
         if self.identity_file is None:
             raise BadInputError("vault.identity", "names no file in config.toml. Name one, or choose another --key")
+        file = self.identity_file
         try:
-            found = read_identities(self.identity_file)
+            found = read_identities(file)
         except FileNotFoundError:
-            identity = pyrage.x25519.Identity.generate()
-            self.identity_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            text = f"# public key: {identity.to_public()}\n{identity}\n"
-            write_atomic(self.identity_file, text.encode("ascii"))
-            return identity
+            # Whoever made another one at the same moment would encrypt with a key that is in no file.
+            with thread_lock(file.with_name(f".{file.name}.lock"), timeout_s=_LOCK_TIMEOUT_S, what="the identity file"):
+                _make_identity_file(file)
+            found = read_identities(file)
         if not found:
-            raise ConfigurationError(f"{self.identity_file} holds no age identity. Make one with `age-keygen`.")
+            raise ConfigurationError(f"{file} holds no age identity. Make one with `age-keygen`.")
         return found[0]
+
+
+def _make_identity_file(file: Path) -> None:
+    """Make an identity file, unless there is one by now."""
+    if not file.exists():
+        identity = pyrage.x25519.Identity.generate()
+        write_atomic(file, f"# public key: {identity.to_public()}\n{identity}\n".encode("ascii"))
 
 
 def parse_identity(text: str) -> pyrage.x25519.Identity | None:

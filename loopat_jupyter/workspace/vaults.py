@@ -24,11 +24,13 @@ import msgspec
 from loopat_jupyter.errors import (
     BadInputError,
     ConfigurationError,
+    EngineTimeoutError,
     LockedVaultError,
     NotFoundError,
     UnsafePathError,
 )
 from loopat_jupyter.models import DEFAULT_VAULT
+from loopat_jupyter.workspace.locks import thread_lock
 from loopat_jupyter.workspace.names import check_vault_name
 from loopat_jupyter.workspace.nofollow import (
     look_at,
@@ -60,6 +62,7 @@ MAX_VARIABLES_BYTES = 512 * 1024
 """All variables of a vault together: they share with the arguments what the kernel takes, which is 2 MiB where the
 stack may have the usual 8 (execve(2), Limits on size)."""
 
+_READ_TIMEOUT_S = 2.0
 SEALED_MAX_BYTES = MAX_VARIABLE_BYTES + 4096
 """age adds a header, and 16 bytes for each 64 KiB."""
 
@@ -162,6 +165,24 @@ class VaultStore:
             LockedVaultError: It is encrypted and its key is not at hand.
             UnsafePathError: The vault, or a folder on the way to it, is a link.
         """
+        try:
+            with self.alone(timeout_s=_READ_TIMEOUT_S):
+                return self._read(member, name)
+        except EngineTimeoutError:
+            # Somebody holds the lock and does not go on. What is there counts.
+            return self._read(member, name)
+
+    def alone(self, *, timeout_s: float) -> contextlib.AbstractContextManager[None]:
+        """Nobody else changes a vault, or reads one, while the block runs.
+
+        What one process has just encrypted, another would write in the clear; who reads would find neither file.
+
+        Args:
+            timeout_s: How long to wait for another one.
+        """
+        return thread_lock(self.workspace.locks / "vaults.lock", timeout_s=timeout_s, what="the vaults")
+
+    def _read(self, member: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
         contents = self.look(member, name)
         if contents is None:
             return {}, ()

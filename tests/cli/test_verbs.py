@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from loopat_jupyter.sandbox.plan import sandbox_workdir
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loopat_jupyter.models import Loop
     from tests.cli.conftest import FakeCommandLine
+    from tests.conftest import Nest
 
 
 def test_a_loop_is_made_without_podman(fake: FakeCommandLine) -> None:
@@ -48,6 +51,24 @@ def test_a_loop_is_put_away_and_taken_out_again(fake: FakeCommandLine) -> None:
     assert fake.manager.store.read(record.id).archived
     assert fake("unarchive", "sales-in-may").code == 0
     assert not fake.manager.store.read(record.id).archived
+
+
+def test_an_archived_loop_is_shown(fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = fake.manager.create(title="Sales in May")
+    fake("archive", "sales-in-may")
+    answer = fake("show", record.id)
+    assert (answer.code, answer.err) == (0, "")
+    assert "archived" in answer.out
+    assert msgspec.json.decode(fake("show", "--json", record.id).out)["archived"] is True
+    # However podman sees it: nothing is asked of what runs there.
+    loop = asyncio.run(fake.manager.get(record.id))
+
+    async def get(_: str) -> Loop:
+        return msgspec.structs.replace(loop, state="running")
+
+    monkeypatch.setattr(fake.manager, "get", get)
+    answer = fake("show", record.id)
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_a_new_loop_is_told_with_its_folder_and_what_comes_next(fake: FakeCommandLine) -> None:
@@ -203,3 +224,9 @@ def test_a_folder_is_measured_without_following_links(tmp_path: Path) -> None:
     (folder / "b").write_bytes(b"x" * 5)
     files, size_bytes = measure(folder)
     assert (files, size_bytes) == (2, 15)
+
+
+def test_however_deep_it_is(tmp_path: Path, nest: Nest) -> None:
+    nest(tmp_path, "d", 3000)
+    files, _ = measure(tmp_path)
+    assert files > 1900

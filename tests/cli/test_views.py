@@ -56,6 +56,12 @@ def rendered(renderable: RenderableType, *, width: int = 110) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def test_an_archived_loop_says_so() -> None:
+    archived = msgspec.structs.replace(LOOP, archived=True, state="stopped")
+    assert "stopped, archived" in rendered(loops_table([archived], NOW))[1]
+    assert any("stopped, archived" in line for line in rendered(loop_sheet(archived, (), NOW)))
+
+
 def test_each_loop_has_a_line_and_its_warnings_below() -> None:
     other = msgspec.structs.replace(
         LOOP,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from loopat_jupyter.errors import BadInputError, ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
-from loopat_jupyter.outgoing import answer_requests, promote, push_branch
+from loopat_jupyter.outgoing import Answering, promote, push_branch
 from loopat_jupyter.workspace.config import ContextConfig
 from loopat_jupyter.workspace.paths import Workspace
 from tests.conftest import remove_from_podman
 from tests.git_remotes import git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
@@ -209,19 +209,51 @@ async def test_a_context_out_of_reach_is_a_warning(manager: LoopManager, tmp_pat
         await promote(manager, record, "notes")
 
 
+def spawned(work: Coroutine[Any, Any, None], *, loop_id: str) -> asyncio.Task[None]:
+    """What the server does, without the server."""
+    return asyncio.create_task(work, name=loop_id)
+
+
 async def test_a_command_inside_asks_and_is_told(manager: LoopManager):
     record = await manager.make(NewLoop(title="a"))
     await inside(manager, record, "echo learned > /loopat/context/notes/a.md")
     asking = asyncio.ensure_future(
         inside(manager, record, "cd /loopat/context/notes; loopat-promote -m 'From inside' && git log -1 --format=%s")
     )
+    answering = Answering(spawned)
     while not asking.done():
-        await answer_requests(manager)
+        await answering.look(manager)
         await asyncio.sleep(0.05)
     told, subject = asking.result().splitlines()
     assert told.startswith("Everybody has it now: ")
     assert subject == "From inside"
     assert [path.name for path in manager.workspace.run(record.id).iterdir() if path.name[:4] in ("ask-", "said")] == []
+
+
+async def test_many_who_ask_at_once_are_all_told(manager: LoopManager):
+    record = await manager.make(NewLoop(title="a"))
+    script = "for n in {1..12}; do loopat-promote 2>/dev/null & done; wait; ls /loopat/run/ask-* 2>/dev/null | wc -l"
+    asking = asyncio.ensure_future(inside(manager, record, script))
+    answering = Answering(spawned)
+    while not asking.done():
+        await answering.look(manager)
+        await asyncio.sleep(0.05)
+    *told, left = asking.result().splitlines()
+    assert left == "0"
+    assert set(told) <= {
+        "There is nothing new in the notes of this loop.",
+        "requests: 8 of this loop wait already. Ask again later",
+    }
+    assert len(told) == 12
+
+
+async def test_what_everybody_has_is_not_told_as_a_failure(manager: LoopManager, caplog: pytest.LogCaptureFixture):
+    record = await manager.make(NewLoop(title="a"))
+    await inside(manager, record, "echo x > /loopat/context/notes/x.md")
+    # What the loop has in the way keeps its branch from following.
+    await inside(manager, record, "git -C /loopat/context/notes config remote.origin.url /nowhere")
+    assert (await promote(manager, record, "notes")).outcome == "merged"
+    assert "does not follow its notes" in caplog.text
 
 
 async def test_what_is_asked_wrongly_is_told_inside(manager: LoopManager):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.context.requests import LARGEST_REQUEST_BYTES, Request, answer, claim
+from loopat_jupyter.context.requests import LARGEST_REQUEST_BYTES, Request, answer, take, waiting
+from loopat_jupyter.errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,50 +17,68 @@ NAME = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    made = tmp_path / "run", tmp_path / "host"
-    for folder in made:
-        folder.mkdir()
+def run(tmp_path: Path) -> Path:
+    made = tmp_path / "run"
+    made.mkdir()
     return made
 
 
-def test_a_request_is_taken_once(folders: tuple[Path, Path]):
-    run, host = folders
+def test_a_request_is_taken_once(run: Path):
     (run / f"ask-{NAME}").write_bytes(b"notes\0What we learned\n\0")
-    assert claim(run, host) == [Request(NAME, "notes", "What we learned")]
-    assert claim(run, host) == []
-    assert list(run.iterdir()) == list(host.iterdir()) == []
+    assert waiting(run) == [NAME]
+    assert take(run, NAME) == Request(NAME, "notes", "What we learned")
+    assert take(run, NAME) is None
+    assert waiting(run) == list(run.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"secrets\0x\0", b"notes/../x\0", b"\xff\xfe\0", b"x" * (LARGEST_REQUEST_BYTES + 1)]
+    "data", [b"", b"secrets\0x\0", b"notes/../x\0", b"\xff\xfe\0", b"notes\0" + b"x" * LARGEST_REQUEST_BYTES]
 )
-def test_what_is_no_request_is_thrown_away(folders: tuple[Path, Path], data: bytes):
-    run, host = folders
+def test_what_makes_no_sense_is_taken_and_told(run: Path, data: bytes):
     (run / f"ask-{NAME}").write_bytes(data)
-    assert claim(run, host) == []
-    assert list(run.iterdir()) == list(host.iterdir()) == []
+    with pytest.raises(BadInputError):
+        take(run, NAME)
+    assert list(run.iterdir()) == []
 
 
-def test_planted_links_fifos_and_folders_are_not_followed(folders: tuple[Path, Path], tmp_path: Path):
-    run, host = folders
+def test_so_is_what_may_not_be_read(run: Path):
+    (run / f"ask-{NAME}").touch(mode=0)
+    with pytest.raises(BadInputError):
+        take(run, NAME)
+    assert waiting(run) == []
+
+
+def test_planted_links_fifos_and_folders_are_left_where_they_are(run: Path, tmp_path: Path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"notes\0stolen\0")
     (run / f"ask-{NAME}").symlink_to(secret)
     os.mkfifo(run / f"ask-{'a' * 24}")
     (run / f"ask-{'b' * 24}").mkdir()
     (run / "ask-short").write_bytes(b"notes\0x\0")
-    assert claim(run, host) == []
+    assert waiting(run) == []
+    # Put there in place of a request that was seen.
+    assert take(run, "b" * 24) is None
+    for name in ("a" * 24, NAME):
+        with pytest.raises(BadInputError):
+            take(run, name)
     assert secret.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "secret"]
+    assert sorted(path.name for path in run.iterdir()) == [f"ask-{'b' * 24}", "ask-short"]
 
 
-def test_an_answer_is_written_nowhere_else(folders: tuple[Path, Path], tmp_path: Path):
-    run, _ = folders
+def test_a_flood_is_looked_at_in_parts(run: Path):
+    for number in range(1500):
+        (run / f"ask-{number:024x}").touch()
+    assert 0 < len(waiting(run)) <= 1000
+
+
+def test_an_answer_is_written_nowhere_else(run: Path, tmp_path: Path):
     target = tmp_path / "target"
     (run / f"said-{NAME}").symlink_to(target)
-    answer(run, Request(NAME, "notes", ""), code=0, text="done")
+    answer(run, NAME, code=0, text="done")
     assert not target.exists()
     (run / f"said-{NAME}").unlink()
-    answer(run, Request(NAME, "notes", ""), code=1, text="no")
+    answer(run, NAME, code=1, text="no")
     assert (run / f"said-{NAME}").read_text() == "1\nno\n"
-    answer(tmp_path / "gone", Request(NAME, "notes", ""), code=0, text="")
+    answer(tmp_path / "gone", NAME, code=0, text="")
+    answer(run / f"said-{NAME}", NAME, code=0, text="")

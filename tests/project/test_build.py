@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from tests.conftest import Nest
 
 
 @pytest.fixture
@@ -40,6 +41,14 @@ def test_a_context_is_copied_without_following_a_link(workdir: Path, tmp_path: P
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*")) == ["link", "out", "sub", "sub/run"]
     assert (target / "link").is_symlink()
     assert os.access(target / "sub" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize("nesting", [("d", 3000, "nested deeper"), ("x" * 250, 17, "too long a path")])
+def test_a_context_is_not_nested_deeply(workdir: Path, tmp_path: Path, nest: Nest, nesting: tuple[str, int, str]):
+    name, levels, problem = nesting
+    nest(workdir, name, levels)
+    with pytest.raises(BadInputError, match=problem):
+        copy_context(workdir, ".", tmp_path / "copy")
 
 
 def test_a_context_has_a_limit(workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

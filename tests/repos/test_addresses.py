@@ -9,6 +9,7 @@ from loopat_jupyter.repos.addresses import (
     check_address,
     check_name,
     check_ref,
+    host,
     is_name,
     local_path,
     short_name,
@@ -18,7 +19,7 @@ from loopat_jupyter.repos.mirrors import head_branch, mirror_name
 
 GOOD = [
     "https://example.org/team/web.git",
-    "https://ada@example.org/web",
+    "ssh://ada@example.org/web",
     "http://127.0.0.1:8080/web.git",
     "ssh://git@example.org:2222/team/web.git",
     "git@example.org:team/web.git",
@@ -36,6 +37,12 @@ BAD = [
     "ext::sh%20-c",
     "fd::17",
     "https://ada:secret@example.org/web.git",
+    "https://secret@example.org/web.git",
+    "http://secret@example.org/web.git",
+    "https://example.org/web.git?access_token=secret",
+    "https://example.org/web.git#secret",
+    "ssh://ada:secret@example.org/web.git",
+    "https://@example.org/web.git",
     "https://",
     "https:///web",
     "https://-oProxyCommand=x/web",
@@ -47,6 +54,7 @@ BAD = [
     "file://example.org/web",
     "file:web",
     "https://example.org/../web",
+    "file:///srv/%2e%2e/etc",
     "/srv/../etc",
     "../web",
     "a b",
@@ -69,6 +77,11 @@ def test_no_addresses(address: str):
         check_address(address)
     assert caught.value.field == "repo"
     assert "secret" not in caught.value.message
+
+
+def test_where_a_secret_belongs_instead():
+    with pytest.raises(BadInputError, match="put an ssh key into the `.ssh` of a vault"):
+        check_address("https://x-access-token@example.org/web.git")
 
 
 @pytest.mark.parametrize("name", ["web", "web-2", "a.b_c", "0"])
@@ -149,6 +162,29 @@ def test_repos_on_this_machine():
         "/a",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://Example.org/a", ("example.org", None)),
+        ("https://token@example.org:8443/a", ("example.org", 8443)),
+        ("ssh://git@example.org:22/a", ("example.org", 22)),
+        ("git@Example.org:a", ("example.org", None)),
+        ("http://example.org/a", None),
+        ("git://example.org/a", None),
+        ("file:///a", None),
+        ("/a", None),
+        ("../a", None),
+        ("-oProxyCommand=x:a", None),
+        ("ext::sh -c x", None),
+        ("https://[/a", None),
+        ("https://example.org:x/a", None),
+        ("", None),
+    ],
+)
+def test_the_host_of_an_address(address: str, found: tuple[str, int | None] | None):
+    assert host(address) == found
 
 
 def test_the_default_branch_is_what_the_remote_says():

@@ -114,7 +114,7 @@ async def test_a_remote_out_of_reach_gives_a_usable_loop_with_a_warning(plain: L
     assert warning.startswith(f"The loop has no files of file://{tmp_path}/nowhere.git. Git failed to reach")
     assert (record.branch, record.mirror) == (None, None)
     assert list(plain.workspace.workdir(record.id).iterdir()) == []
-    assert list(plain.workspace.mirrors.iterdir()) == []
+    assert not plain.workspace.mirrors.exists()
 
 
 async def test_what_was_fetched_before_serves_while_the_remote_is_out_of_reach(plain: LoopManager, remote: Remote):
@@ -165,35 +165,6 @@ async def test_ssh_without_the_key_is_refused_with_a_warning(
     assert "Permission denied" in warning
 
 
-async def test_submodules_come_along(
-    workspace: Workspace, plain: LoopManager, remote: Remote, empty: Remote, ssh_server: SshServer
-):
-    empty.commit("inner.txt", "inner\n")
-    ssh = f"ssh -i {ssh_server.key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-    git(
-        remote.elsewhere, "-c", f"core.sshCommand={ssh}", "submodule", "--quiet", "add",
-        ssh_server.url(empty.path), "parts/inner",
-    )  # fmt: skip
-    remote.commit("b.txt", "b\n")
-    private = Checkout(workspace, Config(), Git(os.environ), lambda _: ssh_server.access)
-    record = plain.create(title="a")
-    made = await private.apply(NewLoop(title="a", repo=ssh_server.url(remote.path)), record, lambda _: None)
-    assert made.warnings == ()
-    assert (workspace.workdir(record.id) / "parts/inner/inner.txt").read_text() == "inner\n"
-
-
-async def test_a_submodule_on_this_machine_is_not_followed(plain: LoopManager, remote: Remote, empty: Remote):
-    """A hostile repo would read other repos of the host so."""
-    empty.commit("secret.txt", "secret\n")
-    git(remote.elsewhere, "submodule", "--quiet", "add", empty.url, "stolen")
-    remote.commit("b.txt", "b\n")
-    record = await plain.make(NewLoop(title="a", repo=remote.url))
-    [warning] = record.warnings
-    assert "git submodule update --init --recursive" in warning
-    assert not (plain.workspace.workdir(record.id) / "stolen" / "secret.txt").exists()
-    assert (plain.workspace.workdir(record.id) / "a.txt").exists()
-
-
 async def test_large_files_stay_pointers_and_are_named(plain: LoopManager, remote: Remote):
     (remote.elsewhere / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
@@ -239,6 +210,15 @@ async def test_registered_repos_say_their_default_branch_once_it_is_known(plain:
     record = await plain.make(NewLoop(title="a", repo="thing"))
     assert (record.repo, record.origin) == ("thing", remote.url)
     assert plain.cargo.checkout.repos() == (Repo(name="thing", url=remote.url, default_branch="trunk"),)
+
+
+async def test_a_name_in_the_configuration_with_an_address_that_is_none_is_refused(plain: LoopManager):
+    config = Config(repos={"web": "https://token@example.org/web.git", "tool": "--upload-pack=touch x"})
+    operated = LoopManager(plain.workspace, config, plain.engine, member="ada", git=plain.cargo.checkout.git)
+    for name in config.repos:
+        with pytest.raises(BadInputError) as caught:
+            await operated.make(NewLoop(title="a", repo=name))
+        assert caught.value.field == f"repos.{name}"
 
 
 async def test_no_git_gives_a_usable_loop_and_says_what_to_install(plain: LoopManager, remote: Remote):
@@ -291,6 +271,35 @@ async def test_the_key_in_the_vault_of_a_loop_reaches_a_private_remote(
     assert record.warnings == ()
     assert record.commit == git(remote.path, "rev-parse", "trunk")
     assert (plain.workspace.home / "known_hosts").exists()
+
+
+@pytest.mark.parametrize("other", ["default", "home"])
+async def test_a_vault_does_not_read_what_another_one_fetched(
+    plain: LoopManager, remote: Remote, ssh_server: SshServer, other: str
+):
+    put_key(plain, "work", "id_ed25519", ssh_server.key)
+    await plain.make(NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work"))
+    if other == "home":
+        stranger = plain.workspace.home / "stranger"
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(stranger)
+        put_key(plain, other, "id_ed25519", stranger)
+    record = await plain.make(NewLoop(title="b", repo=ssh_server.url(remote.path), vault=other))
+    assert record.warnings[0].startswith("The loop has no files of")
+    assert (record.mirror, list(plain.workspace.workdir(record.id).iterdir())) == (None, [])
+
+
+async def test_who_reached_a_remote_once_has_what_was_fetched_while_it_is_away(
+    plain: LoopManager, remote: Remote, ssh_server: SshServer
+):
+    put_key(plain, "work", "id_ed25519", ssh_server.key)
+    put_key(plain, "home", "id_rsa", ssh_server.key)
+    new = NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work")
+    first, _ = await plain.make(new), await plain.make(msgspec.structs.replace(new, vault="home"))
+    shutil.move(remote.path, remote.path.with_name("moved"))
+    for vault in ("work", "home"):
+        record = await plain.make(msgspec.structs.replace(new, vault=vault))
+        assert (record.commit, record.mirror) == (first.commit, first.mirror)
+        assert "as it was when it was last reached" in record.warnings[0]
 
 
 async def test_a_link_planted_as_a_key_is_not_used(plain: LoopManager, remote: Remote, ssh_server: SshServer):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import pyrage
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,8 @@ from loopat_jupyter.workspace.vaults import vaults_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from loopat_jupyter.workspace.vault_keys import Seal
 
 HOME = "/loopat/home/loopat"
 WORKSPACE = Workspace(Path("/srv/ws"), Path("/run/user/1000/loopat"))
@@ -194,6 +197,21 @@ class TestVault:
     def test_a_vault_that_is_gone_is_told(self, workspace: Workspace, record: LoopRecord):
         gone = msgspec.structs.replace(record, vault="gone")
         assert "vault create gone" in Extras(workspace, Config()).find(gone).warnings[0]
+
+    def test_a_keyring_is_asked_for_the_warnings_alone(
+        self, workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Plans are made on the event loop, where nobody must wait for a keyring."""
+        extras = Extras(workspace, Config())
+        edits = VaultEdits(extras.vaults)
+        edits.set("ada", "default", "TOKEN", b"x")
+        edits.encrypt("ada", "default", pyrage.x25519.Identity.generate(), "keyring", "")
+        asked: list[Seal] = []
+        monkeypatch.setattr(extras.vaults.keys, "at_hand", lambda seal: bool(asked.append(seal)))
+        assert (extras.find(record), asked) == (Extra(), [])
+        [warning] = extras.warnings(record)
+        assert warning.startswith("Vault 'default' is locked")
+        assert len(asked) == 1
 
     def test_the_operator_comes_first(self, workspace: Workspace, record: LoopRecord, tmp_path: Path):
         (tmp_path / "ssh").mkdir()

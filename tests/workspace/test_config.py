@@ -93,7 +93,8 @@ def test_a_wrong_value_is_named_with_key_and_file(tmp_path: Path, text: str, key
         with pytest.raises(BadInputError) as caught:
             load(tmp_path, **{tier: text})
         assert caught.value.field == key
-        assert ("site.toml" if tier == "site" else "config.toml") in caught.value.message
+        line = text.count("\n") + 1
+        assert f"{'site.toml' if tier == 'site' else 'config.toml'}, line {line})" in caught.value.message
 
 
 def test_a_wrong_override_is_named(tmp_path: Path):
@@ -113,13 +114,13 @@ def test_broken_toml_is_named_with_its_line(tmp_path: Path):
 
 
 def test_a_wrong_list_of_fixed_keys_is_named(tmp_path: Path):
-    with pytest.raises(BadInputError, match="fixed"):
-        load(tmp_path, site="fixed = 'network'")
+    with pytest.raises(BadInputError, match=r"^fixed: in .*site\.toml, line 2 must be a list"):
+        load(tmp_path, site="\nfixed = 'network'")
 
 
 @pytest.mark.parametrize("key", ["netwrok", "network.x", "image.bse", "image.use.x", ""])
 def test_a_fixed_key_that_is_none_is_named(tmp_path: Path, key: str):
-    with pytest.raises(BadInputError, match="is no key"):
+    with pytest.raises(BadInputError, match="line 1 is no key"):
         load(tmp_path, site=f'fixed = ["{key}"]')
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.errors import EngineTimeoutError
-from loopat_jupyter.workspace.locks import file_lock, remove_lock
+from loopat_jupyter.workspace.locks import file_lock, remove_lock, thread_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +92,17 @@ async def test_a_removed_lock_still_excludes_who_waited_for_it(tmp_path: Path):
     assert most == 1
     await remove_lock(lock, timeout_s=30, what="x")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_thread_waits_for_the_same_lock(tmp_path: Path):
+    path = tmp_path / "a.lock"
+
+    def hold() -> str:
+        with thread_lock(path, timeout_s=30, what="x"):
+            return "held"
+
+    async with file_lock(path, timeout_s=1, what="x"):
+        with pytest.raises(EngineTimeoutError, match="busy with x"), thread_lock(path, timeout_s=0, what="x"):
+            pass
+        waiting = asyncio.create_task(asyncio.to_thread(hold))
+    assert await waiting == "held"

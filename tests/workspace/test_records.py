@@ -145,6 +145,36 @@ def test_a_full_disk_leaves_nothing_of_a_new_loop(
     assert list(workspace.loops.iterdir()) == []
 
 
+def test_a_folder_of_loops_that_cannot_be_written_is_told(store: LoopStore, workspace: Workspace):
+    workspace.loops.chmod(0o500)
+    try:
+        with pytest.raises(BadInputError, match="^LOOPAT_HOME: no loop can be made in .*Make it writable"):
+            store.create(record())
+    finally:
+        workspace.loops.chmod(0o700)
+    assert list(workspace.loops.iterdir()) == []
+
+
+def test_a_loop_that_could_not_be_made_goes_however_deep_it_is(store: LoopStore, workspace: Workspace):
+    made = record()
+
+    def fill() -> None:
+        with store.making(made.id):
+            folder = workspace.workdir(made.id)
+            descriptor = os.open(folder, os.O_RDONLY)
+            for _ in range(1500):
+                os.mkdir("d", dir_fd=descriptor)
+                inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            os.close(descriptor)
+            raise BadInputError("ref", "there is none")
+
+    with pytest.raises(BadInputError, match="there is none"):
+        fill()
+    assert list(workspace.loops.iterdir()) == []
+
+
 def test_a_full_disk_keeps_the_old_record(store: LoopStore, workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
     made = record()
     store.create(made)

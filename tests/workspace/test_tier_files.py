@@ -15,6 +15,8 @@ from loopat_jupyter.workspace.tiers import Section, Tier, TierFile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import Nest
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -36,6 +38,15 @@ def folder(tmp_path: Path) -> Path:
 def read(folder: Path) -> tuple[Tier, list[str]]:
     reader = TierReader(folder, "Heading", "The tier")
     return reader.read(), reader.problems
+
+
+def test_what_is_nested_deeply_or_has_a_long_path_is_left_out(folder: Path, nest: Nest):
+    nest(folder / "skills", "d", 3000)
+    nest(folder / "agents", "x" * 250, 5)
+    tier, problems = read(folder)
+    assert "skills/pdf/SKILL.md" in tier.files
+    assert sum("nested too deeply" in problem for problem in problems) == 1
+    assert sum("has too long a path" in problem for problem in problems) == 2
 
 
 def test_a_whole_tier(folder: Path):

@@ -15,13 +15,13 @@ from loopat_jupyter.workspace.variables import (
 )
 
 
-@pytest.mark.parametrize("name", ["A", "_", "a1", "API_TOKEN"])
+@pytest.mark.parametrize("name", ["A", "_", "a1", "API_TOKEN", "A" * 250])
 def test_names(name: str):
     assert is_variable(name)
     check_variable_name("variable", name)
 
 
-@pytest.mark.parametrize("name", ["", "1a", "a-b", "a.age", "A=B", "A\n", "ä", "../A", "UID", "a\0"])
+@pytest.mark.parametrize("name", ["", "1a", "a-b", "a.age", "A=B", "A\n", "ä", "../A", "UID", "a\0", "A" * 251])
 def test_what_is_no_name(name: str):
     assert not is_variable(name)
     with pytest.raises(BadInputError, match=r"^variable: "):

@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pyrage
 import pytest
 
-from loopat_jupyter.errors import BadInputError, ConflictError, LockedVaultError, NotFoundError, StorageFullError
-from loopat_jupyter.workspace import nofollow
+from loopat_jupyter.errors import (
+    BadInputError,
+    ConflictError,
+    EngineTimeoutError,
+    LockedVaultError,
+    NotFoundError,
+    StorageFullError,
+)
+from loopat_jupyter.workspace import nofollow, vault_edits
+from loopat_jupyter.workspace.locks import thread_lock
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vault_keys import Keys
 from loopat_jupyter.workspace.vaults import VaultStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from loopat_jupyter.workspace.paths import Workspace
@@ -106,6 +117,74 @@ def test_encrypted_and_back(edits: VaultEdits, store: VaultStore):
     assert sorted(path.name for path in folder.iterdir()) == ["envs", "mounts"]
     edits.decrypt("ada", "work")
     assert store.read("ada", "work")[0] == {"TOKEN": "canary\udcff\n2"}
+
+
+_CHANGE = """
+import sys
+from pathlib import Path
+import pyrage
+from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.vault_edits import VaultEdits
+from loopat_jupyter.workspace.vault_keys import Keys
+from loopat_jupyter.workspace.vaults import VaultStore
+
+home, runtime, what, key = sys.argv[1:]
+store = VaultStore(Workspace(Path(home), Path(runtime)), Keys(None))
+identity = pyrage.x25519.Identity.from_str(key)
+store.keys.hold(identity)
+edits = VaultEdits(store)
+for number in range(40):
+    if what == "set":
+        edits.set("ada", "work", f"V{number}", b"x")
+    else:
+        edits.encrypt("ada", "work", identity, "file", "")
+        edits.decrypt("ada", "work")
+"""
+
+
+def test_two_processes_that_change_a_vault_lose_nothing(edits: VaultEdits, store: VaultStore):
+    edits.set("ada", "work", "TOKEN", b"canary")
+    identity = pyrage.x25519.Identity.generate()
+    store.keys.hold(identity)
+    paths = (str(store.workspace.home), str(store.workspace.runtime_root))
+    changing = [
+        subprocess.Popen([sys.executable, "-c", _CHANGE, *paths, what, str(identity)]) for what in ("set", "toggle")
+    ]
+    seen = set()
+    while any(process.poll() is None for process in changing):
+        # What starts meanwhile has it, too.
+        seen.add(store.read("ada", "work")[0].get("TOKEN"))
+    assert ([process.wait() for process in changing], seen) == ([0, 0], {"canary"})
+    assert store.read("ada", "work") == ({"TOKEN": "canary", **{f"V{number}": "x" for number in range(40)}}, ())
+    assert envs(store) == sorted(("TOKEN", *(f"V{number}" for number in range(40))))
+
+
+def test_nobody_changes_a_vault_while_another_one_does(
+    edits: VaultEdits, store: VaultStore, monkeypatch: pytest.MonkeyPatch
+):
+    identity = pyrage.x25519.Identity.generate()
+    edits.set("ada", "work", "TOKEN", b"canary")
+    monkeypatch.setattr(vault_edits, "_LOCK_TIMEOUT_S", 0)
+    changes: list[Callable[[], object]] = [
+        lambda: edits.create("ada", "home"),
+        lambda: edits.set("ada", "work", "OTHER", b"x"),
+        lambda: edits.unset("ada", "work", "TOKEN"),
+        lambda: edits.encrypt("ada", "work", identity, "file", ""),
+        lambda: edits.encrypt_rest("ada", "work"),
+        lambda: edits.decrypt("ada", "work"),
+    ]
+    with thread_lock(store.workspace.locks / "vaults.lock", timeout_s=1, what="a test"):
+        for change in changes:
+            with pytest.raises(EngineTimeoutError, match="busy with the vaults"):
+                change()
+    assert store.read("ada", "work") == ({"TOKEN": "canary"}, ())
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused(edits: VaultEdits):
+    with pytest.raises(BadInputError, match="^variable: must be at most 250 characters, has 251"):
+        edits.set("ada", "work", "A" * 251, b"x")
+    edits.set("ada", "work", "A" * 250, b"x")
+    edits.encrypt("ada", "work", pyrage.x25519.Identity.generate(), "file", "")
 
 
 def test_what_was_laid_in_the_clear_beside_counts_and_is_encrypted_later(edits: VaultEdits, store: VaultStore):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,13 @@ class TestFile:
         assert str(Keys(file).from_file()) == str(made)
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.parent.stat().st_mode & 0o777 == 0o700
+
+    def test_all_who_need_a_first_one_get_the_same(self, tmp_path: Path):
+        file = tmp_path / "config" / "identity.txt"
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _: str(Keys(file).from_file()), range(16)))
+        assert len(set(made)) == 1
+        assert made[0] in file.read_text()
 
     def test_one_that_others_can_read_is_refused(self, file: Path):
         file.chmod(0o640)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
 from tornado import web
@@ -27,7 +29,7 @@ class LoopsHandler(LoopatHandler):
         """Make a loop. Its sandbox comes with its first use."""
         record = await self.manager.make(self.body(CreateLoop).wanted())
         self.set_header("Location", url_path_join(self.request.path, record.id))
-        self.answer(self.manager.describe(record, Status(state="absent")), 201)
+        self.answer(await asyncio.to_thread(self.manager.describe, record, Status(state="absent")), 201)
 
 
 class LoopHandler(LoopatHandler):

@@ -43,7 +43,7 @@ class StateHandler(LoopatHandler):
         if not task.done():
             progress = self.manager.sandboxes.state_files(record.id).progress() or meanwhile.progress
             status = Status(state=meanwhile.state, progress=progress)
-            self.answer(self.manager.describe(record, status), 202)
+            self.answer(await asyncio.to_thread(self.manager.describe, record, status), 202)
             return
         if task.cancelled():
             raise ConflictError("This was cancelled. Try again when the sandbox is needed.")

@@ -28,7 +28,7 @@ class VaultsHandler(LoopatHandler):
     @authorized
     async def post(self) -> None:
         """Make an empty vault."""
-        made = self.manager.vaults.create(self.body(CreateVault).name)
+        made = await asyncio.to_thread(self.manager.vaults.create, self.body(CreateVault).name)
         self.set_header("Location", url_path_join(self.request.path, made.name))
         self.answer(made, 201)
 
@@ -52,7 +52,8 @@ class VariableHandler(LoopatHandler):
     @authorized
     async def put(self, vault: str, variable: str) -> None:
         """Set a variable."""
-        self.manager.vaults.set(vault, variable, as_bytes(self.body(SetVariable).value))
+        value = as_bytes(self.body(SetVariable).value)
+        await asyncio.to_thread(self.manager.vaults.set, vault, variable, value)
         self.set_status(204)
         self.finish()
 
@@ -60,6 +61,6 @@ class VariableHandler(LoopatHandler):
     @authorized
     async def delete(self, vault: str, variable: str) -> None:
         """Remove a variable."""
-        self.manager.vaults.unset(vault, variable)
+        await asyncio.to_thread(self.manager.vaults.unset, vault, variable)
         self.set_status(204)
         self.finish()

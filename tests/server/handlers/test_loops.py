@@ -99,6 +99,9 @@ class TestLife:
         assert changed.body["image"] is None
         assert changed.body["config"] == CONFIG
         assert (await api("GET", "loops")).body == {"loops": [changed.body], "next": None}
+        archived = await api("PATCH", "loops", loop, send={"archived": True})
+        shown = await api("GET", "loops", loop)
+        assert (archived.status, shown.status, shown.body["archived"]) == (200, 200, True)
         assert (await api("DELETE", "loops", loop)).status == 204
         assert (await api("GET", "loops", loop)).status == 404
         assert (await api("GET", "loops")).body == {"loops": [], "next": None}

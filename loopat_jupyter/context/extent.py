@@ -1,0 +1,58 @@
+"""How much a commit may hold that goes to everybody: a few objects can be made to stand for any number of files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import ConflictError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.repos.git import Git
+
+MOST_FILES = 100_000
+LARGEST_FILES_BYTES = 2 * 2**30
+_LISTING_BYTES = 32 * 2**20
+
+
+async def too_much(git: Git, repo: Path, commit: str) -> str | None:
+    """Why a commit must not go to everybody; None where it may.
+
+    Args:
+        git: Runs git.
+        repo: A bare repo that has it.
+        commit: The commit.
+    """
+    # Of all that git can do with a commit this alone says something at once, and can be ended when it is enough.
+    listed = await git.run(
+        "ls-tree", "-r", "-t", "--long", "-z", "--full-tree", commit,
+        folder=repo, doing="look at the commits", cut_bytes=_LISTING_BYTES,
+    )  # fmt: skip
+    entries = listed.stdout.split(b"\0")[:-1]
+    if listed.cut or len(entries) > MOST_FILES:
+        return f"has more than {MOST_FILES} files and folders"
+    # Mode, type, name of the object, size; `-` for a folder.
+    sizes = (entry.partition(b"\t")[0].split()[-1] for entry in entries)
+    if sum(int(size) for size in sizes if size.isdigit()) > LARGEST_FILES_BYTES:
+        return f"has files of more than {LARGEST_FILES_BYTES // 2**30} GiB"
+    return None
+
+
+async def refuse_bomb(git: Git, repo: Path, commit: str) -> None:
+    """Refuse a commit whose files would fill everybody's disk.
+
+    Args:
+        git: Runs git.
+        repo: A bare repo that has it.
+        commit: The commit.
+
+    Raises:
+        ConflictError: It has too many files and folders, or they are too large.
+    """
+    problem = await too_much(git, repo, commit)
+    if problem:
+        raise ConflictError(
+            f"Commit {commit[:10]} {problem}, which is too much to give everybody. Nothing is lost: take some away in "
+            "the loop, commit, and promote again."
+        )

@@ -1,0 +1,94 @@
+"""All that lies below a folder, however deep: what runs in a loop nests folders deeper than Python's own walk goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from loopat_jupyter.workspace.nofollow import names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+MOST_LEVELS = 100
+"""Folders in folders that are still read; people's own files are never so deep."""
+
+
+def entries_below(folder: Path, *, strict: bool = False) -> Iterator[os.DirEntry[str]]:
+    """Every entry below a folder, each folder before what is in it. Symlinks are not followed.
+
+    Args:
+        folder: The folder.
+        strict: Raise where something may not be entered, or has too long a path. Else it is left out.
+
+    Raises:
+        OSError: With `strict` alone.
+    """
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                entries = list(found)
+        except OSError:
+            if strict:
+                raise
+            continue
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of this user's with all that is in it, as far as it may be removed.
+
+    `shutil.rmtree` gives up on folders nested a thousand times, and git can make them: each path that it writes may be
+    as long as any, wherever the folder itself is.
+
+    Args:
+        folder: One that nobody else changes meanwhile; there need not be one.
+    """
+    try:
+        here = os.open(folder, _FOLDER)
+    except OSError:
+        return
+    trail: list[str] = []
+    left = [names_in(here)]
+    while left:
+        if left[-1]:
+            inner = _remove_or_open(left[-1].pop(), here)
+            if inner is not None:
+                trail.append(inner.name)
+                left.append(names_in(inner.descriptor))
+                os.close(here)
+                here = inner.descriptor
+            continue
+        left.pop()
+        if trail:
+            above = os.open("..", _FOLDER, dir_fd=here)
+            os.close(here)
+            here = above
+            with contextlib.suppress(OSError):
+                os.rmdir(trail.pop(), dir_fd=here)
+    os.close(here)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+class _Inner(NamedTuple):
+    name: str
+    descriptor: int
+
+
+def _remove_or_open(name: str, folder: int) -> _Inner | None:
+    """Remove what is no folder; open what is one."""
+    with contextlib.suppress(OSError):
+        try:
+            os.unlink(name, dir_fd=folder)
+        except IsADirectoryError:
+            return _Inner(name, os.open(name, _FOLDER, dir_fd=folder))
+    return None

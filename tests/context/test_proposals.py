@@ -1,0 +1,136 @@
+"""What waits on a gated context, as anybody with the remote could have pushed it: real git, no podman."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.context import proposals
+from loopat_jupyter.context.proposals import moment
+from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.repos.git import Git
+from loopat_jupyter.workspace.config import Config, ContextConfig
+from tests.context.test_extent import bomb
+from tests.git_remotes import git
+
+if TYPE_CHECKING:
+    from tests.git_remotes import Remote
+
+LOOP = str(uuid.UUID(int=1))
+BRANCH = f"refs/heads/loop/{LOOP}"
+
+
+@pytest.fixture
+def team(plain: LoopManager, remote: Remote) -> LoopManager:
+    """Loops whose knowledge is at a remote, where one proposal waits."""
+    propose(remote, "fact.md", "fact\n")
+    config = Config(context=ContextConfig(knowledge=remote.url))
+    return LoopManager(plain.workspace, config, plain.engine, member="ada", git=Git(os.environ))
+
+
+def propose(remote: Remote, name: str, text: str) -> None:
+    """A loop somewhere promotes."""
+    git(remote.elsewhere, "switch", "--quiet", "--force-create", f"loop/{LOOP}")
+    remote.commit(name, text)
+
+
+def refuse_all(remote: Remote) -> None:
+    """The remote's rules, or the rights there, do not allow it."""
+    hook = remote.path / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'cannot lock ref: [rejected], says the rule' >&2\nexit 1\n")
+    hook.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "year"), [("", 1970), ("0", 1970), ("-5", 1970), ("1700000000", 2023), ("31556889864403199", 9999)]
+)
+def test_any_time_is_one(seconds: str, year: int):
+    assert moment(seconds).year == year
+    assert moment(seconds).tzinfo is datetime.UTC
+
+
+async def test_a_date_far_off_does_not_break_the_list(team: LoopManager, remote: Remote):
+    tree = git(remote.path, "rev-parse", f"{BRANCH}^{{tree}}")
+    text = f"tree {tree}\nauthor A <a@b> 0 +0000\ncommitter A <a@b> 31556889864403199 +0000\n\nLate\n"
+    file = remote.path / "commit"
+    file.write_text(text)
+    commit = git(remote.path, "hash-object", "-t", "commit", "-w", str(file))
+    git(remote.path, "update-ref", BRANCH, commit)
+    [waiting] = await team.cargo.contexts.proposals.waiting()
+    assert (waiting.commit, waiting.created_at.year) == (commit, 9999)
+
+
+async def test_discarding_takes_it_away(team: LoopManager, remote: Remote):
+    await team.cargo.contexts.proposals.discard("knowledge", LOOP)
+    assert await team.cargo.contexts.proposals.waiting() == ()
+    assert git(remote.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk\nrefs/tags/v1"
+
+
+@pytest.mark.parametrize("verb", ["discard", "merge"])
+async def test_a_refusal_of_the_remote_is_told_at_once(team: LoopManager, remote: Remote, verb: str):
+    before = await team.cargo.contexts.proposals.waiting()
+    refuse_all(remote)
+    with pytest.raises(GitError, match="hook declined"):
+        await getattr(team.cargo.contexts.proposals, verb)("knowledge", LOOP)
+    assert await team.cargo.contexts.proposals.waiting() == before
+
+
+async def test_what_was_merged_is_told_also_when_its_branch_stays(team: LoopManager, remote: Remote):
+    git(remote.path, "config", "receive.denyDeletes", "true")
+    with pytest.raises(GitError, match=r"(?s)The proposal is merged, but its branch stays.*\(deletion prohibited\)"):
+        await team.cargo.contexts.proposals.merge("knowledge", LOOP)
+    assert git(remote.path, "show", "trunk:fact.md") == "fact"
+    assert await team.cargo.contexts.proposals.waiting() == ()
+
+
+async def test_what_was_added_meanwhile_is_not_discarded(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    there = team.cargo.contexts.proposals
+    find = there._find
+
+    async def find_and_lose(*arguments: object) -> object:
+        found = await find(*arguments)
+        propose(remote, "more.md", "more\n")
+        return found
+
+    monkeypatch.setattr(there, "_find", find_and_lose)
+    with pytest.raises(ConflictError, match="was not discarded"):
+        await there.discard("knowledge", LOOP)
+    [waiting] = await there.waiting()
+    assert "more.md" in waiting.files
+
+
+async def test_a_bomb_is_listed_and_never_merged(team: LoopManager, remote: Remote):
+    git(remote.path, "update-ref", BRANCH, bomb(remote.path, levels=10, width=10))
+    there = team.cargo.contexts.proposals
+    [waiting] = await there.waiting()
+    assert waiting.files[-1] == "… and more"
+    before = git(remote.path, "rev-parse", "trunk")
+    for verb in (there.diff, there.merge):
+        with pytest.raises(ConflictError, match="too much to give everybody"):
+            await verb("knowledge", LOOP)
+    assert git(remote.path, "rev-parse", "trunk") == before
+
+
+async def test_a_long_diff_is_cut_with_a_sentence(team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proposals, "LARGEST_DIFF_BYTES", 100)
+    for number in range(9):
+        propose(remote, f"{number}.txt", "line\n" * 10)
+    assert (await team.cargo.contexts.proposals.diff("knowledge", LOOP)).endswith("\n… cut here: it is longer.\n")
+
+
+async def test_a_large_file_is_not_compared_line_by_line(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(proposals, "LARGEST_DIFF_BYTES", 1000)
+    propose(remote, "large.txt", "line\n" * 1000)
+    assert "Binary files /dev/null and b/large.txt differ" in await team.cargo.contexts.proposals.diff(
+        "knowledge", LOOP
+    )

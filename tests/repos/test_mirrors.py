@@ -1,0 +1,141 @@
+"""Mirrors under bad luck: killed servers, silent remotes, failing checkouts. Real git."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.errors import GitError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import NewLoop
+from loopat_jupyter.repos import mirrors
+from loopat_jupyter.repos.git import Access, Git, git_environment, ssh_command
+from loopat_jupyter.repos.mirrors import Mirrors, mirror_name
+from loopat_jupyter.workspace.config import Config
+from tests.git_remotes import git
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from loopat_jupyter.models import Progress
+    from loopat_jupyter.workspace.paths import Workspace
+    from tests.git_remotes import Remote
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """The address of a remote that accepts and never says a word."""
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}/x.git"
+    server.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "git", "ssh"])
+async def test_a_silent_remote_gives_a_usable_loop(
+    plain: LoopManager, silent: str, monkeypatch: pytest.MonkeyPatch, scheme: str
+):
+    monkeypatch.setattr(mirrors, "FIRST_CONTACT_TIMEOUT_S", 0.5)
+    record = await plain.make(NewLoop(title="a", repo=f"{scheme}://{silent}"))
+    [warning] = record.warnings
+    assert "within 0.5 s" in warning
+    assert list(plain.workspace.workdir(record.id).iterdir()) == []
+
+
+async def test_nor_does_one_hold_up_who_attaches_it(plain: LoopManager, silent: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mirrors, "FIRST_CONTACT_TIMEOUT_S", 0.5)
+    with pytest.raises(GitError, match="within 0.5 s"):
+        await plain.cargo.contexts.attach("notes", f"git://{silent}")
+    assert all(known.remote is None for known in plain.cargo.contexts.remotes())
+
+
+def test_silence_ends_a_transfer_too():
+    made = git_environment({}, None)
+    count = int(made["GIT_CONFIG_COUNT"])
+    settings = {made[f"GIT_CONFIG_KEY_{number}"]: made[f"GIT_CONFIG_VALUE_{number}"] for number in range(count)}
+    assert (settings["http.lowSpeedLimit"], settings["http.lowSpeedTime"]) == ("1", "60")
+    assert {"ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4"} < set(ssh_command(Access()))
+
+
+_CLONE = """
+import asyncio, os, pathlib, sys
+from loopat_jupyter.repos.git import Access, Git
+from loopat_jupyter.repos.mirrors import Mirrors
+from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.paths import Workspace
+workspace = Workspace(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+asyncio.run(Mirrors(workspace, Config(), Git(os.environ)).refresh(sys.argv[3], Access(), print))
+"""
+
+
+def git_that(folder: Path, script: str) -> str:
+    """A folder with a git that does something of its own when it is to clone."""
+    folder.mkdir()
+    (folder / "git").write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("git")} "$@"\n')
+    (folder / "git").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+async def test_a_server_that_is_killed_during_a_first_clone_is_in_nobodys_way(
+    workspace: Workspace, plain: LoopManager, remote: Remote, tmp_path: Path
+):
+    begun, go, done = (tmp_path / name for name in ("begun", "go", "done"))
+    for fifo in (begun, go, done):
+        os.mkfifo(fifo)
+    clones, real = '[ "$1 $2" = "clone --bare" ]', f'{shutil.which("git")} "$@" 2>{os.devnull}'
+    waiting = git_that(tmp_path / "first", f"{clones} && echo >{begun} && {{ cat {go}; {real}; echo >{done}; }}")
+    server = subprocess.Popen(
+        [sys.executable, "-c", _CLONE, str(workspace.home), str(workspace.runtime_root), remote.url],
+        env={**os.environ, "PATH": waiting},
+        stdout=subprocess.DEVNULL,
+    )
+    await asyncio.to_thread(begun.read_bytes)
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    # The git that outlived its server clones on while the next one has begun.
+    overtaken = git_that(tmp_path / "second", f"{clones} && echo >{go} && cat {done} >{os.devnull}")
+    later = LoopManager(workspace, plain.config, plain.engine, member="ada", git=Git({**os.environ, "PATH": overtaken}))
+    record = await later.make(NewLoop(title="a", repo=remote.url))
+    assert record.warnings == ()
+    [mirror] = [path.name for path in workspace.mirrors.iterdir() if not path.name.startswith(".")]
+    assert mirror == record.mirror == mirror_name(remote.url)
+    git(workspace.mirrors / mirror, "fsck")
+
+
+async def test_a_stand_in_replaces_nothing(workspace: Workspace, remote: Remote, plain: LoopManager):
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    await asyncio.gather(*(plain.cargo.checkout.mirrors.stand_in(str(record.mirror)) for _ in range(3)))
+    assert plain.cargo.checkout.mirrors.default_branch(str(record.mirror)) == "trunk"
+    ours = Mirrors(workspace, Config(), Git(os.environ))
+    await asyncio.gather(*(ours.stand_in("x-1.git") for _ in range(3)))
+    assert sorted(path.name for path in workspace.mirrors.iterdir()) == sorted((str(record.mirror), "x-1.git"))
+
+
+async def test_a_failed_checkout_leaves_nothing(plain: LoopManager, remote: Remote):
+    """Half a checkout would look like a repo of which all files were deleted."""
+    name = "x" * 200
+    tree = "/".join([name] * 30)
+    blob = git(remote.elsewhere, "rev-parse", "HEAD:a.txt")
+    git(remote.elsewhere, "update-index", "--add", "--cacheinfo", f"100644,{blob},{tree}")
+    git(remote.elsewhere, "commit", "--quiet", "--message=Deep")
+    git(remote.elsewhere, "push", "--quiet", "origin", "HEAD")
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    assert record.warnings[0].startswith("The loop has no files of")
+    assert list(plain.workspace.workdir(record.id).iterdir()) == []
+    seen: list[Progress] = []
+    await plain.make(NewLoop(title="b", repo=remote.url, ref="v1"), seen.append)
+    assert seen

@@ -1,0 +1,68 @@
+"""What lies below a folder that something in a loop has filled."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.workspace.walking import entries_below, remove_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Nest
+
+
+def test_each_folder_comes_before_what_is_in_it(tmp_path: Path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/file").touch()
+    (tmp_path / "a/link").symlink_to(tmp_path)
+    found = [os.path.relpath(entry.path, tmp_path) for entry in entries_below(tmp_path)]
+    assert sorted(found) == ["a", "a/b", "a/b/file", "a/link"]
+    assert found.index("a") < found.index("a/b") < found.index("a/b/file")
+
+
+def test_as_deep_as_a_path_can_be(tmp_path: Path, nest: Nest):
+    nest(tmp_path, "d", 3000)
+    assert len(list(entries_below(tmp_path))) > 1900
+    with pytest.raises(OSError, match="File name too long"):
+        list(entries_below(tmp_path, strict=True))
+
+
+def test_what_may_not_be_entered_is_left_out(tmp_path: Path):
+    (tmp_path / "closed").mkdir(mode=0)
+    assert [entry.name for entry in entries_below(tmp_path)] == ["closed"]
+    with pytest.raises(PermissionError):
+        list(entries_below(tmp_path, strict=True))
+    assert list(entries_below(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d", 1500), ("d", 3000), ("x" * 250, 30)])
+def test_a_deep_tree_goes_and_what_a_link_leads_to_stays(tmp_path: Path, nest: Nest, name: str, levels: int):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    folder = tmp_path / "folder"
+    (folder / "beside/more").mkdir(parents=True)
+    (folder / "beside/more/file").touch()
+    nest(folder, name, levels)
+    (folder / "link").symlink_to(tmp_path / "other")
+    remove_tree(folder)
+    remove_tree(folder)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["other", "other/file"]
+
+
+def test_what_may_not_be_removed_stays_and_the_rest_goes(tmp_path: Path):
+    folder = tmp_path / "folder"
+    (folder / "kept").mkdir(parents=True)
+    (folder / "kept/file").touch()
+    (folder / "gone").touch()
+    (folder / "kept").chmod(0o500)
+    remove_tree(folder)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "folder",
+        "folder/kept",
+        "folder/kept/file",
+    ]
+    (folder / "kept").chmod(0o700)
