@@ -4,6 +4,7 @@ import {
   Button,
   caretDownIcon,
   caretRightIcon,
+  ellipsesIcon,
   ReactWidget,
   refreshIcon
 } from '@jupyterlab/ui-components';
@@ -15,7 +16,7 @@ import { Signal } from '@lumino/signaling';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import * as React from 'react';
 
-import { IconButton } from './button';
+import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import { Row } from './row';
@@ -94,25 +95,27 @@ export class LoopPanel extends ReactWidget {
 
 type Revealed = ISignal<LoopPanel, string>;
 
-/** Renders again when the loops change, and now and then for the times in it. */
-function useLoops(manager: ILoopManager): void {
+/** Renders again when the loops change, and now and then for the times in it; what time that is. */
+function useLoops(manager: ILoopManager): number {
   const [, setVersion] = React.useState(0);
+  const [now, setNow] = React.useState(Date.now);
   React.useEffect(() => {
     const onChange = () => setVersion(value => value + 1);
     manager.changed.connect(onChange);
-    const clock = window.setInterval(onChange, CLOCK_MS);
+    const clock = window.setInterval(() => setNow(Date.now()), CLOCK_MS);
     return () => {
       manager.changed.disconnect(onChange);
       window.clearInterval(clock);
     };
   }, [manager]);
+  return now;
 }
 
 function Panel(
   props: IPanelOptions & { revealed: Revealed }
 ): React.ReactElement {
   const { manager, commands, trans, revealed } = props;
-  useLoops(manager);
+  const now = useLoops(manager);
   const [filter, setFilter] = React.useState('');
   const [archived, setArchived] = React.useState(false);
   const [target, setTarget] = React.useState('');
@@ -152,6 +155,12 @@ function Panel(
           icon={refreshIcon}
           label={trans.__('Refresh')}
           onClick={() => void manager.refresh()}
+        />
+        <IconButton
+          icon={ellipsesIcon}
+          label={trans.__('More')}
+          hasMenu
+          onClick={openMenu}
         />
       </div>
       {condition.kind === 'unusable' && (
@@ -198,6 +207,7 @@ function Panel(
             <List
               {...props}
               loops={shown}
+              now={now}
               target={target}
               onReached={() => setTarget('')}
             />
@@ -273,6 +283,7 @@ function Checks({
 
 interface IListProps extends IPanelOptions {
   loops: Loop[];
+  now: number;
   /** Id of the loop to go to; empty for none. */
   target: string;
   onReached: () => void;
@@ -324,6 +335,7 @@ function List(props: IListProps): React.ReactElement {
               loop={loops[item.index]}
               commands={props.commands}
               trans={props.trans}
+              now={props.now}
             />
           </li>
         ))}

@@ -121,10 +121,12 @@ async def new_page(chromium: Chromium, server: Server, *, width: int = 1280, hei
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_stage(
-    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
+    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[Stage]:
+    """JupyterLab of a module, with a workspace that is configured as the module's constant `CONFIG` says."""
     folder = tmp_path_factory.mktemp("lab")
     with made_workspace(folder) as workspace:
+        (workspace.home / "config.toml").write_text(getattr(request.module, "CONFIG", ""))
         environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
         async with lab_server(folder, environ) as server:
             browser = await new_page(chromium, server)

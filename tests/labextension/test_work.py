@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
 
 KEPT = ("Harbour",)
+CONFIG = """
+[[agents]]
+name = "Helper"
+command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
+icon = "ui-components:code"
+
+[[agents]]
+name = "Other"
+command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
+"""
 PLAIN = {
     "type": "notebook",
     "format": "json",
@@ -45,7 +55,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await section.wait_for()
     cards = section.locator(".jp-LauncherCard")
     assert [await card.get_attribute("title") for card in await cards.all()] == [
-        f"New {what} in “Harbour”" for what in ("Notebook", "Console", "Terminal")
+        f"{what} in “Harbour”" for what in ("New Notebook", "New Console", "New Terminal", "Helper", "Other")
     ]
     await cards.first.scroll_into_view_if_needed()
     await browser.picture("launcher")
@@ -53,7 +63,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     assert await browser.run_cell(NODE) == f"loop-{harbour[:8]}"
     await browser.command("launcher:create")
     await section.wait_for()
-    await cards.last.click()
+    await cards.nth(2).click()
     await page.wait_for_selector(".jp-Terminal .xterm-screen")
     terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
     async with stage.server.terminal(terminal) as watched:
@@ -63,6 +73,34 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await browser.command("launcher:create")
     await page.locator(".jp-Launcher").last.wait_for()
     await section.wait_for(state="detached")
+
+
+async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.name("Harbour").click()
+    await page.wait_for_selector("#jp-loops-files .jp-DirListing-content")
+    await browser.command("launcher:create")
+    await page.locator(".jp-LauncherCard[title='Helper in “Harbour”']:visible").click()
+    await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
+    async with stage.server.terminal(terminal) as watched:
+        await watched.until(f"Helper on loop-{harbour[:8]}")
+    # From the menu of a row, where several agents are there, one is picked.
+    await browser.show_panel()
+    await browser.row("Harbour").click(button="right")
+    await page.locator(".lm-Menu").get_by_text("Agent", exact=True).click()
+    await page.locator(".jp-Dialog", has_text="Agent in “Harbour”").wait_for()
+    await page.locator(".jp-Dialog select").select_option("Other")
+    await browser.answer("Ok")
+    await page.locator(".lm-TabBar-tabLabel", has_text="Terminal").nth(1).wait_for()
+    opened = {each["name"] for each in (await stage.server.api("GET", "api/terminals")).body} - {terminal}
+    async with stage.server.terminal(opened.pop()) as watched:
+        await watched.until(f"Other on loop-{harbour[:8]}")
+    # The palette has it too.
+    await page.keyboard.press("Control+Shift+c")
+    await page.locator(".lm-CommandPalette-input").fill("Loops: Agent")
+    await page.locator(".lm-CommandPalette-itemLabel", has_text="Loops: Agent").wait_for()
+    await page.keyboard.press("Escape")
 
 
 async def test_a_notebook_says_which_loop_it_runs_in(stage: Stage, harbour: str) -> None:
