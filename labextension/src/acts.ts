@@ -7,6 +7,7 @@ import type { Widget } from '@lumino/widgets';
 import { LoopError } from './api';
 import type { ICommandOptions } from './commands';
 import { LogView } from './log';
+import { pick } from './pick';
 import type { Loop } from './tokens';
 import { ending } from './words';
 
@@ -38,15 +39,14 @@ export async function openAgent(
   const { manager, trans } = options;
   let name = args['agent'] as string | undefined;
   if (name === undefined && manager.agents.length > 1) {
-    const answer = await InputDialog.getItem({
-      title: trans.__('Agent in “%1”', loop.title),
-      label: trans.__('Agent'),
-      items: manager.agents.map(agent => agent.name)
-    });
-    if (!answer.button.accept || answer.value === null) {
+    name = await pick(
+      trans.__('Agent in “%1”', loop.title),
+      trans.__('Agent'),
+      manager.agents.map(agent => [agent.name, agent.name] as const)
+    );
+    if (name === undefined) {
       return;
     }
-    name = answer.value;
   }
   name ??= manager.agents[0]?.name;
   if (name === undefined) {

@@ -5,6 +5,8 @@ import { LoopError, request } from './api';
 import type { Loop } from './tokens';
 
 const PAGE = 500;
+/** More than fit on a screen, and quickly there. */
+const FIRST_PAGE = 50;
 
 interface IPage {
   loops: Loop[];
@@ -51,18 +53,31 @@ export class Client {
     }
   }
 
-  /** All loops, page by page. */
-  async loops(archived: boolean): Promise<Loop[]> {
+  /**
+   * All loops, page by page.
+   *
+   * @param archived - Those that are archived, in place of the others.
+   * @param onFirst - Gets the newest as soon as they are there.
+   */
+  async loops(
+    archived: boolean,
+    onFirst?: (loops: Loop[]) => void
+  ): Promise<Loop[]> {
+    let limit = onFirst === undefined ? PAGE : FIRST_PAGE;
     const found: Loop[] = [];
     let after: string | null = null;
     do {
       const query: string = after === null ? '' : `&after=${after}`;
       const page: IPage = await this.call<IPage>(
         'GET',
-        `loops?limit=${PAGE}&archived=${archived}${query}`
+        `loops?limit=${limit}&archived=${archived}${query}`
       );
       found.push(...page.loops);
       after = page.next;
+      if (limit !== PAGE && after !== null) {
+        onFirst?.([...found]);
+      }
+      limit = PAGE;
     } while (after !== null);
     return found;
   }

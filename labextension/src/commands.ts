@@ -1,5 +1,5 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { InputDialog, Notification } from '@jupyterlab/apputils';
+import { Notification } from '@jupyterlab/apputils';
 import type { FileBrowser } from '@jupyterlab/filebrowser';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import {
@@ -33,7 +33,8 @@ import { newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import type { IDefaults } from './newform';
-import { isTold } from './notices';
+import { isTold, whole } from './notices';
+import { pick } from './pick';
 import { promoteLoop } from './promote';
 import { showProposals } from './proposals';
 import { shareLoop } from './share';
@@ -113,12 +114,12 @@ export function addCommands(options: ICommandOptions): string[] {
         const wanted = idOf(args);
         if (wanted === undefined) {
           const chosen = await chooseLoop(options, label, fits);
-          return chosen && told(() => act(chosen, args));
+          return chosen && told(trans, () => act(chosen, args));
         }
         if (manager.find(wanted) === undefined) {
           await manager.fresh();
         }
-        return told(async () => {
+        return told(trans, async () => {
           const loop = manager.find(wanted);
           if (loop === undefined) {
             throw new Error(
@@ -144,7 +145,7 @@ export function addCommands(options: ICommandOptions): string[] {
       const title = args['title'];
       const made =
         typeof title === 'string'
-          ? await told(() => manager.create({ title }))
+          ? await told(trans, () => manager.create({ title }))
           : await newLoop(manager, trans, options.defaults());
       if (made !== undefined) {
         options.reveal(made);
@@ -162,7 +163,7 @@ export function addCommands(options: ICommandOptions): string[] {
     commands.addCommand(id, {
       label: args => (args['isPalette'] ? trans.__('Loops: %1', label) : label),
       describedBy: { args: { type: 'object', properties: {} } },
-      execute: () => told(act)
+      execute: () => told(trans, act)
     });
     shown.push(id);
   };
@@ -293,13 +294,19 @@ export function addCommands(options: ICommandOptions): string[] {
 }
 
 /** Runs something and says it in a notification if it fails; nothing stays unhandled. */
-export async function told<T>(act: () => Promise<T>): Promise<T | undefined> {
+export async function told<T>(
+  trans: TranslationBundle,
+  act: () => Promise<T>
+): Promise<T | undefined> {
   try {
     return await act();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (!isTold(message)) {
-      Notification.error(message, { autoClose: false });
+      Notification.error(message, {
+        autoClose: false,
+        actions: whole(message, trans)
+      });
     }
     return undefined;
   }
@@ -334,17 +341,13 @@ async function chooseLoop(
     return undefined;
   }
   const current = here();
-  const answer = await InputDialog.getItem({
-    title: label,
-    label: trans.__('Loop'),
-    items: fitting.map(loop => `${loop.title} (${loop.id.slice(0, 8)})`),
-    current: Math.max(
-      0,
-      fitting.findIndex(loop => loop.id === current?.id)
-    )
-  });
-  const chosen = answer.value;
-  return answer.button.accept && chosen !== null
-    ? fitting.find(loop => chosen.endsWith(`(${loop.id.slice(0, 8)})`))
-    : undefined;
+  const id = await pick(
+    label,
+    trans.__('Loop'),
+    fitting.map(
+      loop => [loop.id, `${loop.title} (${loop.id.slice(0, 8)})`] as const
+    ),
+    fitting.find(loop => loop.id === current?.id)?.id
+  );
+  return fitting.find(loop => loop.id === id);
 }

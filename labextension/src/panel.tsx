@@ -23,6 +23,9 @@ import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 
 const ROW_PX = 51;
+const estimateSize = () => ROW_PX;
+/** Rows beyond the edges, so that none is missing while the list scrolls. */
+const OVERSCAN = 8;
 /** Times such as "3 min ago" are told anew this often. */
 const CLOCK_MS = 30_000;
 
@@ -130,12 +133,12 @@ function Panel(
     };
   }, [revealed]);
   const { condition } = manager;
-  const matches = (loop: Loop) =>
-    loop.title.toLowerCase().includes(filter.toLowerCase());
-  const shown = [
-    ...manager.loops,
-    ...(archived ? manager.archived : [])
-  ].filter(matches);
+  const { loops, archived: archivedLoops } = manager;
+  const shown = React.useMemo(() => {
+    const all = archived ? [...loops, ...archivedLoops] : loops;
+    const wanted = filter.toLowerCase();
+    return all.filter(loop => loop.title.toLowerCase().includes(wanted));
+  }, [loops, archivedLoops, archived, filter]);
   const toggle = () => {
     setArchived(!archived);
     if (!archived) {
@@ -290,14 +293,18 @@ interface IListProps extends IPanelOptions {
 }
 
 function List(props: IListProps): React.ReactElement {
-  const { loops, target, onReached } = props;
+  const { loops, target, onReached, commands, trans, now } = props;
   const parent = React.useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: loops.length,
     getScrollElement: () => parent.current,
-    estimateSize: () => ROW_PX,
-    getItemKey: index => loops[index].id,
-    overscan: 8
+    estimateSize,
+    // A new function would have all rows reckoned anew.
+    getItemKey: React.useCallback((index: number) => loops[index].id, [loops]),
+    overscan: OVERSCAN,
+    useFlushSync: false,
+    directDomUpdates: true,
+    directDomUpdatesMode: 'position'
   });
   const goal = loops.findIndex(loop => loop.id === target);
   React.useEffect(() => {
@@ -317,8 +324,8 @@ function List(props: IListProps): React.ReactElement {
     <div className="jp-Loops-scroll" ref={parent}>
       <ul
         className="jp-Loops-list"
-        aria-label={props.trans.__('Loops')}
-        style={{ height: virtualizer.getTotalSize() }}
+        aria-label={trans.__('Loops')}
+        ref={virtualizer.containerRef}
       >
         {virtualizer.getVirtualItems().map(item => (
           <li
@@ -328,14 +335,13 @@ function List(props: IListProps): React.ReactElement {
             aria-setsize={loops.length}
             aria-posinset={item.index + 1}
             className="jp-Loops-item"
-            style={{ transform: `translateY(${item.start}px)` }}
             data-loop={loops[item.index].id}
           >
             <Row
               loop={loops[item.index]}
-              commands={props.commands}
-              trans={props.trans}
-              now={props.now}
+              commands={commands}
+              trans={trans}
+              now={now}
             />
           </li>
         ))}

@@ -31,6 +31,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
     void commands.execute(id, { loop: loop.id, ...args });
   const { word, mark } = stateWords(loop, trans);
   const carried = carriedWords(loop, trans);
+  const inside = insideWords(loop.in_use, trans);
   return (
     <div className="jp-Loops-row" data-state={loop.state}>
       <div className="jp-Loops-rowHead">
@@ -67,9 +68,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
             aria-label={loop.progress.label}
           />
         )}
-        <span className="jp-Loops-inside">
-          {insideWords(loop.in_use, trans)}
-        </span>
+        {inside !== '' && <span className="jp-Loops-inside">{inside}</span>}
         {loop.state !== 'preparing' && (
           <time className="jp-Loops-ago" dateTime={loop.last_activity}>
             {ago(loop.last_activity, trans, now)}

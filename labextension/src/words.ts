@@ -83,7 +83,6 @@ export function carriedWords(
         'profile %2',
         'profiles %2',
         profiles.length,
-        profiles.length,
         profiles.join(', ')
       )
   ]

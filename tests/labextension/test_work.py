@@ -35,6 +35,7 @@ PLAIN = {
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     },
 }
+NOTE = {"type": "file", "format": "text", "content": "rain"}
 NODE = "import os; print(os.uname().nodename)"
 
 
@@ -90,6 +91,7 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
     await browser.row("Harbour").click(button="right")
     await page.locator(".lm-Menu").get_by_text("Agent", exact=True).click()
     await page.locator(".jp-Dialog", has_text="Agent in “Harbour”").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
     await page.locator(".jp-Dialog select").select_option("Other")
     await browser.answer("Ok")
     await page.locator(".lm-TabBar-tabLabel", has_text="Terminal").nth(1).wait_for()
@@ -153,6 +155,7 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await browser.picture("restart-needed")
     await restart.click()
     await page.locator(".jp-Dialog", has_text="Files and home stay").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
     await browser.answer("Restart")
     await restart.wait_for(state="detached")
     await browser.state("Harbour", "running")
@@ -176,5 +179,31 @@ async def test_files_of_a_loop_are_files_of_lab(stage: Stage, harbour: str) -> N
     await page.keyboard.press("F2")
     await page.keyboard.type("march")
     await page.keyboard.press("Enter")
-    await files.locator(".jp-DirListing-item", has_text="march").wait_for()
+    renamed = files.locator(".jp-DirListing-item", has_text="march")
+    await renamed.wait_for()
     assert not uploaded.exists()
+    # What is edited and saved is in the loop.
+    await stage.server.api("PUT", f"loopat/api/contents/{await folder(stage)}/note.txt", NOTE)
+    note = stage.workspace.workdir(harbour) / "note.txt"
+    await files.locator(".jp-DirListing-item", has_text="note.txt").dblclick()
+    editor = page.locator(".jp-FileEditor .cm-content")
+    await editor.click()
+    await page.keyboard.press("Control+End")
+    await page.keyboard.type(" in March")
+    await page.keyboard.press("Control+s")
+    await page.locator(".jp-Document.jp-mod-dirty").wait_for(state="detached")
+    await page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
+    assert note.read_text() == "rain in March"
+    await stage.browser.picture("editor")
+    await page.evaluate("jupyterapp.shell.currentWidget.dispose()")
+    # What is deleted is gone.
+    await files.locator(".jp-DirListing-item", has_text="note.txt").click()
+    await page.keyboard.press("Delete")
+    await stage.browser.answer("Move to Trash")
+    await files.locator(".jp-DirListing-item", has_text="note.txt").wait_for(state="detached")
+    assert not note.exists()
+
+
+async def folder(stage: Stage) -> str:
+    name: str = (await stage.loop("Harbour"))["folder"]
+    return name
