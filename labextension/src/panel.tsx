@@ -66,6 +66,8 @@ export class LoopPanel extends ReactWidget {
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
     this._look(true);
+    // What changed meanwhile was not rendered.
+    this.update();
   }
 
   protected override onAfterHide(message: Message): void {
@@ -79,7 +81,13 @@ export class LoopPanel extends ReactWidget {
   }
 
   protected render(): React.ReactElement {
-    return <Panel {...this._options} revealed={this._revealed} />;
+    return (
+      <Panel
+        {...this._options}
+        revealed={this._revealed}
+        isSeen={this._isSeen}
+      />
+    );
   }
 
   /** A panel that nobody sees asks the server for nothing. */
@@ -92,33 +100,35 @@ export class LoopPanel extends ReactWidget {
     }
   }
 
+  private _isSeen = () => this.isVisible;
   private _watch: IDisposable | undefined;
   private _revealed = new Signal<this, string>(this);
 }
 
 type Revealed = ISignal<LoopPanel, string>;
 
-/** Renders again when the loops change, and now and then for the times in it; what time that is. */
-function useLoops(manager: ILoopManager): number {
+/** Renders again when the loops change, and now and then for the times in it, if anybody sees it; what time that is. */
+function useLoops(manager: ILoopManager, isSeen: () => boolean): number {
   const [, setVersion] = React.useState(0);
   const [now, setNow] = React.useState(Date.now);
   React.useEffect(() => {
-    const onChange = () => setVersion(value => value + 1);
+    const onChange = () => isSeen() && setVersion(value => value + 1);
     manager.changed.connect(onChange);
-    const clock = window.setInterval(() => setNow(Date.now()), CLOCK_MS);
+    const onTick = () => isSeen() && setNow(Date.now());
+    const clock = window.setInterval(onTick, CLOCK_MS);
     return () => {
       manager.changed.disconnect(onChange);
       window.clearInterval(clock);
     };
-  }, [manager]);
+  }, [manager, isSeen]);
   return now;
 }
 
 function Panel(
-  props: IPanelOptions & { revealed: Revealed }
+  props: IPanelOptions & { revealed: Revealed; isSeen: () => boolean }
 ): React.ReactElement {
-  const { manager, commands, trans, revealed } = props;
-  const now = useLoops(manager);
+  const { manager, commands, trans, revealed, isSeen } = props;
+  const now = useLoops(manager, isSeen);
   const [filter, setFilter] = React.useState('');
   const [archived, setArchived] = React.useState(false);
   const [target, setTarget] = React.useState('');
