@@ -168,14 +168,14 @@ async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     await page.fill("#jp-loops-image", "--privileged")
     await browser.answer("Create")
     await page.locator("#jp-loops-image-problem", has_text="is not an image reference").wait_for()
+    assert await browser.findings(".jp-Loops-form") == []
+    await browser.picture("bad-input")
     await page.fill("#jp-loops-image", "")
     for field, bad in (("cpus", "0"), ("memory", "0.001"), ("pids", "1")):
         await page.fill(f"#jp-loops-{field}", bad)
         await browser.answer("Create")
         await page.locator(f"#jp-loops-{field}-problem").wait_for()
         await page.fill(f"#jp-loops-{field}", "2" if field == "cpus" else "")
-    assert await browser.findings(".jp-Loops-form") == []
-    await browser.picture("bad-input")
     await page.fill("#jp-loops-image", "localhost/there-is-no-such-image:1")
     await browser.answer("Create")
     await browser.row("Form").wait_for()
