@@ -5,9 +5,9 @@ import { PathExt } from '@jupyterlab/coreutils';
 import type { FileBrowser, IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { ITranslator } from '@jupyterlab/translation';
-import { folderIcon } from '@jupyterlab/ui-components';
 import { MessageLoop } from '@lumino/messaging';
 
+import { loopFilesIcon } from './icons';
 import { DRIVE, folderOf } from './paths';
 import type { ILoopManager } from './tokens';
 
@@ -40,7 +40,7 @@ export function addBrowser(
     driveName: DRIVE,
     refreshInterval: NEVER_MS
   });
-  browser.title.icon = folderIcon;
+  browser.title.icon = loopFilesIcon;
   browser.title.caption = trans.__('Files of Loops');
   browser.node.setAttribute('role', 'region');
   browser.node.setAttribute('aria-label', trans.__('Files of Loops'));

@@ -1,10 +1,5 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import {
-  Dialog,
-  Notification,
-  InputDialog,
-  showDialog
-} from '@jupyterlab/apputils';
+import { Notification } from '@jupyterlab/apputils';
 import type { FileBrowser } from '@jupyterlab/filebrowser';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import {
@@ -13,26 +8,38 @@ import {
   deleteIcon,
   editIcon,
   folderIcon,
+  LabIcon,
   notebookIcon,
   refreshIcon,
   runIcon,
   stopIcon,
   terminalIcon
 } from '@jupyterlab/ui-components';
-import { find } from '@lumino/algorithm';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
-import type { Widget } from '@lumino/widgets';
 
-import { LoopError } from './api';
-import type { IDefaults } from './dialog';
+import {
+  deleteLoop,
+  distillLoop,
+  openAgent,
+  openNotebook,
+  openTerminal,
+  recreateLoop,
+  renameLoop,
+  showFiles,
+  showLog,
+  stopLoop
+} from './acts';
 import { newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
-import { LogView } from './log';
-import { isTold } from './notices';
+import type { IDefaults } from './newform';
+import { isTold, whole } from './notices';
+import { pick } from './pick';
+import { promoteLoop } from './promote';
+import { showProposals } from './proposals';
 import { shareLoop } from './share';
 import type { ILoopManager, Loop } from './tokens';
-import { ending } from './words';
+import { editVaults } from './vaults';
 
 /** What the commands work on. */
 export interface ICommandOptions {
@@ -65,30 +72,41 @@ export function addCommands(options: ICommandOptions): string[] {
     label: string,
     icon: typeof addIcon | undefined,
     act: (loop: Loop, args: ReadonlyPartialJSONObject) => Promise<unknown>,
-    fits: (loop: Loop) => boolean = () => true
+    fits: (loop: Loop) => boolean = () => true,
+    isOffered: () => boolean = () => true
   ) => {
     const idOf = (args: ReadonlyPartialJSONObject) =>
       args['isContextMenu'] ? loopUnderMenu(app) : (args['loop'] as string);
     const given = (args: ReadonlyPartialJSONObject) =>
       manager.find(idOf(args) ?? '');
+    const named = (args: ReadonlyPartialJSONObject) =>
+      typeof args['agent'] === 'string' ? args['agent'] : label;
     commands.addCommand(id, {
-      label: args => (args['isPalette'] ? trans.__('Loops: %1', label) : label),
+      label: args =>
+        args['isPalette'] ? trans.__('Loops: %1', label) : named(args),
       caption: args => {
         const loop = args['isLauncher'] ? given(args) : undefined;
         return loop === undefined
           ? ''
-          : trans.__('%1 in “%2”', label, loop.title);
+          : trans.__('%1 in “%2”', named(args), loop.title);
       },
-      icon: args => (args['isPalette'] ? undefined : icon),
+      icon: args =>
+        args['isPalette'] ? undefined : (agentIcon(manager, args) ?? icon),
       isVisible: args => {
         const loop = given(args);
-        return loop === undefined || fits(loop);
+        return isOffered() && (loop === undefined || fits(loop));
       },
       describedBy: {
         args: {
           type: 'object',
           properties: {
-            loop: { type: 'string', description: trans.__('Id of the loop') }
+            loop: { type: 'string', description: trans.__('Id of the loop') },
+            ...(id === CommandIDs.agent && {
+              agent: {
+                type: 'string',
+                description: trans.__('Name of the agent')
+              }
+            })
           }
         }
       },
@@ -96,12 +114,12 @@ export function addCommands(options: ICommandOptions): string[] {
         const wanted = idOf(args);
         if (wanted === undefined) {
           const chosen = await chooseLoop(options, label, fits);
-          return chosen && told(() => act(chosen, args));
+          return chosen && told(trans, () => act(chosen, args));
         }
         if (manager.find(wanted) === undefined) {
           await manager.fresh();
         }
-        return told(async () => {
+        return told(trans, async () => {
           const loop = manager.find(wanted);
           if (loop === undefined) {
             throw new Error(
@@ -127,7 +145,7 @@ export function addCommands(options: ICommandOptions): string[] {
       const title = args['title'];
       const made =
         typeof title === 'string'
-          ? await told(() => manager.create({ title }))
+          ? await told(trans, () => manager.create({ title }))
           : await newLoop(manager, trans, options.defaults());
       if (made !== undefined) {
         options.reveal(made);
@@ -141,7 +159,21 @@ export function addCommands(options: ICommandOptions): string[] {
     describedBy: { args: { type: 'object', properties: {} } },
     execute: () => manager.refresh()
   });
+  const ofAll = (id: string, label: string, act: () => Promise<void>) => {
+    commands.addCommand(id, {
+      label: args => (args['isPalette'] ? trans.__('Loops: %1', label) : label),
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => told(trans, act)
+    });
+    shown.push(id);
+  };
   shown.push(CommandIDs.create);
+  ofAll(CommandIDs.vaults, trans.__('Vaults…'), () =>
+    editVaults(manager, trans)
+  );
+  ofAll(CommandIDs.proposals, trans.__('Proposals…'), () =>
+    showProposals(manager, trans)
+  );
 
   const active = (loop: Loop) => !loop.archived;
   add(
@@ -168,6 +200,14 @@ export function addCommands(options: ICommandOptions): string[] {
     terminalIcon,
     loop => openTerminal(options, loop),
     active
+  );
+  add(
+    CommandIDs.agent,
+    trans.__('Agent'),
+    consoleIcon,
+    (loop, args) => openAgent(options, loop, args),
+    active,
+    () => manager.agents.length > 0
   );
   add(CommandIDs.files, trans.__('Show Files'), folderIcon, loop =>
     showFiles(options, loop)
@@ -210,6 +250,16 @@ export function addCommands(options: ICommandOptions): string[] {
     loop => shareLoop(options, loop),
     active
   );
+  add(
+    CommandIDs.promote,
+    trans.__('Promote…'),
+    undefined,
+    loop => promoteLoop(options, loop),
+    loop => loop.contexts.length > 0
+  );
+  add(CommandIDs.distill, trans.__('Distill…'), undefined, loop =>
+    distillLoop(options, loop)
+  );
   add(CommandIDs.rename, trans.__('Rename…'), editIcon, loop =>
     renameLoop(options, loop)
   );
@@ -233,20 +283,42 @@ export function addCommands(options: ICommandOptions): string[] {
   add(CommandIDs.log, trans.__('Show Build Log'), undefined, loop =>
     showLog(options, loop)
   );
+  let agents = manager.agents.length;
+  manager.changed.connect(() => {
+    if (manager.agents.length !== agents) {
+      agents = manager.agents.length;
+      commands.notifyCommandChanged(CommandIDs.agent);
+    }
+  });
   return shown;
 }
 
 /** Runs something and says it in a notification if it fails; nothing stays unhandled. */
-export async function told<T>(act: () => Promise<T>): Promise<T | undefined> {
+export async function told<T>(
+  trans: TranslationBundle,
+  act: () => Promise<T>
+): Promise<T | undefined> {
   try {
     return await act();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (!isTold(message)) {
-      Notification.error(message, { autoClose: false });
+      Notification.error(message, {
+        autoClose: false,
+        actions: whole(message, trans)
+      });
     }
     return undefined;
   }
+}
+
+/** The icon that the configuration names for an agent; undefined where it names none that JupyterLab has. */
+function agentIcon(
+  manager: ILoopManager,
+  args: ReadonlyPartialJSONObject
+): LabIcon | undefined {
+  const agent = manager.agents.find(each => each.name === args['agent']);
+  return agent?.icon ? LabIcon.resolve({ icon: agent.icon }) : undefined;
 }
 
 /** The loop whose row the context menu was opened on. */
@@ -263,178 +335,19 @@ async function chooseLoop(
   await manager.fresh();
   const fitting = [...manager.loops, ...manager.archived].filter(fits);
   if (fitting.length === 0) {
-    Notification.info(trans.__('There is no loop for this.'));
+    Notification.info(trans.__('There is no loop for this.'), {
+      autoClose: 5000
+    });
     return undefined;
   }
   const current = here();
-  const answer = await InputDialog.getItem({
-    title: label,
-    label: trans.__('Loop'),
-    items: fitting.map(loop => `${loop.title} (${loop.id.slice(0, 8)})`),
-    current: Math.max(
-      0,
-      fitting.findIndex(loop => loop.id === current?.id)
-    )
-  });
-  const chosen = answer.value;
-  return answer.button.accept && chosen !== null
-    ? fitting.find(loop => chosen.endsWith(`(${loop.id.slice(0, 8)})`))
-    : undefined;
-}
-
-async function openNotebook(
-  { app, manager }: ICommandOptions,
-  loop: Loop
-): Promise<void> {
-  await app.commands.execute('notebook:create-new', {
-    cwd: manager.pathOf(loop),
-    kernelName: 'python3'
-  });
-}
-
-async function openTerminal(
-  { app, manager }: ICommandOptions,
-  loop: Loop
-): Promise<void> {
-  const name = await manager.openTerminal(loop.id);
-  await app.commands.execute('terminal:open', { name });
-}
-
-async function showFiles(
-  { app, browser, trans }: ICommandOptions,
-  loop: Loop
-): Promise<void> {
-  if (browser === null) {
-    throw new Error(trans.__('This application has no file browser.'));
-  }
-  await browser.model.restored;
-  await browser.model.cd(`/${loop.folder}`);
-  app.shell.activateById(browser.id);
-}
-
-async function stopLoop(
-  { manager, trans }: ICommandOptions,
-  loop: Loop
-): Promise<void> {
-  if (
-    await confirmed(
-      trans,
-      loop,
-      trans.__('Stop “%1”?', loop.title),
-      trans.__('Stop')
-    )
-  ) {
-    await manager.stop(loop.id);
-  }
-}
-
-async function recreateLoop(
-  { manager, trans }: ICommandOptions,
-  loop: Loop,
-  args: ReadonlyPartialJSONObject
-): Promise<void> {
-  const answer = await showDialog({
-    title: args['isRestart']
-      ? trans.__('Restart “%1”?', loop.title)
-      : trans.__('Recreate “%1”?', loop.title),
-    body: trans.__(
-      'A fresh sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
-      ending(loop, trans)
+  const id = await pick(
+    label,
+    trans.__('Loop'),
+    fitting.map(
+      loop => [loop.id, `${loop.title} (${loop.id.slice(0, 8)})`] as const
     ),
-    buttons: [
-      Dialog.cancelButton(),
-      Dialog.warnButton({
-        label: args['isRestart'] ? trans.__('Restart') : trans.__('Recreate')
-      })
-    ]
-  });
-  if (answer.button.accept) {
-    await manager.recreate(loop.id);
-  }
-}
-
-async function renameLoop(
-  { manager, trans }: ICommandOptions,
-  loop: Loop
-): Promise<void> {
-  const answer = await InputDialog.getText({
-    title: trans.__('Rename Loop'),
-    label: trans.__('Title'),
-    text: loop.title,
-    okLabel: trans.__('Rename')
-  });
-  if (answer.button.accept && answer.value) {
-    await manager.change(loop.id, { title: answer.value });
-  }
-}
-
-async function deleteLoop(options: ICommandOptions, loop: Loop): Promise<void> {
-  const { manager, trans } = options;
-  if (options.confirmDelete()) {
-    const answer = await showDialog({
-      title: trans.__('Delete “%1”?', loop.title),
-      body: trans.__(
-        'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
-        ending(loop, trans)
-      ),
-      buttons: [
-        Dialog.cancelButton(),
-        Dialog.warnButton({ label: trans.__('Delete') })
-      ]
-    });
-    if (!answer.button.accept) {
-      return;
-    }
-  }
-  try {
-    await manager.remove(loop.id);
-  } catch (error) {
-    if (!(error instanceof LoopError) || error.status !== 409) {
-      throw error;
-    }
-    const answer = await showDialog({
-      title: trans.__('“%1” was not deleted', loop.title),
-      body: error.message,
-      buttons: [
-        Dialog.cancelButton(),
-        Dialog.warnButton({ label: trans.__('Delete Anyway') })
-      ]
-    });
-    if (answer.button.accept) {
-      await manager.remove(loop.id, true);
-    }
-  }
-}
-
-async function showLog(
-  { app, manager, trans }: ICommandOptions,
-  loop: Loop
-): Promise<void> {
-  const isOpen = (widget: Widget) => widget.id === LogView.idOf(loop);
-  const open = find(app.shell.widgets('main'), isOpen);
-  const view =
-    open instanceof LogView ? open : new LogView(manager, loop, trans);
-  await view.read();
-  if (open === undefined) {
-    app.shell.add(view, 'main');
-  }
-  app.shell.activateById(view.id);
-}
-
-async function confirmed(
-  trans: TranslationBundle,
-  loop: Loop,
-  title: string,
-  label: string
-): Promise<boolean> {
-  const body = ending(loop, trans);
-  if (body === '') {
-    return true;
-  }
-  const answer = await showDialog({
-    title,
-    body,
-    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })]
-  });
-  return answer.button.accept;
+    fitting.find(loop => loop.id === current?.id)?.id
+  );
+  return fitting.find(loop => loop.id === id);
 }

@@ -10,7 +10,13 @@ export interface IValues {
   image: string;
   network: '' | 'bridge' | 'none';
   isolation: '' | 'nested' | 'strict' | 'privileged';
+  cpus: string;
+  /** In GiB. */
+  memory: string;
+  pids: string;
 }
+
+const GIB = 2 ** 30;
 
 /** A form in which nothing was filled in. */
 export const NO_VALUES: IValues = {
@@ -21,7 +27,10 @@ export const NO_VALUES: IValues = {
   vault: '',
   image: '',
   network: '',
-  isolation: ''
+  isolation: '',
+  cpus: '',
+  memory: '',
+  pids: ''
 };
 
 /** The fields of a server's problem, and where they are in the form. */
@@ -33,14 +42,20 @@ const FIELDS: Record<string, keyof IValues> = {
   vault: 'vault',
   image: 'image',
   'config.network': 'network',
-  'config.isolation': 'isolation'
+  'config.isolation': 'isolation',
+  'config.resources.cpus': 'cpus',
+  'config.resources.memory_bytes': 'memory',
+  'config.resources.pids': 'pids'
 };
 
 /** Fields that are folded away until somebody wants them. */
 export const ADVANCED: readonly (keyof IValues)[] = [
   'image',
   'network',
-  'isolation'
+  'isolation',
+  'cpus',
+  'memory',
+  'pids'
 ];
 
 /**
@@ -89,6 +104,16 @@ export function request(values: IValues): NewLoop {
   }
   if (values.isolation !== '') {
     made.config = { ...made.config, isolation: values.isolation };
+  }
+  const resources = {
+    ...(values.cpus !== '' && { cpus: Number(values.cpus) }),
+    ...(values.memory !== '' && {
+      memory_bytes: Math.round(Number(values.memory) * GIB)
+    }),
+    ...(values.pids !== '' && { pids: Number(values.pids) })
+  };
+  if (Object.keys(resources).length > 0) {
+    made.config = { ...made.config, resources };
   }
   return made;
 }

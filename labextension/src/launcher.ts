@@ -1,11 +1,18 @@
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import type { PartialJSONObject } from '@lumino/coreutils';
+import { JSONExt } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import { DisposableSet } from '@lumino/disposable';
 
 import { CommandIDs } from './ids';
 import { folderOf } from './paths';
-import type { ILoopManager, Loop } from './tokens';
+import type { ILoopManager } from './tokens';
+
+type Cards = {
+  title: string;
+  starts: { command: string; args: PartialJSONObject }[];
+};
 
 /**
  * While a loop's folder is open, offers what starts in that loop, under the loop's name.
@@ -22,7 +29,7 @@ export function addCards(
   trans: TranslationBundle,
   here: () => string
 ): () => void {
-  let shown: Loop | undefined;
+  let shown: Cards | undefined;
   let cards: IDisposable | undefined;
   let watch: IDisposable | undefined;
   const update = () => {
@@ -34,25 +41,36 @@ export function addCards(
       watch ??= manager.watch();
     }
     const loop = manager.ofPath(path);
-    if (loop?.id === shown?.id && loop?.title === shown?.title) {
+    const now = loop && {
+      title: loop.title,
+      starts: [
+        { command: CommandIDs.notebook, args: { loop: loop.id } },
+        { command: CommandIDs.console, args: { loop: loop.id } },
+        { command: CommandIDs.terminal, args: { loop: loop.id } },
+        ...manager.agents.map(agent => ({
+          command: CommandIDs.agent,
+          args: { loop: loop.id, agent: agent.name }
+        }))
+      ]
+    };
+    if (JSONExt.deepEqual(now ?? null, shown ?? null)) {
       return;
     }
-    shown = loop;
+    shown = now;
     cards?.dispose();
     cards = undefined;
-    if (loop !== undefined) {
-      const category = trans.__('Loop: %1', loop.title);
+    if (now !== undefined) {
+      const category = trans.__('Loop: %1', now.title);
       const set = new DisposableSet();
-      [CommandIDs.notebook, CommandIDs.console, CommandIDs.terminal].forEach(
-        (command, rank) =>
-          set.add(
-            launcher.add({
-              command,
-              category,
-              rank,
-              args: { loop: loop.id, isLauncher: true }
-            })
-          )
+      now.starts.forEach(({ command, args }, rank) =>
+        set.add(
+          launcher.add({
+            command,
+            category,
+            rank,
+            args: { ...args, isLauncher: true }
+          })
+        )
       );
       cards = set;
     }

@@ -5,24 +5,30 @@ import { DisposableDelegate } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
-import { LoopError, request } from './api';
+import { LoopError } from './api';
+import { Client } from './client';
 import { drivePath, folderOf } from './paths';
 import type { ILists, ILoopEvent } from './state';
 import { drop, find, put, reduce } from './state';
 import type {
+  Agent,
   Condition,
   Health,
   IChoices,
   ILoopManager,
   ILoopNotice,
+  IProfile,
+  IRepo,
+  IVault,
   Loop,
   LoopChanges,
   NewLoop,
+  TerminalOptions,
   Usage
 } from './tokens';
 
+const NONE: readonly Loop[] = [];
 const SCHEMA = 'urn:loopat:event:loop:v1';
-const PAGE = 500;
 /** Events come in bursts; what is out of date is asked for once they have paused for this long. */
 const GATHER_MS = 100;
 /** Pause before an unreachable server is asked again. */
@@ -41,21 +47,17 @@ interface IWork {
 const CHANGES: IWork['own'] = ['updated', 'state'];
 const STEPS: IWork['own'] = ['state', 'warning', 'failed'];
 
-interface IPage {
-  loops: Loop[];
-  next: string | null;
-}
-
 /** Keeps the loops of one server, as its event stream tells of them, while anybody looks. */
 export class LoopManager implements ILoopManager {
   /**
    * @param _services - Of the application.
-   * @param _trans - Translates what the server cannot say itself.
+   * @param trans - Translates what the server cannot say itself.
    */
   constructor(
     private _services: ServiceManager.IManager,
-    private _trans: TranslationBundle
+    trans: TranslationBundle
   ) {
+    this._client = new Client(_services.serverSettings, trans);
     _services.events.stream.connect(this._onEvent, this);
     _services.sessions.runningChanged.connect(this._onRunning, this);
     _services.terminals.runningChanged.connect(this._onRunning, this);
@@ -69,7 +71,11 @@ export class LoopManager implements ILoopManager {
   }
 
   get archived(): readonly Loop[] {
-    return this._lists.archived ?? [];
+    return this._lists.archived ?? NONE;
+  }
+
+  get agents(): readonly Agent[] {
+    return this._agents;
   }
 
   get condition(): Condition {
@@ -148,9 +154,9 @@ export class LoopManager implements ILoopManager {
 
   async choices(): Promise<IChoices> {
     const [repos, vaults, profiles] = await Promise.all([
-      this._pick<IChoices['repos']>('repos'),
-      this._pick<IChoices['vaults']>('vaults'),
-      this._pick<IChoices['profiles']>('profiles')
+      this._client.offered<IRepo>('repos'),
+      this._client.offered<IVault>('vaults'),
+      this._client.offered<IProfile>('profiles')
     ]);
     return { repos, vaults, profiles };
   }
@@ -158,7 +164,7 @@ export class LoopManager implements ILoopManager {
   async create(options: NewLoop): Promise<Loop> {
     this._creating += 1;
     try {
-      return this._put(await this._call<Loop>('POST', 'loops', options));
+      return this._put(await this.call<Loop>('POST', 'loops', options));
     } finally {
       this._creating -= 1;
       this._soon();
@@ -187,7 +193,7 @@ export class LoopManager implements ILoopManager {
 
   async remove(id: string, force = false): Promise<void> {
     try {
-      await this._call('DELETE', `loops/${id}${force ? '?force=true' : ''}`);
+      await this.call('DELETE', `loops/${id}${force ? '?force=true' : ''}`);
     } catch (error) {
       this._forgetMissing(id, error);
       throw error;
@@ -195,82 +201,33 @@ export class LoopManager implements ILoopManager {
     this._forget(id);
   }
 
-  async openTerminal(id: string, cwd?: string): Promise<string> {
-    const body = cwd === undefined ? {} : { cwd };
-    const model = await this._call<{ name: string }>(
+  async openTerminal(
+    id: string,
+    options: TerminalOptions = {}
+  ): Promise<string> {
+    const model = await this.call<{ name: string }>(
       'POST',
       `loops/${id}/terminals`,
-      body
+      options
     );
     await this._services.terminals.refreshRunning();
     return model.name;
   }
 
+  call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return this._client.call<T>(method, path, body);
+  }
+
   usage(id: string): Promise<Usage> {
-    return this._call<Usage>('GET', `loops/${id}/usage`);
+    return this.call<Usage>('GET', `loops/${id}/usage`);
   }
 
   buildLog(id: string): Promise<string> {
-    return this._call<string>('GET', `loops/${id}/build-log`);
+    return this.call<string>('GET', `loops/${id}/build-log`);
   }
 
   private get _isLooking(): boolean {
     return this._watchers > 0 && !document.hidden && !this._isDisposed;
-  }
-
-  private async _call<T>(
-    method: string,
-    path: string,
-    body?: unknown
-  ): Promise<T> {
-    try {
-      return await request<T>(
-        this._services.serverSettings,
-        method,
-        path,
-        body
-      );
-    } catch (error) {
-      throw error instanceof LoopError ? this._reworded(error) : error;
-    }
-  }
-
-  /** What the server could not say for itself, or says of requests and not to people. */
-  private _reworded(error: LoopError): LoopError {
-    const said = (message: string, reason: string) =>
-      new LoopError(message, error.status, reason, error.field);
-    if (error.status === 0) {
-      return said(
-        this._trans.__(
-          'The server cannot be reached; this page connects again by itself.'
-        ),
-        'unreachable'
-      );
-    }
-    if (
-      error.status === 401 ||
-      (error.status === 403 && error.message === 'Forbidden')
-    ) {
-      return said(
-        this._trans.__(
-          'The server no longer accepts this page’s login: reload the page to log in again.'
-        ),
-        'login'
-      );
-    }
-    return error;
-  }
-
-  private async _pick<T extends unknown[]>(name: keyof IChoices): Promise<T> {
-    try {
-      return (await this._call<Record<string, T>>('GET', name))[name];
-    } catch (error) {
-      if (error instanceof LoopError) {
-        // Nothing to pick from: an older server, or one that is away, which the loop itself will tell.
-        return [] as unknown[] as T;
-      }
-      throw error;
-    }
   }
 
   /** Does something to a loop. Its answer is the loop, so the events on the way need not be asked about. */
@@ -284,7 +241,7 @@ export class LoopManager implements ILoopManager {
     this._works.add(work);
     let answered = false;
     try {
-      const loop = await this._call<Loop>(method, `loops/${id}${verb}`, body);
+      const loop = await this.call<Loop>(method, `loops/${id}${verb}`, body);
       answered = true;
       return this._put(loop);
     } catch (error) {
@@ -350,16 +307,30 @@ export class LoopManager implements ILoopManager {
   }
 
   private async _load(): Promise<void> {
-    const loops = await this._pages(false);
+    const isFirst = this._condition.kind === 'loading';
+    const [loops, agents] = await Promise.all([
+      this._client.loops(false, isFirst ? this._showFirst : undefined),
+      this._client.offered<Agent>('agents')
+    ]);
+    this._agents = agents;
     const archived =
-      this._lists.archived === null ? null : await this._pages(true);
+      this._lists.archived === null ? null : await this._client.loops(true);
     this._lists = { loops, archived };
     this._condition = await this._judge();
   }
 
+  /** Shows the newest loops before the others have come: a thousand take the server its time. */
+  private _showFirst = (loops: Loop[]): void => {
+    if (loops.length > 0) {
+      this._lists = { ...this._lists, loops };
+      this._condition = { kind: 'ready' };
+      this._changed.emit();
+    }
+  };
+
   private async _loadOne(id: string): Promise<void> {
     try {
-      const loop = await this._call<Loop>('GET', `loops/${id}`);
+      const loop = await this.call<Loop>('GET', `loops/${id}`);
       this._lists = put(this._lists, loop);
     } catch (error) {
       if (!(error instanceof LoopError) || error.status !== 404) {
@@ -372,27 +343,12 @@ export class LoopManager implements ILoopManager {
   /** An empty list may be a machine on which nothing can run: whoever starts here is told what is missing. */
   private async _judge(): Promise<Condition> {
     if (this.loops.length === 0) {
-      const health = await this._call<Health>('GET', 'health');
+      const health = await this.call<Health>('GET', 'health');
       if (!health.ok) {
         return { kind: 'unusable', health };
       }
     }
     return { kind: 'ready' };
-  }
-
-  private async _pages(archived: boolean): Promise<Loop[]> {
-    const found: Loop[] = [];
-    let after: string | null = null;
-    do {
-      const query: string = after === null ? '' : `&after=${after}`;
-      const page: IPage = await this._call<IPage>(
-        'GET',
-        `loops?limit=${PAGE}&archived=${archived}${query}`
-      );
-      found.push(...page.loops);
-      after = page.next;
-    } while (after !== null);
-    return found;
   }
 
   /** Why there is no list: the machine lacks something, or the server does not answer. */
@@ -407,7 +363,7 @@ export class LoopManager implements ILoopManager {
     this._condition = { kind: 'unreachable', message };
     if (error instanceof LoopError && error.status >= 500) {
       try {
-        const health = await this._call<Health>('GET', 'health');
+        const health = await this.call<Health>('GET', 'health');
         if (!health.ok) {
           this._condition = { kind: 'unusable', health };
         }
@@ -503,7 +459,9 @@ export class LoopManager implements ILoopManager {
     }
   }
 
+  private _client: Client;
   private _lists: ILists = { loops: [], archived: null };
+  private _agents: readonly Agent[] = [];
   private _condition: Condition = { kind: 'loading' };
   /** Everything is out of date; at first nothing is known. */
   private _isAllStale = true;

@@ -1,4 +1,4 @@
-import { Notification } from '@jupyterlab/apputils';
+import { Notification, showErrorMessage } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 
@@ -10,6 +10,27 @@ export function isTold(message: string): boolean {
   return Notification.manager.notifications.some(shown =>
     shown.message.endsWith(message)
   );
+}
+
+/** JupyterLab cuts a notice after so many characters, and what to do stands at the end. */
+const MOST_CHARACTERS = 140;
+
+/** The button that shows all of a notice; none where nothing is cut off. */
+export function whole(
+  message: string,
+  trans: TranslationBundle
+): Notification.IAction[] {
+  return message.length <= MOST_CHARACTERS
+    ? []
+    : [
+        {
+          label: trans.__('Show All'),
+          callback: event => {
+            event.preventDefault();
+            void showErrorMessage(trans.__('Loops'), message);
+          }
+        }
+      ];
 }
 
 /**
@@ -91,9 +112,11 @@ export function tellOfProgress(
       return;
     }
     const title = notice.loop === undefined ? '' : `${notice.loop.title}: `;
-    Notification.emit(title + notice.message, notice.level, {
+    const message = title + notice.message;
+    Notification.emit(message, notice.level, {
       autoClose: notice.level === 'error' ? false : 10_000,
       actions: [
+        ...whole(message, trans),
         {
           label: trans.__('Log'),
           callback: event => showLog(notice.loopId, event)

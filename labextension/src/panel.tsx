@@ -4,6 +4,7 @@ import {
   Button,
   caretDownIcon,
   caretRightIcon,
+  ellipsesIcon,
   ReactWidget,
   refreshIcon
 } from '@jupyterlab/ui-components';
@@ -15,13 +16,16 @@ import { Signal } from '@lumino/signaling';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import * as React from 'react';
 
-import { IconButton } from './button';
+import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 
 const ROW_PX = 51;
+const estimateSize = () => ROW_PX;
+/** Rows beyond the edges, so that none is missing while the list scrolls. */
+const OVERSCAN = 8;
 /** Times such as "3 min ago" are told anew this often. */
 const CLOCK_MS = 30_000;
 
@@ -62,6 +66,8 @@ export class LoopPanel extends ReactWidget {
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
     this._look(true);
+    // What changed meanwhile was not rendered.
+    this.update();
   }
 
   protected override onAfterHide(message: Message): void {
@@ -75,7 +81,13 @@ export class LoopPanel extends ReactWidget {
   }
 
   protected render(): React.ReactElement {
-    return <Panel {...this._options} revealed={this._revealed} />;
+    return (
+      <Panel
+        {...this._options}
+        revealed={this._revealed}
+        isSeen={this._isSeen}
+      />
+    );
   }
 
   /** A panel that nobody sees asks the server for nothing. */
@@ -88,31 +100,35 @@ export class LoopPanel extends ReactWidget {
     }
   }
 
+  private _isSeen = () => this.isVisible;
   private _watch: IDisposable | undefined;
   private _revealed = new Signal<this, string>(this);
 }
 
 type Revealed = ISignal<LoopPanel, string>;
 
-/** Renders again when the loops change, and now and then for the times in it. */
-function useLoops(manager: ILoopManager): void {
+/** Renders again when the loops change, and now and then for the times in it, if anybody sees it; what time that is. */
+function useLoops(manager: ILoopManager, isSeen: () => boolean): number {
   const [, setVersion] = React.useState(0);
+  const [now, setNow] = React.useState(Date.now);
   React.useEffect(() => {
-    const onChange = () => setVersion(value => value + 1);
+    const onChange = () => isSeen() && setVersion(value => value + 1);
     manager.changed.connect(onChange);
-    const clock = window.setInterval(onChange, CLOCK_MS);
+    const onTick = () => isSeen() && setNow(Date.now());
+    const clock = window.setInterval(onTick, CLOCK_MS);
     return () => {
       manager.changed.disconnect(onChange);
       window.clearInterval(clock);
     };
-  }, [manager]);
+  }, [manager, isSeen]);
+  return now;
 }
 
 function Panel(
-  props: IPanelOptions & { revealed: Revealed }
+  props: IPanelOptions & { revealed: Revealed; isSeen: () => boolean }
 ): React.ReactElement {
-  const { manager, commands, trans, revealed } = props;
-  useLoops(manager);
+  const { manager, commands, trans, revealed, isSeen } = props;
+  const now = useLoops(manager, isSeen);
   const [filter, setFilter] = React.useState('');
   const [archived, setArchived] = React.useState(false);
   const [target, setTarget] = React.useState('');
@@ -127,12 +143,12 @@ function Panel(
     };
   }, [revealed]);
   const { condition } = manager;
-  const matches = (loop: Loop) =>
-    loop.title.toLowerCase().includes(filter.toLowerCase());
-  const shown = [
-    ...manager.loops,
-    ...(archived ? manager.archived : [])
-  ].filter(matches);
+  const { loops, archived: archivedLoops } = manager;
+  const shown = React.useMemo(() => {
+    const all = archived ? [...loops, ...archivedLoops] : loops;
+    const wanted = filter.toLowerCase();
+    return all.filter(loop => loop.title.toLowerCase().includes(wanted));
+  }, [loops, archivedLoops, archived, filter]);
   const toggle = () => {
     setArchived(!archived);
     if (!archived) {
@@ -152,6 +168,12 @@ function Panel(
           icon={refreshIcon}
           label={trans.__('Refresh')}
           onClick={() => void manager.refresh()}
+        />
+        <IconButton
+          icon={ellipsesIcon}
+          label={trans.__('More')}
+          hasMenu
+          onClick={openMenu}
         />
       </div>
       {condition.kind === 'unusable' && (
@@ -198,6 +220,7 @@ function Panel(
             <List
               {...props}
               loops={shown}
+              now={now}
               target={target}
               onReached={() => setTarget('')}
             />
@@ -273,20 +296,25 @@ function Checks({
 
 interface IListProps extends IPanelOptions {
   loops: Loop[];
+  now: number;
   /** Id of the loop to go to; empty for none. */
   target: string;
   onReached: () => void;
 }
 
 function List(props: IListProps): React.ReactElement {
-  const { loops, target, onReached } = props;
+  const { loops, target, onReached, commands, trans, now } = props;
   const parent = React.useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: loops.length,
     getScrollElement: () => parent.current,
-    estimateSize: () => ROW_PX,
-    getItemKey: index => loops[index].id,
-    overscan: 8
+    estimateSize,
+    // A new function would have all rows reckoned anew.
+    getItemKey: React.useCallback((index: number) => loops[index].id, [loops]),
+    overscan: OVERSCAN,
+    useFlushSync: false,
+    directDomUpdates: true,
+    directDomUpdatesMode: 'position'
   });
   const goal = loops.findIndex(loop => loop.id === target);
   React.useEffect(() => {
@@ -306,8 +334,8 @@ function List(props: IListProps): React.ReactElement {
     <div className="jp-Loops-scroll" ref={parent}>
       <ul
         className="jp-Loops-list"
-        aria-label={props.trans.__('Loops')}
-        style={{ height: virtualizer.getTotalSize() }}
+        aria-label={trans.__('Loops')}
+        ref={virtualizer.containerRef}
       >
         {virtualizer.getVirtualItems().map(item => (
           <li
@@ -317,13 +345,13 @@ function List(props: IListProps): React.ReactElement {
             aria-setsize={loops.length}
             aria-posinset={item.index + 1}
             className="jp-Loops-item"
-            style={{ transform: `translateY(${item.start}px)` }}
             data-loop={loops[item.index].id}
           >
             <Row
               loop={loops[item.index]}
-              commands={props.commands}
-              trans={props.trans}
+              commands={commands}
+              trans={trans}
+              now={now}
             />
           </li>
         ))}

@@ -11,23 +11,27 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import * as React from 'react';
 
-import { IconButton } from './button';
+import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import type { Loop } from './tokens';
-import { ago, insideWords, repoName, stateWords } from './words';
+import { ago, carriedWords, insideWords, repoName, stateWords } from './words';
 
 interface IProps {
   loop: Loop;
   commands: CommandRegistry;
   trans: TranslationBundle;
+  /** For times such as "3 min ago"; milliseconds. */
+  now: number;
 }
 
-/** A loop in the panel. */
-export function Row(props: IProps): React.ReactElement {
-  const { loop, commands, trans } = props;
+/** A loop in the panel; rendered anew only when the loop or the time has changed. */
+export const Row = React.memo(function Row(props: IProps): React.ReactElement {
+  const { loop, commands, trans, now } = props;
   const run = (id: string, args: ReadonlyPartialJSONObject = {}) =>
     void commands.execute(id, { loop: loop.id, ...args });
   const { word, mark } = stateWords(loop, trans);
+  const carried = carriedWords(loop, trans);
+  const inside = insideWords(loop.in_use, trans);
   return (
     <div className="jp-Loops-row" data-state={loop.state}>
       <div className="jp-Loops-rowHead">
@@ -38,7 +42,7 @@ export function Row(props: IProps): React.ReactElement {
         >
           {loop.title}
         </button>
-        <Actions {...props} run={run} />
+        <Actions loop={loop} trans={trans} run={run} />
       </div>
       {loop.repo !== null && (
         <div
@@ -51,6 +55,7 @@ export function Row(props: IProps): React.ReactElement {
           )}
         </div>
       )}
+      {carried !== '' && <div className="jp-Loops-carried">{carried}</div>}
       <div className="jp-Loops-rowState">
         <span className="jp-Loops-mark" aria-hidden="true">
           {mark}
@@ -63,33 +68,59 @@ export function Row(props: IProps): React.ReactElement {
             aria-label={loop.progress.label}
           />
         )}
-        <span className="jp-Loops-inside">
-          {insideWords(loop.in_use, trans)}
-        </span>
+        {inside !== '' && <span className="jp-Loops-inside">{inside}</span>}
         {loop.state !== 'preparing' && (
           <time className="jp-Loops-ago" dateTime={loop.last_activity}>
-            {ago(loop.last_activity, trans)}
+            {ago(loop.last_activity, trans, now)}
           </time>
         )}
       </div>
       {loop.restart_needed && (
-        <div className="jp-Loops-note jp-Loops-restart" role="note">
-          <span>{trans.__('Restart it to take the new settings.')}</span>
-          <Button
-            small
-            className="jp-mod-styled"
-            aria-label={trans.__('Restart “%1”', loop.title)}
-            onClick={() => run(CommandIDs.recreate, { isRestart: true })}
-          >
-            {trans.__('Restart…')}
-          </Button>
-        </div>
+        <Mend
+          label={trans.__('Restart “%1”', loop.title)}
+          says={trans.__('Restart it to take the new settings.')}
+          button={trans.__('Restart…')}
+          onClick={() => run(CommandIDs.recreate, { isRestart: true })}
+        />
       )}
       {loop.warnings.map(warning => (
         <div key={warning} className="jp-Loops-note" role="note">
           {warning}
         </div>
       ))}
+      {loop.state === 'error' && !loop.archived && (
+        <Mend
+          label={trans.__('Recreate “%1”', loop.title)}
+          says={trans.__('A fresh sandbox may mend it.')}
+          button={trans.__('Recreate…')}
+          onClick={() => run(CommandIDs.recreate)}
+        />
+      )}
+    </div>
+  );
+});
+
+interface IMendProps {
+  says: string;
+  button: string;
+  /** Of the button, for screen readers. */
+  label: string;
+  onClick: () => void;
+}
+
+/** What is the matter, with the button that mends it. */
+function Mend(props: IMendProps): React.ReactElement {
+  return (
+    <div className="jp-Loops-note jp-Loops-restart" role="note">
+      <span>{props.says}</span>
+      <Button
+        small
+        className="jp-mod-styled"
+        aria-label={props.label}
+        onClick={props.onClick}
+      >
+        {props.button}
+      </Button>
     </div>
   );
 }
@@ -98,7 +129,9 @@ function Actions({
   loop,
   trans,
   run
-}: IProps & { run: (id: string) => void }): React.ReactElement {
+}: Pick<IProps, 'loop' | 'trans'> & {
+  run: (id: string) => void;
+}): React.ReactElement {
   const canStart = ['absent', 'stopped', 'error'].includes(loop.state);
   return (
     <span
@@ -148,19 +181,5 @@ function Actions({
         onClick={openMenu}
       />
     </span>
-  );
-}
-
-/** Opens the row's context menu below the button, for those who do not right-click. */
-function openMenu(event: React.MouseEvent<HTMLElement>): void {
-  const { left, bottom } = event.currentTarget.getBoundingClientRect();
-  event.currentTarget.dispatchEvent(
-    new MouseEvent('contextmenu', {
-      bubbles: true,
-      cancelable: true,
-      view: window,
-      clientX: left,
-      clientY: bottom
-    })
   );
 }

@@ -1,22 +1,22 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import {
-  Clipboard,
-  Dialog,
-  IFrame,
-  MainAreaWidget
-} from '@jupyterlab/apputils';
+import { Clipboard, IFrame, MainAreaWidget } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
-import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
-import { LoopError, request } from './api';
+import { LoopError } from './api';
+import { Choice, Text } from './fields';
 import type { components } from './openapi';
+import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
 
 type Sharing = components['schemas']['Sharing'];
 type ShareLoop = components['schemas']['ShareLoop'];
+type Listening = components['schemas']['ListeningPort'];
+
+const LOOK_MS = 3000;
 
 /** What sharing works on. */
 export interface IShareOptions {
@@ -29,7 +29,9 @@ export interface IShareOptions {
 class ShareForm extends ReactWidget {
   constructor(
     private _options: IShareOptions,
-    private _sharing: Sharing
+    private _path: string,
+    private _sharing: Sharing,
+    private _close: () => void
   ) {
     super();
     this.addClass('jp-Loops-form');
@@ -37,24 +39,72 @@ class ShareForm extends ReactWidget {
     this._values = { mode, port, alias, protocol, public_port };
   }
 
-  getValue(): ShareLoop {
-    const { mode, port, alias, protocol, public_port } = this._values;
-    const named = mode === 'static' || mode === 'port';
-    const numbered = mode === 'direct' || mode === 'ephemeral';
-    return {
-      mode,
-      port: numbered || mode === 'port' ? port : null,
-      alias: named && alias ? alias : null,
-      protocol: numbered ? protocol : 'tcp',
-      public_port: mode === 'direct' ? public_port : null
-    };
+  /** Share what the form says. It stays open: the address is there to be copied. */
+  async apply(): Promise<boolean> {
+    this._isBusy = true;
+    this.update();
+    try {
+      const { manager } = this._options;
+      this._sharing = await manager.call('PUT', this._path, this._wanted());
+      this._problem = undefined;
+    } catch (error) {
+      this._problem =
+        error instanceof LoopError
+          ? error
+          : new LoopError(String(error), 0, 'unknown');
+    } finally {
+      this._isBusy = false;
+      this.update();
+    }
+    return false;
   }
 
-  /** Show what the server said: what is shared now, or what it refused. */
-  explain(sharing: Sharing | undefined, problem: string | undefined): void {
-    this._sharing = sharing ?? this._sharing;
-    this._problem = problem;
-    this.update();
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this._timer = window.setInterval(() => void this._look(), LOOK_MS);
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    window.clearInterval(this._timer);
+    super.onBeforeDetach(message);
+  }
+
+  /** Programs begin and cease to listen while the form is open. */
+  private async _look(): Promise<void> {
+    if (document.hidden || this._isBusy) {
+      return;
+    }
+    try {
+      const found: Sharing = await this._options.manager.call(
+        'GET',
+        this._path
+      );
+      if (!this._isBusy) {
+        this._sharing = found;
+        this.update();
+      }
+    } catch {
+      // What was seen stays; a change that fails will tell.
+    }
+  }
+
+  private get _isNamed(): boolean {
+    return ['static', 'port'].includes(this._values.mode);
+  }
+
+  private get _isNumbered(): boolean {
+    return ['direct', 'ephemeral'].includes(this._values.mode);
+  }
+
+  private _wanted(): ShareLoop {
+    const { mode, port, alias, protocol, public_port } = this._values;
+    return {
+      mode,
+      port: this._isNumbered || mode === 'port' ? port : null,
+      alias: this._isNamed && alias ? alias : null,
+      protocol: this._isNumbered ? protocol : 'tcp',
+      public_port: mode === 'direct' ? public_port : null
+    };
   }
 
   private _set(changes: Partial<ShareLoop>): void {
@@ -63,168 +113,209 @@ class ShareForm extends ReactWidget {
     this.update();
   }
 
+  /** Id, label and problem of a field. */
+  private _field(
+    name: keyof ShareLoop,
+    label: string
+  ): { id: string; label: string; problem: string | undefined } {
+    const id = `jp-loops-share-${name.replace('_', '-')}`;
+    const problem =
+      this._problem?.field === name ? this._problem.message : undefined;
+    return { id, label, problem };
+  }
+
+  private _port(
+    name: 'port' | 'public_port',
+    label: string,
+    placeholder = ''
+  ): React.ReactElement {
+    return (
+      <Text
+        {...this._field(name, label)}
+        value={String(this._values[name] ?? '')}
+        more={{ type: 'number', placeholder }}
+        onChange={text =>
+          this._set({ [name]: text === '' ? null : Number(text) })
+        }
+      />
+    );
+  }
+
   protected render(): React.ReactElement {
     const { trans } = this._options;
-    const { mode, port, alias, protocol } = this._values;
-    const named = mode === 'static' || mode === 'port';
-    const numbered = mode === 'direct' || mode === 'ephemeral';
+    const { mode, alias, protocol } = this._values;
+    const shown: (keyof ShareLoop | undefined)[] = [
+      'mode',
+      this._isNumbered || mode === 'port' ? 'port' : undefined,
+      mode === 'direct' ? 'public_port' : undefined,
+      this._isNumbered ? 'protocol' : undefined,
+      this._isNamed ? 'alias' : undefined
+    ];
+    const has = (field: string | undefined) =>
+      shown.some(name => name !== undefined && name === field);
     return (
       <>
-        {/* JupyterLab moves each select into a frame of its own, so each has a place where nothing else comes and goes. */}
-        <div className="jp-Loops-field">
-          <label htmlFor="jp-loops-share-mode">{trans.__('Share')}</label>
-          <select
-            id="jp-loops-share-mode"
-            className="jp-mod-styled"
-            value={mode}
-            onChange={event =>
-              this._set({ mode: event.target.value as ShareLoop['mode'] })
-            }
-          >
-            <option value="off">{trans.__('Nothing')}</option>
-            <option value="static">{trans.__('Files')}</option>
-            <option value="port">{trans.__('A web server')}</option>
-            <option value="direct">
-              {trans.__('A port, at a fixed port of this machine')}
-            </option>
-            <option value="ephemeral">
-              {trans.__('A port, at any port of this machine')}
-            </option>
-          </select>
-        </div>
-        {(numbered || mode === 'port') && (
-          <div className="jp-Loops-field">
-            <label htmlFor="jp-loops-share-port">
-              {trans.__('Port in the loop')}
-            </label>
-            <input
-              id="jp-loops-share-port"
-              className="jp-mod-styled"
-              type="number"
-              min={1}
-              max={65535}
-              list="jp-loops-share-ports"
-              value={port ?? ''}
-              onChange={event =>
-                this._set({
-                  port:
-                    event.target.value === ''
-                      ? null
-                      : Number(event.target.value)
-                })
-              }
-            />
-            <datalist id="jp-loops-share-ports">
-              {this._sharing.listening
-                .filter(found => found.reachable)
-                .map(found => (
-                  <option
-                    key={`${found.port}/${found.protocol}`}
-                    value={found.port}
-                  />
-                ))}
-            </datalist>
-            {this._listening()}
-          </div>
+        <Choice
+          {...this._field('mode', trans.__('Share'))}
+          value={mode}
+          options={[
+            ['off', trans.__('Nothing')],
+            ['static', trans.__('Files')],
+            ['port', trans.__('A web server')],
+            ['direct', trans.__('A port, at a fixed port of this machine')],
+            ['ephemeral', trans.__('A port, at any port of this machine')]
+          ]}
+          onChange={mode => this._set({ mode })}
+        />
+        {has('port') && this._port('port', trans.__('Port in the loop'))}
+        {has('public_port') &&
+          this._port(
+            'public_port',
+            trans.__('Port of this machine'),
+            trans.__('The first one that is free')
+          )}
+        {has('protocol') && (
+          <Choice
+            {...this._field('protocol', trans.__('Protocol'))}
+            value={protocol}
+            options={[
+              ['tcp', 'TCP'],
+              ['udp', 'UDP']
+            ]}
+            onChange={protocol => this._set({ protocol })}
+          />
         )}
-        {numbered && (
-          <div className="jp-Loops-field">
-            <label htmlFor="jp-loops-share-protocol">
-              {trans.__('Protocol')}
-            </label>
-            <select
-              id="jp-loops-share-protocol"
-              className="jp-mod-styled"
-              value={protocol}
-              onChange={event =>
-                this._set({
-                  protocol: event.target.value as ShareLoop['protocol']
-                })
-              }
-            >
-              <option value="tcp">TCP</option>
-              <option value="udp">UDP</option>
-            </select>
-          </div>
+        {has('alias') && (
+          <Text
+            {...this._field('alias', trans.__('Name'))}
+            value={alias ?? ''}
+            more={{ placeholder: trans.__('The beginning of the loop’s id') }}
+            onChange={alias => this._set({ alias })}
+          />
         )}
-        {named && (
-          <div className="jp-Loops-field">
-            <label htmlFor="jp-loops-share-alias">{trans.__('Name')}</label>
-            <input
-              id="jp-loops-share-alias"
-              className="jp-mod-styled"
-              value={alias ?? ''}
-              placeholder={trans.__('The beginning of the loop’s id')}
-              onChange={event => this._set({ alias: event.target.value })}
-            />
-          </div>
-        )}
+        <Ports
+          listening={this._sharing.listening}
+          trans={trans}
+          onPick={({ port, protocol }) =>
+            this._set({
+              port,
+              protocol,
+              mode: protocol === 'udp' ? 'direct' : 'port'
+            })
+          }
+        />
         {this._found()}
-        {this._problem !== undefined && (
+        {this._problem !== undefined && !has(this._problem.field) && (
           <div role="alert" className="jp-Loops-problem">
-            {this._problem}
+            {this._problem.message}
+          </div>
+        )}
+        {this._isBusy && (
+          <div role="status" className="jp-Loops-busy">
+            {trans.__('Sharing it: the first time takes a minute…')}
           </div>
         )}
       </>
     );
   }
 
-  /** Ports that programs in the loop listen on. */
-  private _listening(): React.ReactElement | null {
-    const { trans } = this._options;
-    const { listening } = this._sharing;
-    if (listening.length === 0) {
-      return null;
-    }
-    const ports = listening.map(found =>
-      found.reachable
-        ? `${found.port}/${found.protocol}`
-        : trans.__('%1/%2 (on 127.0.0.1 alone)', found.port, found.protocol)
-    );
-    return <div>{trans.__('Programs listen on %1.', ports.join(', '))}</div>;
-  }
-
   /** Where it is found, to copy and to open. */
-  private _found(): React.ReactElement | null {
+  private _found(): React.ReactElement {
     const { app, trans } = this._options;
     const { url, jupyter_path, state } = this._sharing;
     const states: Partial<Record<Sharing['state'], string>> = {
       not_listening: trans.__('Nothing answers at this port yet.'),
       stopped: trans.__('The loop is stopped.'),
-      restart_needed: trans.__('It appears when the sandbox is made anew.')
+      restart_needed: trans.__(
+        'It appears when the sandbox is made anew: recreate the loop.'
+      )
     };
     return (
-      <>
+      <div role="status" className="jp-Loops-shared">
         {url !== null && (
-          <div role="status">
+          <>
             <a href={url} target="_blank" rel="noopener noreferrer">
               {url}
-            </a>{' '}
-            <button
-              type="button"
-              className="jp-mod-styled"
-              onClick={() => Clipboard.copyToSystem(url)}
-            >
-              {trans.__('Copy')}
-            </button>
-            {jupyter_path !== null && (
+            </a>
+            <span className="jp-Loops-buttons">
               <button
                 type="button"
-                className="jp-mod-styled"
-                onClick={() => openTab(app, jupyter_path, url)}
+                className="jp-mod-styled jp-mod-reject"
+                onClick={() => {
+                  Clipboard.copyToSystem(url);
+                  this._copied = url;
+                  this.update();
+                }}
               >
-                {trans.__('Open in a tab')}
+                {this._copied === url ? trans.__('Copied') : trans.__('Copy')}
               </button>
-            )}
-          </div>
+              {jupyter_path !== null && (
+                <button
+                  type="button"
+                  className="jp-mod-styled jp-mod-reject"
+                  onClick={() => {
+                    openTab(app, jupyter_path, url);
+                    this._close();
+                  }}
+                >
+                  {trans.__('Open in a Tab')}
+                </button>
+              )}
+            </span>
+          </>
         )}
         {states[state] !== undefined && <div>{states[state]}</div>}
-      </>
+      </div>
     );
   }
 
   private _values: ShareLoop;
-  private _problem: string | undefined;
+  private _problem: LoopError | undefined;
+  private _isBusy = false;
+  private _copied = '';
+  private _timer: number | undefined;
+}
+
+interface IPortsProps {
+  listening: readonly Listening[];
+  trans: TranslationBundle;
+  onPick: (found: Listening) => void;
+}
+
+/** Ports that programs in the loop listen on, to be picked. */
+function Ports(props: IPortsProps): React.ReactElement | null {
+  const { listening, trans, onPick } = props;
+  if (listening.length === 0) {
+    return null;
+  }
+  return (
+    <div className="jp-Loops-field">
+      <div id="jp-loops-share-listening">
+        {trans.__('Programs in the loop listen on')}
+      </div>
+      <ul className="jp-Loops-ports" aria-labelledby="jp-loops-share-listening">
+        {listening.map(found => {
+          const name = `${found.port}/${found.protocol}`;
+          return (
+            <li key={name}>
+              {found.reachable ? (
+                <button
+                  type="button"
+                  className="jp-Loops-link"
+                  aria-label={trans.__('Share port %1', name)}
+                  onClick={() => onPick(found)}
+                >
+                  {name}
+                </button>
+              ) : (
+                trans.__('%1 (on 127.0.0.1 alone)', name)
+              )}
+            </li>
+          );
+        })}
+      </ul>
+    </div>
+  );
 }
 
 /** Opens a shared web server in a tab of Lab, through the Jupyter server, in an origin of its own. */
@@ -238,46 +329,24 @@ function openTab(app: JupyterFrontEnd, path: string, title: string): void {
   app.shell.add(new MainAreaWidget({ content }), 'main');
 }
 
-/** Shows the dialog until it is closed; each change is made at once, and the address stays to be copied. */
+/** Shows the dialog until it is closed; each change is made at once. */
 export async function shareLoop(
   options: IShareOptions,
   loop: Loop
 ): Promise<void> {
-  const { app, manager, trans } = options;
-  const settings: ServerConnection.ISettings =
-    app.serviceManager.serverSettings;
+  const { manager, trans } = options;
   const path = `loops/${encodeURIComponent(loop.id)}/share`;
-  const form = new ShareForm(
-    options,
-    await request<Sharing>(settings, 'GET', path)
-  );
-  for (;;) {
-    const dialog = new Dialog<ShareLoop>({
+  const sharing: Sharing = await manager.call('GET', path);
+  const form = new ShareForm(options, path, sharing, () => dialog.reject());
+  const dialog = new StayingDialog(
+    {
       title: trans.__('Share %1', loop.title),
       body: form,
-      buttons: [
-        Dialog.cancelButton({ label: trans.__('Close') }),
-        Dialog.okButton({ label: trans.__('Apply') })
-      ],
+      close: trans.__('Close'),
+      accept: trans.__('Apply'),
       focusNodeSelector: '#jp-loops-share-mode'
-    });
-    const answer = await dialog.launch();
-    if (!answer.button.accept || answer.value === null) {
-      return;
-    }
-    try {
-      form.explain(
-        await request<Sharing>(settings, 'PUT', path, answer.value),
-        undefined
-      );
-      await manager.refresh();
-    } catch (error) {
-      form.explain(
-        undefined,
-        error instanceof LoopError ? error.message : String(error)
-      );
-    }
-    // The dialog took its body along when it closed.
-    form.parent = null;
-  }
+    },
+    () => form.apply()
+  );
+  await dialog.launch();
 }

@@ -12,7 +12,11 @@ export type Loop = components['schemas']['Loop'];
 /** What a new loop may be made of; only the title is asked for. */
 export type NewLoop = { title: string } & Partial<
   Omit<components['schemas']['CreateLoop'], 'config'>
-> & { config?: Partial<components['schemas']['LoopConfig']> };
+> & {
+    config?: Partial<Omit<components['schemas']['LoopConfig'], 'resources'>> & {
+      resources?: Partial<components['schemas']['Resources']>;
+    };
+  };
 
 /** Changes of a loop; what is left out stays as it is. */
 export type LoopChanges = components['schemas']['ChangeLoop'];
@@ -22,6 +26,12 @@ export type Health = components['schemas']['Health'];
 
 /** What a loop takes of the machine. */
 export type Usage = components['schemas']['Usage'];
+
+/** An agent's command line that the configuration offers in every loop. */
+export type Agent = components['schemas']['Agent'];
+
+/** How a terminal is opened: in which folder, with which agent. */
+export type TerminalOptions = Partial<components['schemas']['OpenTerminal']>;
 
 /** A repo that a new loop can name. */
 export interface IRepo {
@@ -72,6 +82,8 @@ export interface ILoopManager extends IDisposable {
   readonly loops: readonly Loop[];
   /** Archived loops; empty until `showArchived` was called. */
   readonly archived: readonly Loop[];
+  /** Agents that are configured, in order; known as soon as the loops are. */
+  readonly agents: readonly Agent[];
   readonly condition: Condition;
   /** Something of the above has changed. */
   readonly changed: ISignal<ILoopManager, void>;
@@ -107,9 +119,18 @@ export interface ILoopManager extends IDisposable {
   cancel(id: string): Promise<Loop>;
   remove(id: string, force?: boolean): Promise<void>;
   /** Opens a terminal in a loop; answers with its name. */
-  openTerminal(id: string, cwd?: string): Promise<string>;
+  openTerminal(id: string, options?: TerminalOptions): Promise<string>;
   usage(id: string): Promise<Usage>;
   buildLog(id: string): Promise<string>;
+  /**
+   * Calls any other verb of the REST interface.
+   *
+   * @param method - HTTP verb.
+   * @param path - Below `loopat/api`, each part already encoded.
+   * @param body - Sent as JSON.
+   * @throws LoopError: it failed; its message is for a person.
+   */
+  call<T>(method: string, path: string, body?: unknown): Promise<T>;
 }
 
 /** Require this to work with loops. */

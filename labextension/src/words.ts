@@ -70,6 +70,26 @@ export function insideWords(
     .join(', ');
 }
 
+/** What a loop was given besides its files, such as "vault work · profiles data, reports"; empty for nothing of its own. */
+export function carriedWords(
+  loop: Pick<Loop, 'vault' | 'profiles'>,
+  trans: TranslationBundle
+): string {
+  const { vault, profiles } = loop;
+  return [
+    vault !== 'default' && trans.__('vault %1', vault),
+    profiles.length > 0 &&
+      trans._n(
+        'profile %2',
+        'profiles %2',
+        profiles.length,
+        profiles.join(', ')
+      )
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
+
 /** What ends with a sandbox, as a sentence; empty when nothing does. */
 export function ending(
   loop: Pick<Loop, 'in_use'>,

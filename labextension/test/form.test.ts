@@ -39,7 +39,10 @@ describe('request', () => {
         vault: 'work',
         image: 'localhost/mine:1',
         network: 'none',
-        isolation: 'strict'
+        isolation: 'strict',
+        cpus: '1.5',
+        memory: '0.5',
+        pids: '100'
       })
     ).toEqual({
       title: 'Rain',
@@ -48,7 +51,11 @@ describe('request', () => {
       profiles: ['b', 'a'],
       vault: 'work',
       image: 'localhost/mine:1',
-      config: { network: 'none', isolation: 'strict' }
+      config: {
+        network: 'none',
+        isolation: 'strict',
+        resources: { cpus: 1.5, memory_bytes: 2 ** 29, pids: 100 }
+      }
     });
   });
 });
@@ -58,6 +65,7 @@ describe('fieldOf', () => {
     ['title', 'title'],
     ['config.network', 'network'],
     ['config.isolation', 'isolation'],
+    ['config.resources.memory_bytes', 'memory'],
     ['profiles[1]', 'profiles'],
     ['metadata', undefined],
     [null, undefined],

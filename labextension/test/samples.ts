@@ -9,7 +9,7 @@ const fill = (text: string, args: unknown[]) =>
 export const trans = {
   __: (text: string, ...args: unknown[]) => fill(text, args),
   _n: (one: string, many: string, count: number, ...args: unknown[]) =>
-    fill(count === 1 ? one : many, args)
+    fill(count === 1 ? one : many, [count, ...args])
 } as unknown as TranslationBundle;
 
 /** A loop with some values of its own. */

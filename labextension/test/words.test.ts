@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import {
   ago,
+  carriedWords,
   ending,
   insideWords,
   repoName,
@@ -65,6 +66,18 @@ describe('what runs in a loop', () => {
     const in_use = { kernels: 2, terminals: 0, commands: 0 };
     expect(ending({ in_use }, trans)).toBe('This ends: 2 kernels.');
     expect(ending(loop(), trans)).toBe('');
+  });
+});
+
+describe('what a loop was given', () => {
+  it('is told where it is not the usual', () => {
+    expect(carriedWords({ vault: 'default', profiles: [] }, trans)).toBe('');
+    expect(carriedWords({ vault: 'work', profiles: ['a', 'b'] }, trans)).toBe(
+      'vault work · profiles a, b'
+    );
+    expect(carriedWords({ vault: 'default', profiles: ['a'] }, trans)).toBe(
+      'profile a'
+    );
   });
 });
 

@@ -91,15 +91,18 @@ def made_workspace(folder: Path) -> Any:
     shutil.rmtree(workspace.runtime, ignore_errors=True)
 
 
-def lab_server(folder: Path, environ: dict[str, str], *options: str, root: Path | None = None) -> Any:
-    """A server with JupyterLab, for a root folder of its own or another one."""
+def lab_server(
+    folder: Path, environ: dict[str, str], *options: str, root: Path | None = None, without: tuple[str, ...] = ()
+) -> Any:
+    """A server with JupyterLab, for a root folder of its own or another one; without some of Lab's extensions."""
     if root is None:
         root = folder / "root"
         root.mkdir(exist_ok=True)
     settings = folder / "jupyter-config" / "labconfig" / "page_config.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     # Lab would ask whether to fetch news.
-    settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
+    disabled = ("@jupyterlab/apputils-extension:announcements", *without)
+    settings.write_text(json.dumps({"disabledExtensions": dict.fromkeys(disabled, True)}))
     return jupyter_server(folder, root, environ, *EXPOSED, *options, faces=True)
 
 
@@ -121,10 +124,12 @@ async def new_page(chromium: Chromium, server: Server, *, width: int = 1280, hei
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_stage(
-    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
+    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[Stage]:
+    """JupyterLab of a module, with a workspace that is configured as the module's constant `CONFIG` says."""
     folder = tmp_path_factory.mktemp("lab")
     with made_workspace(folder) as workspace:
+        (workspace.home / "config.toml").write_text(getattr(request.module, "CONFIG", ""))
         environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
         async with lab_server(folder, environ) as server:
             browser = await new_page(chromium, server)

@@ -52,3 +52,13 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     assert await browser.findings(".jp-Loops-form") == []
     assert await page.evaluate(CLIPPED) == []
     await browser.picture(f"{theme}-{width}")
+    await page.keyboard.press("Escape")
+    rain = (await stage.loop("Rain"))["id"]
+    for command, field in (("share", "share-mode"), ("vaults", "vaults-vault"), ("rename", None), ("delete", None)):
+        await browser.command(f"loops:{command}", loop=rain)
+        await page.locator(f"#jp-loops-{field}" if field else ".jp-Dialog-footer").wait_for()
+        assert await browser.findings(".jp-Dialog") == []
+        assert await page.evaluate(CLIPPED) == []
+        await browser.picture(f"{theme}-{width}-{command}")
+        await page.keyboard.press("Escape")
+        await page.locator(".jp-Dialog").wait_for(state="detached")

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 MANY = 1000
 FRAMES_PER_S = 60
 
-PAINT = """count => new Promise(resolve => {
+PAINT = """async count => {
   const begun = performance.now();
-  const look = () => document.querySelector(`.jp-Loops-item[aria-setsize='${count}']`)
-    ? requestAnimationFrame(() => resolve(performance.now() - begun)) : requestAnimationFrame(look);
+  const seen = what => new Promise(resolve => {
+    const look = () => document.querySelector(`.jp-Loops-item${what}`)
+      ? requestAnimationFrame(() => resolve(performance.now() - begun)) : requestAnimationFrame(look);
+    look();
+  });
   jupyterapp.shell.activateById('jp-loops-panel');
-  look();
-})"""
+  return [await seen(''), await seen(`[aria-setsize='${count}']`)];
+}"""
 
 SCROLL = """async ({frames, perSecond}) => {
   const node = document.querySelector('.jp-Loops-scroll');
@@ -56,9 +59,12 @@ async def test_a_thousand_loops_are_shown_at_once(
         store.write(msgspec.structs.replace(template, id=identity, title=f"Loop {number}"))
     async with start_server() as server, opened(server, panel=False) as browser:
         page = browser.page
-        measure(
-            f"panel with {MANY} loops, from the click to the first paint", f"{await page.evaluate(PAINT, MANY):.0f} ms"
-        )
+        # Nobody clicks before JupyterLab has loaded.
+        await page.evaluate("jupyterapp.restored")
+        await page.wait_for_load_state("networkidle")
+        first, all_known = await page.evaluate(PAINT, MANY)
+        measure(f"panel with {MANY} loops, from the click to the first paint", f"{first:.0f} ms")
+        measure(f"panel with {MANY} loops, from the click until all are known", f"{all_known:.0f} ms")
         # Rows that nobody sees cost nothing.
         assert await page.locator(".jp-Loops-item").count() < 60
         frames = 120

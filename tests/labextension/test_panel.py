@@ -62,6 +62,7 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     await browser.row("Cycle").locator("text=1 terminal").wait_for()
     await browser.action("Cycle", "Stop").click()
     await page.locator(".jp-Dialog", has_text="This ends: 1 terminal.").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
     await browser.answer("Stop")
     await browser.state("Cycle", "stopped")
     await browser.command("loops:archive", loop=identity)
@@ -112,6 +113,35 @@ async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
     await browser.row("Card").wait_for()
 
 
+async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    first = stage.add("First")
+    stage.add("Second")
+    await browser.row("Second").wait_for()
+    await browser.command("loops:rename")
+    await page.locator(".jp-Dialog", has_text="Rename…").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
+    await page.locator(".jp-Dialog select").select_option(first.id)
+    await browser.answer("Ok")
+    field = page.locator(".jp-Dialog input")
+    await field.fill("Renamed")
+    await page.keyboard.press("Enter")
+    await browser.row("Renamed").wait_for()
+    await browser.row("Second").wait_for()
+
+
+async def test_a_loop_that_is_deleted_while_its_dialog_is_open_is_told_there(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    record = stage.add("Brief")
+    await browser.row("Brief").wait_for()
+    await browser.command("loops:share", loop=record.id)
+    await page.locator("#jp-loops-share-mode").wait_for()
+    await stage.server.api("DELETE", f"loopat/api/loops/{record.id}")
+    await browser.answer("Apply")
+    await page.locator(".jp-Dialog [role=alert]").get_by_text("loop").wait_for()
+    await browser.answer("Close")
+
+
 async def test_shortcuts_of_all_actions_can_be_set(stage: Stage) -> None:
     page = stage.browser.page
     await stage.browser.command("settingeditor:open", query="Keyboard Shortcuts")
@@ -140,8 +170,16 @@ async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     await page.locator("#jp-loops-image-problem", has_text="is not an image reference").wait_for()
     assert await browser.findings(".jp-Loops-form") == []
     await browser.picture("bad-input")
+    await page.fill("#jp-loops-image", "")
+    for field, bad in (("cpus", "0"), ("memory", "0.001"), ("pids", "1")):
+        await page.fill(f"#jp-loops-{field}", bad)
+        await browser.answer("Create")
+        await page.locator(f"#jp-loops-{field}-problem").wait_for()
+        await page.fill(f"#jp-loops-{field}", "2" if field == "cpus" else "")
     await page.fill("#jp-loops-image", "localhost/there-is-no-such-image:1")
     await browser.answer("Create")
+    await browser.row("Form").wait_for()
+    assert (await stage.loop("Form"))["config"]["resources"]["cpus"] == 2
     await browser.action("Form", "Start").click()
     told = page.get_by_text("there-is-no-such-image")
     await told.first.wait_for()
@@ -177,6 +215,7 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     await browser.answer("Delete")
     await page.locator(".jp-Dialog", has_text="“Footer” was not deleted").wait_for()
     await page.locator(".jp-Dialog", has_text="would be lost").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
     await browser.picture("unsaved")
     await browser.answer("Delete Anyway")
     await browser.row("Footer").wait_for(state="detached")
@@ -199,6 +238,7 @@ async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> 
     await browser.picture("dialog-picks")
     await browser.answer("Create")
     await browser.row("Picked").wait_for()
+    await browser.row("Picked").get_by_text("vault work · profiles reports, data").wait_for()
     loop = await stage.loop("Picked")
     assert (loop["vault"], loop["profiles"]) == ("work", ["reports", "data"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,8 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     await page.select_option("#jp-loops-share-mode", "static")
     await page.fill("#jp-loops-share-alias", "No Name")
     await apply.click()
-    await page.get_by_role("alert").get_by_text("alias: must be").wait_for()
+    await page.locator("#jp-loops-share-alias-problem", has_text="alias: must be").wait_for()
+    await page.locator(".jp-Dialog").evaluate("node => { node.dataset.same = 'yes'; }")
     await page.fill("#jp-loops-share-alias", "rain")
     await apply.click()
     link = page.locator(".jp-Dialog [role=status] a")
@@ -34,6 +36,8 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     assert (await fetch(url)).body == b"rain"
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("share")
+    # It is still the same dialog.
+    await page.locator(".jp-Dialog[data-same]").wait_for()
     await page.select_option("#jp-loops-share-mode", "off")
     await apply.click()
     await link.wait_for(state="detached")
@@ -41,3 +45,30 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     await page.locator(".jp-Dialog").wait_for(state="detached")
     with pytest.raises(ConnectionRefusedError):
         await fetch(url)
+
+
+async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    record = stage.add("Web")
+    opened = await stage.server.api("POST", f"loopat/api/loops/{record.id}/terminals", {})
+    await browser.command("loops:share", loop=record.id)
+    await page.locator("#jp-loops-share-mode").wait_for()
+    async with stage.server.terminal(opened.body["name"]) as terminal:
+        await terminal.run("echo found > found.txt; (python3 -m http.server 8000 >/dev/null 2>&1 &)")
+        await page.get_by_role("button", name="Share port 8000/tcp").click()
+        assert await page.locator("#jp-loops-share-mode").input_value() == "port"
+        assert await page.locator("#jp-loops-share-port").input_value() == "8000"
+        assert await browser.findings(".jp-Dialog") == []
+        await browser.answer("Apply")
+        link = page.locator(".jp-Dialog [role=status] a")
+        await link.wait_for()
+        await browser.picture("share-port")
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await browser.answer("Copy")
+        await page.get_by_role("button", name="Copied").wait_for()
+        assert await page.evaluate("navigator.clipboard.readText()") == await link.get_attribute("href")
+        await browser.answer("Open in a Tab")
+        await page.locator(".jp-Dialog").wait_for(state="detached")
+        shown = page.frame_locator(".jp-IFrame iframe")
+        await shown.get_by_role("link", name=re.compile("found.txt")).wait_for()
+        await browser.picture("share-tab")

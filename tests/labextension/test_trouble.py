@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -16,10 +18,14 @@ from tests.labextension.conftest import add_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+
+STEP = re.compile(r"\(\d of \d+\)")
 
 
 @pytest.fixture
@@ -30,6 +36,21 @@ def not_debian() -> Iterator[str]:
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("empty"))
     subprocess.run(["podman", "import", "-", name], input=archive.getvalue(), check=True, capture_output=True)
+    yield name
+    subprocess.run(["podman", "rmi", "--force", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def endless(sandbox_image: str) -> Iterator[str]:
+    """An image on which a build never ends."""
+    name = f"localhost/endless-{uuid.uuid4().hex[:8]}:latest"
+    recipe = f"""
+        FROM {sandbox_image}
+        USER root
+        RUN printf '#!/bin/sh\\nexec sleep 600\\n' > /usr/local/bin/apt-get && chmod +x /usr/local/bin/apt-get
+    """
+    build = ["podman", "build", "--no-cache", "--tag", name, "-"]
+    subprocess.run(build, input=recipe.encode(), check=True, capture_output=True)
     yield name
     subprocess.run(["podman", "rmi", "--force", name], check=True, capture_output=True)
 
@@ -48,6 +69,13 @@ async def test_a_build_that_fails_keeps_its_log(
         page = browser.page
         await browser.action("Broken", "Start").click()
         notice = page.locator(".Toastify__toast--error", has_text="Broken:")
+        # JupyterLab cuts long notices off, and what to do stands at the end.
+        await notice.get_by_role("button", name="Show All").click()
+        await page.locator(".jp-Dialog", has_text="The image could not be built").wait_for()
+        assert await browser.findings(".jp-Dialog") == []
+        await browser.picture("failed-build-notice")
+        await page.keyboard.press("Escape")
+        await page.locator(".jp-Dialog").wait_for(state="detached")
         await notice.get_by_role("button", name="Log").click()
         log = page.locator(".jp-Loops-log")
         await log.wait_for()
@@ -56,6 +84,55 @@ async def test_a_build_that_fails_keeps_its_log(
         await page.locator(".lm-TabBar-tabLabel", has_text="Build of Broken").wait_for()
         await browser.action("Broken", "Start").wait_for()
         await browser.picture("failed-build")
+
+
+async def test_a_build_shows_its_steps_and_is_called_off(
+    start_server: Callable[..., Any],
+    opened: Callable[..., Any],
+    workspace: Workspace,
+    lab_environment: dict[str, str],
+    endless: str,
+) -> None:
+    del lab_environment["LOOPAT_SANDBOX_IMAGE"]
+    (workspace.home / "config.toml").write_text(f'[image]\nbase = "{endless}"\n')
+    add_loop(workspace, "Slow")
+    async with start_server() as server, opened(server) as browser:
+        page = browser.page
+        await browser.action("Slow", "Start").click()
+        notice = page.locator(".Toastify__toast", has_text=STEP)
+        await notice.wait_for()
+        await browser.row("Slow").locator(".jp-Loops-word", has_text=STEP).wait_for()
+        await browser.row("Slow").locator("progress").wait_for()
+        assert await browser.findings("#jp-loops-panel") == []
+        await browser.picture("progress")
+        await notice.get_by_role("button", name="Cancel").click()
+        await browser.state("Slow", "not started")
+        await browser.action("Slow", "Start").wait_for()
+
+
+async def test_podman_that_goes_away_is_told_with_what_mends_it(
+    start_server: Callable[..., Any],
+    opened: Callable[..., Any],
+    workspace: Workspace,
+    lab_environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    podman = tmp_path / "podman"
+    podman.symlink_to(str(shutil.which("podman")))
+    lab_environment["LOOPAT_PODMAN_BIN"] = str(podman)
+    add_loop(workspace, "Stranded")
+    async with start_server() as server, opened(server) as browser:
+        page = browser.page
+        await browser.row("Stranded").wait_for()
+        podman.unlink()
+        await browser.action("Stranded", "Start").click()
+        await page.locator(".Toastify__toast--error", has_text="podman").wait_for()
+        await browser.command("loops:refresh")
+        await page.locator(".jp-Loops-checks", has_text="podman").wait_for()
+        await browser.picture("podman-away")
+        podman.symlink_to(str(shutil.which("podman")))
+        await page.get_by_role("button", name="Refresh").first.click()
+        await browser.row("Stranded").wait_for()
 
 
 async def test_the_machine_without_podman_is_explained(

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
 
 KEPT = ("Harbour",)
+CONFIG = """
+[[agents]]
+name = "Helper"
+command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
+icon = "ui-components:code"
+
+[[agents]]
+name = "Other"
+command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
+"""
 PLAIN = {
     "type": "notebook",
     "format": "json",
@@ -25,6 +35,7 @@ PLAIN = {
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     },
 }
+NOTE = {"type": "file", "format": "text", "content": "rain"}
 NODE = "import os; print(os.uname().nodename)"
 
 
@@ -45,7 +56,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await section.wait_for()
     cards = section.locator(".jp-LauncherCard")
     assert [await card.get_attribute("title") for card in await cards.all()] == [
-        f"New {what} in “Harbour”" for what in ("Notebook", "Console", "Terminal")
+        f"{what} in “Harbour”" for what in ("New Notebook", "New Console", "New Terminal", "Helper", "Other")
     ]
     await cards.first.scroll_into_view_if_needed()
     await browser.picture("launcher")
@@ -53,7 +64,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     assert await browser.run_cell(NODE) == f"loop-{harbour[:8]}"
     await browser.command("launcher:create")
     await section.wait_for()
-    await cards.last.click()
+    await cards.nth(2).click()
     await page.wait_for_selector(".jp-Terminal .xterm-screen")
     terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
     async with stage.server.terminal(terminal) as watched:
@@ -63,6 +74,35 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await browser.command("launcher:create")
     await page.locator(".jp-Launcher").last.wait_for()
     await section.wait_for(state="detached")
+
+
+async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.name("Harbour").click()
+    await page.wait_for_selector("#jp-loops-files .jp-DirListing-content")
+    await browser.command("launcher:create")
+    await page.locator(".jp-LauncherCard[title='Helper in “Harbour”']:visible").click()
+    await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
+    async with stage.server.terminal(terminal) as watched:
+        await watched.until(f"Helper on loop-{harbour[:8]}")
+    # From the menu of a row, where several agents are there, one is picked.
+    await browser.show_panel()
+    await browser.row("Harbour").click(button="right")
+    await page.locator(".lm-Menu").get_by_text("Agent", exact=True).click()
+    await page.locator(".jp-Dialog", has_text="Agent in “Harbour”").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
+    await page.locator(".jp-Dialog select").select_option("Other")
+    await browser.answer("Ok")
+    await page.locator(".lm-TabBar-tabLabel", has_text="Terminal").nth(1).wait_for()
+    opened = {each["name"] for each in (await stage.server.api("GET", "api/terminals")).body} - {terminal}
+    async with stage.server.terminal(opened.pop()) as watched:
+        await watched.until(f"Other on loop-{harbour[:8]}")
+    # The palette has it too.
+    await page.keyboard.press("Control+Shift+c")
+    await page.locator(".lm-CommandPalette-input").fill("Loops: Agent")
+    await page.locator(".lm-CommandPalette-itemLabel", has_text="Loops: Agent").wait_for()
+    await page.keyboard.press("Escape")
 
 
 async def test_a_notebook_says_which_loop_it_runs_in(stage: Stage, harbour: str) -> None:
@@ -115,6 +155,7 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await browser.picture("restart-needed")
     await restart.click()
     await page.locator(".jp-Dialog", has_text="Files and home stay").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
     await browser.answer("Restart")
     await restart.wait_for(state="detached")
     await browser.state("Harbour", "running")
@@ -138,5 +179,31 @@ async def test_files_of_a_loop_are_files_of_lab(stage: Stage, harbour: str) -> N
     await page.keyboard.press("F2")
     await page.keyboard.type("march")
     await page.keyboard.press("Enter")
-    await files.locator(".jp-DirListing-item", has_text="march").wait_for()
+    renamed = files.locator(".jp-DirListing-item", has_text="march")
+    await renamed.wait_for()
     assert not uploaded.exists()
+    # What is edited and saved is in the loop.
+    await stage.server.api("PUT", f"loopat/api/contents/{await folder(stage)}/note.txt", NOTE)
+    note = stage.workspace.workdir(harbour) / "note.txt"
+    await files.locator(".jp-DirListing-item", has_text="note.txt").dblclick()
+    editor = page.locator(".jp-FileEditor .cm-content")
+    await editor.click()
+    await page.keyboard.press("Control+End")
+    await page.keyboard.type(" in March")
+    await page.keyboard.press("Control+s")
+    await page.locator(".jp-Document.jp-mod-dirty").wait_for(state="detached")
+    await page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
+    assert note.read_text() == "rain in March"
+    await stage.browser.picture("editor")
+    await page.evaluate("jupyterapp.shell.currentWidget.dispose()")
+    # What is deleted is gone.
+    await files.locator(".jp-DirListing-item", has_text="note.txt").click()
+    await page.keyboard.press("Delete")
+    await stage.browser.answer("Move to Trash")
+    await files.locator(".jp-DirListing-item", has_text="note.txt").wait_for(state="detached")
+    assert not note.exists()
+
+
+async def folder(stage: Stage) -> str:
+    name: str = (await stage.loop("Harbour"))["folder"]
+    return name

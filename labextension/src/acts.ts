@@ -1,0 +1,220 @@
+import { Dialog, InputDialog, showDialog } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { find } from '@lumino/algorithm';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import type { Widget } from '@lumino/widgets';
+
+import { LoopError } from './api';
+import type { ICommandOptions } from './commands';
+import { LogView } from './log';
+import { pick } from './pick';
+import type { Loop } from './tokens';
+import { ending } from './words';
+
+export async function openNotebook(
+  { app, manager }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  await app.commands.execute('notebook:create-new', {
+    cwd: manager.pathOf(loop),
+    kernelName: 'python3'
+  });
+}
+
+export async function openTerminal(
+  { app, manager }: ICommandOptions,
+  loop: Loop,
+  agent?: string
+): Promise<void> {
+  const name = await manager.openTerminal(loop.id, { agent });
+  await app.commands.execute('terminal:open', { name });
+}
+
+/** Opens a terminal with an agent; of several the person picks one. */
+export async function openAgent(
+  options: ICommandOptions,
+  loop: Loop,
+  args: ReadonlyPartialJSONObject
+): Promise<void> {
+  const { manager, trans } = options;
+  let name = args['agent'] as string | undefined;
+  if (name === undefined && manager.agents.length > 1) {
+    name = await pick(
+      trans.__('Agent in “%1”', loop.title),
+      trans.__('Agent'),
+      manager.agents.map(agent => [agent.name, agent.name] as const)
+    );
+    if (name === undefined) {
+      return;
+    }
+  }
+  name ??= manager.agents[0]?.name;
+  if (name === undefined) {
+    throw new Error(
+      trans.__(
+        'No agent is configured: name one in config.toml, in [[agents]].'
+      )
+    );
+  }
+  await openTerminal(options, loop, name);
+}
+
+export async function showFiles(
+  { app, browser, trans }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  if (browser === null) {
+    throw new Error(trans.__('This application has no file browser.'));
+  }
+  await browser.model.restored;
+  await browser.model.cd(`/${loop.folder}`);
+  app.shell.activateById(browser.id);
+}
+
+export async function stopLoop(
+  { manager, trans }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  if (
+    await confirmed(
+      trans,
+      loop,
+      trans.__('Stop “%1”?', loop.title),
+      trans.__('Stop')
+    )
+  ) {
+    await manager.stop(loop.id);
+  }
+}
+
+export async function recreateLoop(
+  { manager, trans }: ICommandOptions,
+  loop: Loop,
+  args: ReadonlyPartialJSONObject
+): Promise<void> {
+  const answer = await showDialog({
+    title: args['isRestart']
+      ? trans.__('Restart “%1”?', loop.title)
+      : trans.__('Recreate “%1”?', loop.title),
+    body: trans.__(
+      'A fresh sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
+      ending(loop, trans)
+    ),
+    buttons: [
+      Dialog.cancelButton(),
+      Dialog.warnButton({
+        label: args['isRestart'] ? trans.__('Restart') : trans.__('Recreate')
+      })
+    ]
+  });
+  if (answer.button.accept) {
+    await manager.recreate(loop.id);
+  }
+}
+
+export async function renameLoop(
+  { manager, trans }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  const answer = await InputDialog.getText({
+    title: trans.__('Rename Loop'),
+    label: trans.__('Title'),
+    text: loop.title,
+    okLabel: trans.__('Rename')
+  });
+  if (answer.button.accept && answer.value) {
+    await manager.change(loop.id, { title: answer.value });
+  }
+}
+
+/** Makes a loop that begins with what another one left behind. */
+export async function distillLoop(
+  { manager, trans, reveal }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  const answer = await InputDialog.getText({
+    title: trans.__('Distill “%1”', loop.title),
+    label: trans.__(
+      'A new loop begins with its notebooks and history, and with instructions. Title of the new loop'
+    ),
+    text: trans.__('Distill: %1', loop.title),
+    okLabel: trans.__('Create')
+  });
+  if (answer.button.accept && answer.value) {
+    reveal(await manager.create({ title: answer.value, distill: loop.id }));
+  }
+}
+
+export async function deleteLoop(
+  options: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  const { manager, trans } = options;
+  if (options.confirmDelete()) {
+    const answer = await showDialog({
+      title: trans.__('Delete “%1”?', loop.title),
+      body: trans.__(
+        'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
+        ending(loop, trans)
+      ),
+      buttons: [
+        Dialog.cancelButton(),
+        Dialog.warnButton({ label: trans.__('Delete') })
+      ]
+    });
+    if (!answer.button.accept) {
+      return;
+    }
+  }
+  try {
+    await manager.remove(loop.id);
+  } catch (error) {
+    if (!(error instanceof LoopError) || error.status !== 409) {
+      throw error;
+    }
+    const answer = await showDialog({
+      title: trans.__('“%1” was not deleted', loop.title),
+      body: error.message,
+      buttons: [
+        Dialog.cancelButton(),
+        Dialog.warnButton({ label: trans.__('Delete Anyway') })
+      ]
+    });
+    if (answer.button.accept) {
+      await manager.remove(loop.id, true);
+    }
+  }
+}
+
+export async function showLog(
+  { app, manager, trans }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  const isOpen = (widget: Widget) => widget.id === LogView.idOf(loop);
+  const open = find(app.shell.widgets('main'), isOpen);
+  const view =
+    open instanceof LogView ? open : new LogView(manager, loop, trans);
+  await view.read();
+  if (open === undefined) {
+    app.shell.add(view, 'main');
+  }
+  app.shell.activateById(view.id);
+}
+
+async function confirmed(
+  trans: TranslationBundle,
+  loop: Loop,
+  title: string,
+  label: string
+): Promise<boolean> {
+  const body = ending(loop, trans);
+  if (body === '') {
+    return true;
+  }
+  const answer = await showDialog({
+    title,
+    body,
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })]
+  });
+  return answer.button.accept;
+}

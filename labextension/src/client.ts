@@ -1,0 +1,110 @@
+import type { ServerConnection } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import { LoopError, request } from './api';
+import type { Loop } from './tokens';
+
+const PAGE = 500;
+/** More than fit on a screen, and quickly there. */
+const FIRST_PAGE = 50;
+
+interface IPage {
+  loops: Loop[];
+  next: string | null;
+}
+
+/** The REST interface of one server, with errors in words for a person. */
+export class Client {
+  /**
+   * @param _settings - Of the server.
+   * @param _trans - Translates what the server cannot say itself.
+   */
+  constructor(
+    private _settings: ServerConnection.ISettings,
+    private _trans: TranslationBundle
+  ) {}
+
+  /**
+   * Calls the interface.
+   *
+   * @param method - HTTP verb.
+   * @param path - Below `loopat/api`, each part already encoded.
+   * @param body - Sent as JSON.
+   * @throws LoopError: it failed, or the server could not be reached.
+   */
+  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    try {
+      return await request<T>(this._settings, method, path, body);
+    } catch (error) {
+      throw error instanceof LoopError ? this._reworded(error) : error;
+    }
+  }
+
+  /** What there is of something; nothing where the server cannot say. */
+  async offered<T>(name: string): Promise<T[]> {
+    try {
+      return (await this.call<Record<string, T[]>>('GET', name))[name];
+    } catch (error) {
+      if (error instanceof LoopError) {
+        // Nothing to pick from: an older server, or one that is away, which the loops themselves will tell.
+        return [];
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * All loops, page by page.
+   *
+   * @param archived - Those that are archived, in place of the others.
+   * @param onFirst - Gets the newest as soon as they are there.
+   */
+  async loops(
+    archived: boolean,
+    onFirst?: (loops: Loop[]) => void
+  ): Promise<Loop[]> {
+    let limit = onFirst === undefined ? PAGE : FIRST_PAGE;
+    const found: Loop[] = [];
+    let after: string | null = null;
+    do {
+      const query: string = after === null ? '' : `&after=${after}`;
+      const page: IPage = await this.call<IPage>(
+        'GET',
+        `loops?limit=${limit}&archived=${archived}${query}`
+      );
+      found.push(...page.loops);
+      after = page.next;
+      if (limit !== PAGE && after !== null) {
+        onFirst?.([...found]);
+      }
+      limit = PAGE;
+    } while (after !== null);
+    return found;
+  }
+
+  /** What the server could not say for itself, or says of requests and not to people. */
+  private _reworded(error: LoopError): LoopError {
+    const said = (message: string, reason: string) =>
+      new LoopError(message, error.status, reason, error.field);
+    if (error.status === 0) {
+      return said(
+        this._trans.__(
+          'The server cannot be reached; this page connects again by itself.'
+        ),
+        'unreachable'
+      );
+    }
+    if (
+      error.status === 401 ||
+      (error.status === 403 && error.message === 'Forbidden')
+    ) {
+      return said(
+        this._trans.__(
+          'The server no longer accepts this page’s login: reload the page to log in again.'
+        ),
+        'login'
+      );
+    }
+    return error;
+  }
+}

@@ -1,0 +1,146 @@
+import { Dialog } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import type { components } from './openapi';
+import { kindWord } from './promote';
+import type { ILoopManager } from './tokens';
+
+type Proposal = components['schemas']['Proposal'];
+
+const pathOf = (proposal: Proposal) =>
+  `proposals/${proposal.kind}/${proposal.loop_id}`;
+
+/** What waits to be merged, each with what it changes and what can be done with it. */
+class ProposalList extends ReactWidget {
+  constructor(
+    private _manager: ILoopManager,
+    private _trans: TranslationBundle,
+    private _proposals: readonly Proposal[]
+  ) {
+    super();
+    this.addClass('jp-Loops-form');
+    this.addClass('jp-Loops-proposals');
+  }
+
+  private async _do(
+    proposal: Proposal,
+    act: () => Promise<unknown>
+  ): Promise<void> {
+    try {
+      await act();
+      this._problem = undefined;
+      this._proposals = await listed(this._manager);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this._problem = { path: pathOf(proposal), message };
+    }
+    this.update();
+  }
+
+  private async _show(proposal: Proposal): Promise<void> {
+    const path = pathOf(proposal);
+    await this._do(proposal, async () => {
+      this._diffs.set(path, await this._manager.call<string>('GET', path));
+    });
+  }
+
+  protected render(): React.ReactElement {
+    const trans = this._trans;
+    if (this._proposals.length === 0) {
+      return <div role="status">{trans.__('Nothing waits to be merged.')}</div>;
+    }
+    return (
+      <ul className="jp-Loops-proposalList">
+        {this._proposals.map(proposal => this._one(proposal))}
+      </ul>
+    );
+  }
+
+  private _one(proposal: Proposal): React.ReactElement {
+    const trans = this._trans;
+    const path = pathOf(proposal);
+    const diff = this._diffs.get(path);
+    const problem =
+      this._problem?.path === path ? this._problem.message : undefined;
+    const button = (
+      label: string,
+      kind: string,
+      act: () => Promise<unknown>
+    ) => (
+      <button
+        type="button"
+        className={`jp-mod-styled ${kind}`}
+        aria-label={trans.__('%1: %2', label, proposal.title)}
+        onClick={() => void act()}
+      >
+        {label}
+      </button>
+    );
+    return (
+      <li key={path}>
+        <strong>{proposal.title}</strong>
+        <div>
+          {trans.__(
+            '%1, by %2: %3',
+            kindWord(proposal.kind, trans),
+            proposal.author,
+            proposal.files.join(', ')
+          )}
+        </div>
+        {diff !== undefined && (
+          <pre className="jp-Loops-diff" tabIndex={0}>
+            {diff}
+          </pre>
+        )}
+        {problem !== undefined && (
+          <div role="alert" className="jp-Loops-problem">
+            {problem}
+          </div>
+        )}
+        <span className="jp-Loops-buttons">
+          {diff === undefined &&
+            button(trans.__('Show'), 'jp-mod-reject', () =>
+              this._show(proposal)
+            )}
+          {button(trans.__('Merge'), 'jp-mod-accept', () =>
+            this._do(proposal, () =>
+              this._manager.call('POST', `${path}/merge`)
+            )
+          )}
+          {button(trans.__('Discard'), 'jp-mod-warn', () =>
+            this._do(proposal, () => this._manager.call('DELETE', path))
+          )}
+        </span>
+      </li>
+    );
+  }
+
+  private _diffs = new Map<string, string>();
+  private _problem: { path: string; message: string } | undefined;
+}
+
+async function listed(manager: ILoopManager): Promise<readonly Proposal[]> {
+  const found = await manager.call<components['schemas']['Proposals']>(
+    'GET',
+    'proposals'
+  );
+  return found.proposals;
+}
+
+/**
+ * Shows what loops promoted in gated contexts, to be merged or discarded.
+ *
+ * @throws LoopError: the list cannot be had.
+ */
+export async function showProposals(
+  manager: ILoopManager,
+  trans: TranslationBundle
+): Promise<void> {
+  await new Dialog({
+    title: trans.__('Proposals'),
+    body: new ProposalList(manager, trans, await listed(manager)),
+    buttons: [Dialog.cancelButton({ label: trans.__('Close') })]
+  }).launch();
+}

@@ -1,0 +1,295 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { closeIcon, ReactWidget } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { LoopError } from './api';
+import { IconButton } from './button';
+import { Choice, Field, Text } from './fields';
+import type { components } from './openapi';
+import { StayingDialog } from './staying';
+import type { ILoopManager } from './tokens';
+
+type Vault = components['schemas']['Vault'];
+
+/** The vault that loops have unless they say otherwise; it is made when it gets its first variable. */
+const DEFAULT = 'default';
+/** Chosen to make a vault; no vault can be called so. */
+const NEW = '+';
+
+/** Names of variables, and a way to set and remove them; values go in and are never shown. */
+class VaultForm extends ReactWidget {
+  constructor(
+    private _manager: ILoopManager,
+    private _trans: TranslationBundle,
+    private _vaults: readonly Vault[],
+    private _chosen: string
+  ) {
+    super();
+    this.addClass('jp-Loops-form');
+  }
+
+  /** Set the variable that was typed. */
+  async apply(): Promise<boolean> {
+    const isNew = this._chosen === NEW;
+    await this._try(async () => {
+      if (!isNew && this._name === '') {
+        throw new LoopError(
+          this._trans.__('Name the variable.'),
+          0,
+          'missing',
+          'variable'
+        );
+      }
+      if (isNew) {
+        const made = await this._manager.call<Vault>('POST', 'vaults', {
+          name: this._newName
+        });
+        this._chosen = made.name;
+        this._newName = '';
+      }
+      if (this._name !== '') {
+        await this._manager.call('PUT', this._path(this._name), {
+          value: this._value
+        });
+        this._said = this._trans.__('%1 is set.', this._name);
+        this._name = this._value = '';
+      }
+    });
+    return false;
+  }
+
+  private async _remove(name: string): Promise<void> {
+    this._doubtful = '';
+    await this._try(async () => {
+      await this._manager.call('DELETE', this._path(name));
+      this._said = this._trans.__('%1 is removed.', name);
+    });
+  }
+
+  /** Does something, says what is wrong with it, and looks at what there is afterwards. */
+  private async _try(act: () => Promise<void>): Promise<void> {
+    this._said = '';
+    this._problem = undefined;
+    try {
+      await act();
+    } catch (error) {
+      this._problem =
+        error instanceof LoopError
+          ? error
+          : new LoopError(String(error), 0, 'unknown');
+    }
+    try {
+      this._vaults = await listed(this._manager);
+    } catch {
+      // What was seen stays; the problem tells why.
+    }
+    this.update();
+  }
+
+  private _path(variable: string): string {
+    const parts = ['vaults', this._chosen, 'variables', variable];
+    return parts.map(encodeURIComponent).join('/');
+  }
+
+  private _of(field: string): string | undefined {
+    return this._problem?.field === field ? this._problem.message : undefined;
+  }
+
+  protected render(): React.ReactElement {
+    const trans = this._trans;
+    const known = this._vaults.map(vault => vault.name);
+    const names = known.includes(DEFAULT) ? known : [DEFAULT, ...known];
+    const vault = this._vaults.find(each => each.name === this._chosen);
+    const isElsewhere =
+      this._problem !== undefined &&
+      !['name', 'variable', 'value'].includes(this._problem.field ?? '');
+    return (
+      <>
+        <Choice
+          id="jp-loops-vaults-vault"
+          label={trans.__('Vault')}
+          problem={undefined}
+          value={this._chosen}
+          options={[
+            ...names.map(name => [name, name] as const),
+            [NEW, trans.__('A new vault…')]
+          ]}
+          onChange={chosen => {
+            this._chosen = chosen;
+            this._problem = undefined;
+            this.update();
+          }}
+        />
+        {this._chosen === NEW && (
+          <Text
+            id="jp-loops-vaults-new"
+            label={trans.__('Name of the vault')}
+            problem={this._of('name')}
+            value={this._newName}
+            onChange={text => {
+              this._newName = text;
+              this.update();
+            }}
+          />
+        )}
+        {this._chosen !== NEW && this._variables(vault)}
+        {vault?.locked && (
+          <div className="jp-Loops-note" role="note">
+            {trans.__(
+              'This vault is locked: loops start without its variables until “jupyter loopat vault unlock %1” was run.',
+              vault.name
+            )}
+          </div>
+        )}
+        {vault?.warnings.map(warning => (
+          <div key={warning} className="jp-Loops-note" role="note">
+            {warning}
+          </div>
+        ))}
+        <Text
+          id="jp-loops-vaults-name"
+          label={trans.__('Variable to set')}
+          problem={this._of('variable')}
+          value={this._name}
+          more={{ placeholder: 'API_TOKEN' }}
+          onChange={text => {
+            this._name = text;
+            this.update();
+          }}
+        />
+        <Field
+          id="jp-loops-vaults-value"
+          label={trans.__('Value')}
+          problem={this._of('value')}
+          control={attributes => (
+            // Several lines, as keys have, which a field for passwords would run together.
+            <textarea
+              {...attributes}
+              className="jp-mod-styled jp-Loops-secret"
+              rows={2}
+              autoComplete="off"
+              spellCheck={false}
+              value={this._value}
+              placeholder={trans.__('It is never shown again')}
+              onChange={event => {
+                this._value = event.target.value;
+                this.update();
+              }}
+            />
+          )}
+        />
+        {isElsewhere && (
+          <div role="alert" className="jp-Loops-problem">
+            {this._problem?.message}
+          </div>
+        )}
+        <div role="status">
+          {this._said !== '' &&
+            trans.__(
+              '%1 What starts from now on in its loops has that; what runs keeps what it has.',
+              this._said
+            )}
+        </div>
+      </>
+    );
+  }
+
+  private _variables(vault: Vault | undefined): React.ReactElement {
+    const trans = this._trans;
+    if (vault === undefined || vault.variables.length === 0) {
+      return <div>{trans.__('It has no variables yet.')}</div>;
+    }
+    return (
+      <div className="jp-Loops-field">
+        <div id="jp-loops-vaults-variables">{trans.__('Variables')}</div>
+        <ul
+          className="jp-Loops-variables"
+          aria-labelledby="jp-loops-vaults-variables"
+        >
+          {vault.variables.map(name => (
+            <li key={name}>
+              <code>{name}</code>
+              {this._doubtful === name ? (
+                <span className="jp-Loops-buttons">
+                  <button
+                    type="button"
+                    className="jp-mod-styled jp-mod-warn"
+                    autoFocus
+                    onClick={() => void this._remove(name)}
+                  >
+                    {trans.__('Remove')}
+                  </button>
+                  <button
+                    type="button"
+                    className="jp-mod-styled jp-mod-reject"
+                    onClick={() => this._doubt('')}
+                  >
+                    {trans.__('Keep')}
+                  </button>
+                </span>
+              ) : (
+                <IconButton
+                  icon={closeIcon}
+                  label={trans.__('Remove %1', name)}
+                  onClick={() => this._doubt(name)}
+                />
+              )}
+            </li>
+          ))}
+        </ul>
+      </div>
+    );
+  }
+
+  /** Ask about a variable before it is removed; JupyterLab shows one dialog at a time. */
+  private _doubt(name: string): void {
+    this._doubtful = name;
+    this.update();
+  }
+
+  private _newName = '';
+  private _name = '';
+  private _value = '';
+  private _said = '';
+  private _doubtful = '';
+  private _problem: LoopError | undefined;
+}
+
+async function listed(manager: ILoopManager): Promise<readonly Vault[]> {
+  const found = await manager.call<components['schemas']['Vaults']>(
+    'GET',
+    'vaults'
+  );
+  return found.vaults;
+}
+
+/**
+ * Shows the vaults until the dialog is closed.
+ *
+ * @param manager - Reaches the server.
+ * @param trans - Translates.
+ * @param vault - The one to begin with; empty for the default one.
+ * @throws LoopError: they cannot be listed.
+ */
+export async function editVaults(
+  manager: ILoopManager,
+  trans: TranslationBundle,
+  vault = ''
+): Promise<void> {
+  const form = new VaultForm(
+    manager,
+    trans,
+    await listed(manager),
+    vault || DEFAULT
+  );
+  await new StayingDialog(
+    {
+      title: trans.__('Vaults'),
+      body: form,
+      close: trans.__('Close'),
+      accept: trans.__('Set'),
+      focusNodeSelector: '#jp-loops-vaults-vault'
+    },
+    () => form.apply()
+  ).launch();
+}

@@ -1,0 +1,48 @@
+"""What loops give back, in JupyterLab: promotions, proposals, distilled loops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.labextension.conftest import Stage
+
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    made = await stage.server.api("POST", "loopat/api/loops", {"title": "Finder", "config": {"knowledge_rw": True}})
+    loop = made.body["id"]
+    (stage.workspace.context(loop, "knowledge") / "export.md").write_text("It has a trailing line.\n")
+    await browser.row("Finder").click(button="right")
+    await page.locator(".lm-Menu").get_by_text("Promote…", exact=True).click()
+    await page.select_option("#jp-loops-promote-context", "knowledge")
+    await page.fill("#jp-loops-promote-message", "What the export has")
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.picture("promote")
+    await browser.answer("Promote")
+    await page.locator(".Toastify__toast", has_text="Knowledge: it waits to be merged").wait_for()
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    await page.locator(".jp-Loops-header").get_by_role("button", name="More").click()
+    await page.locator(".lm-Menu").get_by_text("Proposals…", exact=True).click()
+    await browser.answer("Show: Finder")
+    await page.locator(".jp-Loops-diff", has_text="+It has a trailing line.").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.picture("proposals")
+    await browser.answer("Merge: Finder")
+    await page.get_by_text("Nothing waits to be merged.").wait_for()
+    await browser.answer("Close")
+
+
+async def test_a_loop_is_distilled(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    record = stage.add("Source")
+    await browser.row("Source").wait_for()
+    await browser.command("loops:distill", loop=record.id)
+    await page.locator(".jp-Dialog input").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.answer("Create")
+    await browser.row("Distill: Source").wait_for()

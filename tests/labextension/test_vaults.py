@@ -1,0 +1,83 @@
+"""Credentials in JupyterLab: names are seen, values only go in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+    from tests.labextension.conftest import Stage
+
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+
+SECRET = "first-5c1e\nsecond-9f3a"
+SEEN = """secret => [document.documentElement.outerHTML, ...[...document.querySelectorAll('input, textarea')].map(
+  field => field.value)].some(text => text.includes(secret))"""
+
+
+async def set_variable(page: Page, name: str, value: str) -> None:
+    await page.fill("#jp-loops-vaults-name", name)
+    await page.fill("#jp-loops-vaults-value", value)
+    await page.locator(".jp-Dialog").get_by_role("button", name="Set", exact=True).click()
+
+
+async def variables(stage: Stage, vault: str) -> list[str]:
+    found = (await stage.server.api("GET", "loopat/api/vaults")).body["vaults"]
+    return [name for each in found if each["name"] == vault for name in each["variables"]]
+
+
+async def test_variables_are_set_and_removed(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await page.locator(".jp-Loops-header").get_by_role("button", name="More").click()
+    await page.locator(".lm-Menu").get_by_text("Vaults…", exact=True).click()
+    await page.get_by_text("It has no variables yet.").wait_for()
+    await set_variable(page, "1 bad", "x")
+    await page.locator("#jp-loops-vaults-name-problem", has_text="is not the name of a variable").wait_for()
+    await set_variable(page, "API_TOKEN", SECRET)
+    await page.locator(".jp-Loops-variables", has_text="API_TOKEN").wait_for()
+    assert await page.evaluate(SEEN, "second-9f3a") is False
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.picture("vaults")
+    (kept,) = stage.workspace.home.glob("members/*/vaults/default/envs/API_TOKEN")
+    assert kept.read_text() == SECRET
+    # Enter in a field sets as the button does; a variable of an other vault.
+    await page.select_option("#jp-loops-vaults-vault", "+")
+    await page.fill("#jp-loops-vaults-new", "No Name")
+    await page.keyboard.press("Enter")
+    await page.locator("#jp-loops-vaults-new-problem").wait_for()
+    await page.fill("#jp-loops-vaults-new", "work")
+    await page.keyboard.press("Enter")
+    await page.get_by_text("It has no variables yet.").wait_for()
+    await set_variable(page, "OTHER", "x")
+    await page.locator(".jp-Loops-variables", has_text="OTHER").wait_for()
+    assert (await variables(stage, "default"), await variables(stage, "work")) == (["API_TOKEN"], ["OTHER"])
+    # Removing asks.
+    await browser.answer("Remove OTHER")
+    await browser.answer("Keep")
+    await browser.answer("Remove OTHER")
+    await browser.answer("Remove")
+    await page.get_by_text("It has no variables yet.").wait_for()
+    assert await variables(stage, "work") == []
+    await browser.answer("Close")
+
+
+async def test_vaults_are_edited_on_the_way_to_a_new_loop(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    await browser.ask_for_new_loop()
+    await page.keyboard.type("Secretive")
+    await browser.answer("Variables of vaults…")
+    await page.select_option("#jp-loops-vaults-vault", "+")
+    await page.fill("#jp-loops-vaults-new", "play")
+    await set_variable(page, "PASSWORD", "x")
+    await page.locator(".jp-Loops-variables", has_text="PASSWORD").wait_for()
+    await browser.answer("Close")
+    await browser.form()
+    assert await page.locator("#jp-loops-title").input_value() == "Secretive"
+    await page.select_option("#jp-loops-vault", "play")
+    await browser.answer("Create")
+    row = browser.row("Secretive")
+    await row.locator(".jp-Loops-carried", has_text="vault play").wait_for()
+    assert (await stage.loop("Secretive"))["vault"] == "play"
