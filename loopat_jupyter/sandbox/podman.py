@@ -265,7 +265,7 @@ class Podman:
                     start_new_session=new_session,
                 )
             )
-            process = await _created(creating)
+            process = await _created(creating, _FINISH_S if arguments[0] in _CHANGING else 0.0)
         except FileNotFoundError:
             raise EngineUnavailableError(f"There is no command {self._binary!r}. {_NOT_MENDED}") from None
         except PermissionError:
@@ -313,12 +313,19 @@ def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
     return environment
 
 
-async def _created(creating: asyncio.Future[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
-    """A process once it is there. Whoever is called off before that ends it first: asyncio would wait for ever."""
+async def _created(creating: asyncio.Future[asyncio.subprocess.Process], finish_s: float) -> asyncio.subprocess.Process:
+    """A process once it is there. Whoever is called off before that ends it first: asyncio would wait for ever.
+
+    Args:
+        creating: The process.
+        finish_s: How long it then has to end by itself.
+    """
     try:
         return await asyncio.shield(creating)
     except asyncio.CancelledError:
-        await _end(await creating)
+        process = await creating
+        await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=finish_s)
+        await _end(process)
         raise
 
 

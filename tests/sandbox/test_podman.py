@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -44,8 +45,8 @@ async def test_a_full_storage_is_told(tmp_path: Path):
 
 async def test_a_podman_that_hangs_meets_its_deadline_and_leaves_nothing(tmp_path: Path):
     podman = script(tmp_path, f"sleep 600 & echo $! >{tmp_path}/child; wait")
-    with pytest.raises(EngineTimeoutError, match=r"within 0\.5 s"):
-        await podman.run("ps", timeout_s=0.5)
+    with pytest.raises(EngineTimeoutError, match=r"within 1 s"):
+        await podman.run("ps", timeout_s=1)
     child = int((tmp_path / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
@@ -78,6 +79,32 @@ async def test_a_change_that_is_called_off_ends_by_itself(tmp_path: Path):
     await asyncio.to_thread((tmp_path / "go").write_text, "\n")
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert (tmp_path / "done").read_text() == "whole\n"
+
+
+async def test_a_change_that_is_called_off_before_its_process_is_handed_over_ends_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begun, create = asyncio.Event(), asyncio.create_subprocess_exec
+
+    async def late(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        process = await create(*arguments, **options)
+        begun.set()
+        await asyncio.sleep(0)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", late)
+    os.mkfifo(tmp_path / "go")
+    podman = script(tmp_path, f"read <{tmp_path}/go; echo whole >{tmp_path}/done")
+    task = asyncio.create_task(podman.run("rm", "box"))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go = os.open(tmp_path / "go", os.O_RDWR)
+    os.write(go, b"\n")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    os.close(go)
     assert (tmp_path / "done").read_text() == "whole\n"
 
 
