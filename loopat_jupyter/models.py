@@ -215,6 +215,8 @@ class InUse(Value, frozen=True, kw_only=True):
     kernels: int = 0
     terminals: int = 0
     commands: int = 0
+    unresponsive: tuple[int, ...] = ()
+    """Kernels that answer nothing because they were stopped (`kill -STOP`), by process id as seen inside."""
 
 
 class Status(Value, frozen=True, kw_only=True):

@@ -22,11 +22,12 @@ import msgspec
 from loopat_jupyter.errors import KernelStartError
 from loopat_jupyter.kernels.inside import ExecProcess, InsideProcess, SeenProcess
 from loopat_jupyter.kernels.transports import FileSockets, PortSockets, Sockets
-from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.models import ExecSpec, LoopEvent
 from loopat_jupyter.sandbox.execution import start_detached
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_RUN, inside_path
-from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, pid_namespace
+from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, innermost_pid, pid_namespace
 from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.sandbox.usage import is_stopped, unresponsive
 from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class SandboxKernel:
         self._run = manager.workspace.run(place.loop_id)
         self._stem = Stem.new(self._run, "k")
         self._address = self._stem.name
+        self._stopped = False
         self.sockets = self._make_sockets()
 
     def _make_sockets(self, ports: Sequence[int] = ()) -> Sockets:
@@ -252,6 +254,19 @@ class SandboxKernel:
                     os.ftruncate(descriptor, 0)
             finally:
                 os.close(descriptor)
+
+    def watch_stops(self) -> None:
+        """Tell everybody when the kernel was stopped (`kill -STOP`), and when it goes on; one small read."""
+        pid = self.process.pid if self.process is not None else 0
+        stopped = bool(pid) and is_stopped(pid)
+        if stopped == self._stopped:
+            return
+        self._stopped = stopped
+        if stopped:
+            message = unresponsive(innermost_pid(pid) or 0)
+            self.manager.on_event(LoopEvent(action="warning", loop_id=self.place.loop_id, message=message))
+        else:
+            self.manager.on_event(LoopEvent(action="updated", loop_id=self.place.loop_id))
 
     def close(self) -> None:
         """Let go of the process. It goes on if it still runs."""

@@ -24,7 +24,7 @@ from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
 from loopat_jupyter.sandbox.template import is_toolchain
-from loopat_jupyter.sandbox.usage import in_use, usage
+from loopat_jupyter.sandbox.usage import in_use, unresponsive, usage
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
@@ -304,7 +304,9 @@ class Sandboxes:
             return Status(state="error", warnings=(problem,))
         drifted = facts.config_hash != config_hash(self.plan(record)) or image_id not in (None, facts.image_id)
         state: State = "running" if facts.running else "stopped"
-        return Status(state=state, restart_needed=facts.running and drifted, in_use=used or InUse())
+        used = used or InUse()
+        warnings = tuple(map(unresponsive, used.unresponsive))
+        return Status(state=state, restart_needed=facts.running and drifted, warnings=warnings, in_use=used)
 
     def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which everything about one loop changes, across processes."""

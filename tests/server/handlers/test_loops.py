@@ -72,7 +72,7 @@ class TestLife:
             "restart_needed": False,
             "progress": None,
             "warnings": [],
-            "in_use": {"kernels": 0, "terminals": 0, "commands": 0},
+            "in_use": {"kernels": 0, "terminals": 0, "commands": 0, "unresponsive": []},
             "workdir": str(workspace.workdir(loop)),
             "folder": f"regen-im-marz-{loop[:8]}",
             "repo": None,
