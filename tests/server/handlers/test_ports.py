@@ -75,6 +75,37 @@ async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serve
     assert json.loads((await get(f"{base}//169.254.169.254/x")).body)["uri"] == "/169.254.169.254/x"
 
 
+ELSEWHERE = (
+    "169.254.169.254",
+    "[::1]",
+    "0x7f.1",
+    "127.0.0.1:22",
+    "@localhost",
+    "a@b",
+    "localhost",
+    "::1",
+    "2130706433",
+)
+
+
+@pytest.mark.abuse("A9")
+@pytest.mark.podman
+async def test_targets_come_from_the_loops_own_record_alone(loop: str, get: Any, api: Any, jp_serverapp: Any) -> None:
+    other = (await api("POST", "loops", send={"title": "other"})).body["id"]
+    for place in (*ELSEWHERE, str(jp_serverapp.port)):
+        named = quote(place, safe="")
+        for path in (f"loopat/port/{named}/8000", f"loopat/port/{loop}/{named}", f"loopat/port/{other}/8000/"):
+            assert (await get(path)).code == 404, path
+        for wrong in ({"port": place}, {"host": place}, {"target": place}, {"address": place}, {"alias": f"{place}@"}):
+            settings = {"mode": "port", "port": 8000, **wrong}
+            refused = await api("PUT", "loops", loop, "share", send=settings, **SLOW)
+            assert (refused.status, refused.body["reason"]) == (400, "bad_input"), wrong
+        # What a request says of hosts changes nothing: it is answered by the loop's own program.
+        for headers in ({"X-Forwarded-Host": place}, {"X-Original-URL": f"http://{place}/"}):
+            found = json.loads((await get(f"loopat/port/{loop}/8000/http://{named}/", headers=headers)).body)
+            assert found["loop"] == "relayed"
+
+
 @pytest.mark.podman
 async def test_a_page_needs_no_cookies(loop: str, get: Any, jp_serverapp: Any, server_log: Any) -> None:
     base, jp_base_url = f"loopat/port/{loop}/8000", jp_serverapp.base_url
