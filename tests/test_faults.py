@@ -10,25 +10,28 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
 import pytest
 
-from loopat_jupyter.errors import ConflictError, NotFoundError
+from loopat_jupyter.errors import ConflictError, KernelStartError, NotFoundError
+from loopat_jupyter.kernels.launch import Place, SandboxKernel
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.process import exec_roots, is_init
+from loopat_jupyter.workspace.paths import Workspace
+from tests.conftest import remove_from_podman
 from tests.jupyter_process import jupyter_server
 from tests.sandbox.test_toolchain import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopEvent, LoopRecord
 
 pytestmark = pytest.mark.podman
@@ -290,6 +293,25 @@ async def test_a_hundred_terminals_end_with_their_loop(scene: Scene, sandbox_ima
         (facts,) = msgspec.json.decode((await manager.engine.run("inspect", scene.name)).stdout)
         assert facts["ExecIDs"] in (None, [])
     assert list(manager.workspace.host(record.id).glob("kept/*")) == []
+    await scene.works()
+
+
+@pytest.mark.fault("F19")
+async def test_a_runtime_directory_with_too_long_a_name_is_told_and_nothing_hangs(scene: Scene, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "far", tmp_path / ("x" * 100))
+    manager = LoopManager(workspace, scene.manager.config, scene.manager.engine, member="ada")
+    record = manager.create(title="far")
+    try:
+        kernel = SandboxKernel(manager, Place(record.id, "python3", Path()))
+        ready = await kernel.prepare()
+        with pytest.raises(KernelStartError, match="too long a path for sockets"):
+            async with kernel.sockets.claim(ready.running):
+                pytest.fail("there is no such socket")
+        assert exec_roots(ready.running.init_pid) == []
+        await manager.delete(record.id)
+        assert await names(manager) == []
+    finally:
+        remove_from_podman(workspace)
     await scene.works()
 
 

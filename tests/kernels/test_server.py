@@ -96,6 +96,7 @@ def breakable(place: Place):
     part.unlink(missing_ok=True)
 
 
+@pytest.mark.fault("F4")
 async def test_a_killed_kernel_is_restarted_as_soon_as_it_dies(place: Place, jp_fetch, jp_serverapp) -> None:
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)

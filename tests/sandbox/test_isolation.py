@@ -146,6 +146,7 @@ async def try_rows(manager: LoopManager, record: LoopRecord, world: dict[str, st
     ]
 
 
+@pytest.mark.abuse("A11")
 @pytest.mark.podman
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("number", range(len(ROWS)), ids=[row.words for row in ROWS])

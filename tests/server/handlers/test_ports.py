@@ -48,6 +48,7 @@ def get(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str
     return fetch
 
 
+@pytest.mark.abuse("A9")
 @pytest.mark.podman
 async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serverapp: Any) -> None:
     jp_base_url = jp_serverapp.base_url
@@ -186,6 +187,7 @@ async def test_without_an_edge_nothing_hangs(get: Any, api: Any) -> None:
     assert (await get("loopat/port/8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e/8000/")).code == 404
 
 
+@pytest.mark.abuse("A10")
 @pytest.mark.podman
 async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
     loop: str, api: Any, jp_serverapp: Any, jp_fetch: Any
