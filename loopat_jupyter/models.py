@@ -130,6 +130,8 @@ class Mount(Value, frozen=True, kw_only=True, order=True):
     target: str
     source: str
     mode: MountMode = "rw"
+    file: bool = False
+    """Known to be a single file; what is not known counts as a folder."""
 
 
 class SandboxSpec(Value, frozen=True, kw_only=True):

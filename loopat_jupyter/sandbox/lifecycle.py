@@ -25,6 +25,7 @@ from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refu
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
 from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.sandbox.usage import in_use, unresponsive, usage
+from loopat_jupyter.workspace.fixed import bound
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Sandboxes:
 
     def plan(self, record: LoopRecord) -> SandboxSpec:
         """The container that a loop should have now."""
-        return plan_sandbox(record, self._config, self._workspace, self._host, self.extras.find(record).mounts)
+        mounts = self.extras.find(record).mounts
+        return plan_sandbox(bound(record, self._config), self._config, self._workspace, self._host, mounts)
 
     def state_files(self, loop_id: str) -> StateFiles:
         """The runtime notes about one loop."""

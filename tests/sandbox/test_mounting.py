@@ -83,7 +83,7 @@ class TestOperator:
         ) == Extra(
             (
                 Mount(source=f"{home}/data", target=f"{HOME}/data", mode="ro"),
-                Mount(source=f"{home}/file", target=f"{HOME}/.file", mode="rw"),
+                Mount(source=f"{home}/file", target=f"{HOME}/.file", mode="rw", file=True),
                 Mount(source=f"{home}/data", target="/data", mode="ro"),
             )
         )
