@@ -24,6 +24,7 @@ from loopat_jupyter.kernels.inside import ExecProcess, InsideProcess, SeenProces
 from loopat_jupyter.kernels.transports import FileSockets, PortSockets, Sockets
 from loopat_jupyter.models import ExecSpec, LoopEvent
 from loopat_jupyter.sandbox.execution import start_detached
+from loopat_jupyter.sandbox.owners import own, release
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_RUN, inside_path
 from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, innermost_pid, pid_namespace
 from loopat_jupyter.sandbox.state import start_ticks
@@ -162,6 +163,8 @@ class SandboxKernel:
         )
         process: InsideProcess | None = None
         try:
+            # Until a server writes it down for the next one, the kernel is to end with who starts it.
+            own(stem, sockets=self._address)
             write_new(stem.file("json"), encode_connection(connection))
             started = await start_detached(self.manager.engine, ready.running, stem, exec_spec)
             process = await self._reach(ready, started.process)
@@ -230,9 +233,14 @@ class SandboxKernel:
         process = hold(info["pid"], namespace) if namespace else None
         if process is not None and start_ticks(info["pid"]) == info["start_ticks"]:
             kernel.process = SeenProcess(process)
+            own(kernel._stem, sockets=kernel._address)
         elif process is not None:
             process.close()
         return kernel
+
+    def outlives(self) -> None:
+        """The kernel goes on when this process ends: it was written down for the next one."""
+        release(self._stem)
 
     def session_env(self, passed: Mapping[str, str], server: Mapping[str, str]) -> dict[str, str]:
         """Variables that the caller passed for this kernel, as they are inside.
@@ -277,6 +285,7 @@ class SandboxKernel:
     def remove_files(self) -> None:
         """Remove what the last start left: connection file, log, sockets."""
         self._stem.remove()
+        release(self._stem)
         self.sockets.remove()
 
 
