@@ -378,5 +378,7 @@ class Sandboxes:
 
     def adopt(self, record: LoopRecord, facts: ContainerFacts) -> None:
         """Note a container that runs without a note, as after the runtime directory was wiped."""
-        if facts.alive and self.state_files(record.id).running() is None:
-            self.state_files(record.id).stamp(Stamp.of(record.id, facts, self._images.reference(record)))
+        files, stamp = self.state_files(record.id), Stamp.of(record.id, facts, self._images.reference(record))
+        # Somebody may have stopped it since it was listed, or be about to.
+        if stamp.alive and files.running() is None and not files.stopped_on_purpose():
+            files.stamp(stamp)
