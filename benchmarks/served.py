@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tests.jupyter_process import Server
 
 OPTIONS = (
-    "--ServerApp.jpserver_extensions=jupyter_server_terminals=True",
-    "--ServerApp.jpserver_extensions=loopat_jupyter=True",
     "--TerminalsExtensionApp.terminal_manager_class=loopat_jupyter.terminals.LoopTerminalManager",
     "--ServerApp.kernel_manager_class=loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
     "--ServerApp.session_manager_class=loopat_jupyter.kernels.sessions.LoopSessionManager",
