@@ -15,7 +15,7 @@ BIN := .venv/bin
 INSIDE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 # Rootless podman needs an ordinary user: root hands these over to one.
-ROOTLESS := lab test unit bench soak screenshots
+ROOTLESS := lab test unit bench load soak screenshots
 
 .PHONY: help lint format docs wheel clean $(ROOTLESS)
 
@@ -56,6 +56,11 @@ bench: ## measure speed and size, each beside its floor (ARGS="…")
 	@.setup/machine
 	@.setup/venv dev
 	@$(INSIDE) python -m benchmarks $(ARGS)
+
+load: ## run a hundred loops at once, and compare with one (ARGS="--loops 20")
+	@.setup/machine
+	@.setup/venv dev
+	@$(INSIDE) python -m benchmarks.load $(ARGS)
 
 soak: ## live a thousand loops and count what stays behind (ARGS="--cycles 50")
 	@.setup/machine

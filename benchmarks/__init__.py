@@ -10,6 +10,9 @@
 `sandboxes`    start, ensure, list, memory
 `terminals`    first prompt
 `repos`        a second loop on a large repo; a command of its own, for it makes that repo
+`shares`       requests to a shared port
+`served`       a workspace of its own with a real server on it
+`load`         a hundred loops at once, beside one
 `soak`         whole lives of loops, what they leave behind, and how fast faults heal
 =============  ===================================================================
 """

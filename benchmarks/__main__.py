@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import kernels, sandboxes, terminals
+from benchmarks import kernels, sandboxes, shares, terminals
 from benchmarks.report import Row, table
 from benchmarks.scene import scene
 
@@ -35,6 +35,8 @@ async def measure(rounds: int) -> list[Row]:
         ]
         say("terminals")
         rows += [await terminals.first_prompt(made, rounds), await terminals.throughput(made, rounds)]
+        say("a shared port")
+        rows.append(await shares.requests(made, rounds))
         say("a long list")
         rows.append(await sandboxes.first_page(made, rounds))
     return rows

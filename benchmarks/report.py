@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Unit = Literal["ms", "MB"]
+Unit = Literal["ms", "MB", "/s"]
 
 
 class Row(NamedTuple):
@@ -19,7 +19,7 @@ class Row(NamedTuple):
         floor_is: What it is compared with.
         floor: Samples of the floor, in `unit`; empty where there is nothing to compare with.
         ours: Samples of ours, in `unit`.
-        unit: Milliseconds or megabytes.
+        unit: Milliseconds, megabytes or times per second.
         goal: What ours shall reach, as text.
     """
 

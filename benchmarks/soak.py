@@ -10,30 +10,26 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from loopat_jupyter.loops import LoopManager
-from tests.jupyter_process import jupyter_server
+from benchmarks.served import Place, podman, serve, workspace
+from loopat_jupyter.sandbox.process import exec_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.jupyter_process import Server
+    from collections.abc import Awaitable, Callable
 
 SETTLE_S = 5.0
 """Time for what ends in the background to have ended, before it counts as left behind."""
 
 RECOVERY_S = 60.0
-EXTENSIONS = "--ServerApp.jpserver_extensions={'jupyter_server_terminals': True, 'loopat_jupyter': True}"
 
 
 class Count(NamedTuple):
@@ -48,33 +44,19 @@ class Count(NamedTuple):
     files: int
 
 
-class Place(NamedTuple):
-    """A workspace of its own, and a server on it."""
-
-    manager: LoopManager
-    server: Server
-    runtime: Path
-
-
-def podman(*arguments: str) -> list[str]:
-    """Run podman; the words that it prints."""
-    ran = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=True, timeout=120)
-    return ran.stdout.split()
-
-
 def count(place: Place) -> Count:
     """Look at everything that a loop could leave behind."""
-    workspace, pid = place.manager.workspace, place.server.process.pid
-    ours = f"label=loopat.workspace={workspace.name}"
-    runtime = [path for root in (workspace.runtime, place.runtime) for path in root.rglob("*")]
+    home, pid = place.manager.workspace, place.server.process.pid
+    ours = f"label=loopat.workspace={home.name}"
+    runtime = [path for root in (home.runtime, place.runtime) for path in root.rglob("*")]
     return Count(
         containers=len(podman("ps", "--all", "--quiet", f"--filter={ours}")),
-        networks=len(podman("network", "ls", "--quiet", f"--filter=name=^loopat-{workspace.name}$")),
+        networks=len(podman("network", "ls", "--quiet", f"--filter=name=^loopat-{home.name}$")),
         volumes=len(podman("volume", "ls", "--quiet", "--filter=dangling=true")),
         processes=processes(place),
         descriptors=sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
         sockets=sum(path.is_socket() for path in runtime),
-        files=sum(1 for _ in workspace.loops.iterdir()) + len(runtime),
+        files=sum(1 for _ in home.loops.iterdir()) + len(runtime),
     )
 
 
@@ -120,50 +102,138 @@ async def until_it_works(place: Place, loop_id: str) -> float:
                 return (time.perf_counter() - began) * 1000
 
 
-async def faults(place: Place, rounds: int) -> dict[str, list[float]]:
-    """Break a running loop in several ways, and see how long it takes to work again."""
-    made = await place.server.api("POST", "loopat/api/loops", {"title": "faults"})
-    loop_id = made.body["id"]
-    name = f"loopat-{place.manager.workspace.name}-{loop_id}"
+class Victim:
+    """A running loop with a kernel, which is broken again and again.
 
-    def kill(*fields: str) -> None:
+    Args:
+        place: Where it is; another server takes its place when that one is killed.
+        loop_id: The loop.
+    """
+
+    def __init__(self, place: Place, loop_id: str) -> None:
+        self._place = place
+        self._id = loop_id
+        self._name = f"loopat-{place.manager.workspace.name}-{loop_id}"
+
+    async def _kernel(self) -> str:
+        workdir = self._place.manager.workspace.workdir(self._id)
+        path = str(workdir.relative_to(self._place.folder))
+        made = await self._place.server.api("POST", "api/kernels", {"name": "python3", "path": path})
+        assert made.status == 201, made
+        return str(made.body["id"])
+
+    async def _kernel_answers(self, place: Place, kernel_id: str) -> None:
+        async with place.server.kernel(kernel_id) as kernel:
+            while True:
+                # What is sent to a kernel that is just dying is lost.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(kernel.run("6 * 7"), 1)
+                    return
+
+    def kill(self, *fields: str) -> None:
+        """Kill processes of the container.
+
+        Args:
+            fields: As `podman inspect` names them.
+        """
         for field in fields:
-            [pid] = podman("inspect", f"--format={{{{.{field}}}}}", name)
+            [pid] = podman("inspect", f"--format={{{{.{field}}}}}", self._name)
             os.kill(int(pid), signal.SIGKILL)
 
-    ways: dict[str, Callable[[], object]] = {
-        "`podman rm -f` behind our back": lambda: podman("rm", "--force", "--time=0", name),
-        "`kill -9` of the container's monitor": lambda: kill("State.ConmonPid"),
-        "`kill -9` of monitor and init": lambda: kill("State.ConmonPid", "State.Pid"),
-        "`podman stop` behind our back": lambda: podman("stop", "--time=0", name),
-    }
+    async def container(self, inflict: Callable[[], object]) -> float:
+        """Break the container.
+
+        Args:
+            inflict: Breaks it.
+
+        Returns:
+            Milliseconds until a command runs in it again.
+        """
+        await until_it_works(self._place, self._id)
+        inflict()
+        return await until_it_works(self._place, self._id)
+
+    async def killed_server(self) -> float:
+        """Milliseconds from the death of a server to an answer of its kernel through the next one."""
+        async with serve(self._place.folder) as doomed:
+            victim = Victim(doomed, self._id)
+            kernel_id = await victim._kernel()
+            doomed.server.process.kill()
+            await doomed.server.process.wait()
+        began = time.perf_counter()
+        async with serve(self._place.folder) as following, asyncio.timeout(RECOVERY_S):
+            await self._kernel_answers(following, kernel_id)
+            took_ms = (time.perf_counter() - began) * 1000
+            await following.server.api("DELETE", f"api/kernels/{kernel_id}")
+        return took_ms
+
+    async def killed_kernel(self) -> float:
+        """Milliseconds from the death of a kernel to an answer of the one in its place."""
+        kernel_id = await self._kernel()
+        stamp = self._place.manager.sandboxes.state_files(self._id).running()
+        assert stamp is not None
+        (pid,) = exec_roots(stamp.pid)
+        began = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(RECOVERY_S):
+            await self._kernel_answers(self._place, kernel_id)
+        took_ms = (time.perf_counter() - began) * 1000
+        await self._place.server.api("DELETE", f"api/kernels/{kernel_id}")
+        return took_ms
+
+    def ways(self) -> dict[str, Callable[[], Awaitable[float]]]:
+        """Everything that is done to it, by the number of the fault and in words."""
+        run = self._place.manager.workspace.run(self._id).parent
+
+        def broken(inflict: Callable[[], object]) -> Callable[[], Awaitable[float]]:
+            return lambda: self.container(inflict)
+
+        return {
+            "F1: `kill -9` of the server": self.killed_server,
+            "F2: `kill -9` of the container's monitor": broken(lambda: self.kill("State.ConmonPid")),
+            "F2: `kill -9` of monitor and init": broken(lambda: self.kill("State.ConmonPid", "State.Pid")),
+            "F4: `kill -9` of the kernel": self.killed_kernel,
+            "F6: `podman rm -f` behind our back": broken(lambda: podman("rm", "--force", "--time=0", self._name)),
+            "F6: `podman stop` behind our back": broken(lambda: podman("stop", "--time=0", self._name)),
+            "F11: runtime directory wiped": broken(lambda: shutil.rmtree(run)),
+        }
+
+
+async def faults(place: Place, rounds: int) -> dict[str, list[float]]:
+    """Break a running loop in several ways, and see how long it takes to work again.
+
+    Args:
+        place: Where to.
+        rounds: How often each.
+
+    Returns:
+        Milliseconds by fault.
+    """
+    made = await place.server.api("POST", "loopat/api/loops", {"title": "faults"})
+    ways = Victim(place, made.body["id"]).ways()
     found: dict[str, list[float]] = {way: [] for way in ways}
-    await until_it_works(place, loop_id)
     for _ in range(rounds):
-        for way, inflict in ways.items():
-            inflict()
-            found[way].append(await until_it_works(place, loop_id))
-    await place.server.api("DELETE", f"loopat/api/loops/{loop_id}?force=true")
+        for way, suffer in ways.items():
+            found[way].append(await suffer())
+    await place.server.api("DELETE", f"loopat/api/loops/{made.body['id']}?force=true")
     return found
 
 
 async def soak(cycles: int, minutes: float, fault_rounds: int) -> str:
     """Run the cycles and the faults; the table."""
-    with tempfile.TemporaryDirectory(prefix="loopat-soak-") as folder:
-        home, root = Path(folder) / "soak", Path(folder)
-        os.environ["LOOPAT_HOME"] = str(home)
-        manager = LoopManager.from_environment(os.environ)
-        manager.workspace.prepare()
-        terminals = "--TerminalsExtensionApp.terminal_manager_class=loopat_jupyter.terminals.LoopTerminalManager"
-        kernels = "--ServerApp.kernel_manager_class=loopat_jupyter.kernels.mapping.LoopMappingKernelManager"
-        provisioner = "--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner"
-        environ = {"LOOPAT_HOME": str(home)}
-        async with jupyter_server(root, root, environ, EXTENSIONS, terminals, kernels, provisioner) as server:
-            place = Place(manager, server, root / "jupyter-runtime")
-            return await _measure(place, cycles, minutes, fault_rounds)
+    async with workspace("soak") as folder, serve(folder) as place:
+        lines = [
+            await _cycles(place, cycles, minutes),
+            "",
+            "| fault | back after (median) | longest |",
+            "|---|---:|---:|",
+        ]
+        for way, times in (await faults(place, fault_rounds)).items():
+            lines.append(f"| {way} | {statistics.median(times):.0f} ms | {max(times):.0f} ms |")
+        return "\n".join(lines)
 
 
-async def _measure(place: Place, cycles: int, minutes: float, fault_rounds: int) -> str:
+async def _cycles(place: Place, cycles: int, minutes: float) -> str:
     # What is made once and stays, such as the network, is there before anything is counted.
     await cycle(place, 0)
     await asyncio.sleep(SETTLE_S)
@@ -180,9 +250,6 @@ async def _measure(place: Place, cycles: int, minutes: float, fault_rounds: int)
     lines = [f"{done} cycles, median {statistics.median(samples):.0f} ms, longest {max(samples):.0f} ms.", ""]
     lines += ["| left behind | before | after |", "|---|---:|---:|"]
     lines += [f"| {name} | {one} | {two} |" for name, one, two in zip(Count._fields, before, after, strict=True)]
-    lines += ["", "| fault | back after (median) | longest |", "|---|---:|---:|"]
-    for way, times in (await faults(place, fault_rounds)).items():
-        lines.append(f"| {way} | {statistics.median(times):.0f} ms | {max(times):.0f} ms |")
     return "\n".join(lines)
 
 

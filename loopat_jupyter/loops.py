@@ -35,6 +35,7 @@ from loopat_jupyter.starting import Starter
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.config import Config, load_config
+from loopat_jupyter.workspace.fixed import check_choices
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
 
@@ -168,6 +169,7 @@ class LoopManager:
     def _new_record(
         self, title: str, image: str | None, config: LoopConfig | None, metadata: dict[str, Any] | None
     ) -> LoopRecord:
+        check_choices(config or LoopConfig(), image, self.config)
         return new_record(
             title=title,
             created_by=self.member,
@@ -208,6 +210,7 @@ class LoopManager:
             if field not in checks:
                 raise BadInputError(field, "cannot be changed")
         checked = {field: checks[field](value) for field, value in changes.items()}
+        check_choices(checked.get("config", LoopConfig()), checked.get("image"), self.config)
         self.store.read(loop_id)
         if checked.get("archived"):
             await self.stop(self.store.read(loop_id))

@@ -130,6 +130,8 @@ class Mount(Value, frozen=True, kw_only=True, order=True):
     target: str
     source: str
     mode: MountMode = "rw"
+    file: bool = False
+    """Known to be a single file; what is not known counts as a folder."""
 
 
 class SandboxSpec(Value, frozen=True, kw_only=True):
@@ -215,6 +217,8 @@ class InUse(Value, frozen=True, kw_only=True):
     kernels: int = 0
     terminals: int = 0
     commands: int = 0
+    unresponsive: tuple[int, ...] = ()
+    """Kernels that answer nothing because they were stopped (`kill -STOP`), by process id as seen inside."""
 
 
 class Status(Value, frozen=True, kw_only=True):

@@ -81,7 +81,7 @@ async def change_share(
 def _refuse(manager: LoopManager, record: LoopRecord, share: Share) -> None:
     if record.archived:
         raise ConflictError(f"Loop {record.title!r} is archived. Unarchive it, then share it.")
-    if share.mode != "static" and (record.config.network or manager.config.network) == "none":
+    if share.mode != "static" and manager.sandboxes.plan(record).network == "none":
         raise BadInputError("mode", "a loop without a network has no ports to share; its files can be")
 
 

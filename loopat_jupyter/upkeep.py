@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 from loopat_jupyter.errors import NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.activity import IdleWatch
-from loopat_jupyter.sandbox.owners import end_orphans
+from loopat_jupyter.sandbox.leftovers import Leftover
+from loopat_jupyter.sandbox.owners import end_orphans, orphans
 from loopat_jupyter.sandbox.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from loopat_jupyter.kernelspecs import LoopKernels
     from loopat_jupyter.sandbox.images import Images
-    from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.sharing.edge import Edge
@@ -63,10 +63,13 @@ class Upkeep:
             EngineError: Podman refused.
         """
         household = self._household
+        orphaned = tuple(self._orphans())
+        if remove:
+            await self.end_orphans()
         of_sharing = await household.edge.sweep(remove=remove)
         sweeper = Sweeper(household.workspace, household.engine, household.sandboxes, household.images)
         network_needed = bool(household.edge.shared.ids())
-        return (*of_sharing, *await sweeper.sweep(remove=remove, network_needed=network_needed))
+        return (*orphaned, *of_sharing, *await sweeper.sweep(remove=remove, network_needed=network_needed))
 
     def idle_watch(self) -> IdleWatch:
         """What stops sandboxes that nobody uses; run it in every long-lived process."""
@@ -80,13 +83,20 @@ class Upkeep:
         )
 
     async def end_orphans(self) -> None:
-        """End the commands whose callers were killed: nobody else will."""
+        """End the commands and kernels whose callers were killed: nobody else will."""
         household = self._household
         for loop_id in household.workspace.started_loops():
             stamp = household.sandboxes.state_files(loop_id).running()
             if stamp is not None:
                 for name in await end_orphans(household.workspace.run(loop_id), stamp.pid):
-                    _log.info("Ended the command %s of loop %s, whose caller was killed", name, loop_id)
+                    _log.info("Ended %s of loop %s, whose caller was killed", name, loop_id)
+
+    def _orphans(self) -> Iterator[Leftover]:
+        workspace = self._household.workspace
+        for loop_id in workspace.started_loops():
+            for name in orphans(workspace.run(loop_id)):
+                reason = "who started it was killed"
+                yield Leftover(kind="process", name=f"{name} in loop {loop_id}", reason=reason, key=loop_id)
 
     async def adopt(self) -> None:
         """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""

@@ -218,6 +218,16 @@ async def test_idling_goes_on_after_the_process_that_watched_was_killed(manager:
 
 
 @pytest.mark.podman
+async def test_a_sandbox_that_was_stopped_since_it_was_listed_stays_stopped(manager: LoopManager):
+    record = manager.create(title="a")
+    await manager.start(record)
+    facts = (await manager.sandboxes.containers())[record.id]
+    await manager.stop(record)
+    manager.sandboxes.adopt(record, facts)
+    assert manager.sandboxes.state_files(record.id).stopped_on_purpose()
+
+
+@pytest.mark.podman
 async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager):
     record = manager.create(title="real")
     running = await manager.start(record)

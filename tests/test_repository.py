@@ -160,3 +160,28 @@ def test_links_between_documents_lead_somewhere():
         local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
         broken += [f"{document.name}: {target}" for target in local if not (document.parent / target).exists()]
     assert broken == []
+
+
+NUMBERS = [*(f"F{number}" for number in range(1, 21)), *(f"A{number}" for number in range(1, 14))]
+
+
+def marked() -> dict[str, set[str]]:
+    """Tests by the fault or abuse that they show."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(tree(path)):
+            for mark in getattr(node, "decorator_list", ()):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) in ("pytest.mark.fault", "pytest.mark.abuse"):
+                    (number,) = map(ast.literal_eval, mark.args)
+                    assert number[0] == ast.unparse(mark.func)[12].upper(), f"{path}: {number} has the other mark"
+                    found.setdefault(number, set()).add(f"{path.relative_to(ROOT).as_posix()}::{node.name}")
+    return found
+
+
+def test_every_fault_and_abuse_has_its_tests_and_they_are_documented():
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([FA]\d+) \|.*\| ([^|]*) \|$", page, re.MULTILINE))
+    assert list(rows) == NUMBERS
+    documented = {number: set(re.findall(r"`(tests/[^`]+)`", where)) for number, where in rows.items()}
+    assert documented == marked()
+    assert all(documented.values())

@@ -240,6 +240,7 @@ class TestReal:
         assert await ran(locked, record, "printenv", "TOKEN") == b""
         assert "is locked" in (await locked.get(record.id)).warnings[0]
 
+    @pytest.mark.abuse("A11")
     async def test_no_loop_sees_what_another_has(self, manager: LoopManager, sandbox_image: str):
         for name in ("a", "b"):
             manager.vaults.create(name)
@@ -286,6 +287,7 @@ class TestReal:
         assert "/environ" in own
         await running.aclose()
 
+    @pytest.mark.abuse("A12")
     async def test_a_secret_is_nowhere_but_in_its_process(
         self, manager: LoopManager, caplog: pytest.LogCaptureFixture, tmp_path: Path
     ):

@@ -904,6 +904,8 @@ export interface components {
       kernels: number;
       /** @default 0 */
       terminals: number;
+      /** @default [] */
+      unresponsive: number[];
     };
     /**
      * Kernelspec

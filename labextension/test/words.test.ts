@@ -63,7 +63,7 @@ describe('what runs in a loop', () => {
   });
 
   it('is named before it ends', () => {
-    const in_use = { kernels: 2, terminals: 0, commands: 0 };
+    const in_use = { kernels: 2, terminals: 0, commands: 0, unresponsive: [] };
     expect(ending({ in_use }, trans)).toBe('This ends: 2 kernels.');
     expect(ending(loop(), trans)).toBe('');
   });

@@ -34,7 +34,8 @@ applies them.
 
 ## Keys that a workspace may not change
 
-`fixed`, in the site's file only, lists keys for which neither the workspace's file nor the environment counts:
+`fixed`, in the site's file only, lists keys for which neither the workspace's file nor the environment counts, nor what
+a loop would choose for itself (its network, isolation, `/tmp`, resources and image):
 
 ```toml
 # {SITE_CONFIG}

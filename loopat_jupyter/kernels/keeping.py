@@ -113,6 +113,7 @@ class KernelKeeper:
         try:
             data = msgspec.json.encode(record)
             self._kept.keep(place.manager.workspace, place.place.loop_id, kernel_id, data)
+            place.outlives()
         except (LoopatError, OSError) as error:
             self._kernels.log.warning("Kernel %s will not outlive this server: %s", kernel_id, error)
 
@@ -171,6 +172,7 @@ class KernelKeeper:
                 self._kernels.log.warning("Kernel %s ended while no server ran", found.name)
                 self._kept.forget(found.name)
                 continue
+            kernel.outlives()
             self._records[found.name], self._places[found.name] = record, kernel
             self._kernels.log.info("Kernel %s of loop %s is found again", found.name, found.loop_id)
             same_root = record.root_dir == self._kernels.root_dir

@@ -22,11 +22,13 @@ import msgspec
 from loopat_jupyter.errors import KernelStartError
 from loopat_jupyter.kernels.inside import ExecProcess, InsideProcess, SeenProcess
 from loopat_jupyter.kernels.transports import FileSockets, PortSockets, Sockets
-from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.models import ExecSpec, LoopEvent
 from loopat_jupyter.sandbox.execution import start_detached
+from loopat_jupyter.sandbox.owners import own, release
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_RUN, inside_path
-from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, pid_namespace
+from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, innermost_pid, pid_namespace
 from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.sandbox.usage import is_stopped, unresponsive
 from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ class SandboxKernel:
         self._run = manager.workspace.run(place.loop_id)
         self._stem = Stem.new(self._run, "k")
         self._address = self._stem.name
+        self._stopped = False
         self.sockets = self._make_sockets()
 
     def _make_sockets(self, ports: Sequence[int] = ()) -> Sockets:
@@ -160,6 +163,8 @@ class SandboxKernel:
         )
         process: InsideProcess | None = None
         try:
+            # Until a server writes it down for the next one, the kernel is to end with who starts it.
+            own(stem, sockets=self._address)
             write_new(stem.file("json"), encode_connection(connection))
             started = await start_detached(self.manager.engine, ready.running, stem, exec_spec)
             process = await self._reach(ready, started.process)
@@ -228,9 +233,14 @@ class SandboxKernel:
         process = hold(info["pid"], namespace) if namespace else None
         if process is not None and start_ticks(info["pid"]) == info["start_ticks"]:
             kernel.process = SeenProcess(process)
+            own(kernel._stem, sockets=kernel._address)
         elif process is not None:
             process.close()
         return kernel
+
+    def outlives(self) -> None:
+        """The kernel goes on when this process ends: it was written down for the next one."""
+        release(self._stem)
 
     def session_env(self, passed: Mapping[str, str], server: Mapping[str, str]) -> dict[str, str]:
         """Variables that the caller passed for this kernel, as they are inside.
@@ -253,6 +263,19 @@ class SandboxKernel:
             finally:
                 os.close(descriptor)
 
+    def watch_stops(self) -> None:
+        """Tell everybody when the kernel was stopped (`kill -STOP`), and when it goes on; one small read."""
+        pid = self.process.pid if self.process is not None else 0
+        stopped = bool(pid) and is_stopped(pid)
+        if stopped == self._stopped:
+            return
+        self._stopped = stopped
+        if stopped:
+            message = unresponsive(innermost_pid(pid) or 0)
+            self.manager.on_event(LoopEvent(action="warning", loop_id=self.place.loop_id, message=message))
+        else:
+            self.manager.on_event(LoopEvent(action="updated", loop_id=self.place.loop_id))
+
     def close(self) -> None:
         """Let go of the process. It goes on if it still runs."""
         if self.process is not None:
@@ -262,6 +285,7 @@ class SandboxKernel:
     def remove_files(self) -> None:
         """Remove what the last start left: connection file, log, sockets."""
         self._stem.remove()
+        release(self._stem)
         self.sockets.remove()
 
 

@@ -120,6 +120,7 @@ class LoopatProvisioner(LocalProvisioner):
             return await super().poll()
         process = self._kernel.process
         self._kernel.trim_log()
+        self._kernel.watch_stops()
         if process is not None and await process.alive():
             return None
         # Who looks before `_watch_end` has told would restart the kernel, and with it the sandbox.

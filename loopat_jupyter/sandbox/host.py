@@ -11,6 +11,7 @@ from loopat_jupyter.sandbox.plan import HostFacts
 from loopat_jupyter.sandbox.resources import CDI_FOLDERS, find_limits, resource_warnings, wanted_resources
 from loopat_jupyter.sandbox.seccomp import find_profile
 from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.workspace.fixed import bound, fixed_warnings
 from loopat_jupyter.workspace.plugins import find_plugins
 
 if TYPE_CHECKING:
@@ -54,10 +55,12 @@ class Advice:
         Args:
             record: The loop.
         """
-        problem = self._toolchains.problem(record)
+        problem, told = self._toolchains.problem(record), fixed_warnings(record, self._config)
+        record = bound(record, self._config)
         wanted, isolation = wanted_resources(record, self._config), wanted_isolation(record, self._config)
         return (
             *((problem,) if problem else ()),
+            *told,
             *isolation_warnings(isolation, self._host.nesting, wanted),
             *resource_warnings(allowed(wanted, isolation), self._host.limits, CDI_FOLDERS),
         )

@@ -16,6 +16,7 @@ from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id,
 from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
 from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, BuildProgress, Template, read_template, template_folder
 from loopat_jupyter.sandbox.trust import find_ca_bundle
+from loopat_jupyter.workspace.fixed import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -96,7 +97,7 @@ class Images:
 
     def reference(self, record: LoopRecord) -> str:
         """The image that a loop should run: its own, the configured one, or the template's."""
-        return record.image or self._config.image.use or self.template().tag
+        return bound(record, self._config).image or self._config.image.use or self.template().tag
 
     def build_log(self, tag: str) -> Path:
         """Where the whole output of the last build of a tag is."""

@@ -19,10 +19,9 @@ TUN = "/dev/net/tun"
 
 
 PRIVILEGED = (
-    "This loop is privileged: what runs in it can open every device that you can open, change what is mounted "
-    "read-only, such as the programs that all loops start with, and make every system call, so that one flaw of the "
-    "kernel gives it your files. Run only what you trust as you trust yourself. If it is for podman: that runs with "
-    "isolation `nested` too."
+    "This loop is privileged: what runs in it can open every device that you can open, and make every system call, so "
+    "that one flaw of the kernel gives it your files. Run only what you trust as you trust yourself. If it is for "
+    "podman: that runs with isolation `nested` too."
 )
 """What to tell of a privileged loop for as long as it is one."""
 
@@ -69,6 +68,15 @@ def fence(isolation: Isolation, nesting: Nesting, folder: Path) -> tuple[str, ..
             *((f"--security-opt=seccomp={folder / nesting.profile.name}",) if nesting.profile else ()),
         )
     assert_never(isolation)
+
+
+def may_remount(fence: tuple[str, ...]) -> bool:
+    """Whether root inside can make writable what is mounted read-only.
+
+    Args:
+        fence: As the function of that name answers.
+    """
+    return "--privileged" in fence
 
 
 def allowed(resources: Resources, isolation: Isolation) -> Resources:

@@ -20,7 +20,7 @@ HALF_MADE_KEPT_S = 24 * 3600.0
 UNUSED_KEPT_S = 7 * 24 * 3600.0
 """How long the copy of a repo stays that no loop uses: the next loop is made quickly from it."""
 
-Kind = Literal["container", "network", "image", "runtime", "log", "loop", "mirror"]
+Kind = Literal["process", "container", "network", "image", "runtime", "log", "loop", "mirror"]
 
 
 class Leftover(Value, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Leftover(Value, frozen=True, kw_only=True):
 
     Attributes:
         kind: What it is.
-        name: Container name, image name or path.
+        name: What was started, container name, image name or path.
         reason: Why nothing needs it.
         key: What removing it needs: loop id, network name, image id or path.
         size_bytes: What removing it frees; None when that is not known.

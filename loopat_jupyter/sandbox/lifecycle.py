@@ -24,7 +24,8 @@ from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
 from loopat_jupyter.sandbox.template import is_toolchain
-from loopat_jupyter.sandbox.usage import in_use, usage
+from loopat_jupyter.sandbox.usage import in_use, unresponsive, usage
+from loopat_jupyter.workspace.fixed import bound
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Sandboxes:
 
     def plan(self, record: LoopRecord) -> SandboxSpec:
         """The container that a loop should have now."""
-        return plan_sandbox(record, self._config, self._workspace, self._host, self.extras.find(record).mounts)
+        mounts = self.extras.find(record).mounts
+        return plan_sandbox(bound(record, self._config), self._config, self._workspace, self._host, mounts)
 
     def state_files(self, loop_id: str) -> StateFiles:
         """The runtime notes about one loop."""
@@ -304,7 +306,9 @@ class Sandboxes:
             return Status(state="error", warnings=(problem,))
         drifted = facts.config_hash != config_hash(self.plan(record)) or image_id not in (None, facts.image_id)
         state: State = "running" if facts.running else "stopped"
-        return Status(state=state, restart_needed=facts.running and drifted, in_use=used or InUse())
+        used = used or InUse()
+        warnings = tuple(map(unresponsive, used.unresponsive))
+        return Status(state=state, restart_needed=facts.running and drifted, warnings=warnings, in_use=used)
 
     def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which everything about one loop changes, across processes."""
@@ -374,5 +378,7 @@ class Sandboxes:
 
     def adopt(self, record: LoopRecord, facts: ContainerFacts) -> None:
         """Note a container that runs without a note, as after the runtime directory was wiped."""
-        if facts.alive and self.state_files(record.id).running() is None:
-            self.state_files(record.id).stamp(Stamp.of(record.id, facts, self._images.reference(record)))
+        files, stamp = self.state_files(record.id), Stamp.of(record.id, facts, self._images.reference(record))
+        # Somebody may have stopped it since it was listed, or be about to.
+        if stamp.alive and files.running() is None and not files.stopped_on_purpose():
+            files.stamp(stamp)

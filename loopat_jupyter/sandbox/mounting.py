@@ -160,7 +160,7 @@ def operator_mounts(config: Config, home: Path, workspace: Workspace) -> Extra:
             except OSError as error:
                 problem = f"the source {source} cannot be looked at: {error.strerror}"
         if problem is None:
-            mounts[target] = Mount(source=source, target=target, mode=setting.mode)
+            mounts[target] = Mount(source=source, target=target, mode=setting.mode, file=Path(source).is_file())
         else:
             warnings.append(
                 f"A mount of config.toml is left out: {problem[:400]}. Mend it there, then restart the loop."

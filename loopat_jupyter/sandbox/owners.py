@@ -1,6 +1,6 @@
-"""Commands and who runs them: one whose caller was killed is found and ended by whoever looks next.
+"""Commands, kernels and who runs them: one whose caller was killed is found and ended by whoever looks next.
 
-A caller that ends as it should ends its command itself. One that is killed cannot; so it is noted beforehand, in the
+A caller that ends as it should ends what it began itself. One that is killed cannot; so it is noted beforehand, in the
 loop's host-only runtime folder, and believed to live only as long as its very process does.
 """
 
@@ -17,7 +17,7 @@ from loopat_jupyter.models import Value
 from loopat_jupyter.sandbox.process import Stem, find_process
 from loopat_jupyter.sandbox.session import end_members, end_tree
 from loopat_jupyter.sandbox.state import start_ticks
-from loopat_jupyter.workspace.files import write_new
+from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,8 @@ _START_S = 60.0
 class _Owner(Value, frozen=True):
     pid: int
     start_ticks: int
+    sockets: str | None = None
+    """Other files that go with it, as a stem."""
 
 
 @contextlib.contextmanager
@@ -39,20 +41,39 @@ def owned(stem: Stem) -> Iterator[None]:
     Args:
         stem: The command's files.
     """
-    file = _folder(stem.folder) / stem.name
-    owner = _Owner(os.getpid(), start_ticks(os.getpid()))
-    # Where it cannot be written, the command's own files cannot either, and that is told.
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_new(file, msgspec.json.encode(owner))
+    own(stem)
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        release(stem)
+
+
+def own(stem: Stem, *, sockets: str | None = None) -> None:
+    """From now on, what was started with a stem is to end with this process, or with who owns it next.
+
+    Args:
+        stem: Its files.
+        sockets: What names of its sockets begin with, where that is something else.
+    """
+    file = _folder(stem.folder) / stem.name
+    owner = _Owner(os.getpid(), start_ticks(os.getpid()), sockets)
+    # Where it cannot be written, the files of what is to start cannot either, and that is told.
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(file, msgspec.json.encode(owner))
+
+
+def release(stem: Stem) -> None:
+    """What was started with a stem belongs to nobody, or has ended.
+
+    Args:
+        stem: Its files.
+    """
+    (_folder(stem.folder) / stem.name).unlink(missing_ok=True)
 
 
 async def end_orphans(run_folder: Path, init_pid: int) -> list[str]:
-    """End the commands of a loop whose callers were killed.
+    """End the commands and kernels of a loop whose callers were killed.
 
     Args:
         run_folder: The loop's runtime directory on the host.
@@ -62,7 +83,7 @@ async def end_orphans(run_folder: Path, init_pid: int) -> list[str]:
         Names of those that were ended.
     """
     ended = []
-    for file in _orphans(run_folder):
+    for file, owner in _orphans(run_folder):
         stem = Stem(run_folder, file.name)
         pid_inside = stem.pid_inside()
         with contextlib.suppress(FileNotFoundError):
@@ -73,19 +94,29 @@ async def end_orphans(run_folder: Path, init_pid: int) -> list[str]:
             await end_tree(process)
             ended.append(stem.name)
         await end_members(stem, init_pid)
-        stem.remove()
+        for left in filter(None, (stem.name, owner.sockets)):
+            Stem(run_folder, left).remove()
         file.unlink(missing_ok=True)
     return ended
 
 
-def _orphans(run_folder: Path) -> list[Path]:
+def orphans(run_folder: Path) -> list[str]:
+    """Names of what was started in a loop by somebody who was killed.
+
+    Args:
+        run_folder: The loop's runtime directory on the host.
+    """
+    return [file.name for file, _ in _orphans(run_folder)]
+
+
+def _orphans(run_folder: Path) -> list[tuple[Path, _Owner]]:
     found = []
     with contextlib.suppress(FileNotFoundError):
         for file in _folder(run_folder).iterdir():
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 owner = msgspec.json.decode(file.read_bytes(), type=_Owner)
                 if start_ticks(owner.pid) != owner.start_ticks:
-                    found.append(file)
+                    found.append((file, owner))
     return found
 
 

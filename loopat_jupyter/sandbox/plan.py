@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
 from loopat_jupyter.sandbox.helpers import file_name
-from loopat_jupyter.sandbox.isolation import Nesting, allowed, fence, wanted_isolation
+from loopat_jupyter.sandbox.isolation import Nesting, allowed, fence, may_remount, wanted_isolation
 from loopat_jupyter.sandbox.resources import enforced, resource_arguments, wanted_resources
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sandbox_mirror
 from loopat_jupyter.workspace.plugins import PLUGIN_LIST, pinned_list
@@ -189,7 +190,7 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
         mounts.append(Mount(source=str(source), target=sandbox_mirror(record.mirror), mode="ro"))
     mounts += context_mounts(record, workspace)
     if host.ca_bundle is not None:
-        mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro"))
+        mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro", file=True))
     if record.plugins and host.plugins is not None:
         mounts += plugin_mounts(host.plugins, pinned_list(workspace, record.id), record.id)
     if shared_tmp:
@@ -221,7 +222,7 @@ def plugin_mounts(plugins: Path, pinned: Path, loop_id: str) -> list[Mount]:
     """
     folders = (SANDBOX_PLUGINS, f"{sandbox_agent_config(loop_id)}/plugins")
     return [
-        Mount(source=str(source), target=f"{folder}{file}", mode="ro")
+        Mount(source=str(source), target=f"{folder}{file}", mode="ro", file=bool(file))
         for folder in folders
         for source, file in ((plugins, ""), (pinned, f"/{PLUGIN_LIST}"))
     ]
@@ -269,11 +270,32 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]
         *resource_arguments(spec.resources),
         *(f"--env={name}={value}" for name, value in spec.env.items()),
         f"--env=HOME={spec.home}",
-        *(f"--mount={mount_option(mount)}" for mount in spec.mounts),
+        *(mount_argument(mount, copied=may_remount(spec.fence)) for mount in spec.mounts),
         "--entrypoint=sleep",
         image,
         "infinity",
     )
+
+
+def mount_argument(mount: Mount, *, copied: bool) -> str:
+    """One mount as an argument of `podman run`.
+
+    Args:
+        mount: The mount.
+        copied: Root inside could make what is read-only writable: so it gets a folder in which its changes go to the
+            container, and never to the source (an overlay). Podman has none for single files.
+
+    Raises:
+        ConflictError: The path is one of which podman makes no overlay.
+    """
+    if not copied or mount.mode != "ro" or mount.file:
+        return f"--mount={mount_option(mount)}"
+    if {*mount.source, *mount.target} & {*':,\\"'}:
+        raise ConflictError(
+            f"A privileged loop cannot mount {mount.source}, because of a colon, comma, quote or backslash in it. "
+            "Rename the folder, or choose another isolation."
+        )
+    return f"--volume={mount.source}:{mount.target}:O"
 
 
 def mount_option(mount: Mount) -> str:

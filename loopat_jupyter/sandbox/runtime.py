@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.sandbox.helpers import install
-from loopat_jupyter.sandbox.plan import SANDBOX_LIB, SANDBOX_RUN
+from loopat_jupyter.sandbox.plan import LAUNCHER, SANDBOX_RUN
 from loopat_jupyter.sandbox.process import exec_roots, same_folder
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import remove_lock
@@ -80,10 +80,12 @@ class RuntimeFolders:
         Raises:
             StorageFullError: No space for the helpers.
         """
-        run, helpers = self._workspace.run(loop_id), self._workspace.helpers
+        run = self._workspace.run(loop_id)
         writable = os.access(run, os.R_OK | os.W_OK | os.X_OK)
-        install(helpers)
-        return writable and same_folder(init_pid, SANDBOX_RUN, run) and same_folder(init_pid, SANDBOX_LIB, helpers)
+        install(self._workspace.helpers)
+        # A privileged loop has a view of its own of the helpers.
+        launcher = os.path.lexists(f"/proc/{init_pid}/root{LAUNCHER}")
+        return writable and launcher and same_folder(init_pid, SANDBOX_RUN, run)
 
     async def remove_lock(self, loop_id: str) -> None:
         """Remove the lock file of a loop that is gone.

@@ -41,10 +41,44 @@ def in_use(run_folders: Mapping[int, Path]) -> dict[int, InUse]:
     for pid, init in roots_of(list(run_folders)):
         if init not in kinds:
             kinds[init] = _started(run_folders[init])
-        kind = kinds[init].get(innermost_pid(pid) or 0, "commands")
+        inside = innermost_pid(pid) or 0
+        kind = kinds[init].get(inside, "commands")
         counts = found.get(init, InUse())
-        found[init] = msgspec.structs.replace(counts, **{kind: getattr(counts, kind) + 1})
+        stopped = (inside,) if kind == "kernels" and is_stopped(pid) else ()
+        found[init] = msgspec.structs.replace(
+            counts, **{kind: getattr(counts, kind) + 1}, unresponsive=counts.unresponsive + stopped
+        )
     return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped (`kill -STOP`): it lives and answers nothing.
+
+    Args:
+        pid: Its id on the host.
+    """
+    return _stat_fields(pid)[:1] == [b"T"]
+
+
+def unresponsive(pid_inside: int) -> str:
+    """What to tell of a kernel that was stopped.
+
+    Args:
+        pid_inside: Its id as seen inside.
+    """
+    return (
+        f"A kernel was stopped and answers nothing: process {pid_inside}. Restart it, or let it go on with "
+        f"`kill -CONT {pid_inside}` in a terminal of the loop."
+    )
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """Fields of proc_pid_stat(5) from the third on; the second, in parentheses, may hold blanks. None once it ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return []
 
 
 def _started(run_folder: Path) -> dict[int, _Kind]:
@@ -72,9 +106,8 @@ def usage(init_pid: int) -> Usage:
     cpu_ticks = resident_pages = 0
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                # proc_pid_stat(5): utime and stime are fields 14 and 15; the second, in parentheses, may hold blanks.
-                fields = file.read().rpartition(b") ")[2].split()
+            # utime and stime are fields 14 and 15.
+            fields = _stat_fields(pid)
             with open(f"/proc/{pid}/statm", "rb") as file:
                 resident = int(file.read().split()[1])
             cpu_ticks += int(fields[11]) + int(fields[12])

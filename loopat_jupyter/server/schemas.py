@@ -101,7 +101,7 @@ def _plain(schema: Any) -> Any:  # noqa: ANN401 - any JSON
         if isinstance(plain.get("description"), str):
             plain["description"] = plain["description"].partition("\n")[0]
         return plain
-    return [_plain(entry) for entry in schema] if isinstance(schema, list) else schema
+    return [_plain(entry) for entry in schema] if isinstance(schema, list | tuple) else schema
 
 
 def main() -> None:

@@ -197,6 +197,9 @@ class Config(Value, frozen=True, kw_only=True):
     resources: Resources = Resources()
     agents: Annotated[tuple[Agent, ...], _about("agents' command lines, offered as terminals of every loop")] = ()
     mounts: Annotated[tuple[MountConfig, ...], _about("folders and files of the host that every loop sees")] = ()
+    fixed: Annotated[
+        tuple[str, ...], _about("in the site's file only: keys that no workspace, variable or loop may set otherwise")
+    ] = ()
 
 
 OVERRIDES: Mapping[str, tuple[str, ...]] = {
@@ -234,6 +237,8 @@ def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Pat
                 "fixed", f"{key!r} in {site_file}{_line(site_file, 'fixed')} is no key of the configuration"
             )
     workspace = _read(workspace_file)
+    if "fixed" in workspace:
+        raise BadInputError("fixed", f"counts in {site_file} only. Take it out of {workspace_file}")
     _convert(workspace, workspace_file)
     merged = merge(site, workspace)
     for variable, path in OVERRIDES.items():
@@ -243,7 +248,7 @@ def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Pat
     for key in fixed:
         merged = _pin(merged, site, tuple(key.split(".")))
     try:
-        return _convert(merged, None)
+        return msgspec.structs.replace(_convert(merged, None), fixed=tuple(fixed))
     except BadInputError as error:
         raise BadInputError(_variable_of(error.field, environ) or error.field, error.problem) from error
 

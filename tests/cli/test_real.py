@@ -101,6 +101,7 @@ def test_the_code_of_a_missing_command_is_its_own(real: RealCommandLine) -> None
     assert b"no-such-command" in ran.stderr
 
 
+@pytest.mark.fault("F3")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_what_runs_inside(real: RealCommandLine, signum: int, code: int) -> None:
     loop_id = loop(real)
@@ -141,6 +142,7 @@ def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine) -> None:
     assert real.json("list")["loops"] == []
 
 
+@pytest.mark.fault("F7")
 def test_a_missing_podman_is_told_with_what_to_do(real: RealCommandLine) -> None:
     loop_id = loop(real)
     real.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
@@ -154,6 +156,7 @@ def test_a_missing_podman_is_told_with_what_to_do(real: RealCommandLine) -> None
     assert "✗ fails podman: mend it with".encode() in checks.stdout
 
 
+@pytest.mark.fault("F8")
 def test_a_podman_that_hangs_is_given_up_on(real: RealCommandLine, tmp_path: Path) -> None:
     loop_id = loop(real)
     podman = tmp_path / "podman"

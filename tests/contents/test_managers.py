@@ -43,6 +43,7 @@ def plant(workdir: Path, outside: Path, workspace: Workspace) -> None:
     (workdir / "up").symlink_to("../..")
 
 
+@pytest.mark.abuse("A6")
 async def test_a_planted_link_is_not_read(
     ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
 ) -> None:
@@ -54,6 +55,7 @@ async def test_a_planted_link_is_not_read(
             assert "secret" not in str(answer.body).replace("secret.txt", "")
 
 
+@pytest.mark.abuse("A6")
 async def test_a_planted_link_is_not_written(
     ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
 ) -> None:
@@ -74,6 +76,7 @@ async def test_a_planted_link_is_not_written(
     assert [(entry.name, entry.read_text()) for entry in outside.iterdir()] == [("secret.txt", "secret")]
 
 
+@pytest.mark.abuse("A6")
 async def test_a_planted_folder_of_checkpoints_is_not_used(
     ask: Any, workdir: Path, outside: Path, ways: tuple[str, str]
 ) -> None:

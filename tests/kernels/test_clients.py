@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,13 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import Exit
+from loopat_jupyter.sandbox.specs import HOME_KERNELS
+from tests.jupyter_process import jupyter_server
+from tests.kernels.conftest import gone
+from tests.kernels.test_keeping import OPTIONS
 
 if TYPE_CHECKING:
     from tests.kernels.conftest import Place
@@ -81,3 +91,77 @@ def test_a_kernel_has_the_variables_of_the_vault(place: Place, notebook: Path) -
         assert printed(out) == f"loop-{place.record.id[:8]} of the vault"
     finally:
         place.manager.vaults.unset("default", "CANARY")
+
+
+ENDLESS = """
+import sys, nbformat
+from nbclient import NotebookClient
+cell = nbformat.v4.new_code_cell("open('begun', 'w').close()\\nimport time\\nwhile True: time.sleep(0.1)")
+NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name=sys.argv[1], timeout=600).execute()
+"""
+
+
+@pytest.mark.fault("F3")
+@pytest.mark.parametrize("who", ["gc", "server", "command"])
+async def test_a_kernel_whose_program_was_killed_is_ended(place: Place, tmp_path: Path, who: str) -> None:
+    begun = place.workdir / "begun"
+    begun.unlink(missing_ok=True)
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ENDLESS, place.kernel_name, env={**os.environ, **place.environ}, cwd=tmp_path
+    )
+    async with asyncio.timeout(60):
+        while not begun.exists():
+            await asyncio.sleep(0.02)
+    (kernel,) = place.processes()
+    # While its program lives, it is nobody's leftover.
+    assert await leftovers(place, remove=True) == []
+    assert place.processes() == [kernel]
+    client.kill()
+    await client.wait()
+    assert await leftovers(place, remove=False) == ["who started it was killed"]
+    assert place.processes() == [kernel]
+    if who == "gc":
+        await leftovers(place, remove=True)
+    elif who == "command":
+        assert [event async for event in place.manager.exec(place.record, ExecSpec(argv=("true",)))] == [Exit(0)]
+    else:
+        environ = {name: value for name, value in place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
+        async with jupyter_server(tmp_path, place.workdir, environ), asyncio.timeout(60):
+            while await leftovers(place, remove=False):
+                await asyncio.sleep(0.02)
+    await gone(kernel)
+    assert await leftovers(place, remove=False) == []
+    async with asyncio.timeout(60):
+        while place.run_files():
+            await asyncio.sleep(0.02)
+
+
+async def leftovers(place: Place, *, remove: bool) -> list[str]:
+    return [each.reason for each in await place.manager.upkeep.gc(remove=remove) if each.kind == "process"]
+
+
+SLOW = {"argv": ["bash", "-c", "exec sleep 600", "{connection_file}"], "display_name": "Slow", "language": "x"}
+
+
+@pytest.mark.fault("F1")
+async def test_a_kernel_whose_server_was_killed_while_it_started_is_ended(place: Place, tmp_path: Path) -> None:
+    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "slow")
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps(SLOW))
+    await place.manager.start(place.record)
+    environ = {name: value for name, value in place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
+    name = place.kernel_name.replace("python3", "slow")
+    try:
+        async with jupyter_server(tmp_path, place.workdir, environ, *OPTIONS) as server:
+            asked = asyncio.ensure_future(server.api("POST", "api/kernels", {"name": name}))
+            kernel = await place.wait_for_command("sleep", "600")
+            server.process.kill()
+            await server.process.wait()
+            await asyncio.wait([asked])
+            asked.exception()
+        async with jupyter_server(tmp_path, place.workdir, environ, *OPTIONS) as server:
+            await gone(kernel)
+            assert (await server.api("GET", "api/kernels")).body == []
+    finally:
+        shutil.rmtree(folder)
+    await place.manager.start(place.record)

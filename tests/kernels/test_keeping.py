@@ -91,6 +91,7 @@ async def first_answer(kernel: Kernel, code: str) -> str:
                 continue
 
 
+@pytest.mark.fault("F1")
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
 async def test_the_next_server_has_the_same_kernels_and_sessions(home: Home, signum: int) -> None:
     async with home.server() as server:
@@ -179,6 +180,7 @@ async def test_a_kernel_that_died_meanwhile_is_gone_with_its_session(home: Home)
     assert home.place.run_files() == []
 
 
+@pytest.mark.fault("F1")
 async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> None:
     async with home.server() as first:
         session = await open_session(first)

@@ -112,6 +112,7 @@ async def test_nothing_stays_after_the_end(place: Place) -> None:
     assert not connection_file.exists()
 
 
+@pytest.mark.fault("F19")
 async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
         addresses, held = {manager.ip}, []
@@ -129,6 +130,7 @@ async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
     assert place.run_files() == []
 
 
+@pytest.mark.fault("F5")
 async def test_an_interrupt_ends_the_cell_and_its_subprocess(place: Place) -> None:
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
         cell = asyncio.ensure_future(run(client, "import subprocess; subprocess.run(['sleep', '600'])"))

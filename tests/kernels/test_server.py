@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from loopat_jupyter.sandbox.process import innermost_pid
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from tests.jupyter_process import jupyter_server
 from tests.kernels.conftest import gone
@@ -20,6 +21,7 @@ from tests.kernels.conftest import gone
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loopat_jupyter.models import LoopEvent
     from tests.kernels.conftest import Place
 
 pytestmark = pytest.mark.podman
@@ -94,6 +96,7 @@ def breakable(place: Place):
     part.unlink(missing_ok=True)
 
 
+@pytest.mark.fault("F4")
 async def test_a_killed_kernel_is_restarted_as_soon_as_it_dies(place: Place, jp_fetch, jp_serverapp) -> None:
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
@@ -204,6 +207,35 @@ class TestPolledAllTheTime:
             "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
             "AsyncIOLoopKernelRestarter": {"time_to_dead": 0.02},
         }
+
+    @pytest.mark.fault("F4")
+    async def test_a_kernel_that_answers_nothing_is_reported_until_it_goes_on(
+        self, place: Place, jp_fetch, jp_serverapp
+    ) -> None:
+        kernel = jp_serverapp.kernel_manager.get_kernel(await start_session(jp_fetch))
+        events: asyncio.Queue[LoopEvent] = asyncio.Queue()
+        kernel.provisioner._kernel.manager.on_event = events.put_nowait
+        pid = kernel.provisioner.pid
+        os.kill(pid, signal.SIGSTOP)
+        told = await asyncio.wait_for(events.get(), 30)
+        shown = await place.manager.get(place.record.id)
+        assert (told.action, told.loop_id, told.message) == ("warning", place.record.id, shown.warnings[-1])
+        assert f"`kill -CONT {innermost_pid(pid)}`" in told.message
+        assert shown.in_use.unresponsive == (innermost_pid(pid),)
+        listed = {loop.id: loop for loop in (await place.manager.page()).loops}
+        assert told.message in listed[place.record.id].warnings
+        os.kill(pid, signal.SIGCONT)
+        assert (await asyncio.wait_for(events.get(), 30)).action == "updated"
+        assert told.message not in (await place.manager.get(place.record.id)).warnings
+        await ready(kernel)
+        # One that is stopped for good gives way to a fresh one.
+        os.kill(pid, signal.SIGSTOP)
+        assert (await asyncio.wait_for(events.get(), 30)).action == "warning"
+        await jp_fetch("api", "kernels", kernel.kernel_id, "restart", method="POST", body="", request_timeout=60)
+        assert (await asyncio.wait_for(events.get(), 30)).action == "updated"
+        assert kernel.provisioner.pid != pid
+        assert len(place.processes()) == 1
+        await jp_fetch("api", "kernels", kernel.kernel_id, method="DELETE")
 
     async def test_a_loop_that_was_stopped_stays_stopped(self, place: Place, jp_fetch, jp_serverapp) -> None:
         await place.manager.start(place.record)

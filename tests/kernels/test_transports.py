@@ -43,6 +43,7 @@ async def test_files_are_named_alike_on_both_sides() -> None:
         )
 
 
+@pytest.mark.fault("F19")
 @pytest.mark.parametrize(("length", "fits"), [(107, True), (108, False)])
 async def test_a_path_that_is_too_long_for_a_socket_is_refused(length: int, fits: bool) -> None:
     folder = Path("/" + "x" * (length - len("//k1-0")))

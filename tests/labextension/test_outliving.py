@@ -46,6 +46,7 @@ async def written(file: Path) -> str:
     return file.read_text()
 
 
+@pytest.mark.fault("F1")
 async def test_an_open_page_goes_on(
     manager: LoopManager, lab_environment: dict[str, str], opened: Callable[..., Any], tmp_path: Path
 ) -> None:

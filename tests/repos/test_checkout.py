@@ -175,6 +175,7 @@ async def test_large_files_stay_pointers_and_are_named(plain: LoopManager, remot
     assert "git lfs pull" in warning
 
 
+@pytest.mark.abuse("A5")
 async def test_nothing_that_a_repo_brings_along_runs_on_the_host(
     plain: LoopManager, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -108,7 +108,9 @@ ROOT = (
     Row("mount a file system", "sudo -n mount -t tmpfs none /mnt", "p"),
     Row("mount one in a user namespace of its own", "unshare --map-root-user --mount mount -t tmpfs none /mnt", "nsp"),
     Row(
-        "write what is mounted read-only", "sudo -n mount -o remount,rw,bind /loopat/lib && touch /loopat/lib/made", "p"
+        "change a copy of what is mounted read-only",
+        "sudo -n mount -o remount,rw,bind /loopat/lib && touch /loopat/lib/made",
+        "p",
     ),
     Row("change the sandbox's host name", 'sudo -n hostname "$(hostname)"', "p"),
     Row("write network settings below `/proc/sys/net`", "echo 0 | sudo -n tee /proc/sys/net/ipv4/ip_forward", "p"),

@@ -318,6 +318,7 @@ async def test_a_start_that_its_client_fails_leaves_nothing_inside(box: Box, mon
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.fault("F3")
 async def test_a_killed_client_is_no_exit_code_of_the_command(box: Box):
     async def kill_client() -> None:
         while not (roots := exec_roots(box.running.init_pid)):

@@ -338,6 +338,7 @@ esac
     assert await images.build(on_progress=ignore) == "abc"
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.podman
 async def test_a_full_disk_during_a_build_is_told(tiny: Tiny, sandbox_image: str):
     tiny.write("RUN echo 'write /x: No space left on device' >&2 && exit 1")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import LoopConfig
+from loopat_jupyter.models import LoopConfig, NewLoop
 from loopat_jupyter.sandbox.isolation import Nesting, fence, isolation_warnings
 from loopat_jupyter.sandbox.plan import seccomp_folder
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.seccomp import SeccompProfile
 from loopat_jupyter.values import Resources
-from loopat_jupyter.workspace.config import Config, ImageConfig
+from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import remove_from_podman
 from tests.kernels.conftest import in_thread
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopat_jupyter.models import LoopRecord
+    from tests.git_remotes import Remote
 
 WHOLE = Nesting(SeccompProfile("seccomp-1.json", b"{}"), tun=True)
 FOLDER = Path("/srv/ws/cache/seccomp")
@@ -146,6 +147,7 @@ async def try_rows(manager: LoopManager, record: LoopRecord, world: dict[str, st
     ]
 
 
+@pytest.mark.abuse("A11")
 @pytest.mark.podman
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("number", range(len(ROWS)), ids=[row.words for row in ROWS])
@@ -169,6 +171,49 @@ async def test_a_privileged_loop_says_that_it_is_dangerous(places: Places):
         for level, record in places.records.items()
     }
     assert warned == {"nested": False, "strict": False, "privileged": True}
+
+
+@pytest.mark.abuse("A3")
+@pytest.mark.podman
+async def test_a_privileged_loop_changes_nothing_that_others_are_given(
+    workspace: Workspace, sandbox_image: str, tmp_path: Path, remote: Remote
+):
+    (given := tmp_path / "given").mkdir()
+    (given / "file").write_text("as it was")
+    config = Config(
+        image=ImageConfig(use=sandbox_image), mounts=(MountConfig(source=str(given), target="/given", mode="ro"),)
+    )
+    manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+    record = await manager.make(NewLoop(title="a", repo=remote.url, config=LoopConfig(isolation="privileged")))
+    mirror = manager.workspace.mirrors / record.mirror
+    shared = (manager.workspace.helpers, mirror, given)
+
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for folder in shared for path in folder.rglob("*") if path.is_file()}
+
+    running = await manager.start(record)
+    before = contents()
+    script = """
+        for place in /loopat/lib /loopat/context/repos/* /given; do
+          mount -o remount,rw,bind $place || true
+          find $place -type f | while read file; do chmod u+w "$file"; echo changed >"$file"; done
+          touch $place/new
+        done
+        cat /given/file
+    """
+    # Not through the launcher, which this breaks, though for this loop alone.
+    answer = await manager.engine.run("exec", "--user=0", running.name, "bash", "-c", script, ok=range(256))
+    assert answer.stdout == b"changed\n", answer
+    assert contents() == before
+    other = await manager.make(NewLoop(title="b", repo=remote.url))
+    inside = manager.inside(other, await manager.start(other))
+    assert (await inside(["cat", "/given/file"])).stdout == b"as it was"
+    # It can mend itself, too.
+    again = manager.inside(record, await manager.start(record, fresh=True))
+    assert (await again(["cat", "/given/file"])).stdout == b"as it was"
+    await manager.stop(record)
+    again = manager.inside(record, await manager.use(record))
+    assert (await again(["git", "status", "--porcelain"])).exit_code == 0
 
 
 @pytest.mark.podman

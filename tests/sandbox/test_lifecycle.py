@@ -415,6 +415,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.podman
 async def test_two_processes_that_ensure_fifty_times_get_one_container(manager: LoopManager, sandbox_image: str):
     record = manager.create(title="real")
@@ -431,6 +432,7 @@ async def test_two_processes_that_ensure_fifty_times_get_one_container(manager: 
     assert list(containers) == [record.id]
 
 
+@pytest.mark.fault("F10")
 @pytest.mark.podman
 async def test_ensure_stop_and_delete_may_race(manager: LoopManager):
     record = manager.create(title="real")

@@ -83,7 +83,7 @@ class TestOperator:
         ) == Extra(
             (
                 Mount(source=f"{home}/data", target=f"{HOME}/data", mode="ro"),
-                Mount(source=f"{home}/file", target=f"{HOME}/.file", mode="rw"),
+                Mount(source=f"{home}/file", target=f"{HOME}/.file", mode="rw", file=True),
                 Mount(source=f"{home}/data", target="/data", mode="ro"),
             )
         )
@@ -91,6 +91,7 @@ class TestOperator:
     def test_a_missing_source_is_skipped(self, workspace: Workspace, home: Path):
         assert mounted(workspace, home, ("~/none", "/data", "ro"), ("~/none/deeper", "/data", "ro")) == Extra()
 
+    @pytest.mark.abuse("A2")
     @pytest.mark.parametrize(
         "source",
         [
@@ -157,6 +158,7 @@ class TestOperator:
         # Read only, nobody could swap it.
         assert mounted(workspace, home, ("~/data", "/a", "ro"), ("~/data/inner", "/b", "ro")).warnings == ()
 
+    @pytest.mark.abuse("A2")
     @given(st.text(max_size=30), st.text(max_size=30))
     def test_no_text_gets_around_the_rules(self, source: str, target: str):
         source, target = expand(source, "/home/ada"), expand(target, HOME)
@@ -281,6 +283,7 @@ class TestBeforeEachStart:
         with pytest.raises(ConflictError if kind == "gone" else UnsafePathError, match=str(source)):
             check_source(source, workspace, ())
 
+    @pytest.mark.abuse("A4")
     def test_a_hard_link_in_a_vault_is_refused(self, workspace: Workspace, home: Path):
         entry = vaults_folder(workspace, "ada") / "default" / "mounts" / "home" / ".netrc"
         entry.parent.mkdir(parents=True)
@@ -355,6 +358,7 @@ class TestReal:
         (folder / "key").write_text("canary")
         return folder
 
+    @pytest.mark.abuse("A3")
     async def test_a_sandbox_that_swaps_a_source_gets_nothing_more(
         self, workspace: Workspace, sandbox_image: str, scratch: Path, secret: Path
     ):
@@ -395,6 +399,7 @@ class TestReal:
             assert len(warnings) == 1
             assert "which sandboxes can write" in warnings[0]
 
+    @pytest.mark.abuse("A3")
     async def test_a_source_swapped_after_the_plan_stops_the_start(
         self, manager: LoopManager, secret: Path, monkeypatch: pytest.MonkeyPatch
     ):

@@ -74,6 +74,7 @@ async def killed_caller(manager: LoopManager, record: LoopRecord, sandbox_image:
     return left
 
 
+@pytest.mark.fault("F3")
 @pytest.mark.podman
 async def test_the_next_command_ends_what_a_killed_one_left(
     manager: LoopManager, record: LoopRecord, sandbox_image: str
@@ -90,6 +91,7 @@ async def test_the_next_command_ends_what_a_killed_one_left(
     await until(lambda: exec_roots(init_of(manager, record)) == [])
 
 
+@pytest.mark.fault("F3")
 @pytest.mark.podman
 async def test_a_server_ends_what_a_killed_server_left(
     manager: LoopManager, record: LoopRecord, sandbox_image: str, tmp_path: Path

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
 from loopat_jupyter.sandbox.isolation import Nesting
 from loopat_jupyter.sandbox.plan import (
@@ -19,6 +20,7 @@ from loopat_jupyter.sandbox.plan import (
     decide,
     exec_argv,
     inside_path,
+    mount_argument,
     mount_option,
     plan_sandbox,
     run_argv,
@@ -42,7 +44,7 @@ NESTED = (
     "--security-opt=seccomp=/srv/ws/cache/seccomp/seccomp-1.json",
 )
 MOUNTS = (
-    Mount(source=str(BUNDLE), target="/etc/ssl/certs/ca-certificates.crt", mode="ro"),
+    Mount(source=str(BUNDLE), target="/etc/ssl/certs/ca-certificates.crt", mode="ro", file=True),
     Mount(source=f"/srv/ws/loops/{ID}/home", target="/loopat/home/loopat"),
     Mount(source=str(WORKSPACE.helpers), target="/loopat/lib", mode="ro"),
     Mount(source=f"/srv/ws/loops/{ID}/.claude", target=f"/loopat/loop/{ID}/.claude"),
@@ -104,7 +106,8 @@ def test_each_level_of_isolation_differs_in_its_fence_alone(isolation: str, argu
 
 
 def without_hash(arguments: tuple[str, ...]) -> list[str]:
-    return [argument for argument in arguments if not argument.startswith("--label=loopat.config-hash=")]
+    own = ("--label=loopat.config-hash=", "--volume=", f"--mount=type=bind,source={WORKSPACE.helpers}")
+    return [argument for argument in arguments if not argument.startswith(own)]
 
 
 def test_the_level_of_a_loop_wins_over_its_workspace():
@@ -164,6 +167,21 @@ def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
     if fields is not None:
         wanted = ["type=bind", f"source=/srv/{path}", "target=/x"]
         assert fields == ([*wanted, "ro=true"] if mode == "ro" else wanted)
+
+
+def test_folders_that_a_privileged_loop_could_make_writable_are_copies():
+    argv = run_argv(plan(isolation="privileged"), "image", pidfile=Path("/p"))
+    assert [each for each in argv if each.startswith("--volume=")] == [f"--volume={WORKSPACE.helpers}:/loopat/lib:O"]
+    assert f"--mount=type=bind,source={BUNDLE},target=/etc/ssl/certs/ca-certificates.crt,ro=true" in argv
+    assert not [each for each in run_argv(plan(), "image", pidfile=Path("/p")) if each.startswith("--volume=")]
+
+
+@pytest.mark.parametrize("path", ["a:b", "a,b", 'a"b', "a\\b"])
+def test_no_path_can_smuggle_an_option_of_a_copy(path: str):
+    mount = Mount(source=f"/srv/{path}", target="/x", mode="ro")
+    with pytest.raises(ConflictError, match="Rename the folder"):
+        mount_argument(mount, copied=True)
+    assert mount_argument(mount, copied=False) == f"--mount={mount_option(mount)}"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ async def test_a_failure_carries_command_code_and_words(tmp_path: Path):
     assert (await podman.run("stop", "box", ok=(0, 125))).returncode == 125
 
 
+@pytest.mark.fault("F13")
 async def test_a_full_storage_is_told(tmp_path: Path):
     podman = script(tmp_path, "echo 'Error: write x: no space left on device' >&2; exit 125")
     with pytest.raises(StorageFullError, match="podman system df"):
@@ -108,6 +109,7 @@ async def test_a_change_that_is_called_off_before_its_process_is_handed_over_end
     assert (tmp_path / "done").read_text() == "whole\n"
 
 
+@pytest.mark.fault("F8")
 async def test_the_event_loop_stays_responsive_while_podman_hangs(tmp_path: Path):
     podman = script(tmp_path, "sleep 600")
     hanging = asyncio.create_task(podman.run("ps", timeout_s=1))

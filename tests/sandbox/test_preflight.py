@@ -214,6 +214,7 @@ BAD_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
 }
 
 
+@pytest.mark.fault("F12")
 @pytest.mark.parametrize("machine", BAD_MACHINES)
 def test_a_bad_machine_fails_exactly_one_check_with_its_fix(machine: str):
     changes, failed = BAD_MACHINES[machine]
@@ -385,22 +386,26 @@ async def podman_check(engine: Podman, workspace: Workspace) -> Check:
     return health.checks[0]
 
 
+@pytest.mark.fault("F7")
 async def test_a_podman_that_is_too_old(tmp_path: Path, workspace: Workspace):
     found = await podman_check(fake_podman(tmp_path, "echo podman version 4.0.0"), workspace)
     assert (found.detail, found.ok) == ("version 4.0.0 is older than 4.3", False)
 
 
+@pytest.mark.fault("F7")
 async def test_a_podman_that_may_not_be_executed(tmp_path: Path, workspace: Workspace):
     found = await podman_check(fake_podman(tmp_path, "true", mode=0o644), workspace)
     assert found == bad("podman", f"{tmp_path}/podman may not be executed", f"sudo chmod 755 {tmp_path}/podman")
 
 
+@pytest.mark.fault("F7")
 async def test_a_podman_that_is_not_there(tmp_path: Path, workspace: Workspace):
     found = await podman_check(Podman(str(tmp_path / "podman"), os.environ), workspace)
     assert found.detail == f"there is no command {tmp_path}/podman"
     assert found.fix.endswith("or mend podman_bin in config.toml")
 
 
+@pytest.mark.fault("F8")
 async def test_a_podman_that_sleeps_forever(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("loopat_jupyter.sandbox.machine._DEADLINE_S", 0.5)
     found = await podman_check(fake_podman(tmp_path, "exec sleep 600"), workspace)

@@ -148,6 +148,7 @@ class TestUnreadableConfiguration:
         assert (answer.status, answer.body["reason"]) == (503, "bad_configuration")
 
 
+@pytest.mark.fault("F7")
 class TestNoPodman:
     @pytest.fixture
     def jp_environ(self, jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +205,7 @@ class TestNoPodman:
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.fault("F8")
 class TestHangingPodman:
     @pytest.fixture
     def jp_environ(

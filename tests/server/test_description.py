@@ -59,6 +59,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         runner.run(serving.__aexit__(None, None, None))
 
 
+@pytest.mark.abuse("A13")
 @schema.parametrize()
 @settings(
     max_examples=12,

@@ -15,6 +15,7 @@ def headers(*pairs: tuple[str, str]) -> HTTPHeaders:
     return made
 
 
+@pytest.mark.abuse("A10")
 def test_a_program_gets_nothing_of_jupyters():
     sent = headers(
         ("Host", "localhost:8888"), ("Cookie", "username-localhost-8888=secret; _xsrf=x"), ("Authorization", "token x"),

@@ -103,6 +103,7 @@ async def send(client: Any, base: str, call: Call, **options: Any) -> Any:
     )
 
 
+@pytest.mark.abuse("A7")
 @every_call
 async def test_nobody_comes_in_without_credentials(
     call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str
@@ -126,6 +127,7 @@ async def test_the_token_is_taken_from_header_and_query(
     assert by_header.code not in (401, 403, 405, 500)
 
 
+@pytest.mark.abuse("A8")
 @every_call
 async def test_a_cookie_alone_changes_nothing(
     call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str
@@ -166,6 +168,7 @@ class TestDenied:
         jp_server_config["ServerApp"]["authorizer_class"] = Deny
         return jp_server_config
 
+    @pytest.mark.abuse("A7")
     @every_call
     async def test_the_authorizer_is_asked(
         self, call: Call, jp_serverapp: Any, http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str]

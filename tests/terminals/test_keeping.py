@@ -49,6 +49,7 @@ async def kill(server: Server) -> None:
     await server.process.wait()
 
 
+@pytest.mark.fault("F1")
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
 async def test_the_next_server_has_the_same_terminals(
     manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], signum: int
@@ -135,6 +136,7 @@ async def test_a_terminal_that_ended_meanwhile_is_gone_and_its_tab_opens_in_the_
         await server.api("DELETE", f"api/terminals/{name}")
 
 
+@pytest.mark.fault("F19")
 def test_a_link_in_the_place_of_a_socket_is_not_followed(tmp_path: Path):
     there, link = tmp_path / "there", tmp_path / "link"
     with socket.socket(socket.AF_UNIX) as listener:

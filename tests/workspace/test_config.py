@@ -43,7 +43,11 @@ def test_the_site_fixes_keys(tmp_path: Path):
         workspace='network = "bridge"\nshared_tmp = true\n[image]\nbase = "mine"\nsuite = "trixie"',
         site='fixed = ["network", "image.base", "shared_tmp"]\nnetwork = "none"\n[image]\nbase = "mirror/debian:12"',
     )
-    assert config == Config(network="none", image=ImageConfig(base="mirror/debian:12", suite="trixie"))
+    assert config == Config(
+        network="none",
+        image=ImageConfig(base="mirror/debian:12", suite="trixie"),
+        fixed=("network", "image.base", "shared_tmp"),
+    )
 
 
 def test_the_environment_overrides_files(tmp_path: Path):
@@ -68,7 +72,7 @@ def test_the_environment_overrides_files(tmp_path: Path):
 def test_the_environment_cannot_override_what_the_site_fixed(tmp_path: Path):
     site = 'fixed = ["podman_bin", "image.use"]\npodman_bin = "/opt/podman"'
     config = load(tmp_path, site=site, LOOPAT_PODMAN_BIN="/tmp/mine", LOOPAT_SANDBOX_IMAGE="mine")
-    assert config == Config(podman_bin="/opt/podman")
+    assert config == Config(podman_bin="/opt/podman", fixed=("podman_bin", "image.use"))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,13 @@ def test_an_override_that_is_no_image_is_named(tmp_path: Path, image: str):
 def test_broken_toml_is_named_with_its_line(tmp_path: Path):
     with pytest.raises(BadInputError, match="line 2"):
         load(tmp_path, workspace="network = 'none'\nbroken = = 1\n")
+
+
+def test_only_the_site_fixes_keys(tmp_path: Path):
+    own = tmp_path / "config.toml"
+    own.write_text('fixed = ["network"]\n')
+    with pytest.raises(BadInputError, match="Take it out of"):
+        load_config(own, {}, tmp_path / "site.toml")
 
 
 def test_a_wrong_list_of_fixed_keys_is_named(tmp_path: Path):

@@ -18,6 +18,7 @@ def test_an_atomic_write_replaces_the_whole_file_and_keeps_it_private(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.fault("F13")
 def test_a_real_full_file_system_is_told():
     with pytest.raises(StorageFullError, match="Free some space"), full_disk_told(Path("/dev/full")):
         Path("/dev/full").write_bytes(b"x")

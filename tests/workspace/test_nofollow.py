@@ -98,6 +98,7 @@ def test_a_file_is_written_whole_and_private_and_no_link_followed(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
 
 
+@pytest.mark.abuse("A4")
 def test_what_is_swapped_while_it_is_read_never_leads_out(tmp_path: Path):
     """One thread swaps file and link without pause; a naive reader is led out, ours never is."""
     inside = tmp_path / "vault"

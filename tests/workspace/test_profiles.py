@@ -35,6 +35,7 @@ def test_profiles_by_name(workspace: Workspace, tmp_path: Path):
     )
 
 
+@pytest.mark.abuse("A1")
 @pytest.mark.parametrize(
     "name",
     [

@@ -53,6 +53,7 @@ def test_a_new_loop_has_its_folders_and_a_seeded_home(store: LoopStore, workspac
     assert (workspace.loop_home(made.id) / ".bashrc").read_text() == "# mine"
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -194,6 +195,7 @@ def test_a_full_disk_keeps_the_old_record(store: LoopStore, workspace: Workspace
     ]
 
 
+@pytest.mark.abuse("A1")
 @pytest.mark.parametrize("title", ["", "   ", "a\nb", "a\0b", "x" * 201, "\u2028", "a\x1b[31m"])
 def test_a_bad_title_is_refused(title: str):
     with pytest.raises(BadInputError, match="^title: "):
@@ -225,6 +227,7 @@ def test_a_title_is_stored_in_one_normal_form():
     assert record("  cafe\u0301 ").title == "caf\u00e9"
 
 
+@pytest.mark.abuse("A1")
 @given(st.text())
 def test_slugs_are_short_safe_words(title: str):
     slug = slugify(title)
@@ -273,6 +276,7 @@ print("recovered")
 """
 
 
+@pytest.mark.fault("F13")
 def test_a_real_full_file_system_is_told_and_recovered_from(tmp_path: Path):
     (tmp_path / "small").mkdir()
     command = 'mount -t tmpfs -o size=128k tmpfs "$1" && exec "$2" -c "$3" "$1"'

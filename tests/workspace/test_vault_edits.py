@@ -214,6 +214,7 @@ def test_a_value_for_another_key_is_left_out(edits: VaultEdits, store: VaultStor
     assert set(envs(store)) >= {"BAD.age"}
 
 
+@pytest.mark.fault("F13")
 def test_a_full_disk_in_the_middle_loses_nothing(edits: VaultEdits, store: VaultStore, monkeypatch: pytest.MonkeyPatch):
     for name in ("A", "B", "C"):
         edits.set("ada", "work", name, name.encode())

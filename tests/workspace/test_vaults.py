@@ -65,6 +65,7 @@ def test_a_member_has_no_vault_of_another(store: VaultStore, vault: Path):
         assert store.names(other) == []
 
 
+@pytest.mark.abuse("A4")
 def test_links_and_devices_are_left_out_and_named(store: VaultStore, vault: Path, tmp_path: Path):
     outside = tmp_path / "outside"
     outside.write_bytes(b"secret")
@@ -96,6 +97,7 @@ def test_links_and_devices_are_left_out_and_named(store: VaultStore, vault: Path
     assert store.look("ada", "work").home == ()
 
 
+@pytest.mark.abuse("A4")
 @pytest.mark.parametrize("part", ["", "envs", "mounts", "mounts/home"])
 def test_no_folder_of_a_vault_is_a_link(store: VaultStore, vault: Path, tmp_path: Path, part: str):
     (vault / "envs" / "TOKEN").write_bytes(b"secret")

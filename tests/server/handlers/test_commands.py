@@ -8,12 +8,14 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from tornado.iostream import IOStream
 
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.sandbox.state import StateFiles
+from loopat_jupyter.sandbox.usage import usage
 from loopat_jupyter.server.answers import Problem
 from loopat_jupyter.server.handlers.commands import Lines
 
@@ -175,6 +177,7 @@ class TestCommands:
             assert running_inside(workspace, loop)
         await eventually(lambda: not running_inside(workspace, loop))
 
+    @pytest.mark.fault("F16")
     async def test_a_client_that_does_not_read_slows_the_command_down(
         self, api: Any, loop: str, open_exec: Any, workspace: Workspace
     ) -> None:
@@ -186,14 +189,20 @@ class TestCommands:
             readings.append(written.stat().st_size if written.exists() else 0)
             return len(readings) > 10 and readings[-1] > 0 and len(set(readings[-10:])) == 1
 
+        server, before = psutil.Process(), psutil.Process().memory_info().rss
         async with open_exec(loop, ["bash", "-c", script.replace("../home", "/loopat/home/loopat")]):
             await eventually(stalled)
             assert readings[-1] * 65536 < 64 * MIB
+            # At both ends: this process is the server, and all that runs inside is the shell.
+            assert server.memory_info().rss - before < 64 * MIB
+            stamp = StateFiles(workspace.host(loop)).running()
+            assert usage(stamp.pid).memory_bytes < 64 * MIB
         await eventually(lambda: not running_inside(workspace, loop))
         stopped = await api("POST", "loops", loop, "stop", request_timeout=100)
         assert (stopped.status, stopped.body["state"]) == (200, "stopped")
         assert (await api("DELETE", "loops", loop, request_timeout=100)).status == 204
 
+    @pytest.mark.abuse("A12")
     async def test_values_never_reach_the_log(self, api: Any, loop: str, server_log: Any) -> None:
         canary = "canary-3f9a1c"
         sent = {"argv": ["bash", "-c", f"cat; echo {canary}"], "stdin": canary, "env": {"SECRET": canary}}

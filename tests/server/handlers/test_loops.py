@@ -72,7 +72,7 @@ class TestLife:
             "restart_needed": False,
             "progress": None,
             "warnings": [],
-            "in_use": {"kernels": 0, "terminals": 0, "commands": 0},
+            "in_use": {"kernels": 0, "terminals": 0, "commands": 0, "unresponsive": []},
             "workdir": str(workspace.workdir(loop)),
             "folder": f"regen-im-marz-{loop[:8]}",
             "repo": None,
@@ -114,6 +114,7 @@ class TestLife:
         assert [loop["id"] for loop in first["loops"] + second["loops"]] == made[::-1]
         assert second["next"] is None
 
+    @pytest.mark.fault("F14")
     async def test_a_damaged_record_is_set_aside_and_named(
         self, api: Any, workspace: Workspace, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -147,12 +148,14 @@ class TestLife:
 
 
 class TestBadInput:
+    @pytest.mark.abuse("A1")
     @pytest.mark.parametrize(("verb", "rest"), WITH_ID)
     async def test_unknown_loops_are_404(self, api: Any, verb: str, rest: tuple[str, ...]) -> None:
         for loop in IDS:
             answer = await api(verb, "loops", loop, *rest, send={"argv": ["true"]} if rest == ("exec",) else {})
             assert (answer.status, answer.body["code"], answer.body["reason"]) == (404, 404, "not_found")
 
+    @pytest.mark.abuse("A1")
     @pytest.mark.parametrize(
         "title", ["", " ", "a\nb", "a\0b", "\u2028", "x" * 201, "\ud800", 7, None, [], {}, True, 1.5]
     )
@@ -174,6 +177,7 @@ class TestBadInput:
         refused = await api("POST", "loops", send={"title": "a", "metadata": {"a": "x" * 17_000}})
         assert (refused.status, refused.body["field"]) == (400, "metadata")
 
+    @pytest.mark.abuse("A13")
     @pytest.mark.parametrize("depth", [63, 64, 300, 900, 950, 980, 990, 1000, 100_000])
     async def test_deep_json_is_refused_or_kept(self, api: Any, depth: int) -> None:
         body = b'{"title":"deep","metadata":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
@@ -184,6 +188,7 @@ class TestBadInput:
             changed = await api("POST", "loops", made.body["id"], "terminals", send={"cwd": "nowhere"})
             assert changed.body["field"] == "cwd"
 
+    @pytest.mark.abuse("A13")
     @pytest.mark.parametrize("size_bytes", [1024 * 1024 + 1, 30 * 1024 * 1024])
     async def test_large_bodies_are_thrown_away(self, api: Any, size_bytes: int) -> None:
         refused = await api("POST", "loops", body=b" " * size_bytes)
@@ -237,6 +242,7 @@ BODIES = (
 
 
 class TestAnyBody:
+    @pytest.mark.abuse("A13")
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(bodies=st.lists(BODIES, min_size=5, max_size=5))
     def test_never_a_500(self, api: Any, workspace: Workspace, jp_asyncio_loop: Any, bodies: list[bytes]) -> None:
@@ -253,6 +259,7 @@ class TestAnyBody:
         jp_asyncio_loop.run_until_complete(send())
 
 
+@pytest.mark.fault("F13")
 class TestFullDisk:
     async def test_nothing_half_made(
         self, api: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, full_disk: Any

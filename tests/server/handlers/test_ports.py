@@ -48,6 +48,7 @@ def get(http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str
     return fetch
 
 
+@pytest.mark.abuse("A9")
 @pytest.mark.podman
 async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serverapp: Any) -> None:
     jp_base_url = jp_serverapp.base_url
@@ -73,6 +74,37 @@ async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serve
     moved = await get(f"{base}/moved")
     assert moved.headers["Location"] == f"{jp_base_url}{base}/there"
     assert json.loads((await get(f"{base}//169.254.169.254/x")).body)["uri"] == "/169.254.169.254/x"
+
+
+ELSEWHERE = (
+    "169.254.169.254",
+    "[::1]",
+    "0x7f.1",
+    "127.0.0.1:22",
+    "@localhost",
+    "a@b",
+    "localhost",
+    "::1",
+    "2130706433",
+)
+
+
+@pytest.mark.abuse("A9")
+@pytest.mark.podman
+async def test_targets_come_from_the_loops_own_record_alone(loop: str, get: Any, api: Any, jp_serverapp: Any) -> None:
+    other = (await api("POST", "loops", send={"title": "other"})).body["id"]
+    for place in (*ELSEWHERE, str(jp_serverapp.port)):
+        named = quote(place, safe="")
+        for path in (f"loopat/port/{named}/8000", f"loopat/port/{loop}/{named}", f"loopat/port/{other}/8000/"):
+            assert (await get(path)).code == 404, path
+        for wrong in ({"port": place}, {"host": place}, {"target": place}, {"address": place}, {"alias": f"{place}@"}):
+            settings = {"mode": "port", "port": 8000, **wrong}
+            refused = await api("PUT", "loops", loop, "share", send=settings, **SLOW)
+            assert (refused.status, refused.body["reason"]) == (400, "bad_input"), wrong
+        # What a request says of hosts changes nothing: it is answered by the loop's own program.
+        for headers in ({"X-Forwarded-Host": place}, {"X-Original-URL": f"http://{place}/"}):
+            found = json.loads((await get(f"loopat/port/{loop}/8000/http://{named}/", headers=headers)).body)
+            assert found["loop"] == "relayed"
 
 
 @pytest.mark.podman
@@ -155,6 +187,7 @@ async def test_without_an_edge_nothing_hangs(get: Any, api: Any) -> None:
     assert (await get("loopat/port/8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e/8000/")).code == 404
 
 
+@pytest.mark.abuse("A10")
 @pytest.mark.podman
 async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
     loop: str, api: Any, jp_serverapp: Any, jp_fetch: Any

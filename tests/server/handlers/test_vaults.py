@@ -87,6 +87,7 @@ async def test_what_is_no_variable_is_refused(api: Any, name: str) -> None:
         assert (answer.status, answer.body["field"]) == (400, "variable")
 
 
+@pytest.mark.abuse("A12")
 @pytest.mark.parametrize(
     "body",
     [

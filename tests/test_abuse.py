@@ -1,0 +1,227 @@
+"""Abuse that no single module answers for, against the real thing. What else is tested of abuse: docs/faults.md."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import psutil
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from loopat_jupyter.errors import LoopatError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import ExecSpec, NewLoop
+from loopat_jupyter.outgoing import push_branch
+from loopat_jupyter.sandbox.execution import Exit
+from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
+from tests.jupyter_process import TOKEN, Server, jupyter_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from loopat_jupyter.workspace.paths import Workspace
+    from tests.git_remotes import Remote
+
+pytestmark = pytest.mark.podman
+
+ODD = {
+    "option": "-v",
+    "way out": "../x",
+    "path": "a/b",
+    "zero": "a\0b",
+    "newline": "a\nb",
+    "long": "x" * 300,
+    "look-alike": "\u0440\u0430ypal",
+    "lower": "case twin",
+    "upper": "CASE TWIN",
+    "invisible": "a\u202eb",
+}
+
+
+@pytest.fixture
+async def server(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> AsyncIterator[Server]:
+    environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+    async with jupyter_server(tmp_path, workspace.home, environ) as server:
+        yield server
+
+
+@pytest.mark.abuse("A1")
+async def test_odd_names_are_refused_or_lead_to_safe_ones(server: Server, workspace: Workspace) -> None:
+    made, paths = {}, set(workspace.home.rglob("*"))
+    for kind, name in ODD.items():
+        answer = await server.api("POST", "loopat/api/loops", {"title": name})
+        assert answer.status in (201, 400), (kind, answer)
+        if answer.status == 201:
+            made[kind] = answer.body
+        for field in ("vault", "profiles", "repo", "image"):
+            if (kind, field) == ("path", "image"):
+                # A registry's names look like that.
+                continue
+            value = [name] if field == "profiles" else name
+            refused = await server.api("POST", "loopat/api/loops", {"title": "ordinary", field: value})
+            assert (refused.status, refused.body.get("field")) == (400, field), (kind, refused)
+        for place in ("loops/{}", "loops/{}/share", "vaults/{}", "profiles/{}"):
+            refused = await server.api("GET", f"loopat/api/{place.format(quote(name, safe=''))}")
+            assert refused.status in (400, 404, 405), (kind, place)
+        some = next(iter(made.values()))["id"]
+        refused = await server.api("PUT", f"loopat/api/loops/{some}/share", {"mode": "static", "alias": name})
+        assert (refused.status, refused.body["field"]) == (400, "alias"), kind
+    assert {"lower", "upper", "option", "way out", "path"} <= set(made)
+    assert not {"zero", "newline", "long"} & set(made)
+    # One loop, one folder, one slug, and one container whatever its title: no two loops meet.
+    assert {path.parent for path in set(workspace.home.rglob("meta.json")) - paths} == {
+        workspace.loop(loop["id"]) for loop in made.values()
+    }
+    names = {loop["folder"] for loop in made.values()}
+    assert len({name.lower() for name in names}) == len(made)
+    assert all(name.isascii() and not {*"/\\ "} & {*name} and name[0] not in "-." for name in names)
+    for kind in ("option", "way out", "lower", "upper"):
+        loop = made[kind]["id"]
+        ran = await server.api("POST", f"loopat/api/loops/{loop}/exec", {"argv": ["hostname"]})
+        assert ran.body[0] == {"stream": "stdout", "data": f"loop-{loop[:8]}\n"}, kind
+
+
+@pytest.mark.abuse("A2")
+async def test_operators_mount_no_way_out(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> None:
+    podman_socket = Path(f"/run/user/{os.getuid()}/podman/podman.sock")
+    evil = {
+        str(podman_socket): "/a", "/run": "/b", "/proc": "/c", "/proc/1/root": "/d", f"{tmp_path}:/etc:rw": "/e",
+        f"{tmp_path}/..": "/f", "relative": "/g", "/dev": "/h", "/": "/i", str(workspace.home): "/j",
+    }  # fmt: skip
+    (good := tmp_path / "good").mkdir()
+    (good / "file").write_text("good")
+    mounts = [MountConfig(source=source, target=target) for source, target in evil.items()]
+    mounts += [
+        MountConfig(source=str(good), target=target)
+        for target in ("/x:/etc", "/loopat/lib", "/proc/x", "/a/../etc", "rel")
+    ]
+    config = Config(
+        image=ImageConfig(use=sandbox_image),
+        network="none",
+        mounts=(*mounts, MountConfig(source=str(good), target="/good")),
+    )
+    manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+    record = manager.create(title="A loop")
+    running = await manager.start(record)
+    (facts,) = msgspec.json.decode((await manager.engine.run("inspect", running.name)).stdout)
+    ours = {mount["Destination"]: mount["Source"] for mount in facts["Mounts"]}
+    assert ours["/good"] == str(good)
+    assert not {*evil, str(tmp_path)} & {*ours.values()}
+    assert not {*evil.values(), "/x", "/etc", "/proc/x"} & {*ours}
+    warnings = (await manager.get(record.id)).warnings
+    assert len(warnings) == len(mounts)
+    assert all(warning.startswith("A mount of config.toml is left out: the ") for warning in warnings)
+
+
+PLANTED = """
+rm -rf .git; git init -q . ; printf '* filter=evil diff=evil\n' >.gitattributes; echo x >x.txt
+for name in pre-commit post-checkout pre-push post-index-change reference-transaction; do
+  printf '#!/bin/sh\ntouch %s\n' "$PROOF" >.git/hooks/$name; chmod +x .git/hooks/$name
+done
+cat >>.git/config <<END
+[core]
+  fsmonitor = touch $PROOF
+  sshCommand = touch $PROOF
+  pager = touch $PROOF
+  editor = touch $PROOF
+[filter "evil"]
+  clean = touch $PROOF; cat
+  smudge = touch $PROOF; cat
+[diff "evil"]
+  command = touch $PROOF
+[credential]
+  helper = !touch $PROOF
+END
+"""
+
+
+@pytest.mark.abuse("A5")
+@pytest.mark.parametrize("kind", ["folder", "file"])
+async def test_what_git_would_run_in_a_workdir_never_runs_on_the_host(
+    manager: LoopManager, remote: Remote, tmp_path: Path, kind: str
+) -> None:
+    record = await manager.make(NewLoop(title="a", repo=remote.url))
+    # Inside, there is no such folder: only on the host could this proof be made.
+    proof = tmp_path / "proof"
+    script = PLANTED
+    if kind == "file":
+        # A `.git` file that names another folder, with the same settings in it.
+        script += "mv .git elsewhere; echo gitdir: elsewhere >.git\n"
+    spec = ExecSpec(argv=("bash", "-ec", script), env={"PROOF": str(proof)})
+    events = [event async for event in manager.exec(record, spec)]
+    assert events[-1] == Exit(0), events
+    await manager.stop(record)
+    await manager.start(record)
+    await manager.unsaved(record)
+    for attempt in (push_branch(manager, record), manager.delete(record.id)):
+        with contextlib.suppress(LoopatError):
+            await attempt
+    await manager.get(record.id)
+    await manager.start(record, fresh=True) if manager.workspace.loop(record.id).exists() else None
+    assert not proof.exists()
+
+
+@pytest.mark.abuse("A8")
+async def test_a_page_of_another_site_opens_no_websocket(server: Server, manager: LoopManager) -> None:
+    record = manager.create(title="A loop")
+    opened = await server.api("POST", f"loopat/api/loops/{record.id}/terminals", {})
+    assert opened.status == 201
+    model = {"name": "python3", "path": str(manager.workspace.workdir(record.id).relative_to(manager.workspace.home))}
+    kernel = await server.api("POST", "api/kernels", model)
+    assert kernel.status == 201
+    login = await AsyncHTTPClient().fetch(f"{server.url}api/status?token={TOKEN}")
+    cookie = SimpleCookie()
+    for header in login.headers.get_list("Set-Cookie"):
+        cookie.load(header)
+    jar = "; ".join(f"{name}={morsel.value}" for name, morsel in cookie.items())
+    own = "{0.scheme}://{0.netloc}".format(urlsplit(server.url))
+    for path in (
+        f"terminals/websocket/{opened.body['name']}",
+        f"api/kernels/{kernel.body['id']}/channels?session_id=x",
+        "api/events/subscribe",
+    ):
+        url = f"ws{server.url.removeprefix('http')}{path}"
+        for origin in ("http://evil.example", "null", own.replace("127.0.0.1", "127.0.0.1.evil.example")):
+            with pytest.raises(HTTPClientError, match="403"):
+                await websocket_connect(HTTPRequest(url, headers={"Cookie": jar, "Origin": origin}))
+        connection = await websocket_connect(HTTPRequest(url, headers={"Cookie": jar, "Origin": own}))
+        connection.close()
+
+
+@pytest.mark.abuse("A13")
+@pytest.mark.parametrize("path", ["loops", "loops/{}/exec", "vaults"])
+@pytest.mark.parametrize("size_bytes", [2**30, 2**28])
+async def test_a_huge_body_is_refused_and_not_kept(server: Server, path: str, size_bytes: int) -> None:
+    loop = (await server.api("POST", "loopat/api/loops", {"title": "a"})).body["id"]
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    address = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = (
+        f"POST {address.path}loopat/api/{path.format(loop)} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: token {TOKEN}\r\nContent-Type: application/json\r\nContent-Length: {size_bytes}\r\n\r\n"
+    )
+    writer.write(head.encode())
+    answer = asyncio.ensure_future(reader.readline())
+    most = 0
+    # The server may hang up as soon as it has seen enough.
+    with contextlib.suppress(ConnectionError):
+        for _ in range(size_bytes // 2**20):
+            writer.write(b"[" * 2**20)
+            await writer.drain()
+            most = max(most, process.memory_info().rss - before)
+    with contextlib.suppress(ConnectionError):
+        assert (await asyncio.wait_for(answer, 100)).split()[1:2] in ([b"400"], [b"413"], [])
+    writer.transport.abort()
+    assert most < 64 * 2**20
+    shown = await server.api("GET", "loopat/api/loops")
+    assert [each["id"] for each in shown.body["loops"]] == [loop]
