@@ -27,7 +27,6 @@ from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.paths import Workspace
 from tests.conftest import remove_from_podman
 from tests.jupyter_process import jupyter_server
-from tests.sandbox.test_toolchain import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,7 +141,7 @@ async def test_a_container_removed_behind_our_back_is_made_again(scene: Scene) -
 async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, way: str) -> None:
     manager, record = scene.manager, scene.one
     # An image of this loop alone, as those of others must stay.
-    manager.workspace.toolchain(record.id).write_bytes(TOOLS + f"# {record.id}\n".encode())
+    manager.workspace.toolchain(record.id).write_text(f"[tools]\n# {record.id}\n")
     image = (await manager.start(record)).image_id
     tag = manager.toolchains.reference(record)
     assert tag.startswith("localhost/loopat-tools-")

@@ -96,9 +96,14 @@ async def test_the_persons_plugins_are_mounted_with_the_loops_own_list(workspace
     pinned = str(pinned_list(workspace, record.id))
     assert mounts == [
         Mount(source=str(folder), target="/loopat/home/loopat/.claude/plugins", mode="ro"),
-        Mount(source=pinned, target="/loopat/home/loopat/.claude/plugins/installed_plugins.json", mode="ro"),
+        Mount(source=pinned, target="/loopat/home/loopat/.claude/plugins/installed_plugins.json", mode="ro", file=True),
         Mount(source=str(folder), target=f"/loopat/loop/{record.id}/.claude/plugins", mode="ro"),
-        Mount(source=pinned, target=f"/loopat/loop/{record.id}/.claude/plugins/installed_plugins.json", mode="ro"),
+        Mount(
+            source=pinned,
+            target=f"/loopat/loop/{record.id}/.claude/plugins/installed_plugins.json",
+            mode="ro",
+            file=True,
+        ),
     ]
     before = msgspec.structs.replace(record, plugins=False)
     assert not any("plugins" in mount.target for mount in manager.sandboxes.plan(before).mounts)

@@ -83,9 +83,7 @@ class RuntimeFolders:
         run = self._workspace.run(loop_id)
         writable = os.access(run, os.R_OK | os.W_OK | os.X_OK)
         install(self._workspace.helpers)
-        # A privileged loop has a view of its own of the helpers.
-        launcher = os.path.lexists(f"/proc/{init_pid}/root{LAUNCHER}")
-        return writable and launcher and same_folder(init_pid, SANDBOX_RUN, run)
+        return writable and has_launcher(init_pid) and same_folder(init_pid, SANDBOX_RUN, run)
 
     async def remove_lock(self, loop_id: str) -> None:
         """Remove the lock file of a loop that is gone.
@@ -155,3 +153,12 @@ def refuse_busy(loop_id: str, facts: ContainerFacts | None) -> None:
     if count:
         ends = "1 kernel, terminal or command" if count == 1 else f"{count} kernels, terminals and commands"
         raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it.")
+
+
+def has_launcher(init_pid: int) -> bool:
+    """Whether a sandbox still has our helpers: a privileged one has a view of its own of them, in no folder of ours.
+
+    Args:
+        init_pid: Its init process on the host.
+    """
+    return os.path.lexists(f"/proc/{init_pid}/root{LAUNCHER}")

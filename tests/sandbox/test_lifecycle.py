@@ -13,7 +13,7 @@ import pytest
 from loopat_jupyter.errors import ConflictError, EngineError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import LoopConfig, Progress
-from loopat_jupyter.sandbox import facts, lifecycle, runtime
+from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.lifecycle import Sandboxes
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash
 from loopat_jupyter.sandbox.podman import Completed
@@ -59,11 +59,12 @@ class Scene:
         self.failures: dict[str, list[Exception]] = {}
         self.alive = True
         self.active = False
-        for module in (lifecycle, facts):
+        for module in (lifecycle, facts, state):
             monkeypatch.setattr(module, "is_init", lambda pid: pid == PID and self.alive)
         for module in (lifecycle, runtime):
             monkeypatch.setattr(module, "exec_roots", lambda pid: [1] if self.active else [])
         self.connected = True
+        monkeypatch.setattr(runtime, "has_launcher", lambda pid: True)
         monkeypatch.setattr(runtime, "same_folder", lambda pid, inside, folder: self.connected)
 
     def answer(self, arguments: tuple[str, ...]) -> Completed:
