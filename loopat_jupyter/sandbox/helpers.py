@@ -23,10 +23,23 @@ NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote")
 COMMANDS = ("loopat-promote",)
 """Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
 
+SKILL = "SKILL.md"
+"""What agents should know of loops: a skill of theirs. Under one name in all versions, as it is only read; the last
+that was installed counts."""
+
 VERSION = "5cee891d"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755
+
+
+def skill_folder(folder: Path) -> Path:
+    """Where `install` puts the skill.
+
+    Args:
+        folder: Of the helpers.
+    """
+    return folder / "skill"
 
 
 def file_name(name: str) -> str:
@@ -67,3 +80,8 @@ def install(folder: Path) -> None:
             with full_disk_told(folder):
                 command.parent.mkdir(exist_ok=True)
             write_atomic(command, (INSIDE / name).read_bytes(), mode=_MODE)
+    skill, text = skill_folder(folder) / SKILL, (INSIDE / SKILL).read_bytes()
+    if not skill.exists() or skill.read_bytes() != text:
+        with full_disk_told(folder):
+            skill.parent.mkdir(exist_ok=True)
+        write_atomic(skill, text, mode=0o644)

@@ -16,11 +16,11 @@ import msgspec
 
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
-from loopat_jupyter.sandbox.helpers import file_name
+from loopat_jupyter.sandbox.helpers import file_name, skill_folder
 from loopat_jupyter.sandbox.isolation import Nesting, allowed, fence, may_remount, wanted_isolation
 from loopat_jupyter.sandbox.resources import enforced, resource_arguments, wanted_resources
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sandbox_mirror
-from loopat_jupyter.workspace.plugins import PLUGIN_LIST, pinned_list
+from loopat_jupyter.workspace.plugins import PLUGIN_LIST, SKILL_FOLDER, pinned_list
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord, MountMode
@@ -93,6 +93,11 @@ def sandbox_workdir(loop_id: str) -> str:
 def sandbox_agent_config(loop_id: str) -> str:
     """The configuration folder of agents as seen inside."""
     return f"/loopat/loop/{loop_id}/.claude"
+
+
+def sandbox_skill(loop_id: str) -> str:
+    """Where agents find what they should know of loops, as seen inside."""
+    return f"{sandbox_agent_config(loop_id)}/{SKILL_FOLDER}"
 
 
 def inside_path(loop_id: str, relative: Path) -> str:
@@ -184,6 +189,7 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
         Mount(source=str(workspace.loop_home(record.id)), target=SANDBOX_HOME),
         Mount(source=str(workspace.run(record.id)), target=SANDBOX_RUN),
         Mount(source=str(workspace.helpers), target=SANDBOX_LIB, mode="ro"),
+        Mount(source=str(skill_folder(workspace.helpers)), target=sandbox_skill(record.id), mode="ro"),
     ]
     if record.mirror is not None:
         source = workspace.mirrors / record.mirror

@@ -1,4 +1,4 @@
-"""Plugins of agent tools: the person's own, and the list of them that a loop keeps."""
+"""Plugins of agent tools: the person's own, and the list of them that a loop keeps; where our own skill is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
 PLUGIN_LIST = "installed_plugins.json"
+SKILL_FOLDER = "skills/loopat"
+"""Of what agents should know of loops, in their configuration folder; mounted, never copied."""
+
 LARGEST_LIST_BYTES = 1024 * 1024
 
 

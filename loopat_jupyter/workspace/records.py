@@ -31,6 +31,7 @@ from loopat_jupyter.models import (
 )
 from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
+from loopat_jupyter.workspace.plugins import SKILL_FOLDER
 from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class LoopStore:
             with full_disk_told(folder):
                 folder.mkdir(parents=True)
                 self.workspace.workdir(loop_id).mkdir()
-                self.workspace.agent_config(loop_id).mkdir()
+                # Otherwise podman would make this folder, for somebody who is nobody on the host.
+                (self.workspace.agent_config(loop_id) / SKILL_FOLDER).mkdir(parents=True)
                 self._seed_home(loop_id)
                 yield
         except BaseException as error:

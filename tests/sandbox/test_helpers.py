@@ -3,14 +3,24 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.sandbox.helpers import COMMANDS, INSIDE, NAMES, VERSION, digest, file_name, install
+from loopat_jupyter.sandbox.helpers import (
+    COMMANDS,
+    INSIDE,
+    NAMES,
+    SKILL,
+    VERSION,
+    digest,
+    file_name,
+    install,
+    skill_folder,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_the_version_is_that_of_the_files() -> None:
-    assert {path.name for path in INSIDE.iterdir()} == set(NAMES)
+    assert {path.name for path in INSIDE.iterdir()} == {*NAMES, SKILL}
     wanted = digest((INSIDE / name).read_bytes() for name in NAMES)
     assert wanted == VERSION, f'they were changed: set VERSION = "{wanted}"'
 
@@ -20,8 +30,16 @@ def test_they_are_installed_once_and_those_of_other_versions_stay(tmp_path: Path
     install(folder)
     (folder / "launch-00000000").touch()
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert set(before) == {file_name(name) for name in (*NAMES, "bin")} | {"launch-00000000"}
+    assert set(before) == {file_name(name) for name in (*NAMES, "bin")} | {"launch-00000000", "skill"}
     assert all(os.access(folder / file_name("bin") / name, os.X_OK) for name in COMMANDS)
     assert all(os.access(folder / file_name(name), os.X_OK) for name in NAMES)
     install(folder)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_the_skill_of_the_last_version_counts(tmp_path: Path) -> None:
+    skill = skill_folder(tmp_path) / SKILL
+    skill.parent.mkdir()
+    skill.write_text("of another version")
+    install(tmp_path)
+    assert skill.read_bytes() == (INSIDE / SKILL).read_bytes()

@@ -48,6 +48,7 @@ MOUNTS = (
     Mount(source=f"/srv/ws/loops/{ID}/home", target="/loopat/home/loopat"),
     Mount(source=str(WORKSPACE.helpers), target="/loopat/lib", mode="ro"),
     Mount(source=f"/srv/ws/loops/{ID}/.claude", target=f"/loopat/loop/{ID}/.claude"),
+    Mount(source=f"{WORKSPACE.helpers}/skill", target=f"/loopat/loop/{ID}/.claude/skills/loopat", mode="ro"),
     Mount(source=f"/srv/ws/loops/{ID}/workdir", target=f"/loopat/loop/{ID}/workdir"),
     Mount(source=RUN, target="/loopat/run"),
 )
@@ -152,6 +153,7 @@ def test_the_whole_command_that_makes_a_container():
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/home,target=/loopat/home/loopat",
         "--mount=type=bind,source=/srv/ws/cache/inside,target=/loopat/lib,ro=true",
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/.claude,target=/loopat/loop/{ID}/.claude",
+        f"--mount=type=bind,source=/srv/ws/cache/inside/skill,target=/loopat/loop/{ID}/.claude/skills/loopat,ro=true",
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/workdir,target=/loopat/loop/{ID}/workdir",
         f"--mount=type=bind,source={RUN},target=/loopat/run",
         "--entrypoint=sleep",
@@ -171,7 +173,10 @@ def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
 
 def test_folders_that_a_privileged_loop_could_make_writable_are_copies():
     argv = run_argv(plan(isolation="privileged"), "image", pidfile=Path("/p"))
-    assert [each for each in argv if each.startswith("--volume=")] == [f"--volume={WORKSPACE.helpers}:/loopat/lib:O"]
+    assert [each for each in argv if each.startswith("--volume=")] == [
+        f"--volume={WORKSPACE.helpers}:/loopat/lib:O",
+        f"--volume={WORKSPACE.helpers}/skill:/loopat/loop/{ID}/.claude/skills/loopat:O",
+    ]
     assert f"--mount=type=bind,source={BUNDLE},target=/etc/ssl/certs/ca-certificates.crt,ro=true" in argv
     assert not [each for each in run_argv(plan(), "image", pidfile=Path("/p")) if each.startswith("--volume=")]
 
