@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +34,7 @@ MOST_BYTES = 200 * 2**20
 """A snapshot is for reading; what is larger is data, and stays where it is."""
 
 _LEFT_OUT = frozenset((".ipynb_checkpoints", ".git", "node_modules", ".venv", "__pycache__"))
+_PIECE_BYTES = 1024 * 1024
 _TYPED = (".bash_history", ".local/share/fish/fish_history", ".ipython/profile_default/history.sqlite")
 """What people typed, relative to the home of the loop."""
 
@@ -175,6 +175,10 @@ def _copy_plain(piece: Piece, workdir: Path, limit_bytes: int) -> int:
         with full_disk_told(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as copy:
-                shutil.copyfileobj(file, copy)
+                # No more than was there: it may grow meanwhile, without end.
+                left_bytes = status.st_size
+                while left_bytes and (data := file.read(min(left_bytes, _PIECE_BYTES))):
+                    copy.write(data)
+                    left_bytes -= len(data)
             os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     return status.st_size

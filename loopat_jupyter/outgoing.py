@@ -185,6 +185,7 @@ async def push_branch(
             )
     finally:
         await git.run("update-ref", "-d", kept, folder=mirror.path)
-    # The loop learns what the remote has now, without having to reach it.
-    await inside.git("update-ref", f"refs/remotes/origin/{branch}", commit)
+    # The loop learns what the remote has now, without having to reach it; one that was just stopped learns it later.
+    with contextlib.suppress(LoopatError):
+        await inside.git("update-ref", f"refs/remotes/origin/{branch}", commit)
     return Pushed(branch=branch, commit=commit, remote=shown(record.origin))

@@ -119,3 +119,20 @@ async def test_a_snapshot_is_not_laid_over_a_repo(plain: LoopManager, worked: Lo
     with pytest.raises(BadInputError) as caught:
         await plain.make(NewLoop(title="Distill", distill=worked.id, repo="/srv/git/any.git"))
     assert caught.value.field == "distill"
+
+
+async def test_a_notebook_that_grows_while_it_is_copied_is_copied_as_it_was(
+    plain: LoopManager, monkeypatch: pytest.MonkeyPatch
+):
+    other = plain.create(title="Growing")
+    source = plain.workspace.workdir(other.id) / "a.ipynb"
+    source.write_bytes(b"123")
+    told = distilling.full_disk_told
+
+    def growing(path: Path):
+        source.write_bytes(b"123" * 1000)
+        return told(path)
+
+    monkeypatch.setattr(distilling, "full_disk_told", growing)
+    record = await plain.make(NewLoop(title="Distill", distill=other.id))
+    assert (plain.workspace.workdir(record.id) / "notebooks" / "a.ipynb").read_bytes() == b"123"

@@ -235,6 +235,7 @@ export class NewLoopForm extends ReactWidget {
         <button
           type="button"
           className="jp-Loops-link"
+          disabled={this._isBusy}
           onClick={() => this._onVaults()}
         >
           {trans.__('Variables of vaults…')}

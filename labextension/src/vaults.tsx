@@ -117,6 +117,7 @@ class VaultForm extends ReactWidget {
           onChange={chosen => {
             this._chosen = chosen;
             this._problem = undefined;
+            this._doubtful = this._said = '';
             this.update();
           }}
         />

@@ -223,6 +223,7 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         *([("branch", Text(f"{loop.branch} from {_origin(loop)}"))] if loop.branch else []),
         ("created", Text(f"{loop.created_at.astimezone():%Y-%m-%d %H:%M} by {plain(loop.created_by)}")),
         ("last used", Text(ago(loop.last_activity, now))),
+        ("profiles", Text(", ".join(loop.profiles) or "none")),
         ("vault", Text(loop.vault)),
         ("image", Text(loop.image or "as the workspace says")),
         ("network", Text(loop.config.network or "as the workspace says")),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.asking import Answered
 
 LARGEST_BUNDLE_BYTES = 2 * 2**30
+TAKE_MEMORY_BYTES = 1024**3
+"""For git on the host, while it unpacks them."""
+
 TAKE_TIMEOUT_S = 900.0
 
 
@@ -93,10 +96,10 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str | 
         with bundle.open("xb") as file:
             await _receive(inside, file.write)
         await git.run(
-            # A large file is never held in memory, however small it was packed.
+            # A large file is never held in memory, however small it was packed; what is packed as a difference is.
             "-c", "fetch.fsckObjects=true", "-c", "core.bigFileThreshold=16m",
             "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", str(bundle), f"+HEAD:{ref}",
-            folder=repo, timeout_s=TAKE_TIMEOUT_S, doing="take the loop's commits",
+            folder=repo, timeout_s=TAKE_TIMEOUT_S, memory_bytes=TAKE_MEMORY_BYTES, doing="take the loop's commits",
         )  # fmt: skip
     finally:
         bundle.unlink(missing_ok=True)

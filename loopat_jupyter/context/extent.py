@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 MOST_FILES = 100_000
 LARGEST_FILES_BYTES = 2 * 2**30
+LONGEST_NAME_BYTES = 255
+LONGEST_PATH_BYTES = 3000
+"""What any file system takes (NAME_MAX, and PATH_MAX with room for the folder of a loop): one file that cannot be
+written keeps every loop from having any."""
+
 _LISTING_BYTES = 32 * 2**20
 
 
@@ -32,6 +37,9 @@ async def too_much(git: Git, repo: Path, commit: str) -> str | None:
     entries = listed.stdout.split(b"\0")[:-1]
     if listed.cut or len(entries) > MOST_FILES:
         return f"has more than {MOST_FILES} files and folders"
+    paths = [entry.partition(b"\t")[2] for entry in entries]
+    if any(len(path) > LONGEST_PATH_BYTES or max(map(len, path.split(b"/"))) > LONGEST_NAME_BYTES for path in paths):
+        return f"has names of more than {LONGEST_NAME_BYTES} bytes, or paths of more than {LONGEST_PATH_BYTES}"
     # Mode, type, name of the object, size; `-` for a folder.
     sizes = (entry.partition(b"\t")[0].split()[-1] for entry in entries)
     if sum(int(size) for size in sizes if size.isdigit()) > LARGEST_FILES_BYTES:

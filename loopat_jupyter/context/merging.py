@@ -5,9 +5,10 @@ Nothing is ever rebased or forced: history that others have seen stays.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.errors import ConflictError, GitError, LoopatError
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -83,9 +84,12 @@ async def merge_and_push(
             )
             merged = made.text
         pushed = await push(git, mirror, merged, mirror.default_branch, access)
-        mirror = await refresh()
         if pushed:
+            # The remote has it: that it is out of reach now is no failure.
+            with contextlib.suppress(LoopatError):
+                await refresh()
             return merged, False
+        mirror = await refresh()
     raise GitError(f"The remote changed {ATTEMPTS} times while this was being pushed. Try again.")
 
 

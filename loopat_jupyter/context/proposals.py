@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,9 @@ class Proposals:
 
     async def _drop(self, mirror: Mirror, kind: ContextKind, proposal: Proposal) -> bool:
         dropped = await drop(self._git, mirror, proposal.commit, context_branch(proposal.loop_id), self._access())
-        await self._refresh(kind)
+        # The remote has dropped it: that it is out of reach now is no failure.
+        with contextlib.suppress(GitError):
+            await self._refresh(kind)
         return dropped
 
     async def _refresh(self, kind: ContextKind) -> Mirror:

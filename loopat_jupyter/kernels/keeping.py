@@ -164,7 +164,7 @@ class KernelKeeper:
             except (msgspec.DecodeError, KeyError):
                 self._kept.forget(found.name)
                 continue
-            except (NoSuchKernel, LoopatError) as error:
+            except (NoSuchKernel, LoopatError, OSError, TypeError, ValueError) as error:
                 self._kernels.log.warning("Kernel %s of loop %s stays alone: %s", found.name, found.loop_id, error)
                 self._kept.let_go(found.name)
                 continue

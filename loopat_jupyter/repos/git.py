@@ -108,6 +108,7 @@ class Git:
         stdin: bytes | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         cut_bytes: int | None = None,
+        memory_bytes: int | None = None,
         ok: Sequence[int] = (0,),
         doing: str = "",
         access: Access | None = None,
@@ -123,6 +124,8 @@ class Git:
             timeout_s: Deadline.
             cut_bytes: How much of standard output is wanted at most; git is ended when there is more. None takes all
                 there is, up to a bound that only a hostile repo reaches.
+            memory_bytes: How much memory git and each of its helpers may take; None for any amount. For what a loop
+                made: a few kilobytes of it can stand for an object of any size.
             ok: Exit codes that count as success.
             doing: What this is for, completing "Git failed to …".
             access: For commands that talk to a remote.
@@ -135,7 +138,10 @@ class Git:
             StorageFullError: No space.
         """
         limit_bytes = LARGEST_OUTPUT_BYTES if cut_bytes is None else cut_bytes
-        process = await self._spawn(arguments, folder, access, environ or {}, stdin=stdin is not None)
+        command = (self._binary, *arguments)
+        if memory_bytes is not None:
+            command = ("prlimit", f"--data={memory_bytes}", "--", *command)
+        process = await self._spawn(command, folder, access, environ or {}, stdin=stdin is not None)
         try:
             async with deadline(timeout_s):
                 stdout, stderr = await _talk(process, stdin, on_progress, limit_bytes)
@@ -156,7 +162,7 @@ class Git:
 
     async def _spawn(
         self,
-        arguments: Sequence[str],
+        command: Sequence[str],
         folder: Path | None,
         access: Access | None,
         environ: Mapping[str, str],
@@ -166,8 +172,7 @@ class Git:
         pipe = asyncio.subprocess.PIPE
         try:
             return await asyncio.create_subprocess_exec(
-                self._binary,
-                *arguments,
+                *command,
                 stdin=pipe if stdin else asyncio.subprocess.DEVNULL,
                 stdout=pipe,
                 stderr=pipe,
@@ -176,7 +181,10 @@ class Git:
                 limit=_LINE_LIMIT_BYTES,
                 start_new_session=True,
             )
-        except (FileNotFoundError, PermissionError):
+        except (FileNotFoundError, PermissionError) as error:
+            # It names what is not there: the folder, or the command.
+            if folder is not None and error.filename == str(folder):
+                raise GitError(f"The folder {folder} was removed meanwhile, or is out of reach. Try again.") from None
             raise GitUnavailableError(
                 f"There is no command {self._binary!r}, which loops with a repo need. Install git (`sudo apt install "
                 "git`) and try again."

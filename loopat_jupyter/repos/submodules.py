@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MOST_LEVELS = 8
 """Submodules of submodules that the host still fetches."""
 
+MOST_SUBMODULES = 200
+"""In all of them together: a repo that names itself several times would have no end."""
+
 _NAMED = 3
 _AGAIN = "To fetch what is missing, run `git submodule update --init --recursive` in the loop."
 
@@ -45,6 +48,7 @@ class Submodules:
         self._address = address
         self._access = access
         self._refused: list[str] = []
+        self._seen = 0
 
     async def fetch(self, workdir: Path, tell: Callable[[Progress], None]) -> list[str]:
         """Fetch them.
@@ -80,7 +84,9 @@ class Submodules:
         for entry in filter(None, listed.split("\0")):
             key, _, url = entry.partition("\n")
             with_keys = bool(self._access.identity_files)
-            if level >= MOST_LEVELS or not may_fetch(url, self._address, with_keys=with_keys):
+            self._seen += 1
+            deep = level >= MOST_LEVELS or self._seen > MOST_SUBMODULES
+            if deep or not may_fetch(url, self._address, with_keys=with_keys):
                 self._refused.append(shown(url)[:200])
                 await self._run(folder, "config", "--remove-section", key.removesuffix(".url"))
         await self._run(folder, "submodule", "--quiet", "update", "--jobs=4")

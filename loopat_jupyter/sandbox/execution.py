@@ -214,12 +214,12 @@ async def _opened(
 ) -> asyncio.subprocess.Process:
     """The client of a command that has started, or that podman gave up; ended with `stack`.
 
-    Called off meanwhile, the command ends as well: podman may have started it before its client was handed over.
+    Called off meanwhile, or too late, the command ends as well: podman may have started it all the same.
     """
     try:
         client = await stack.enter_async_context(opening)
         await _wait_for_start(stem, client)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, EngineTimeoutError):
         await _end_inside(stem, running.init_pid, spec)
         raise
     return client

@@ -81,10 +81,12 @@ async def end_members(stem: Stem, init_pid: int, *, grace_s: float = GRACE_S) ->
         holder = await asyncio.to_thread(find_process, init_pid, holder_inside)
         if holder is not None:
             member = Member(holder, leads=True, ignores_hangup=False)
-            await _wait_for([member], grace_s)
-            holder.signal(signal.SIGKILL)
-            await _wait_for([member], grace_s)
-            holder.close()
+            try:
+                await _wait_for([member], grace_s)
+                holder.signal(signal.SIGKILL)
+                await _wait_for([member], grace_s)
+            finally:
+                holder.close()
 
 
 async def _end_session(init_pid: int, leader_inside: int, grace_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from http import HTTPStatus
@@ -13,12 +14,19 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 
-from loopat_jupyter.errors import BadInputError, ConfigurationError, EngineError, LoopatError, NotFoundError
+from loopat_jupyter.errors import (
+    BadInputError,
+    ConfigurationError,
+    ConflictError,
+    EngineError,
+    LoopatError,
+    NotFoundError,
+)
 from loopat_jupyter.models import Value
 from loopat_jupyter.server.answers import encode, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from loopat_jupyter.loops import LoopManager
@@ -28,6 +36,7 @@ MAX_BODY_BYTES = 1024 * 1024
 AUTH_RESOURCE = "loopat"
 
 _Method = TypeVar("_Method", bound="Callable[..., Any]")
+_T = TypeVar("_T")
 _Request = TypeVar("_Request", bound=Value)
 
 
@@ -119,6 +128,22 @@ class LoopatHandler(StreamedBody, APIHandler):
             return msgspec.convert(given, wanted, strict=False)
         except msgspec.ValidationError as error:
             raise _bad_input(error) from None
+
+    async def finished(self, work: Coroutine[Any, Any, _T], *, loop_id: str) -> _T:
+        """What long work on a loop comes to: it goes on if the client hangs up, and ends when it is called off.
+
+        Args:
+            work: The work.
+            loop_id: The loop.
+
+        Raises:
+            ConflictError: Somebody called it off.
+        """
+        task = self.service.spawn(work, loop_id=loop_id)
+        await asyncio.wait((task,))
+        if task.cancelled():
+            raise ConflictError("This was called off. Ask again when it is needed.")
+        return task.result()
 
     def answer(self, value: object, status: int = 200) -> None:
         """Send a value as JSON.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 # No FIFO keeps the open waiting, no terminal becomes this process's own.
 _READ = os.O_RDONLY | _NO_LINK | os.O_NONBLOCK | os.O_NOCTTY
 _LOOK = os.O_PATH | _NO_LINK
+_RANDOM_BYTES = 8
+_ABANDONED = re.compile(rf"\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\Z")
 
 
 @contextlib.contextmanager
@@ -151,6 +154,18 @@ def read_plain(folder: int, name: str, *, limit_bytes: int) -> bytes:
     return data
 
 
+def remove_abandoned(folder: int) -> None:
+    """Remove what `write_whole` left where it was killed. For whoever alone writes there.
+
+    Args:
+        folder: Descriptor of the folder.
+    """
+    for name in names_in(folder):
+        if _ABANDONED.match(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+
+
 def write_whole(folder: int, name: str, data: bytes) -> None:
     """Replace a file whole or not at all, for this user alone; a link of that name is replaced, not followed.
 
@@ -162,7 +177,7 @@ def write_whole(folder: int, name: str, data: bytes) -> None:
     Raises:
         StorageFullError: No space; what was there stands.
     """
-    temporary = f".{os.urandom(8).hex()}"
+    temporary = f".{os.urandom(_RANDOM_BYTES).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
     with full_disk_told(Path(name)):
         try:

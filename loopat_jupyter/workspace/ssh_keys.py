@@ -61,8 +61,8 @@ def ssh_keys(store: VaultStore, member: str, vault: str) -> tuple[Path, ...]:
     """
     folder = _copies(store.workspace, member, vault)
     found = {
-        f"{number}-{hashlib.sha256(data).hexdigest()[:12]}-{name}": data
-        for number, (name, data) in enumerate(itertools.islice(_read(store, member, vault), MOST_KEYS))
+        f"{hashlib.sha256(data).hexdigest()[:12]}-{name}": data
+        for name, data in itertools.islice(_read(store, member, vault), MOST_KEYS)
     }
     if found:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

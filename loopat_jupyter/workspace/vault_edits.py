@@ -11,7 +11,14 @@ import msgspec
 from loopat_jupyter.errors import ConflictError, NotFoundError
 from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.workspace.names import check_vault_name
-from loopat_jupyter.workspace.nofollow import make_folders, names_in, opened_folder, read_plain, write_whole
+from loopat_jupyter.workspace.nofollow import (
+    make_folders,
+    names_in,
+    opened_folder,
+    read_plain,
+    remove_abandoned,
+    write_whole,
+)
 from loopat_jupyter.workspace.variables import check_variable_name, check_variable_value
 from loopat_jupyter.workspace.vault_keys import Seal, open_value, seal_value, wrap_identity
 from loopat_jupyter.workspace.vaults import (
@@ -93,6 +100,7 @@ class VaultEdits:
         contents = self._store.require(member, name)
         make_folders(self._home, *self._store.parts(member, name), ENVS)
         with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
+            remove_abandoned(folder)
             if contents.seal is None:
                 write_whole(folder, variable, value)
             else:
@@ -165,6 +173,11 @@ class VaultEdits:
         contents = self._store.require(member, name)
         if contents.seal is None:
             return False
+        with (
+            contextlib.suppress(FileNotFoundError),
+            opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder,
+        ):
+            remove_abandoned(folder)
         for variable in contents.plain:
             self._rewrite(member, name, variable, variable + SEALED, recipient=contents.seal.recipient)
         return True
@@ -173,6 +186,7 @@ class VaultEdits:
         """Undo the encryption of a vault.
 
         Raises:
+            ConflictError: One of its variables is damaged; nothing was changed.
             LockedVaultError: Its key is not at hand.
             NotFoundError: There is no such vault.
             StorageFullError: No space; every variable is there in one of the two ways.
@@ -185,6 +199,10 @@ class VaultEdits:
         if contents.seal is None:
             return
         identity = self._store.identity(name, contents.seal)
+        with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
+            for variable in contents.sealed:
+                # None is changed if one of them cannot be.
+                self._opened(folder, name, variable + SEALED, identity)
         for variable in contents.sealed:
             self._rewrite(member, name, variable + SEALED, variable, identity=identity)
         with opened_folder(self._home, *self._store.parts(member, name)) as folder:
@@ -202,14 +220,20 @@ class VaultEdits:
         identity: pyrage.x25519.Identity | None = None,
     ) -> None:
         with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
-            data = read_plain(folder, old, limit_bytes=SEALED_MAX_BYTES)
-            value = seal_value(recipient, data) if identity is None else open_value(identity, data)
-            if value is None:
-                raise ConflictError(
-                    f"{ENVS}/{old} of vault {name!r} is for another key, or damaged. Remove it, and try again."
-                )
+            if identity is None:
+                value = seal_value(recipient, read_plain(folder, old, limit_bytes=SEALED_MAX_BYTES))
+            else:
+                value = self._opened(folder, name, old, identity)
             write_whole(folder, new, value)
             _unlink(folder, old)
+
+    def _opened(self, folder: int, name: str, file: str, identity: pyrage.x25519.Identity) -> bytes:
+        value = open_value(identity, read_plain(folder, file, limit_bytes=SEALED_MAX_BYTES))
+        if value is None:
+            raise ConflictError(
+                f"{ENVS}/{file} of vault {name!r} is for another key, or damaged. Remove it, and try again."
+            )
+        return value
 
 
 def _unlink(folder: int, name: str) -> bool:

@@ -59,3 +59,15 @@ async def test_so_are_files_that_are_too_large(remote: Remote, monkeypatch: pyte
     monkeypatch.setattr(extent, "LARGEST_FILES_BYTES", 3)
     with pytest.raises(ConflictError, match="too much to give everybody"):
         await refuse_bomb(Git(os.environ), remote.path, "trunk")
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "/".join(["n" * 250] * 13)])
+async def test_so_are_names_that_no_file_system_takes(remote: Remote, name: str):
+    blob = fed(remote.path, "x", "hash-object", "-w", "--stdin")
+    first, *above = reversed(name.split("/"))
+    tree = fed(remote.path, f"100644 blob {blob}\t{first}\n", "mktree")
+    for part in above:
+        tree = fed(remote.path, f"040000 tree {tree}\t{part}\n", "mktree")
+    commit = fed(remote.path, "", "commit-tree", tree, "-m", "Names")
+    with pytest.raises(ConflictError, match="has names of more than 255 bytes, or paths of more than 3000"):
+        await refuse_bomb(Git(os.environ), remote.path, commit)

@@ -134,3 +134,24 @@ async def test_a_large_file_is_not_compared_line_by_line(
     assert "Binary files /dev/null and b/large.txt differ" in await team.cargo.contexts.proposals.diff(
         "knowledge", LOOP
     )
+
+
+async def test_a_remote_that_is_away_after_it_took_the_work_is_no_failure(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    contexts = team.cargo.contexts
+    assert len(await contexts.proposals.waiting()) == 1
+    refresh, calls = type(contexts.proposals)._refresh, 0
+
+    async def away(self, kind):
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise GitError("The remote is out of reach. Try again later.")
+        return await refresh(self, kind)
+
+    monkeypatch.setattr(type(contexts.proposals), "_refresh", away)
+    merged = await contexts.proposals.merge("knowledge", LOOP)
+    assert calls == 3
+    assert merged.outcome == "merged"
+    assert git(remote.path, "show", "HEAD:fact.md") == "fact"

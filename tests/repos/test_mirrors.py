@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.errors import GitError
+from loopat_jupyter.errors import GitError, GitUnavailableError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import NewLoop
 from loopat_jupyter.repos import mirrors
@@ -139,3 +139,18 @@ async def test_a_failed_checkout_leaves_nothing(plain: LoopManager, remote: Remo
     seen: list[Progress] = []
     await plain.make(NewLoop(title="b", repo=remote.url, ref="v1"), seen.append)
     assert seen
+
+
+async def test_a_folder_that_is_gone_is_told_from_a_git_that_is_missing(tmp_path: Path):
+    with pytest.raises(GitError, match="was removed meanwhile"):
+        await Git(os.environ).run("status", folder=tmp_path / "gone")
+    with pytest.raises(GitUnavailableError, match="apt install git"):
+        await Git({**os.environ, "PATH": str(tmp_path)}).run("status", folder=tmp_path)
+
+
+async def test_git_takes_no_more_memory_than_it_may(tmp_path: Path):
+    (tmp_path / "large").write_text((1000 * "x" + "\n") * 30_000)
+    runner, arguments = Git(os.environ), ("merge-file", "-p", "large", "large", "large")
+    assert (await runner.run(*arguments, folder=tmp_path, cut_bytes=1000)).cut
+    with pytest.raises(GitError):
+        await runner.run(*arguments, folder=tmp_path, cut_bytes=1000, memory_bytes=16 * 1024**2)

@@ -113,3 +113,19 @@ async def test_nor_is_one_of_a_submodule(
     assert f"Submodules are missing: file://{secret}." in warning
     assert (workdir / "inner/more.txt").exists()
     assert list((workdir / "inner/deeper").iterdir()) == []
+
+
+async def test_submodules_without_end_are_cut(
+    workspace: Workspace,
+    plain: LoopManager,
+    remote: Remote,
+    ssh_server: SshServer,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Whoever names ten, each of which names ten, has the host fetch without end."""
+    monkeypatch.setattr("loopat_jupyter.repos.submodules.MOST_SUBMODULES", 1)
+    for path in ("one", "two"):
+        add_submodule(remote, ssh_server.url(remote.path), path, ssh_server)
+    workdir, [warning] = await check_out(workspace, plain, ssh_server.url(remote.path), ssh_server.access)
+    assert "Submodules are missing" in warning
+    assert len(list(workdir.rglob("a.txt"))) == 1 + 1

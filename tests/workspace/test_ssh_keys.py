@@ -37,7 +37,7 @@ def folder(store: VaultStore) -> Path:
 
 def keys(store: VaultStore) -> list[str]:
     """Names of the keys that are used, as the vault has them."""
-    return [path.name.split("-", 2)[2] for path in ssh_keys(store, "ada", "work")]
+    return [path.name.split("-", 1)[1] for path in ssh_keys(store, "ada", "work")]
 
 
 def test_private_keys_are_used_by_name(store: VaultStore, folder: Path):

@@ -248,3 +248,26 @@ def test_a_passphrase_opens_what_age_itself_would(edits: VaultEdits, store: Vaul
     assert str(store.unwrap("ada", "work", "pass phrase")) == str(identity)
     with pytest.raises(NotFoundError, match="No passphrase opens"):
         store.unwrap("ada", "default", "x")
+
+
+def test_a_damaged_variable_leaves_a_vault_as_it_was_encrypted(edits: VaultEdits, store: VaultStore):
+    identity = pyrage.x25519.Identity.generate()
+    edits.set("ada", "work", "GOOD", b"x")
+    edits.encrypt("ada", "work", identity, "file", "")
+    (store.folder("ada", "work") / "envs" / "ODD.age").write_bytes(b"damaged")
+    store.keys.hold(identity)
+    with pytest.raises(ConflictError, match="ODD"):
+        edits.decrypt("ada", "work")
+    assert envs(store) == ["GOOD.age", "ODD.age"]
+
+
+def test_what_a_killed_change_left_in_the_clear_goes_with_the_next(edits: VaultEdits, store: VaultStore):
+    edits.set("ada", "work", "TOKEN", b"x")
+    left = store.folder("ada", "work") / "envs" / ".0123456789abcdef"
+    for change in (
+        lambda: edits.encrypt("ada", "work", pyrage.x25519.Identity.generate(), "file", ""),
+        lambda: edits.set("ada", "work", "OTHER", b"y"),
+    ):
+        left.write_bytes(b"canary")
+        change()
+        assert not left.exists()

@@ -43,7 +43,7 @@ class PromoteHandler(LoopatHandler):
         record = self.manager.store.read(loop_id)
         request = self.body(Promote)
         work = promote(self.manager, record, request.context, message=request.message)
-        self.answer(await self.service.spawn(work, loop_id=loop_id))
+        self.answer(await self.finished(work, loop_id=loop_id))
 
 
 class PushHandler(LoopatHandler):
@@ -54,7 +54,7 @@ class PushHandler(LoopatHandler):
     async def post(self, loop_id: str) -> None:
         """Push the branch of the loop's repo."""
         record = self.manager.store.read(loop_id)
-        self.answer(await self.service.spawn(push_branch(self.manager, record), loop_id=loop_id))
+        self.answer(await self.finished(push_branch(self.manager, record), loop_id=loop_id))
 
 
 class ProposalsHandler(LoopatHandler):

@@ -24,4 +24,4 @@ class ShareHandler(LoopatHandler):
     async def put(self, loop_id: str) -> None:
         """Share it, in another way, or not any more."""
         record, wanted = self.manager.store.read(loop_id), self.body(ShareLoop).wanted()
-        self.answer(await self.service.spawn(change_share(self.manager, record, wanted), loop_id=loop_id))
+        self.answer(await self.finished(change_share(self.manager, record, wanted), loop_id=loop_id))
