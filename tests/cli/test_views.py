@@ -102,6 +102,7 @@ def test_a_loop_is_shown_whole() -> None:
         "  files        /w/loops/0123abcd/workdir",
         f"  created      {created} by ada",
         "  last used    5 min ago",
+        "  profiles     none",
         "  vault        default",
         "  image        python:3.13",
         "  network      none",
