@@ -6,12 +6,16 @@ what runs in the loop may have planted it.
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
 import datetime
 import errno
 import itertools
 import os
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from jupyter_server.base.handlers import AuthenticatedFileHandler
 from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
@@ -20,12 +24,15 @@ from tornado import web
 from traitlets import Instance, default
 
 from loopat_jupyter.contents.drive import Drive
-from loopat_jupyter.errors import BadInputError, LoopatError
+from loopat_jupyter.contents.pinned import opened, replaced
+from loopat_jupyter.errors import BadInputError, LoopatError, UnsafePathError
 from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, folder_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from loopat_jupyter.models import LoopRecord
 
 MOST_FOLDERS = 500
@@ -59,6 +66,19 @@ def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str
     return os_path
 
 
+@contextlib.contextmanager
+def way_out_told(os_path: str) -> Iterator[None]:
+    """Answer 403 where something on the way is no part of the loop.
+
+    Raises:
+        WayOutError: It leads out of the loop, or is no plain file.
+    """
+    try:
+        yield
+    except UnsafePathError:
+        raise WayOutError(Path(os_path).name) from None
+
+
 class LoopCheckpoints(AsyncFileCheckpoints):
     """Stock checkpoints beside the file, in a folder that must not lead out of the loop either."""
 
@@ -71,6 +91,15 @@ class LoopCheckpoints(AsyncFileCheckpoints):
         shown = f"{path}/{self.checkpoint_dir}".lstrip("/")
         refuse_way_out(self._files.workspace, os.path.join(os_path, self.checkpoint_dir), shown)  # noqa: PTH118
         return os_path
+
+    async def _copy(self, src: str, dest: str) -> None:
+        if self._files.top_of(src) is None and self._files.top_of(dest) is None:
+            await super()._copy(src, dest)  # type: ignore[no-untyped-call]
+            return
+        with self._files.open(src, "rb") as source, self._files.atomic_writing(dest, text=False) as target:
+            await asyncio.to_thread(shutil.copyfileobj, source, target)
+            times = os.fstat(source.fileno())
+            os.utime(target.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
         """Where a checkpoint is.
@@ -119,6 +148,58 @@ class LoopContentsManager(AsyncLargeFileManager):
 
     def _get_os_path(self, path: str) -> str:
         return refuse_way_out(self.workspace, super()._get_os_path(path), path)  # type: ignore[no-untyped-call]
+
+    def top_of(self, os_path: str) -> Path | None:
+        """The workdir of the loop that a path of the host enters; None outside all loops."""
+        loop_id = self.workspace.loop_entered(Path(os_path)) if self.workspace is not None else None
+        if self.workspace is None or loop_id is None:
+            return None
+        return Path(os.path.realpath(self.workspace.workdir(loop_id)))
+
+    @contextlib.contextmanager
+    def open(self, os_path: str, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401
+        """As stock, and in a loop nothing that was swapped for a link since it was looked at."""
+        top = self.top_of(os_path)
+        if top is None:
+            with super().open(os_path, mode, **options) as file:
+                yield file
+            return
+        with self.perm_to_403(os_path), way_out_told(os_path), opened(top, os_path, mode, **options) as file:
+            yield file
+
+    @contextlib.contextmanager
+    def atomic_writing(
+        self,
+        os_path: str,
+        *,
+        text: bool = True,
+        encoding: str | None = "utf-8",
+        **options: Any,  # noqa: ANN401
+    ) -> Iterator[IO[Any]]:
+        """As stock, and in a loop nothing that was swapped for a link since it was looked at."""
+        top = self.top_of(os_path)
+        if top is None:
+            with super().atomic_writing(os_path, text=text, encoding=encoding, **options) as file:
+                yield file
+            return
+        if text:
+            options = {"newline": "\n", **options, "encoding": encoding}
+        with self.perm_to_403(os_path), way_out_told(os_path), replaced(top, os_path, text=text, **options) as file:
+            yield file
+
+    async def _save_large_file(self, os_path: str, content: str, format: str) -> None:  # noqa: A002 - the stock signature
+        top = self.top_of(os_path)
+        if top is None:
+            await super()._save_large_file(os_path, content, format)  # type: ignore[no-untyped-call]
+            return
+        if format not in {"text", "base64"}:
+            raise web.HTTPError(400, "Must specify format of file contents as 'text' or 'base64'")
+        try:
+            data = content.encode() if format == "text" else base64.b64decode(content)
+        except ValueError as error:
+            raise web.HTTPError(400, f"Encoding error saving {Path(os_path).name}: {error}") from error
+        with self.open(os_path, "ab") as file:
+            await asyncio.to_thread(file.write, data)
 
     def _refuse_archived(self, *paths: str) -> None:
         """Refuse to change a file of an archived loop.

@@ -1,0 +1,109 @@
+"""Files of a loop, opened for Jupyter while what runs in the loop may swap folders and files for symbolic links.
+
+A path is looked at once. Then the folder is held, and the file in it is opened by its name without following a link: so
+what was looked at is what is read or written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.nofollow import opened_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FLAGS = {"r": os.O_RDONLY, "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
+_MODE = 0o666
+"""Less what the umask takes away."""
+
+
+@contextlib.contextmanager
+def held(top: Path, path: str) -> Iterator[tuple[int, str]]:
+    """The folder of a file as a descriptor, and the file's name in it; links that stay in `top` are followed.
+
+    Args:
+        top: The folder that must not be left, symlinks resolved.
+        path: The file, which need not be there.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        UnsafePathError: It leads out, or was swapped just now.
+    """
+    real = Path(os.path.realpath(path))
+    if real == top or not real.is_relative_to(top):
+        raise UnsafePathError(f"{path} leads out of its loop.")
+    with opened_folder(top, *real.relative_to(top).parent.parts) as folder:
+        yield folder, real.name
+
+
+@contextlib.contextmanager
+def opened(top: Path, path: str, mode: str, **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401 - as `open` has them
+    """Open a plain file to read it or to add to it.
+
+    Args:
+        top: The folder that must not be left, symlinks resolved.
+        path: The file.
+        mode: As `open` takes it: `r` or `a`, text or binary.
+        options: As `open` takes them.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UnsafePathError: It leads out, is no plain file, or was swapped just now.
+    """
+    with held(top, path) as (folder, name):
+        try:
+            descriptor = os.open(name, _FLAGS[mode[0]] | _PLAIN, _MODE, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise UnsafePathError(f"{path} is no plain file.") from None
+            raise
+        with open(descriptor, mode, **options) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnsafePathError(f"{path} is no plain file.")
+            yield file
+
+
+@contextlib.contextmanager
+def replaced(top: Path, path: str, *, text: bool = True, **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401
+    """Open a file to write it anew: it is there whole, with the rights of the one before, or stays as it was.
+
+    Args:
+        top: The folder that must not be left, symlinks resolved.
+        path: The file, which need not be there.
+        text: Whether it is written as text.
+        options: As `open` takes them.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        UnsafePathError: It leads out, is no plain file, or was swapped just now.
+    """
+    with held(top, path) as (folder, name):
+        mode = _MODE
+        with contextlib.suppress(FileNotFoundError):
+            before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(before.st_mode):
+                raise UnsafePathError(f"{path} is no plain file.")
+            mode = stat.S_IMODE(before.st_mode)
+        temporary = f".~{os.urandom(8).hex()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN
+        descriptor = os.open(temporary, flags, _MODE, dir_fd=folder)
+        try:
+            with open(descriptor, "w" if text else "wb", **options) as file:
+                yield file
+                file.flush()
+                if mode != _MODE:
+                    os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise

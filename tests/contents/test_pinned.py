@@ -1,0 +1,135 @@
+"""Files of a loop, while somebody inside swaps folders and files for links."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.contents.pinned import held, opened, replaced
+from loopat_jupyter.errors import UnsafePathError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROUNDS = 400
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "file").write_text("secret")
+    return folder
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    folder = tmp_path / "workdir"
+    (folder / "d").mkdir(parents=True)
+    (folder / "d" / "file").write_text("own")
+    return folder
+
+
+def read(top: Path, path: Path) -> str:
+    with opened(top, str(path), "r") as file:
+        return str(file.read())
+
+
+def write(top: Path, path: Path, text: str) -> None:
+    with replaced(top, str(path)) as file:
+        file.write(text)
+
+
+def test_files_are_read_and_written(top: Path) -> None:
+    write(top, top / "d" / "new", "text")
+    assert (top / "d" / "new").read_text() == "text"
+    (top / "d" / "file").chmod(0o750)
+    write(top, top / "d" / "file", "changed")
+    assert (read(top, top / "d" / "file"), (top / "d" / "file").stat().st_mode & 0o777) == ("changed", 0o750)
+    with opened(top, str(top / "d" / "file"), "ab") as file:
+        file.write(b" twice")
+    assert (top / "d" / "file").read_text() == "changed twice"
+
+
+def test_links_that_stay_inside_are_followed(top: Path) -> None:
+    (top / "link").symlink_to("d/file")
+    write(top, top / "link", "through")
+    assert (top / "d" / "file").read_text() == "through"
+    assert (top / "link").is_symlink()
+
+
+def test_a_write_that_fails_leaves_the_file_and_nothing_else(top: Path) -> None:
+    with pytest.raises(ValueError, match="closed"), replaced(top, str(top / "d" / "file")) as file:
+        file.close()
+    assert (top / "d" / "file").read_text() == "own"
+    assert [path.name for path in (top / "d").iterdir()] == ["file"]
+
+
+def test_what_is_no_plain_file_is_refused(top: Path, outside: Path) -> None:
+    os.mkfifo(top / "fifo")
+    (top / "way-out").symlink_to(outside / "file")
+    for path in (top / "fifo", top / "way-out", top / "d", top):
+        with pytest.raises((UnsafePathError, IsADirectoryError)):  # a folder may be opened, not read
+            read(top, path)
+        with pytest.raises(UnsafePathError):
+            write(top, path, "x")
+    assert (outside / "file").read_text() == "secret"
+
+
+@pytest.fixture
+def swapped(top: Path, outside: Path) -> Iterator[None]:
+    """A program that swaps the folder for a link to another one, and back, as fast as it can."""
+    ended = threading.Event()
+
+    def swap() -> None:
+        while not ended.is_set():
+            (top / "d").rename(top / "e")
+            (top / "d").symlink_to(outside)
+            (top / "d").unlink()
+            (top / "e").rename(top / "d")
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def naive(top: Path, path: Path) -> None:
+    """Look at the path, then open it by its name."""
+    if Path(os.path.realpath(path)).is_relative_to(top):
+        path.write_text("written")
+
+
+@pytest.mark.abuse("A6")
+def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(top: Path, outside: Path, swapped: None) -> None:
+    # The attack works against the usual way: the first that gets through ends the loop.
+    while not (outside / "note").exists():
+        try:
+            naive(top, top / "d" / "note")
+        except OSError:
+            continue
+    (outside / "note").unlink()
+    for _ in range(ROUNDS):
+        for attempt in (
+            lambda: write(top, top / "d" / "note", "written"),
+            lambda: read(top, top / "d" / "file") == "secret" and pytest.fail("read what is outside"),
+        ):
+            try:
+                attempt()
+            except (OSError, UnsafePathError):
+                continue
+    assert sorted(path.name for path in outside.iterdir()) == ["file"]
+    assert (outside / "file").read_text() == "secret"
+
+
+def test_the_folder_is_held(top: Path, outside: Path) -> None:
+    with held(top, str(top / "d" / "file")) as (folder, name):
+        (top / "d").rename(top / "e")
+        (top / "d").symlink_to(outside)
+        assert Path(f"/proc/self/fd/{folder}").readlink() == top / "e"
+        assert name == "file"
