@@ -9,6 +9,8 @@ import os
 import resource
 import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -291,6 +293,11 @@ async def test_ten_terminals_at_once(person: Person, manager: LoopManager, runni
 
 async def test_without_a_process_no_file_stays(person: Person, manager: LoopManager, record: LoopRecord, workdir: Path):
     await manager.start(record)
+    # A thread counts as a process: those that the server may need are there before.
+    threads = 8
+    ready = threading.Barrier(threads)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
+    await asyncio.gather(*(asyncio.to_thread(ready.wait) for _ in range(threads)))
     with no_more_processes():
         async with person.watch(await person.open(workdir, extra_env={"TOKEN": "canary"})) as terminal:
             await terminal.until("Press Enter")
