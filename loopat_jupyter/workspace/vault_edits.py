@@ -178,8 +178,11 @@ class VaultEdits:
             opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder,
         ):
             remove_abandoned(folder)
-        for variable in contents.plain:
-            self._rewrite(member, name, variable, variable + SEALED, recipient=contents.seal.recipient)
+        if contents.plain:
+            with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
+                for variable in contents.plain:
+                    data = read_plain(folder, variable, limit_bytes=SEALED_MAX_BYTES)
+                    _replace(folder, variable, variable + SEALED, seal_value(contents.seal.recipient, data))
         return True
 
     def decrypt(self, member: str, name: str) -> None:
@@ -199,33 +202,15 @@ class VaultEdits:
         if contents.seal is None:
             return
         identity = self._store.identity(name, contents.seal)
-        with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
-            for variable in contents.sealed:
-                # None is changed if one of them cannot be.
-                self._opened(folder, name, variable + SEALED, identity)
-        for variable in contents.sealed:
-            self._rewrite(member, name, variable + SEALED, variable, identity=identity)
+        if contents.sealed:
+            with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
+                # All are opened before the first is written: none is changed if one of them cannot be.
+                values = {each: self._opened(folder, name, each + SEALED, identity) for each in contents.sealed}
+                for variable, value in values.items():
+                    _replace(folder, variable + SEALED, variable, value)
         with opened_folder(self._home, *self._store.parts(member, name)) as folder:
             _unlink(folder, SEAL)
             _unlink(folder, IDENTITY)
-
-    def _rewrite(
-        self,
-        member: str,
-        name: str,
-        old: str,
-        new: str,
-        *,
-        recipient: str = "",
-        identity: pyrage.x25519.Identity | None = None,
-    ) -> None:
-        with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
-            if identity is None:
-                value = seal_value(recipient, read_plain(folder, old, limit_bytes=SEALED_MAX_BYTES))
-            else:
-                value = self._opened(folder, name, old, identity)
-            write_whole(folder, new, value)
-            _unlink(folder, old)
 
     def _opened(self, folder: int, name: str, file: str, identity: pyrage.x25519.Identity) -> bytes:
         value = open_value(identity, read_plain(folder, file, limit_bytes=SEALED_MAX_BYTES))
@@ -234,6 +219,11 @@ class VaultEdits:
                 f"{ENVS}/{file} of vault {name!r} is for another key, or damaged. Remove it, and try again."
             )
         return value
+
+
+def _replace(folder: int, old: str, new: str, value: bytes) -> None:
+    write_whole(folder, new, value)
+    _unlink(folder, old)
 
 
 def _unlink(folder: int, name: str) -> bool:

@@ -271,3 +271,12 @@ def test_what_a_killed_change_left_in_the_clear_goes_with_the_next(edits: VaultE
         left.write_bytes(b"canary")
         change()
         assert not left.exists()
+
+
+def test_a_vault_without_a_folder_of_variables_is_encrypted_and_back(edits: VaultEdits, store: VaultStore):
+    (store.folder("ada", "work") / "envs").rmdir()
+    identity = pyrage.x25519.Identity.generate()
+    edits.encrypt("ada", "work", identity, "file", "")
+    store.keys.hold(identity)
+    edits.decrypt("ada", "work")
+    assert store.look("ada", "work").seal is None
