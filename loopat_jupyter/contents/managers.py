@@ -151,10 +151,10 @@ class LoopContentsManager(AsyncLargeFileManager):
 
     def top_of(self, os_path: str) -> Path | None:
         """The workdir of the loop that a path of the host enters; None outside all loops."""
-        loop_id = self.workspace.loop_entered(Path(os_path)) if self.workspace is not None else None
-        if self.workspace is None or loop_id is None:
+        if self.workspace is None:
             return None
-        return Path(os.path.realpath(self.workspace.workdir(loop_id)))
+        loop_id = self.workspace.loop_entered(Path(os_path))
+        return None if loop_id is None else Path(os.path.realpath(self.workspace.workdir(loop_id)))
 
     @contextlib.contextmanager
     def open(self, os_path: str, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401

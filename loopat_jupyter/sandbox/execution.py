@@ -139,14 +139,14 @@ async def run_attached(
                 client = await _opened(stack, opening, stem, running, spec)
             try:
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
-                deadline = Deadline(timeout_s)
+                time_left = TimeLeft(timeout_s)
                 # And none is missed while the consumer does not ask for more.
                 strike = asyncio.ensure_future(_strike(stem, running.init_pid, spec, timeout_s))
                 stack.callback(strike.cancel)
-                async with contextlib.aclosing(_pump(client, stdin, deadline)) as outputs:
+                async with contextlib.aclosing(_pump(client, stdin, time_left)) as outputs:
                     async for output in outputs:
                         yield output
-                exit_code = await asyncio.wait_for(client.wait(), deadline.left_s())
+                exit_code = await asyncio.wait_for(client.wait(), time_left.left_s())
             finally:
                 if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid, spec)
@@ -227,11 +227,11 @@ async def _opened(
 
 async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> None:
     """Return once the launcher runs or podman has given up: podman itself must not hang for ever."""
-    deadline = Deadline(FIND_TIMEOUT_S)
+    time_left = TimeLeft(FIND_TIMEOUT_S)
     ended = asyncio.ensure_future(client.wait())
     try:
         while stem.pid_inside() is None and not ended.done():
-            await asyncio.wait({ended}, timeout=min(_LOOK_S, deadline.left_s() or _LOOK_S))
+            await asyncio.wait({ended}, timeout=min(_LOOK_S, time_left.left_s() or _LOOK_S))
     except TimeoutError:
         raise EngineTimeoutError(
             f"Podman did not start the command within {FIND_TIMEOUT_S:g} s. "
@@ -277,7 +277,7 @@ def _not_run(spec: ExecSpec, running: Running, exit_code: int) -> NotRunError:
     )
 
 
-class Deadline:
+class TimeLeft:
     """A point in time by which something must have ended.
 
     Args:
@@ -301,7 +301,7 @@ class Deadline:
         return left_s
 
 
-async def _pump(client: asyncio.subprocess.Process, stdin: bytes, deadline: Deadline) -> AsyncGenerator[Output, None]:
+async def _pump(client: asyncio.subprocess.Process, stdin: bytes, time_left: TimeLeft) -> AsyncGenerator[Output, None]:
     """Forward standard input and merge both outputs, one piece in flight for each."""
     feeding = asyncio.ensure_future(_feed(client, stdin))
     readers: dict[_Stream, asyncio.StreamReader] = {
@@ -311,7 +311,7 @@ async def _pump(client: asyncio.subprocess.Process, stdin: bytes, deadline: Dead
     pending = {asyncio.ensure_future(reader.read(_PIECE_BYTES)): name for name, reader in readers.items()}
     try:
         while pending:
-            done, _ = await asyncio.wait(pending, timeout=deadline.left_s(), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(pending, timeout=time_left.left_s(), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 name = pending.pop(task)
                 if data := task.result():
