@@ -1,6 +1,6 @@
 """Whole lives of loops against a real server, counting what stays behind; then faults, and how fast they heal.
 
-python -m benchmarks.soak                     1,000 cycles or half an hour, whichever is first
+python -m benchmarks.soak                     1,000 cycles or an hour, whichever is first
 python -m benchmarks.soak --cycles 50         a quick look
 """
 
@@ -219,11 +219,11 @@ async def faults(place: Place, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-async def soak(cycles: int, minutes: float, fault_rounds: int) -> str:
+async def soak(cycles: int, minutes: float, lanes: int, fault_rounds: int) -> str:
     """Run the cycles and the faults; the table."""
     async with workspace("soak") as folder, serve(folder) as place:
         lines = [
-            await _cycles(place, cycles, minutes),
+            await _cycles(place, cycles, minutes, lanes),
             "",
             "| fault | back after (median) | longest |",
             "|---|---:|---:|",
@@ -233,21 +233,29 @@ async def soak(cycles: int, minutes: float, fault_rounds: int) -> str:
         return "\n".join(lines)
 
 
-async def _cycles(place: Place, cycles: int, minutes: float) -> str:
+async def _cycles(place: Place, cycles: int, minutes: float, lanes: int) -> str:
     # What is made once and stays, such as the network, is there before anything is counted.
     await cycle(place, 0)
     await asyncio.sleep(SETTLE_S)
-    before, samples, done, until = count(place), [], 0, time.monotonic() + minutes * 60
-    while done < cycles and time.monotonic() < until:
-        began = time.perf_counter()
-        await cycle(place, done + 1)
-        samples.append((time.perf_counter() - began) * 1000)
-        done += 1
-        if done % 50 == 0:
-            print(f"{done} cycles, median {statistics.median(samples):.0f} ms", file=sys.stderr, flush=True)
+    before, samples, until = count(place), [], time.monotonic() + minutes * 60
+    numbers = iter(range(1, cycles + 1))
+
+    async def lane() -> None:
+        for number in numbers:
+            began = time.perf_counter()
+            await cycle(place, number)
+            samples.append((time.perf_counter() - began) * 1000)
+            if len(samples) % 50 == 0:
+                print(f"{len(samples)} cycles, median {statistics.median(samples):.0f} ms", file=sys.stderr, flush=True)
+            if time.monotonic() > until:
+                break
+
+    async with asyncio.TaskGroup() as together:
+        for _ in range(lanes):
+            together.create_task(lane())
     await asyncio.sleep(SETTLE_S)
     after = count(place)
-    lines = [f"{done} cycles, median {statistics.median(samples):.0f} ms, longest {max(samples):.0f} ms.", ""]
+    lines = [f"{len(samples)} cycles, median {statistics.median(samples):.0f} ms, longest {max(samples):.0f} ms.", ""]
     lines += ["| left behind | before | after |", "|---|---:|---:|"]
     lines += [f"| {name} | {one} | {two} |" for name, one, two in zip(Count._fields, before, after, strict=True)]
     return "\n".join(lines)
@@ -257,10 +265,11 @@ def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--cycles", type=int, default=1000, help="how many at most")
-    parser.add_argument("--minutes", type=float, default=30, help="how long at most")
+    parser.add_argument("--minutes", type=float, default=60, help="how many minutes at most")
+    parser.add_argument("--lanes", type=int, default=2, help="how many at once")
     parser.add_argument("--fault-rounds", type=int, default=5, help="how often each fault is inflicted")
     arguments = parser.parse_args()
-    print(asyncio.run(soak(arguments.cycles, arguments.minutes, arguments.fault_rounds)))
+    print(asyncio.run(soak(arguments.cycles, arguments.minutes, arguments.lanes, arguments.fault_rounds)))
 
 
 if __name__ == "__main__":
