@@ -35,7 +35,14 @@ for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, _handler)
 
-pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.strict", "tests.order", "tests.git_remotes", "tests.measures"]
+pytest_plugins = [
+    "pytest_jupyter.jupyter_server",
+    "tests.strict",
+    "tests.order",
+    "tests.git_remotes",
+    "tests.measures",
+    "tests.small_image",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,9 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit, Output
+from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import exec_roots, is_init
+from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace
 from tests.conftest import remove_from_podman
 from tests.jupyter_process import jupyter_server
@@ -102,12 +104,16 @@ async def names(manager: LoopManager) -> list[str]:
     return sorted((await manager.engine.run("ps", "--all", ours, "--format={{.Names}}")).stdout.decode().split())
 
 
-@pytest.fixture
-async def scene(manager: LoopManager) -> Scene:
+async def a_scene(manager: LoopManager) -> Scene:
     one, other = manager.create(title="one"), manager.create(title="other")
     for record in (one, other):
         await manager.start(record)
     return Scene(manager, one, other)
+
+
+@pytest.fixture
+async def scene(manager: LoopManager) -> Scene:
+    return await a_scene(manager)
 
 
 @pytest.mark.fault("F2")
@@ -138,13 +144,19 @@ async def test_a_container_removed_behind_our_back_is_made_again(scene: Scene) -
 
 @pytest.mark.fault("F6")
 @pytest.mark.parametrize("way", ["rmi", "prune"])
-async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, way: str) -> None:
-    manager, record = scene.manager, scene.one
+async def test_an_image_removed_behind_our_back_is_built_again(
+    workspace: Workspace, small_image: str, way: str
+) -> None:
+    manager = LoopManager(
+        workspace, Config(image=ImageConfig(use=small_image)), Podman("podman", os.environ), member="ada"
+    )
+    scene = await a_scene(manager)
+    record = scene.one
     # An image of this loop alone, as those of others must stay.
     manager.workspace.toolchain(record.id).write_text(f"[tools]\n# {record.id}\n")
     image = (await manager.start(record)).image_id
     tag = manager.toolchains.reference(record)
-    assert tag.startswith("localhost/loopat-tools-")
+    assert tag.startswith("localhost/loopat-tools-"), manager.toolchains.problem(record)
     await manager.stop(record)
     if way == "rmi":
         await manager.engine.run("rmi", "--force", tag)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import secrets
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopat_jupyter.errors import EngineError, StorageFullError
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import LoopEvent, LoopRecord, NewLoop, Progress
 from loopat_jupyter.sandbox import toolchain
 from loopat_jupyter.sandbox.build import BuildLog
 from loopat_jupyter.sandbox.builders import note_id
 from loopat_jupyter.sandbox.images import Images
-from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.podman import Completed, Podman
 from loopat_jupyter.sandbox.toolchain import Toolchains, explain, last_words, toolchain_tag
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace
@@ -26,8 +28,6 @@ from tests.test_profiles import run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from loopat_jupyter.loops import LoopManager
 
 RECORD = LoopRecord(
     id="0a1b2c3d-0000-4000-8000-000000000000",
@@ -257,15 +257,18 @@ async def test_a_toolchain_that_cannot_be_had_does_not_lose_the_loop(manager: Lo
 
 
 @pytest.mark.podman
-async def test_a_loop_that_runs_gets_new_tools_when_it_can(manager: LoopManager):
+async def test_a_loop_that_runs_gets_new_tools_when_it_can(workspace: Workspace, small_image: str):
+    manager = LoopManager(
+        workspace, Config(image=ImageConfig(use=small_image)), Podman("podman", os.environ), member="ada"
+    )
     record = await manager.make(NewLoop(title="Running"))
     await manager.start(record)
     (manager.workspace.workdir(record.id) / "kept").write_text("kept")
     # A name of its own for what the image is built from, so that it is not there yet.
-    manager.workspace.toolchain(record.id).write_bytes(TOOLS + f"# {record.id}\n".encode())
+    manager.workspace.toolchain(record.id).write_text(f"# {record.id}\n")
     running = await manager.start(record)
     assert running.replaced
-    assert await run(manager, record, "sh", "-c", "cowsay -t moo >/dev/null && cat kept") == (0, "kept")
+    assert await run(manager, record, "cat", "/etc/mise/config.toml", "kept") == (0, f"# {record.id}\nkept")
     await manager.delete(record.id)
     await manager.engine.run("rmi", running.image_id)
 
