@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime as dt
 import hashlib
 import os
 import random
@@ -23,10 +25,9 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit, Output
-from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import exec_roots, is_init
-from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.conftest import remove_from_podman
 from tests.jupyter_process import jupyter_server
 
@@ -104,16 +105,27 @@ async def names(manager: LoopManager) -> list[str]:
     return sorted((await manager.engine.run("ps", "--all", ours, "--format={{.Names}}")).stdout.decode().split())
 
 
-async def a_scene(manager: LoopManager) -> Scene:
-    one, other = manager.create(title="one"), manager.create(title="other")
-    for record in (one, other):
-        await manager.start(record)
-    return Scene(manager, one, other)
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def other(workspace: Workspace) -> LoopRecord:
+    """The loop that must not notice is the same for all tests."""
+    record = new_record(title="other", created_by="ada", now=dt.datetime.now(dt.UTC))
+    LoopStore(workspace).create(record)
+    return record
 
 
 @pytest.fixture
-async def scene(manager: LoopManager) -> Scene:
-    return await a_scene(manager)
+async def scene(manager: LoopManager, other: LoopRecord) -> AsyncIterator[Scene]:
+    one = manager.create(title="one")
+    for record in (one, other):
+        await manager.start(record)
+    yield Scene(manager, one, other)
+    with contextlib.suppress(NotFoundError):
+        await manager.delete(one.id, force=True)
 
 
 @pytest.mark.fault("F2")
@@ -144,14 +156,9 @@ async def test_a_container_removed_behind_our_back_is_made_again(scene: Scene) -
 
 @pytest.mark.fault("F6")
 @pytest.mark.parametrize("way", ["rmi", "prune"])
-async def test_an_image_removed_behind_our_back_is_built_again(
-    workspace: Workspace, small_image: str, way: str
-) -> None:
-    manager = LoopManager(
-        workspace, Config(image=ImageConfig(use=small_image)), Podman("podman", os.environ), member="ada"
-    )
-    scene = await a_scene(manager)
-    record = scene.one
+async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, small_image: str, way: str) -> None:
+    manager = scene.manager
+    scene.one = record = await manager.update(scene.one.id, {"image": small_image})
     # An image of this loop alone, as those of others must stay.
     manager.workspace.toolchain(record.id).write_text(f"[tools]\n# {record.id}\n")
     image = (await manager.start(record)).image_id
@@ -347,8 +354,11 @@ async def impatient(scene: Scene, sandbox_image: str, tmp_path: Path) -> AsyncIt
     workspace = scene.manager.workspace
     workspace.config_file.write_text("idle_timeout_s = 3\n")
     environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-    async with jupyter_server(tmp_path, workspace.home, environ) as server:
-        yield psutil.Process(server.process.pid)
+    try:
+        async with jupyter_server(tmp_path, workspace.home, environ) as server:
+            yield psutil.Process(server.process.pid)
+    finally:
+        workspace.config_file.unlink()
 
 
 @pytest.mark.fault("F20")
