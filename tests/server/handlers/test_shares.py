@@ -33,38 +33,38 @@ async def test_nothing_is_shared_at_first(api: Any, loop: str) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("send", "field"),
-    [
-        ({}, "mode"),
-        ({"mode": "public"}, "mode"),
-        ({"mode": "port"}, "port"),
-        ({"mode": "port", "port": 0}, "port"),
-        ({"mode": "port", "port": 65536}, "port"),
-        ({"mode": "port", "port": "80"}, "port"),
-        ({"mode": "port", "port": True}, "port"),
-        ({"mode": "static", "port": 80}, "port"),
-        ({"mode": "off", "port": 80}, "port"),
-        ({"mode": "port", "port": 80, "protocol": "udp"}, "protocol"),
-        ({"mode": "port", "port": 80, "protocol": "icmp"}, "protocol"),
-        ({"mode": "port", "port": 80, "public_port": 7800}, "public_port"),
-        ({"mode": "direct", "port": 80, "public_port": 22}, "public_port"),
-        ({"mode": "direct", "port": 80, "alias": "x"}, "alias"),
-        ({"mode": "static", "alias": "01234567"}, "alias"),
-        ({"mode": "static", "host": "example.org"}, "host"),
-        *(
-            ({"mode": "static", "alias": alias}, "alias")
-            for alias in (
-                "", "-v", "x-", "../x", "a/b", "a.b", "a b", "A", "\u0430", "x\n", "x\0",
-                "x" * 64, "xn--80ak6aa92e",
-                "@host", "[::1]", "a;b", "{x}", "$x",
-            )
-        ),
-    ],
+SENSELESS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "mode"),
+    ({"mode": "public"}, "mode"),
+    ({"mode": "port"}, "port"),
+    ({"mode": "port", "port": 0}, "port"),
+    ({"mode": "port", "port": 65536}, "port"),
+    ({"mode": "port", "port": "80"}, "port"),
+    ({"mode": "port", "port": True}, "port"),
+    ({"mode": "static", "port": 80}, "port"),
+    ({"mode": "off", "port": 80}, "port"),
+    ({"mode": "port", "port": 80, "protocol": "udp"}, "protocol"),
+    ({"mode": "port", "port": 80, "protocol": "icmp"}, "protocol"),
+    ({"mode": "port", "port": 80, "public_port": 7800}, "public_port"),
+    ({"mode": "direct", "port": 80, "public_port": 22}, "public_port"),
+    ({"mode": "direct", "port": 80, "alias": "x"}, "alias"),
+    ({"mode": "static", "alias": "01234567"}, "alias"),
+    ({"mode": "static", "host": "example.org"}, "host"),
+    *(
+        ({"mode": "static", "alias": alias}, "alias")
+        for alias in (
+            "", "-v", "x-", "../x", "a/b", "a.b", "a b", "A", "\u0430", "x\n", "x\0",
+            "x" * 64, "xn--80ak6aa92e",
+            "@host", "[::1]", "a;b", "{x}", "$x",
+        )
+    ),
 )  # fmt: skip
-async def test_what_makes_no_sense_names_its_field(api: Any, loop: str, send: Any, field: str) -> None:
-    refused = await api("PUT", "loops", loop, "share", send=send)
-    assert (refused.status, refused.body["field"]) == (400, field)
+
+
+async def test_what_makes_no_sense_names_its_field(api: Any, loop: str) -> None:
+    for send, field in SENSELESS:
+        refused = await api("PUT", "loops", loop, "share", send=send)
+        assert (refused.status, refused.body.get("field")) == (400, field), send
     assert (await api("GET", "loops", loop)).body["share"]["mode"] == "off"
 
 
