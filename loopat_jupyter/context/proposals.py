@@ -102,6 +102,10 @@ class Proposals:
             GitError: The remote refused; says whether to merge, or to take the proposal away.
             NotFoundError: There is no such proposal.
         """
+        async with self._origins.changing(kind, self._member):
+            return await self._merge(kind, loop_id)
+
+    async def _merge(self, kind: ContextKind, loop_id: str) -> Promotion:
         mirror, proposal = await self._find(kind, loop_id)
         await refuse_bomb(self._git, mirror.path, proposal.commit)
         merged, _ = await merge_and_push(
@@ -128,8 +132,10 @@ class Proposals:
             GitError: The remote refused.
             NotFoundError: There is no such proposal.
         """
-        mirror, proposal = await self._find(kind, loop_id)
-        if not await self._drop(mirror, kind, proposal):
+        async with self._origins.changing(kind, self._member):
+            mirror, proposal = await self._find(kind, loop_id)
+            dropped = await self._drop(mirror, kind, proposal)
+        if not dropped:
             raise ConflictError(
                 f"The proposal on {kind} was not discarded, because it has changed just now. Look at what waits with "
                 "`jupyter loopat context proposals`."
