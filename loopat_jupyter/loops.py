@@ -102,6 +102,7 @@ class LoopManager:
         *,
         member: str | None = None,
         on_event: Callable[[LoopEvent], None] = ignore,
+        load: Callable[..., Config] = load_config,
     ) -> LoopManager:
         """A manager of the workspace that the environment names.
 
@@ -109,12 +110,13 @@ class LoopManager:
             environ: Usually `os.environ`.
             member: Who works here; by default the Hub's user, else the user of the host.
             on_event: Told about everything that happens.
+            load: Reads the configuration.
 
         Raises:
             BadInputError: The configuration is wrong.
         """
         workspace = Workspace.from_environment(environ)
-        config = load_config(workspace.config_file, environ)
+        config = load(workspace.config_file, environ)
         engine = Podman(config.podman_bin, environ, parallel=config.podman_parallel)
         who = member or environ.get("JUPYTERHUB_USER") or getpass.getuser()
         return cls(workspace, config, engine, member=who, on_event=on_event, registry=Registry.of_user())

@@ -14,11 +14,13 @@ from jupyter_server.services.contents import handlers as stock
 from jupyter_server.utils import url_escape, url_path_join
 from tornado import web
 
-from loopat_jupyter.contents.managers import LoopDriveManager, LoopFileHandler
+from loopat_jupyter.contents.sending import LoopFileHandler
 from loopat_jupyter.errors import LoopatError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from loopat_jupyter.contents.managers import LoopDriveManager
 
 PREFIX = "/loopat/api/contents"
 FILES_PREFIX = "/loopat/api/files"

@@ -10,23 +10,25 @@ import asyncio
 import base64
 import contextlib
 import datetime
-import errno
 import itertools
 import os
-import shutil
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
-from jupyter_server.base.handlers import AuthenticatedFileHandler
-from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
+from jupyter_core.paths import is_hidden
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado import web
 from traitlets import Instance, default
 
+from loopat_jupyter.contents.bounds import change_told, refuse_way_out, top_of, way_out_told
+from loopat_jupyter.contents.changes import Place, copy_folder, make_folder, move, remove, throw_away
+from loopat_jupyter.contents.checkpoints import LoopCheckpoints
 from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.contents.pinned import opened, replaced
-from loopat_jupyter.errors import BadInputError, LoopatError, UnsafePathError
+from loopat_jupyter.contents.sending import LoopFileHandler
+from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.loops import environment
+from loopat_jupyter.sandbox.plan import SANDBOX_HOME, sandbox_workdir
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, folder_name
 
@@ -37,92 +39,6 @@ if TYPE_CHECKING:
 
 MOST_FOLDERS = 500
 """How many loops the root of the drive lists, newest activity first; the panel finds the others."""
-
-
-class WayOutError(web.HTTPError, OSError):
-    """A symlink leads out of the loop that it lies in.
-
-    Stock listings leave out what cannot be followed (ELOOP); asked for by itself it is forbidden.
-    """
-
-    def __init__(self, path: str) -> None:
-        web.HTTPError.__init__(self, 403, f"{path} leads out of its loop through a symbolic link.")
-        self.errno = errno.ELOOP
-
-
-def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str:
-    """A path of the host, unless it enters a loop as it is written and does not end in it.
-
-    Args:
-        workspace: Where the loops are; None where there are none.
-        os_path: The absolute path.
-        shown: How to name it in the error.
-
-    Raises:
-        WayOutError: A symlink leads out.
-    """
-    if workspace is not None and workspace.loop_left(Path(os_path)) is not None:
-        raise WayOutError(shown)
-    return os_path
-
-
-@contextlib.contextmanager
-def way_out_told(os_path: str) -> Iterator[None]:
-    """Answer 403 where something on the way is no part of the loop.
-
-    Raises:
-        WayOutError: It leads out of the loop, or is no plain file.
-    """
-    try:
-        yield
-    except UnsafePathError:
-        raise WayOutError(Path(os_path).name) from None
-
-
-class LoopCheckpoints(AsyncFileCheckpoints):
-    """Stock checkpoints beside the file, in a folder that must not lead out of the loop either."""
-
-    @property
-    def _files(self) -> LoopContentsManager:
-        return cast("LoopContentsManager", self.parent)
-
-    def _get_os_path(self, path: str) -> str:
-        os_path = self._files._get_os_path(path)  # noqa: SLF001 - one mapping for files and checkpoints
-        shown = f"{path}/{self.checkpoint_dir}".lstrip("/")
-        refuse_way_out(self._files.workspace, os.path.join(os_path, self.checkpoint_dir), shown)  # noqa: PTH118
-        return os_path
-
-    async def _copy(self, src: str, dest: str) -> None:
-        if self._files.top_of(src) is None and self._files.top_of(dest) is None:
-            await super()._copy(src, dest)  # type: ignore[no-untyped-call]
-            return
-        with self._files.open(src, "rb") as source, self._files.atomic_writing(dest, text=False) as target:
-            await asyncio.to_thread(shutil.copyfileobj, source, target)
-            times = os.fstat(source.fileno())
-            os.utime(target.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
-
-    def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
-        """Where a checkpoint is.
-
-        Raises:
-            WayOutError: A symlink that was planted there leads out of the loop.
-        """
-        found: str = super().checkpoint_path(checkpoint_id, path)  # type: ignore[no-untyped-call]
-        return refuse_way_out(self._files.workspace, found, path)
-
-
-class LoopFileHandler(AuthenticatedFileHandler):
-    """`/files/…` of the server's root folder."""
-
-    def validate_absolute_path(self, root: str, absolute_path: str) -> str:
-        """As stock, and in no loop that a symlink leads out of.
-
-        Raises:
-            WayOutError: One does.
-        """
-        manager = cast("LoopContentsManager", self.contents_manager)
-        refuse_way_out(manager.workspace, absolute_path, Path(absolute_path).name)
-        return super().validate_absolute_path(root, absolute_path)
 
 
 class LoopContentsManager(AsyncLargeFileManager):
@@ -150,11 +66,18 @@ class LoopContentsManager(AsyncLargeFileManager):
         return refuse_way_out(self.workspace, super()._get_os_path(path), path)  # type: ignore[no-untyped-call]
 
     def top_of(self, os_path: str) -> Path | None:
-        """The workdir of the loop that a path of the host enters; None outside all loops."""
-        if self.workspace is None:
-            return None
-        loop_id = self.workspace.loop_entered(Path(os_path))
-        return None if loop_id is None else Path(os.path.realpath(self.workspace.workdir(loop_id)))
+        """The folder of a loop that a path of the host enters, and must not leave; None outside all loops."""
+        return top_of(self.workspace, os_path)
+
+    def place(self, os_path: str) -> Place | None:
+        """A file of a loop, for `changes`; None outside all loops."""
+        top = self.top_of(os_path)
+        return None if top is None else Place(top, os_path)
+
+    @staticmethod
+    def trusted(os_path: str) -> Place:
+        """A file outside all loops, for `changes`."""
+        return Place(Path(os.path.realpath(Path(os_path).parent)), os_path)
 
     @contextlib.contextmanager
     def open(self, os_path: str, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401
@@ -201,7 +124,7 @@ class LoopContentsManager(AsyncLargeFileManager):
         with self.open(os_path, "ab") as file:
             await asyncio.to_thread(file.write, data)
 
-    def _refuse_archived(self, *paths: str) -> None:
+    def refuse_archived(self, *paths: str) -> None:
         """Refuse to change a file of an archived loop.
 
         Raises:
@@ -218,18 +141,38 @@ class LoopContentsManager(AsyncLargeFileManager):
         Raises:
             tornado.web.HTTPError: The loop is archived (403), or as stock.
         """
-        self._refuse_archived(path)
+        self.refuse_archived(path)
         saved: dict[str, Any] = await super().save(model, path)  # type: ignore[no-untyped-call]
         return saved
 
+    async def _save_directory(self, os_path: str, model: dict[str, Any], path: str = "") -> None:
+        place = self.place(os_path)
+        if place is None or not self._is_free(os_path):
+            await super()._save_directory(os_path, model, path)  # type: ignore[no-untyped-call]
+            return
+        with change_told(os_path):
+            make_folder(place)
+
     async def delete_file(self, path: str) -> None:
-        """Delete a file or folder.
+        """Delete a file or folder; what goes to the trash goes to that of its loop.
 
         Raises:
             tornado.web.HTTPError: The loop is archived (403), or as stock.
         """
-        self._refuse_archived(path)
-        await super().delete_file(path)  # type: ignore[no-untyped-call]
+        self.refuse_archived(path)
+        os_path = self._get_os_path(path.strip("/"))
+        place = self.place(os_path)
+        if place is None or self._is_hidden(os_path):
+            await super().delete_file(path)  # type: ignore[no-untyped-call]
+            return
+        with change_told(os_path):
+            if self.delete_to_trash:
+                loop, top = place.top.parent, place.top
+                inside = {"workdir": sandbox_workdir(loop.name), "home": SANDBOX_HOME}.get(top.name, str(top))
+                await asyncio.to_thread(throw_away, place, loop / "home", inside)
+            else:
+                ignored = (getattr(self.checkpoints, "checkpoint_dir", ""),)
+                await asyncio.to_thread(remove, place, full=self.always_delete_dir, ignored=ignored)
 
     async def rename_file(self, old_path: str, new_path: str) -> None:
         """Rename or move a file or folder.
@@ -237,8 +180,33 @@ class LoopContentsManager(AsyncLargeFileManager):
         Raises:
             tornado.web.HTTPError: A loop is archived (403), or as stock.
         """
-        self._refuse_archived(old_path, new_path)
-        await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
+        self.refuse_archived(old_path, new_path)
+        old, new = (self._get_os_path(path.strip("/")) for path in (old_path, new_path))
+        source, target = self.place(old), self.place(new)
+        if (source or target) is None or not self._is_free(new) or self._is_hidden(old):
+            await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
+            return
+        with change_told(old):
+            move(source or self.trusted(old), target or self.trusted(new))
+
+    async def _copy_dir(self, from_path: str, to_path_original: str, to_name: str, to_path: str) -> dict[str, Any]:
+        self.refuse_archived(to_path)
+        old, new = (self._get_os_path(path.strip("/")) for path in (from_path, to_path))
+        source, target = self.place(old), self.place(new)
+        if (source or target) is None:
+            copied: dict[str, Any] = await super()._copy_dir(from_path, to_path_original, to_name, to_path)
+            return copied
+        with change_told(new):
+            await asyncio.to_thread(copy_folder, source or self.trusted(old), target or self.trusted(new))
+        model: dict[str, Any] = await self.get(to_path, content=False)  # type: ignore[no-untyped-call]
+        return model
+
+    def _is_free(self, os_path: str) -> bool:
+        """Whether something new may have this name. The stock manager says what is wrong where it may not."""
+        return not os.path.lexists(os_path) and not self._is_hidden(os_path)
+
+    def _is_hidden(self, os_path: str) -> bool:
+        return not self.allow_hidden and is_hidden(os_path, self.root_dir)
 
 
 def loop_record(workspace: Workspace | None, path: Path) -> LoopRecord | None:

@@ -19,25 +19,29 @@ from loopat_jupyter.workspace.nofollow import opened_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""No link is followed, no FIFO waited for."""
+
 _FLAGS = {"r": os.O_RDONLY, "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
 _MODE = 0o666
 """Less what the umask takes away."""
 
 
 @contextlib.contextmanager
-def held(top: Path, path: str) -> Iterator[tuple[int, str]]:
+def held(top: Path, path: str, *, follow: bool = True) -> Iterator[tuple[int, str]]:
     """The folder of a file as a descriptor, and the file's name in it; links that stay in `top` are followed.
 
     Args:
         top: The folder that must not be left, symlinks resolved.
         path: The file, which need not be there.
+        follow: Whether a link that has the last name is followed too; else it is meant itself.
 
     Raises:
         FileNotFoundError: There is no such folder.
         UnsafePathError: It leads out, or was swapped just now.
     """
-    real = Path(os.path.realpath(path))
+    written = Path(path)
+    real = Path(os.path.realpath(path)) if follow else Path(os.path.realpath(written.parent)) / written.name
     if real == top or not real.is_relative_to(top):
         raise UnsafePathError(f"{path} leads out of its loop.")
     with opened_folder(top, *real.relative_to(top).parent.parts) as folder:
@@ -60,7 +64,7 @@ def opened(top: Path, path: str, mode: str, **options: Any) -> Iterator[IO[Any]]
     """
     with held(top, path) as (folder, name):
         try:
-            descriptor = os.open(name, _FLAGS[mode[0]] | _PLAIN, _MODE, dir_fd=folder)
+            descriptor = os.open(name, _FLAGS[mode[0]] | PLAIN, _MODE, dir_fd=folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise UnsafePathError(f"{path} is no plain file.") from None
@@ -93,7 +97,7 @@ def replaced(top: Path, path: str, *, text: bool = True, **options: Any) -> Iter
                 raise UnsafePathError(f"{path} is no plain file.")
             mode = stat.S_IMODE(before.st_mode)
         temporary = f".~{os.urandom(8).hex()}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
         descriptor = os.open(temporary, flags, _MODE, dir_fd=folder)
         try:
             with open(descriptor, "w" if text else "wb", **options) as file:

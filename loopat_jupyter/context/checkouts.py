@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.context.unpromoted import MADE
-from loopat_jupyter.errors import BadInputError, GitError, GitUnavailableError, UnsafePathError
+from loopat_jupyter.errors import BadInputError, ConfigurationError, GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextStart, Progress
 from loopat_jupyter.repos.addresses import is_commit
 from loopat_jupyter.repos.laying import borrow, lay
@@ -73,11 +73,11 @@ class ContextCheckouts:
             return record
         starts, warnings = [], list(record.warnings)
         for kind in CONTEXT_KINDS:
-            if self._origins.remote(kind, record.created_by):
-                tell(Progress(label=f"fetching the {kind}"))
             try:
+                if self._origins.remote(kind, record.created_by):
+                    tell(Progress(label=f"fetching the {kind}"))
                 start, problem = await self._lay(kind, new.contexts.get(kind), record)
-            except (GitError, GitUnavailableError) as error:
+            except (GitError, GitUnavailableError, ConfigurationError, UnsafePathError) as error:
                 await asyncio.to_thread(remove_tree, self._workspace.context(record.id, kind))
                 warnings.append(f"The loop has no {kind}. {error.message} To try again, make another loop.")
                 continue
@@ -115,5 +115,5 @@ class ContextCheckouts:
     async def _bring_back(self, kind: ContextKind, record: LoopRecord) -> None:
         try:
             await self._origins.refresh(kind, record.created_by, self._access(record), lambda _: None)
-        except (GitError, UnsafePathError):
+        except (GitError, ConfigurationError, UnsafePathError):
             await self._mirrors.stand_in(context_mirror(kind, record.created_by))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.context.merging import push
-from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError
+from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError, UnsafePathError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextRemote, Progress
 from loopat_jupyter.repos.addresses import check_address, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
@@ -16,6 +16,7 @@ from loopat_jupyter.workspace.files import full_disk_told, write_atomic
 from loopat_jupyter.workspace.paths import context_mirror, member_key
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable
     from pathlib import Path
 
@@ -68,7 +69,7 @@ class Origins:
         return tuple(
             ContextRemote(
                 kind=kind,
-                remote=self.remote(kind, member),
+                remote=self._named(kind, member),
                 gated=kind in self._config.context.gated,
                 fixed=bool(self._configured(kind, member)),
             )
@@ -83,17 +84,33 @@ class Origins:
             member: Whose personal files are meant.
 
         Raises:
-            ConfigurationError: The address is none.
+            ConfigurationError: The address is none, or may not be used any more.
         """
-        text = self._configured(kind, member) or self._written().get(_key(kind, member))
+        text = self._named(kind, member)
         if text is None:
             return None
         try:
             check_address(text, f"context.{kind}")
             self.mirrors.refuse_unsafe(text, f"context.{kind}")
         except BadInputError as error:
-            raise ConfigurationError(f"{error.message}. Mend the configuration.") from error
+            remedy = "Mend the configuration."
+            if not self._configured(kind, member):
+                command = f"jupyter loopat context attach {kind} ADDRESS"
+                remedy = f"It stands in {self._workspace.contexts_file}; `{command}` puts another in its place."
+            raise ConfigurationError(f"{error.message.rstrip('.')}. {remedy}") from error
         return text
+
+    def _named(self, kind: ContextKind, member: str) -> str | None:
+        return self._configured(kind, member) or self._written().get(_key(kind, member))
+
+    def changing(self, kind: ContextKind, member: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """The lock of whoever gives to a context or moves it, so that nothing goes where it is kept no more.
+
+        Args:
+            kind: The context.
+            member: Whose personal files are meant.
+        """
+        return self.mirrors.lock(f"context-{_key(kind, member)}")
 
     def is_gated(self, kind: ContextKind) -> bool:
         """Whether what loops promote waits until somebody merges it."""
@@ -106,9 +123,9 @@ class Origins:
             kind: The context.
             member: Whose personal files are meant.
         """
-        remote = self.remote(kind, member)
-        if remote is not None:
-            return remote
+        return self.remote(kind, member) or await self._own(kind, member)
+
+    async def _own(self, kind: ContextKind, member: str) -> str:
         path = self._workspace.origins / f"{_key(kind, member)}.git"
         if not self._is_there(path):
             async with self.mirrors.lock(f"origin-{path.name}"):
@@ -128,7 +145,12 @@ class Origins:
         Raises:
             GitError: The remote is out of reach, and there is no mirror yet.
         """
-        address, name = await self.address(kind, member), context_mirror(kind, member)
+        return await self._follow(await self.address(kind, member), kind, member, access, tell)
+
+    async def _follow(
+        self, address: str, kind: ContextKind, member: str, access: Access, tell: Callable[[Progress], None]
+    ) -> Mirror:
+        name = context_mirror(kind, member)
         mirror = await self.mirrors.refresh(address, access, tell, name=name)
         if mirror.problem or await self.mirrors.resolve(mirror, None, access) is not None:
             return mirror
@@ -163,15 +185,27 @@ class Origins:
         if self._configured(kind, member):
             raise ConflictError(f"The remote of {kind} stands under [context] in the configuration. Change it there.")
         await self.mirrors.reach(address, access)
-        source = await self.refresh(kind, member, access, lambda _: None)
-        await self._git.run(
-            "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",
-            folder=source.path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"push to {shown(address)}", access=access,
-        )  # fmt: skip
-        async with self.mirrors.lock("contexts"):
-            written = {**self._written(), _key(kind, member): address}
-            data = msgspec.json.format(msgspec.json.encode(dict(sorted(written.items()))), indent=2)
-            write_atomic(self._workspace.contexts_file, data + b"\n")
+        async with self.changing(kind, member):
+            folder = await self._source(kind, member, access)
+            await self._git.run(
+                "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",
+                folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing=f"push to {shown(address)}", access=access,
+            )  # fmt: skip
+            async with self.mirrors.lock("contexts"):
+                written = {**self._written(), _key(kind, member): address}
+                data = msgspec.json.format(msgspec.json.encode(dict(sorted(written.items()))), indent=2)
+                write_atomic(self._workspace.contexts_file, data + b"\n")
+
+    async def _source(self, kind: ContextKind, member: str, access: Access) -> Path:
+        """All there is of a context: the mirror as it is where its remote may not be asked any more."""
+        try:
+            return (await self.refresh(kind, member, access, lambda _: None)).path
+        except (ConfigurationError, UnsafePathError):
+            name = context_mirror(kind, member)
+            if self.mirrors.has(name):
+                return self._workspace.mirrors / name
+            own = await self._own(kind, member)
+            return (await self._follow(own, kind, member, access, lambda _: None)).path
 
     def _configured(self, kind: ContextKind, member: str) -> str:
         settings = self._config.context

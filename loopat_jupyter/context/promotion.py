@@ -74,6 +74,19 @@ class Promoter:
         inside = Inside(ask, f"{SANDBOX_CONTEXT}/{kind}")
         tell(Progress(label="committing"))
         await self._commit(inside, message or f"Work of loop {record.title}", author)
+        async with self._origins.changing(kind, record.created_by):
+            return await self._give(record, kind, inside, access, author=author, tell=tell)
+
+    async def _give(
+        self,
+        record: LoopRecord,
+        kind: ContextKind,
+        inside: Inside,
+        access: Access,
+        *,
+        author: str,
+        tell: Callable[[Progress], None],
+    ) -> Promotion:
         mirror = await self._refresh(kind, record, access, tell)
         ours = await take_commits(inside, self._git, mirror.path, _kept(record.id))
         if ours is None:

@@ -26,6 +26,9 @@ LARGEST_DIFF_BYTES = 2 * 2**20
 LARGEST_NAMES_BYTES = 2**18
 """Names of the files that a proposal changes; no person reads more of them."""
 
+_DIFF = ("--no-ext-diff", "--no-textconv", "--no-renames")
+"""No program of anybody's is run, and no file compared with every other one to find renames."""
+
 _FORMAT = "%(refname:lstrip=3)%00%(objectname)%00%(authorname)%00%(creatordate:unix)%00%(contents:subject)"
 
 
@@ -87,7 +90,7 @@ class Proposals:
         base = await self._base(mirror, f"refs/heads/{mirror.default_branch}", proposal.commit)
         # A larger file is told as changed, without its lines: git would hold two of them in memory.
         answer = await self._git.run(
-            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", "--no-ext-diff", "--no-textconv", "--no-color",
+            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", *_DIFF, "--no-color",
             base, proposal.commit, "--",
             folder=mirror.path, doing="diff", environ=NO_SETTINGS, cut_bytes=LARGEST_DIFF_BYTES,
         )  # fmt: skip
@@ -102,6 +105,10 @@ class Proposals:
             GitError: The remote refused; says whether to merge, or to take the proposal away.
             NotFoundError: There is no such proposal.
         """
+        async with self._origins.changing(kind, self._member):
+            return await self._merge(kind, loop_id)
+
+    async def _merge(self, kind: ContextKind, loop_id: str) -> Promotion:
         mirror, proposal = await self._find(kind, loop_id)
         await refuse_bomb(self._git, mirror.path, proposal.commit)
         merged, _ = await merge_and_push(
@@ -128,8 +135,10 @@ class Proposals:
             GitError: The remote refused.
             NotFoundError: There is no such proposal.
         """
-        mirror, proposal = await self._find(kind, loop_id)
-        if not await self._drop(mirror, kind, proposal):
+        async with self._origins.changing(kind, self._member):
+            mirror, proposal = await self._find(kind, loop_id)
+            dropped = await self._drop(mirror, kind, proposal)
+        if not dropped:
             raise ConflictError(
                 f"The proposal on {kind} was not discarded, because it has changed just now. Look at what waits with "
                 "`jupyter loopat context proposals`."
@@ -189,7 +198,7 @@ class Proposals:
         changed: tuple[str, ...] = ("ls-tree", "-rz", "--name-only", commit)
         # Git compares all before it says anything of it.
         if base and not await too_much(self._git, mirror.path, commit):
-            changed = ("diff", "--name-only", "-z", await self._base(mirror, base, commit), commit)
+            changed = ("diff", *_DIFF, "--name-only", "-z", await self._base(mirror, base, commit), commit)
         answer = await self._git.run(*changed, folder=mirror.path, cut_bytes=LARGEST_NAMES_BYTES)
         *files, _ = answer.stdout.decode("utf-8", "replace").split("\0")
         return int(counted.text), (*files, "… and more") if answer.cut else tuple(files)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 LABEL_PROJECT = "loopat.project"
 LARGEST_CONTEXT_BYTES = 2**30
+MOST_CONTEXT_ENTRIES = 200_000
+"""Files, folders and links: empty ones take no bytes, but each takes an inode of the host."""
+
 _PIECE_BYTES = 2**20
 _IGNORE_FILES = (".dockerignore", ".containerignore")
 """Podman reads these on the host."""
@@ -123,7 +126,7 @@ def copy_context(workdir: Path, place: str, target: Path) -> None:
         BadInputError: There is no such folder, or it is too large.
         StorageFullError: No space.
     """
-    left_bytes = LARGEST_CONTEXT_BYTES
+    left_bytes, left_entries = LARGEST_CONTEXT_BYTES, MOST_CONTEXT_ENTRIES
     with contextlib.ExitStack() as stack:
         stack.enter_context(full_disk_told(target))
         stack.enter_context(_long_paths_told())
@@ -137,6 +140,9 @@ def copy_context(workdir: Path, place: str, target: Path) -> None:
                 raise BadInputError("build", f"the project has folders nested deeper than {MOST_LEVELS} levels")
             own = target / parent
             own.mkdir()
+            left_entries -= len(names) + len(folders)
+            if left_entries < 0:
+                raise BadInputError("build", f"the project has more than {MOST_CONTEXT_ENTRIES} files and folders")
             for name in (*names, *folders):
                 left_bytes -= _copy(descriptor, name, own / name)
                 if left_bytes < 0:

@@ -63,10 +63,12 @@ class LoopatApp(ExtensionApp):
         from loopat_jupyter.server.events import EventStream  # noqa: PLC0415 - only a server that has us pays
         from loopat_jupyter.server.follower import Follower  # noqa: PLC0415
         from loopat_jupyter.server.service import LoopService  # noqa: PLC0415
+        from loopat_jupyter.workspace.config import ConfigLoader  # noqa: PLC0415
 
         server = self.serverapp
         self.events = EventStream(server.event_logger)  # type: ignore[union-attr, arg-type]
         self.follower = Follower(self.events.publish)
+        self._config_loader = ConfigLoader()
         self.service = LoopService(self._make_manager, self.follower, self.log)
         self.settings["loopat_service"] = self.service
         self.settings["loopat_drive"] = self._drive
@@ -99,7 +101,9 @@ class LoopatApp(ExtensionApp):
     def _make_manager(self) -> LoopManager:
         from loopat_jupyter.loops import LoopManager  # noqa: PLC0415
 
-        return LoopManager.from_environment(os.environ, member=self.member or None, on_event=self._tell)
+        return LoopManager.from_environment(
+            os.environ, member=self.member or None, on_event=self._tell, load=self._config_loader.load
+        )
 
     def _tell(self, event: LoopEvent) -> None:
         self.follower.note(event)

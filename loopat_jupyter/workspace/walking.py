@@ -43,26 +43,27 @@ def entries_below(folder: Path, *, strict: bool = False) -> Iterator[os.DirEntry
                 waiting.append(entry.path)
 
 
-def remove_tree(folder: Path) -> None:
+def remove_tree(folder: Path, *, within: int | None = None) -> None:
     """Remove a folder of this user's with all that is in it, as far as it may be removed.
 
     `shutil.rmtree` gives up on folders nested a thousand times, and git can make them: each path that it writes may be
     as long as any, wherever the folder itself is.
 
     Args:
-        folder: One that nobody else changes meanwhile; there need not be one.
+        folder: There need not be one. Folders in it that somebody moves meanwhile are not followed to where they went.
+        within: Descriptor of a folder that `folder` is relative to.
     """
     try:
-        here = os.open(folder, _FOLDER)
+        here = os.open(folder, _FOLDER, dir_fd=within)
     except OSError:
         return
-    trail: list[str] = []
+    trail: list[tuple[str, os.stat_result]] = []
     left = [names_in(here)]
     while left:
         if left[-1]:
             inner = _remove_or_open(left[-1].pop(), here)
             if inner is not None:
-                trail.append(inner.name)
+                trail.append((inner.name, os.fstat(here)))
                 left.append(names_in(inner.descriptor))
                 os.close(here)
                 here = inner.descriptor
@@ -72,11 +73,14 @@ def remove_tree(folder: Path) -> None:
             above = os.open("..", _FOLDER, dir_fd=here)
             os.close(here)
             here = above
+            name, before = trail.pop()
+            if not os.path.samestat(before, os.fstat(here)):
+                break
             with contextlib.suppress(OSError):
-                os.rmdir(trail.pop(), dir_fd=here)
+                os.rmdir(name, dir_fd=here)
     os.close(here)
     with contextlib.suppress(OSError):
-        folder.rmdir()
+        os.rmdir(folder, dir_fd=within)
 
 
 class _Inner(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -116,6 +118,82 @@ async def test_a_link_within_the_loop_is_followed(ask: Any, workdir: Path, ways:
     assert (await ask("GET", f"{ways[1]}/same/a.txt")).body == b"mine"
 
 
+@pytest.mark.abuse("A6")
+async def test_links_in_a_copied_folder_stay_links(
+    ask: Any, workdir: Path, outside: Path, ways: tuple[str, str]
+) -> None:
+    (workdir / "real" / "inner").mkdir(parents=True)
+    (workdir / "real" / "inner" / "a.txt").write_text("mine")
+    (workdir / "real" / "secret").symlink_to(outside / "secret.txt")
+    (workdir / "real" / "secrets").symlink_to(outside)
+    (workdir / "to").mkdir()
+    os.mkfifo(workdir / "real" / "fifo")
+    # The attack works against the stock way.
+    shutil.copytree(workdir / "real", workdir / "stock", ignore=lambda *_: ["fifo"])
+    assert (workdir / "stock" / "secret").read_text() == "secret"
+    assert not (workdir / "stock" / "secret").is_symlink()
+    api_path = ways[0].split("contents/", 1)[1]
+    made = await ask("POST", f"{ways[0]}/to", {"copy_from": f"{api_path}/real"})
+    assert made.status == 201, made.body
+    copy = workdir / "to" / "real"
+    assert sorted(path.name for path in copy.iterdir()) == ["inner", "secret", "secrets"]
+    assert (copy / "secret").is_symlink()
+    assert (copy / "secrets").is_symlink()
+    assert (copy / "inner" / "a.txt").read_text() == "mine"
+    into_itself = await ask("POST", f"{ways[0]}/real/inner", {"copy_from": f"{api_path}/real"})
+    assert into_itself.status == 400, into_itself.body
+
+
+@pytest.mark.abuse("A6")
+async def test_what_is_deleted_goes_to_the_trash_of_the_loop(
+    ask: Any, workdir: Path, workspace: Workspace, outside: Path, ways: tuple[str, str]
+) -> None:
+    loop_id = workdir.parent.name
+    for name in ("a b.txt", "folder/inner.txt"):
+        (workdir / name).parent.mkdir(exist_ok=True)
+        (workdir / name).write_text("mine")
+    (workdir / "within").symlink_to("folder")
+    for name in ("a b.txt", "within", "folder"):
+        assert (await ask("DELETE", f"{ways[0]}/{name}")).status == 204, name
+    (workdir / "a b.txt").write_text("again")
+    assert (await ask("DELETE", f"{ways[0]}/a b.txt")).status == 204
+    assert (await ask("DELETE", f"{ways[0]}/a b.txt")).status == 404
+    assert list(workdir.iterdir()) == []
+    trash = workspace.loop_home(loop_id) / ".local/share/Trash"
+    assert (trash / "files/folder/inner.txt").read_text() == "mine"
+    assert sorted(path.read_text() for path in trash.glob("files/a b.txt*")) == ["again", "mine"]
+    note = (trash / "info/a b.txt.trashinfo").read_text().splitlines()
+    assert note[:2] == ["[Trash Info]", f"Path=/loopat/loop/{loop_id}/workdir/a%20b.txt"]
+    # A trash that leads out is none.
+    (trash / "files").rename(trash / "before")
+    (trash / "files").symlink_to(outside)
+    (workdir / "a b.txt").write_text("mine")
+    assert (await ask("DELETE", f"{ways[0]}/a b.txt")).status == 403
+    assert [path.name for path in outside.iterdir()] == ["secret.txt"]
+
+
+@pytest.mark.abuse("A6")
+async def test_the_home_of_a_loop_is_no_way_out_either(
+    ask: Any, outside: Path, workspace: Workspace, record: LoopRecord
+) -> None:
+    home = workspace.loop_home(record.id)
+    (home / "file").symlink_to(outside / "secret.txt")
+    (home / "folder").symlink_to(outside)
+    for path in ("file", "folder/secret.txt"):
+        for root in ("api/contents", "files"):
+            assert (await ask("GET", f"{root}/loops/{record.id}/home/{path}")).status == 403, (root, path)
+        text = {"type": "file", "format": "text", "content": "overwritten"}
+        assert (await ask("PUT", f"api/contents/loops/{record.id}/home/{path}", text)).status == 403
+    assert (outside / "secret.txt").read_text() == "secret"
+
+
+async def test_a_file_is_sent_in_parts(ask: Any, jp_fetch: Any, workdir: Path, ways: tuple[str, str]) -> None:
+    (workdir / "a.bin").write_bytes(b"0123456789" * 20000)
+    assert (await ask("GET", f"{ways[1]}/a.bin")).body == b"0123456789" * 20000
+    part = await jp_fetch(*ways[1].split("/"), "a.bin", headers={"Range": "bytes=5-12"})
+    assert (part.code, part.body, part.headers["Content-Range"]) == (206, b"56789012", "bytes 5-12/200000")
+
+
 async def test_links_outside_every_loop_are_nobodys_concern(ask: Any, workspace: Workspace, outside: Path) -> None:
     (workspace.home / "link").symlink_to(outside)
     assert (await ask("GET", "api/contents/link/secret.txt")).body["content"] == "secret"
@@ -128,8 +206,15 @@ async def test_files_of_an_archived_loop_are_read_and_not_changed(
     store, (contents, files) = LoopStore(workspace), ways
     api_path = contents.split("contents/", 1)[1]
     text = {"type": "file", "format": "text", "content": "changed"}
+    (workdir / "f").mkdir()
+    assert (await ask("POST", f"{contents}/a.txt/checkpoints")).status == 201
     store.write(msgspec.structs.replace(record, archived=True))
     for answer in (
+        await ask("POST", f"{contents}/a.txt/checkpoints"),
+        await ask("POST", f"{contents}/a.txt/checkpoints/checkpoint"),
+        await ask("DELETE", f"{contents}/a.txt/checkpoints/checkpoint"),
+        await ask("POST", contents, {"copy_from": f"{api_path}/f"}),
+        await ask("POST", contents, {"copy_from": f"{api_path}/a.txt"}),
         await ask("PUT", f"{contents}/a.txt", text),
         await ask("PUT", f"{contents}/new.txt", text),
         await ask("POST", contents, {"type": "directory"}),
@@ -140,6 +225,6 @@ async def test_files_of_an_archived_loop_are_read_and_not_changed(
         assert "Unarchive it" in answer.body["message"]
     assert (await ask("GET", f"{contents}/a.txt")).body["content"] == "a"
     assert (await ask("GET", f"{files}/a.txt")).status == 200
-    assert [path.name for path in workdir.iterdir()] == ["a.txt"]
+    assert sorted(path.name for path in workdir.iterdir()) == [".ipynb_checkpoints", "a.txt", "f"]
     store.write(record)
     assert (await ask("PUT", f"{contents}/a.txt", text)).status == 200

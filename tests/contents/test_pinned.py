@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loopat_jupyter.contents.changes import Place, copy_folder, make_folder, move, remove, throw_away
 from loopat_jupyter.contents.pinned import held, opened, replaced
 from loopat_jupyter.errors import UnsafePathError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROUNDS = 400
 
@@ -81,8 +83,16 @@ def test_what_is_no_plain_file_is_refused(top: Path, outside: Path) -> None:
 
 
 @pytest.fixture
-def swapped(top: Path, outside: Path) -> Iterator[None]:
-    """A program that swaps the folder for a link to another one, and back, as fast as it can."""
+def inner(top: Path, outside: Path) -> None:
+    """A folder in each, with a key in the one outside."""
+    (top / "d" / "inner").mkdir()
+    (outside / "inner").mkdir()
+    (outside / "inner" / "key").write_text("secret")
+
+
+@pytest.fixture
+def swapped(top: Path, outside: Path) -> Iterator[Callable[[], None]]:
+    """Swaps the folder for a link to another one, and back, as fast as it can, until it is told to end."""
     ended = threading.Event()
 
     def swap() -> None:
@@ -94,9 +104,13 @@ def swapped(top: Path, outside: Path) -> Iterator[None]:
 
     thread = threading.Thread(target=swap)
     thread.start()
-    yield
-    ended.set()
-    thread.join()
+
+    def end() -> None:
+        ended.set()
+        thread.join()
+
+    yield end
+    end()
 
 
 def naive(top: Path, path: Path) -> None:
@@ -106,7 +120,7 @@ def naive(top: Path, path: Path) -> None:
 
 
 @pytest.mark.abuse("A6")
-def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(top: Path, outside: Path, swapped: None) -> None:
+def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(top: Path, outside: Path, swapped: object) -> None:
     # The attack works against the usual way: the first that gets through ends the loop.
     while not (outside / "note").exists():
         try:
@@ -125,6 +139,37 @@ def test_a_folder_that_is_swapped_for_a_link_leads_nowhere(top: Path, outside: P
                 continue
     assert sorted(path.name for path in outside.iterdir()) == ["file"]
     assert (outside / "file").read_text() == "secret"
+
+
+@pytest.mark.abuse("A6")
+@pytest.mark.usefixtures("inner")
+def test_nothing_is_changed_where_a_swapped_folder_leads(top: Path, outside: Path, swapped: Callable[[], None]) -> None:
+    before = sorted(str(path) for path in outside.rglob("*"))
+    # The attack works against the usual way.
+    while not (outside / "made").exists():
+        try:
+            if Path(os.path.realpath(top / "d")).is_relative_to(top):
+                (top / "d" / "made").mkdir()
+        except OSError:
+            continue
+    (outside / "made").rmdir()
+    home, place = top.parent / "home", lambda *names: Place(top, str(top.joinpath(*names)))
+    home.mkdir()
+    for number in range(ROUNDS):
+        for attempt in (
+            lambda: make_folder(place("d", "made")),
+            lambda n=number: copy_folder(place("d", "inner"), place(f"copy{n}")),
+            lambda n=number: copy_folder(place("d"), place(f"copies{n}")),
+            lambda n=number: move(place("d", "inner"), place(f"moved{n}")),
+            lambda n=number: move(place(f"moved{n}"), place("d", "inner")),
+            lambda: throw_away(place("d", "file"), home, "/inside"),
+            lambda: remove(place("d", "inner")),
+        ):
+            with contextlib.suppress(OSError, UnsafePathError):
+                attempt()
+    swapped()
+    assert sorted(str(path) for path in outside.rglob("*")) == before
+    assert [*top.rglob("key"), *home.rglob("key")] == []
 
 
 def test_the_folder_is_held(top: Path, outside: Path) -> None:

@@ -119,6 +119,17 @@ async def test_a_bomb_is_listed_and_never_merged(team: LoopManager, remote: Remo
     assert git(remote.path, "rev-parse", "trunk") == before
 
 
+async def test_renames_are_not_looked_for(team: LoopManager, remote: Remote):
+    """Git would compare each file that is gone with each that is new."""
+    git(remote.elsewhere, "mv", "a.txt", "b.txt")
+    propose(remote, "fact.md", "fact\n")
+    diff = await team.cargo.contexts.proposals.diff("knowledge", LOOP)
+    assert "deleted file" in diff
+    assert "rename from" not in diff
+    [waiting] = await team.cargo.contexts.proposals.waiting()
+    assert waiting.files == ("a.txt", "b.txt", "fact.md")
+
+
 async def test_a_long_diff_is_cut_with_a_sentence(team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposals, "LARGEST_DIFF_BYTES", 100)
     for number in range(9):

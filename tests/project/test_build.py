@@ -53,8 +53,12 @@ def test_a_context_is_not_nested_deeply(workdir: Path, tmp_path: Path, nest: Nes
 
 def test_a_context_has_a_limit(workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(build, "LARGEST_CONTEXT_BYTES", 5)
-    with pytest.raises(BadInputError, match="more than"):
+    with pytest.raises(BadInputError, match="more than 0 MiB"):
         copy_context(workdir, ".", tmp_path / "copy")
+    monkeypatch.undo()
+    monkeypatch.setattr(build, "MOST_CONTEXT_ENTRIES", 1)
+    with pytest.raises(BadInputError, match="more than 1 files"):
+        copy_context(workdir, ".", tmp_path / "other")
 
 
 @pytest.mark.parametrize("place", ["none", "link", "link/inner", "sub/run"])

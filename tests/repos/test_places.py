@@ -105,4 +105,4 @@ async def test_so_is_the_remote_of_a_context(plain: LoopManager, remote: Remote)
     config = sharing(remote.path.parent, notes=remote.url)
     later = LoopManager(plain.workspace, config, plain.engine, member="ada", git=Git(os.environ))
     with pytest.raises(ConfigurationError, match="Loops can write"):
-        later.cargo.contexts.remotes()
+        later.cargo.contexts.origins.remote("notes", "ada")

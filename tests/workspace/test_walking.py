@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loopat_jupyter.workspace import walking
+from loopat_jupyter.workspace.nofollow import names_in
 from loopat_jupyter.workspace.walking import entries_below, remove_tree
 
 if TYPE_CHECKING:
@@ -51,6 +53,24 @@ def test_a_deep_tree_goes_and_what_a_link_leads_to_stays(tmp_path: Path, nest: N
     remove_tree(folder)
     remove_tree(folder)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["other", "other/file"]
+
+
+def test_a_folder_that_is_moved_meanwhile_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "top" / "folder"
+    (folder / "a" / "b").mkdir(parents=True)
+    for path in (folder / "0", folder / "a/aa", folder / "a/b/marker", tmp_path / "top/aa", tmp_path / "0"):
+        path.touch()
+
+    def moved(descriptor: int) -> list[str]:
+        found = names_in(descriptor)
+        if found == ["marker"]:
+            (folder / "a/b").rename(tmp_path / "top/b")
+        return found
+
+    monkeypatch.setattr(walking, "names_in", moved)
+    remove_tree(folder)
+    assert (tmp_path / "0").exists()
+    assert (tmp_path / "top/aa").exists()
 
 
 def test_what_may_not_be_removed_stays_and_the_rest_goes(tmp_path: Path):

@@ -1,0 +1,110 @@
+"""Where a loop's files end: which folder a path must not leave, and what is answered when it does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tornado import web
+
+from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.paths import is_loop_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loopat_jupyter.workspace.paths import Workspace
+
+
+class WayOutError(web.HTTPError, OSError):
+    """A path leads out of the loop that it enters.
+
+    Stock listings leave out what cannot be followed (ELOOP); asked for by itself it is forbidden.
+    """
+
+    def __init__(self, path: str) -> None:
+        web.HTTPError.__init__(self, 403, f"{path} leads out of its loop, or is no plain file or folder.")
+        self.errno = errno.ELOOP
+
+
+def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
+    """The folder of a loop that a path enters as it is written: its workdir, its home; None outside all loops.
+
+    Whatever runs in the loop may write there, so a path that enters must not leave.
+
+    Args:
+        workspace: Where the loops are; None where there are none.
+        os_path: An absolute path.
+
+    Returns:
+        The folder, symlinks resolved.
+    """
+    if workspace is None:
+        return None
+    loops, written = Path(os.path.realpath(workspace.loops)), Path(os.path.abspath(os_path))  # noqa: PTH100
+    for folder in (*reversed(written.parents), written):
+        real = Path(os.path.realpath(folder))
+        if real.parent.parent == loops and is_loop_id(real.parent.name) and real.is_dir():
+            return real
+    return None
+
+
+def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str:
+    """A path of the host, unless it enters a loop as it is written and does not end in it.
+
+    Args:
+        workspace: Where the loops are; None where there are none.
+        os_path: The absolute path.
+        shown: How to name it in the error.
+
+    Raises:
+        WayOutError: A symlink leads out.
+    """
+    top = top_of(workspace, os_path)
+    if top is not None and not Path(os.path.realpath(os_path)).is_relative_to(top):
+        raise WayOutError(shown)
+    return os_path
+
+
+@contextlib.contextmanager
+def way_out_told(os_path: str) -> Iterator[None]:
+    """Answer 403 where something on the way is no part of the loop.
+
+    Raises:
+        WayOutError: It leads out of the loop, or is no plain file.
+    """
+    try:
+        yield
+    except UnsafePathError:
+        raise WayOutError(Path(os_path).name) from None
+
+
+_SAID = {
+    errno.EPERM: (403, "may not be changed"),
+    errno.EACCES: (403, "may not be changed"),
+    errno.ENOENT: (404, "is not there"),
+    errno.EEXIST: (409, "is there already"),
+    errno.ENOTEMPTY: (400, "is not empty"),
+    errno.EINVAL: (400, "cannot be put into itself"),
+    errno.EXDEV: (400, "cannot be moved to another file system. Copy it, then delete it here"),
+}
+
+
+@contextlib.contextmanager
+def change_told(os_path: str) -> Iterator[None]:
+    """Answer as the stock manager does where files cannot be changed.
+
+    Raises:
+        tornado.web.HTTPError: They cannot.
+    """
+    try:
+        with way_out_told(os_path):
+            yield
+    except web.HTTPError:
+        raise
+    except OSError as error:
+        status, problem = _SAID.get(error.errno or 0, (400, f"cannot be changed: {error.strerror}"))
+        raise web.HTTPError(status, f"{Path(os_path).name} {problem}.".replace("%", "%%")) from error

@@ -1,0 +1,69 @@
+"""Where contexts are kept, when that changes: real git, no podman."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.errors import ConfigurationError, EngineTimeoutError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import NewLoop
+from loopat_jupyter.repos import mirrors
+from loopat_jupyter.repos.git import Git
+from loopat_jupyter.workspace.config import Config
+from tests.git_remotes import git, make_remote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.git_remotes import Remote
+
+
+@pytest.fixture
+def solo(plain: LoopManager) -> LoopManager:
+    return LoopManager(plain.workspace, Config(), plain.engine, member="ada", git=Git(os.environ))
+
+
+async def test_a_remote_that_becomes_unsafe_is_a_warning_and_another_takes_its_place(
+    solo: LoopManager, empty: Remote, tmp_path: Path
+):
+    await solo.cargo.contexts.attach("notes", empty.url)
+    git(empty.elsewhere, "pull", "--quiet", "origin", "main:trunk")
+    empty.commit("team.md", "theirs\n")
+    git(empty.elsewhere, "push", "--quiet", "origin", "HEAD:main")
+    assert (await solo.make(NewLoop(title="Before"))).warnings == ()
+    shutil.move(empty.path, tmp_path / "moved")
+    empty.path.symlink_to(tmp_path / "moved")
+    record = await solo.make(NewLoop(title="After"))
+    [warning] = record.warnings
+    assert "symbolic link" in warning
+    assert str(solo.workspace.contexts_file) in warning
+    assert [start.kind for start in record.contexts] == ["knowledge", "personal"]
+    assert [known.remote for known in solo.cargo.contexts.remotes()] == [None, empty.url, None]
+    with pytest.raises(ConfigurationError, match="jupyter loopat context attach notes"):
+        await solo.cargo.contexts.origins.address("notes", "ada")
+    (tmp_path / "other").mkdir()
+    other = make_remote(tmp_path / "other", branch="main")
+    await solo.cargo.contexts.attach("notes", other.url)
+    assert git(other.path, "show", "main:team.md") == "theirs"
+    again = await solo.make(NewLoop(title="Again"))
+    assert again.warnings == ()
+    assert (solo.workspace.context(again.id, "notes") / "team.md").read_text() == "theirs\n"
+
+
+async def test_nothing_is_promoted_to_a_remote_that_is_being_left(
+    solo: LoopManager, empty: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    contexts = solo.cargo.contexts
+    monkeypatch.setattr(mirrors, "_WAIT_TIMEOUT_S", 0)
+    async with contexts.origins.changing("notes", "ada"):
+        with pytest.raises(EngineTimeoutError, match="notes"):
+            await contexts.attach("notes", empty.url)
+        with pytest.raises(EngineTimeoutError, match="notes"):
+            await contexts.proposals.merge("notes", "x")
+        with pytest.raises(EngineTimeoutError, match="notes"):
+            await contexts.proposals.discard("notes", "x")
+    await contexts.attach("knowledge", empty.url)
