@@ -18,6 +18,16 @@ export class LoopError extends Error {
     super(message);
     this.name = 'LoopError';
   }
+
+  /** The message as it stands next to the field, whose name in the interface says nothing there. */
+  get besideField(): string {
+    const prefix = `${this.field ?? ''}: `;
+    if (!this.message.startsWith(prefix)) {
+      return this.message;
+    }
+    const problem = this.message.slice(prefix.length);
+    return problem.slice(0, 1).toUpperCase() + problem.slice(1);
+  }
 }
 
 /**

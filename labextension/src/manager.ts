@@ -1,3 +1,4 @@
+import { PageConfig } from '@jupyterlab/coreutils';
 import type { Event, ServiceManager } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDisposable } from '@lumino/disposable';
@@ -8,7 +9,7 @@ import { Signal } from '@lumino/signaling';
 import { LoopError } from './api';
 import { Client } from './client';
 import { Keeper } from './keeper';
-import { drivePath, folderOf } from './paths';
+import { drivePath, folderOf, idOf } from './paths';
 import type { ILoopEvent } from './state';
 import { find } from './state';
 import type {
@@ -106,7 +107,15 @@ export class LoopManager implements ILoopManager {
 
   ofPath(path: string): Loop | undefined {
     const folder = folderOf(path);
-    return this.loops.find(loop => loop.folder === folder);
+    if (folder !== undefined) {
+      return this.loops.find(loop => loop.folder === folder);
+    }
+    const id = idOf(path, this._root);
+    return this.loops.find(loop => loop.id === id);
+  }
+
+  isInside(path: string): boolean {
+    return folderOf(path) !== undefined || idOf(path, this._root) !== undefined;
   }
 
   pathOf(loop: Loop): string {
@@ -287,6 +296,7 @@ export class LoopManager implements ILoopManager {
     }
   }
 
+  private _root = PageConfig.getOption('serverRoot');
   private _client: Client;
   private _keeper: Keeper;
   /** What this page is doing to loops. */
