@@ -18,6 +18,16 @@ export class LoopError extends Error {
     super(message);
     this.name = 'LoopError';
   }
+
+  /** The message as it stands next to the field, whose name in the interface says nothing there. */
+  get besideField(): string {
+    const prefix = `${this.field ?? ''}: `;
+    if (!this.message.startsWith(prefix)) {
+      return this.message;
+    }
+    const problem = this.message.slice(prefix.length);
+    return problem.slice(0, 1).toUpperCase() + problem.slice(1);
+  }
 }
 
 /**
@@ -27,6 +37,7 @@ export class LoopError extends Error {
  * @param method - HTTP verb.
  * @param path - Below `loopat/api`, each part already encoded.
  * @param body - Sent as JSON.
+ * @param signal - Calls it off.
  * @returns The answer: JSON decoded, text as it is, undefined for none.
  * @throws LoopError: it failed, or the server could not be reached.
  */
@@ -34,10 +45,11 @@ export async function request<T>(
   settings: ServerConnection.ISettings,
   method: string,
   path: string,
-  body?: unknown
+  body?: unknown,
+  signal?: AbortSignal
 ): Promise<T> {
   const url = URLExt.join(settings.baseUrl, 'loopat/api', path);
-  const init: RequestInit = { method };
+  const init: RequestInit = { method, signal: signal ?? null };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
   }

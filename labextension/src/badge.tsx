@@ -6,7 +6,6 @@ import type { IDisposable } from '@lumino/disposable';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
-import { folderOf } from './paths';
 import type { ILoopManager, Loop } from './tokens';
 import { stateWords } from './words';
 
@@ -66,7 +65,7 @@ export class LoopBadge extends ReactWidget {
 
   private _look(): void {
     const { path } = this._context;
-    if (folderOf(path) === undefined) {
+    if (!this._manager.isInside(path)) {
       this._watch?.dispose();
       this._watch = undefined;
     } else {

@@ -30,11 +30,17 @@ export class Client {
    * @param method - HTTP verb.
    * @param path - Below `loopat/api`, each part already encoded.
    * @param body - Sent as JSON.
+   * @param signal - Calls it off.
    * @throws LoopError: it failed, or the server could not be reached.
    */
-  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  async call<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal
+  ): Promise<T> {
     try {
-      return await request<T>(this._settings, method, path, body);
+      return await request<T>(this._settings, method, path, body, signal);
     } catch (error) {
       throw error instanceof LoopError ? this._reworded(error) : error;
     }
@@ -66,19 +72,31 @@ export class Client {
     let limit = onFirst === undefined ? PAGE : FIRST_PAGE;
     const found: Loop[] = [];
     let after: string | null = null;
-    do {
-      const query: string = after === null ? '' : `&after=${after}`;
-      const page: IPage = await this.call<IPage>(
-        'GET',
-        `loops?limit=${limit}&archived=${archived}${query}`
-      );
-      found.push(...page.loops);
-      after = page.next;
-      if (limit !== PAGE && after !== null) {
-        onFirst?.([...found]);
+    try {
+      do {
+        const query: string = after === null ? '' : `&after=${after}`;
+        const page: IPage = await this.call<IPage>(
+          'GET',
+          `loops?limit=${limit}&archived=${archived}${query}`
+        );
+        found.push(...page.loops);
+        after = page.next;
+        if (limit !== PAGE && after !== null) {
+          onFirst?.([...found]);
+        }
+        limit = PAGE;
+      } while (after !== null);
+    } catch (error) {
+      if (
+        after !== null &&
+        error instanceof LoopError &&
+        error.field === 'after'
+      ) {
+        // The last loop of the page before was deleted meanwhile: from the beginning.
+        return this.loops(archived);
       }
-      limit = PAGE;
-    } while (after !== null);
+      throw error;
+    }
     return found;
   }
 

@@ -40,6 +40,7 @@ import { showProposals } from './proposals';
 import { shareLoop } from './share';
 import type { ILoopManager, Loop } from './tokens';
 import { editVaults } from './vaults';
+import { promotable } from './words';
 
 /** What the commands work on. */
 export interface ICommandOptions {
@@ -255,7 +256,7 @@ export function addCommands(options: ICommandOptions): string[] {
     trans.__('Promote…'),
     undefined,
     loop => promoteLoop(options, loop),
-    loop => loop.contexts.length > 0
+    loop => promotable(loop).length > 0
   );
   add(CommandIDs.distill, trans.__('Distill…'), undefined, loop =>
     distillLoop(options, loop)

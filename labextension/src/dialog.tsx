@@ -54,6 +54,7 @@ async function ask(
     areVaultsWanted = true;
     dialog.reject();
   });
+  const calling = new AbortController();
   const create = async () => {
     const found = wrong(form.getValue());
     if (found !== undefined) {
@@ -68,12 +69,22 @@ async function ask(
     }
     form.isBusy = true;
     try {
-      made = await manager.create(request(form.getValue()));
+      made = await manager.create(request(form.getValue()), calling.signal);
       return true;
     } catch (error) {
+      if (calling.signal.aborted) {
+        return false;
+      }
+      const field =
+        error instanceof LoopError ? fieldOf(error.field) : undefined;
       form.explain({
-        field: error instanceof LoopError ? fieldOf(error.field) : undefined,
-        message: error instanceof Error ? error.message : String(error)
+        field,
+        message:
+          field !== undefined && error instanceof LoopError
+            ? error.besideField
+            : error instanceof Error
+              ? error.message
+              : String(error)
       });
       return false;
     } finally {
@@ -99,5 +110,7 @@ async function ask(
     new Promise(resolve => setTimeout(resolve, CHOICES_MS))
   ]);
   await dialog.launch();
+  // Who closes it while the loop is being made does not want it.
+  calling.abort();
   return { made, values: form.getValue(), areVaultsWanted };
 }

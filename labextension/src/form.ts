@@ -1,4 +1,7 @@
-import type { NewLoop } from './tokens';
+import type { IVault, NewLoop } from './tokens';
+
+/** The vault of a loop that names none; it is made when it gets its first variable. */
+export const DEFAULT_VAULT = 'default';
 
 /** The values of the form of a new loop; empty texts mean "as the workspace says". */
 export interface IValues {
@@ -10,6 +13,7 @@ export interface IValues {
   image: string;
   network: '' | 'bridge' | 'none';
   isolation: '' | 'nested' | 'strict' | 'privileged';
+  knowledge: '' | 'changed';
   cpus: string;
   /** In GiB. */
   memory: string;
@@ -28,6 +32,7 @@ export const NO_VALUES: IValues = {
   image: '',
   network: '',
   isolation: '',
+  knowledge: '',
   cpus: '',
   memory: '',
   pids: ''
@@ -43,6 +48,7 @@ const FIELDS: Record<string, keyof IValues> = {
   image: 'image',
   'config.network': 'network',
   'config.isolation': 'isolation',
+  'config.knowledge_rw': 'knowledge',
   'config.resources.cpus': 'cpus',
   'config.resources.memory_bytes': 'memory',
   'config.resources.pids': 'pids'
@@ -53,6 +59,7 @@ export const ADVANCED: readonly (keyof IValues)[] = [
   'image',
   'network',
   'isolation',
+  'knowledge',
   'cpus',
   'memory',
   'pids'
@@ -105,6 +112,9 @@ export function request(values: IValues): NewLoop {
   if (values.isolation !== '') {
     made.config = { ...made.config, isolation: values.isolation };
   }
+  if (values.knowledge !== '') {
+    made.config = { ...made.config, knowledge_rw: true };
+  }
   const resources = {
     ...(values.cpus !== '' && { cpus: Number(values.cpus) }),
     ...(values.memory !== '' && {
@@ -116,6 +126,23 @@ export function request(values: IValues): NewLoop {
     made.config = { ...made.config, resources };
   }
   return made;
+}
+
+/**
+ * The vaults to pick from, each once: the default one first, whether it is there or not.
+ *
+ * @param known - Those that are there.
+ * @param chosen - The one that is picked, which may be gone; empty for the default one.
+ */
+export function vaultsOffered(
+  known: readonly IVault[],
+  chosen = ''
+): readonly IVault[] {
+  const offered = new Map<string, IVault>(
+    [DEFAULT_VAULT, chosen || DEFAULT_VAULT].map(name => [name, { name }])
+  );
+  known.forEach(vault => offered.set(vault.name, vault));
+  return [...offered.values()];
 }
 
 /** A list with one entry moved up by one place; the first stays where it is. */
@@ -130,4 +157,23 @@ export function movedUp(
   const moved = [...list];
   [moved[index - 1], moved[index]] = [moved[index], moved[index - 1]];
   return moved;
+}
+
+/** Of a dialog's two buttons, the one that accepts. */
+export const ACCEPT = 1;
+
+/**
+ * What a person meant who closed a dialog that stays open while it works.
+ *
+ * @param index - Of the button; undefined for Enter in a field. Up to JupyterLab 4.5, -1 for Enter on a button of the form.
+ * @param hasAccept - Whether there is a button that accepts.
+ */
+export function meant(
+  index: number | undefined,
+  hasAccept: boolean
+): 'work' | 'press' | 'close' {
+  if (index === -1) {
+    return 'press';
+  }
+  return hasAccept && (index ?? ACCEPT) === ACCEPT ? 'work' : 'close';
 }

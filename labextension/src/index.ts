@@ -5,23 +5,28 @@ import type {
 import { ILabShell, ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
 import { DocumentWidget } from '@jupyterlab/docregistry';
-import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
+import {
+  IDefaultFileBrowser,
+  IFileBrowserFactory
+} from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITerminalTracker } from '@jupyterlab/terminal';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { LoopBadge } from './badge';
 import { addBrowser, leaveWhatIsGone } from './browser';
 import { addCommands } from './commands';
 import { LoopDrive } from './files';
-import { addCards } from './launcher';
+import { addCards, withoutLoops } from './launcher';
 import { LoopManager } from './manager';
 import type { IDefaults } from './newform';
 import { tellOfProgress } from './notices';
 import { LoopPanel } from './panel';
 import { LoopStatus } from './status';
+import { nameTerminals } from './terminals';
 import type { Loop } from './tokens';
 import { ILoopManager } from './tokens';
 
@@ -70,7 +75,9 @@ const face: JupyterFrontEndPlugin<void> = {
     IStatusBar,
     ILabShell,
     ILayoutRestorer,
-    ISettingRegistry
+    ISettingRegistry,
+    IDefaultFileBrowser,
+    ITerminalTracker
   ],
   activate: (
     app: JupyterFrontEnd,
@@ -83,7 +90,9 @@ const face: JupyterFrontEndPlugin<void> = {
     statusBar: IStatusBar | null,
     labShell: ILabShell | null,
     restorer: ILayoutRestorer | null,
-    registry: ISettingRegistry | null
+    registry: ISettingRegistry | null,
+    stockBrowser: IDefaultFileBrowser | null,
+    terminals: ITerminalTracker | null
   ): void => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const { commands } = app;
@@ -129,10 +138,16 @@ const face: JupyterFrontEndPlugin<void> = {
     app.shell.add(panel, side, { rank: 150, type: 'Loops' });
 
     tellOfProgress(loops, commands, trans);
-    if (launcher !== null && browser !== null) {
-      browser.model.pathChanged.connect(
-        addCards(launcher, loops, trans, () => browser.model.path)
+    if (launcher !== null) {
+      withoutLoops(launcher, app.serviceManager.kernelspecs);
+      const browsers = [browser, stockBrowser].filter(each => each !== null);
+      const update = addCards(launcher, loops, trans, () =>
+        browsers.map(each => each.model.path)
       );
+      browsers.forEach(each => each.model.pathChanged.connect(update));
+    }
+    if (terminals !== null) {
+      nameTerminals(terminals, loops, trans);
     }
     toolbars?.addFactory<NotebookPanel>(
       'Notebook',

@@ -1,12 +1,15 @@
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { PartialJSONObject } from '@lumino/coreutils';
+import type { KernelSpec } from '@jupyterlab/services';
+import type {
+  PartialJSONObject,
+  ReadonlyPartialJSONObject
+} from '@lumino/coreutils';
 import { JSONExt } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
-import { DisposableSet } from '@lumino/disposable';
+import { DisposableDelegate, DisposableSet } from '@lumino/disposable';
 
 import { CommandIDs } from './ids';
-import { folderOf } from './paths';
 import type { ILoopManager } from './tokens';
 
 type Cards = {
@@ -14,33 +17,71 @@ type Cards = {
   starts: { command: string; args: PartialJSONObject }[];
 };
 
+/** Entry point of what starts kernels in loops, as their kernelspecs name it. */
+const PROVISIONER = 'loopat-provisioner';
+
+/**
+ * Keeps the kernels that each loop offers by name off the launcher, which has the loop's own cards instead.
+ *
+ * @param launcher - Where JupyterLab adds a card for each kernel.
+ * @param kernelspecs - Of the server.
+ */
+export function withoutLoops(
+  launcher: ILauncher,
+  kernelspecs: KernelSpec.IManager
+): void {
+  const add = launcher.add.bind(launcher);
+  launcher.add = options => {
+    const { kernelName, kernelPreference } = (options.args ?? {}) as {
+      kernelName?: string;
+      kernelPreference?: { name?: string };
+    };
+    const name = kernelName ?? kernelPreference?.name ?? '';
+    const spec = kernelspecs.specs?.kernelspecs[name];
+    return isOfLoop(spec?.metadata)
+      ? new DisposableDelegate(() => undefined)
+      : add(options);
+  };
+}
+
+/** Whether a kernelspec is that of a loop. */
+export function isOfLoop(
+  metadata: ReadonlyPartialJSONObject | undefined
+): boolean {
+  const stanza = metadata?.['kernel_provisioner'];
+  return (
+    (stanza as ReadonlyPartialJSONObject | undefined)?.['provisioner_name'] ===
+    PROVISIONER
+  );
+}
+
 /**
  * While a loop's folder is open, offers what starts in that loop, under the loop's name.
  *
  * @param launcher - Where the cards are.
  * @param manager - Knows the loops.
  * @param trans - Translates.
- * @param here - Path of the open folder.
+ * @param here - Paths of the open folders; the first that is in a loop counts.
  * @returns Called when another folder was opened.
  */
 export function addCards(
   launcher: ILauncher,
   manager: ILoopManager,
   trans: TranslationBundle,
-  here: () => string
+  here: () => readonly string[]
 ): () => void {
   let shown: Cards | undefined;
   let cards: IDisposable | undefined;
   let watch: IDisposable | undefined;
   const update = () => {
-    const path = here();
-    if (folderOf(path) === undefined) {
+    const path = here().find(each => manager.isInside(each));
+    if (path === undefined) {
       watch?.dispose();
       watch = undefined;
     } else {
       watch ??= manager.watch();
     }
-    const loop = manager.ofPath(path);
+    const loop = path === undefined ? undefined : manager.ofPath(path);
     const now = loop && {
       title: loop.title,
       starts: [

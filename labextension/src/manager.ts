@@ -1,3 +1,4 @@
+import { PageConfig } from '@jupyterlab/coreutils';
 import type { Event, ServiceManager } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDisposable } from '@lumino/disposable';
@@ -7,13 +8,13 @@ import { Signal } from '@lumino/signaling';
 
 import { LoopError } from './api';
 import { Client } from './client';
-import { drivePath, folderOf } from './paths';
-import type { ILists, ILoopEvent } from './state';
-import { drop, find, put, reduce } from './state';
+import { Keeper } from './keeper';
+import { drivePath, folderOf, idOf } from './paths';
+import type { ILoopEvent } from './state';
+import { find } from './state';
 import type {
   Agent,
   Condition,
-  Health,
   IChoices,
   ILoopManager,
   ILoopNotice,
@@ -29,14 +30,6 @@ import type {
 
 const NONE: readonly Loop[] = [];
 const SCHEMA = 'urn:loopat:event:loop:v1';
-/** Events come in bursts; what is out of date is asked for once they have paused for this long. */
-const GATHER_MS = 100;
-/** Pause before an unreachable server is asked again. */
-const RETRY_MS = 5000;
-/** With more loops than this out of date, one list is cheaper than each by itself. */
-const FEW = 5;
-/** How long no event may come before the server is asked anyway. */
-const POLL_MS = 60_000;
 
 /** What this page does to a loop, and the events that come of it. */
 interface IWork {
@@ -58,28 +51,28 @@ export class LoopManager implements ILoopManager {
     trans: TranslationBundle
   ) {
     this._client = new Client(_services.serverSettings, trans);
+    this._keeper = new Keeper(this._client, () => this._changed.emit());
     _services.events.stream.connect(this._onEvent, this);
     _services.sessions.runningChanged.connect(this._onRunning, this);
     _services.terminals.runningChanged.connect(this._onRunning, this);
     // A server that was started again is a new one, whose loops may have changed.
     _services.connectionFailure.connect(this._onFailure, this);
-    document.addEventListener('visibilitychange', this._onVisibility);
   }
 
   get loops(): readonly Loop[] {
-    return this._lists.loops;
+    return this._keeper.lists.loops;
   }
 
   get archived(): readonly Loop[] {
-    return this._lists.archived ?? NONE;
+    return this._keeper.lists.archived ?? NONE;
   }
 
   get agents(): readonly Agent[] {
-    return this._agents;
+    return this._keeper.agents;
   }
 
   get condition(): Condition {
-    return this._condition;
+    return this._keeper.condition;
   }
 
   get changed(): ISignal<ILoopManager, void> {
@@ -96,8 +89,7 @@ export class LoopManager implements ILoopManager {
 
   /** Milliseconds without an event after which the server is asked anyway; 0 for never. */
   set pollMs(value: number) {
-    this._pollMs = value;
-    this._schedulePoll();
+    this._keeper.pollMs = value;
   }
 
   dispose(): void {
@@ -105,19 +97,25 @@ export class LoopManager implements ILoopManager {
       return;
     }
     this._isDisposed = true;
-    window.clearTimeout(this._timer);
-    window.clearTimeout(this._poll);
-    document.removeEventListener('visibilitychange', this._onVisibility);
+    this._keeper.dispose();
     Signal.clearData(this);
   }
 
   find(id: string): Loop | undefined {
-    return find(this._lists, id);
+    return find(this._keeper.lists, id);
   }
 
   ofPath(path: string): Loop | undefined {
     const folder = folderOf(path);
-    return this.loops.find(loop => loop.folder === folder);
+    if (folder !== undefined) {
+      return this.loops.find(loop => loop.folder === folder);
+    }
+    const id = idOf(path, this._root);
+    return this.loops.find(loop => loop.id === id);
+  }
+
+  isInside(path: string): boolean {
+    return folderOf(path) !== undefined || idOf(path, this._root) !== undefined;
   }
 
   pathOf(loop: Loop): string {
@@ -125,31 +123,20 @@ export class LoopManager implements ILoopManager {
   }
 
   watch(): IDisposable {
-    this._watchers += 1;
-    this._soon(0);
-    this._schedulePoll();
-    return new DisposableDelegate(() => {
-      this._watchers -= 1;
-      this._schedulePoll();
-    });
+    this._keeper.watch(true);
+    return new DisposableDelegate(() => this._keeper.watch(false));
   }
 
   fresh(): Promise<void> {
-    // Whoever asks while a question is under way gets the answer to a later one.
-    this._asking = this._asking.then(() => this._ask());
-    return this._asking;
+    return this._keeper.fresh();
   }
 
   refresh(): Promise<void> {
-    this._isAllStale = true;
-    return this.fresh();
+    return this._keeper.refresh();
   }
 
-  async showArchived(): Promise<void> {
-    if (this._lists.archived === null) {
-      this._lists = { ...this._lists, archived: [] };
-      await this.refresh();
-    }
+  showArchived(): Promise<void> {
+    return this._keeper.showArchived();
   }
 
   async choices(): Promise<IChoices> {
@@ -161,13 +148,18 @@ export class LoopManager implements ILoopManager {
     return { repos, vaults, profiles };
   }
 
-  async create(options: NewLoop): Promise<Loop> {
+  async create(options: NewLoop, signal?: AbortSignal): Promise<Loop> {
     this._creating += 1;
     try {
-      return this._put(await this.call<Loop>('POST', 'loops', options));
+      const call = this._client.call<Loop>('POST', 'loops', options, signal);
+      return this._put(await call);
     } finally {
       this._creating -= 1;
-      this._soon();
+      if (this._creating === 0) {
+        const strange = [...this._newcomers].filter(id => !this.find(id));
+        this._newcomers.clear();
+        this._keeper.stale(...strange);
+      }
     }
   }
 
@@ -198,7 +190,7 @@ export class LoopManager implements ILoopManager {
       this._forgetMissing(id, error);
       throw error;
     }
-    this._forget(id);
+    this._keeper.forget(id);
   }
 
   async openTerminal(
@@ -226,10 +218,6 @@ export class LoopManager implements ILoopManager {
     return this.call<string>('GET', `loops/${id}/build-log`);
   }
 
-  private get _isLooking(): boolean {
-    return this._watchers > 0 && !document.hidden && !this._isDisposed;
-  }
-
   /** Does something to a loop. Its answer is the loop, so the events on the way need not be asked about. */
   private async _verb(
     id: string,
@@ -250,9 +238,8 @@ export class LoopManager implements ILoopManager {
     } finally {
       this._works.delete(work);
       if (!answered && this.find(id) !== undefined) {
-        this._stale.add(id);
+        this._keeper.stale(id);
       }
-      this._soon();
     }
   }
 
@@ -265,172 +252,29 @@ export class LoopManager implements ILoopManager {
 
   private _forgetMissing(id: string, error: unknown): void {
     if (error instanceof LoopError && error.status === 404) {
-      this._forget(id);
+      this._keeper.forget(id);
     }
-  }
-
-  private _forget(id: string): void {
-    this._stale.delete(id);
-    this._lists = drop(this._lists, id);
-    this._changed.emit();
   }
 
   private _put(loop: Loop): Loop {
-    this._stale.delete(loop.id);
-    this._lists = put(this._lists, loop);
-    this._changed.emit();
+    this._keeper.put(loop);
     return loop;
   }
 
-  /** Asks the server for what is out of date. */
-  private async _ask(): Promise<void> {
-    if (this._isDisposed || (!this._isAllStale && this._stale.size === 0)) {
-      return;
-    }
-    window.clearTimeout(this._timer);
-    this._timer = undefined;
-    const ids = [...this._stale];
-    const all = this._isAllStale || ids.length > FEW;
-    this._isAllStale = false;
-    this._stale.clear();
-    try {
-      if (all) {
-        await this._load();
-      } else {
-        await Promise.all(ids.map(id => this._loadOne(id)));
-      }
-    } catch (error) {
-      await this._explain(error);
-    }
-    this._schedulePoll();
-    this._changed.emit();
-  }
-
-  private async _load(): Promise<void> {
-    const isFirst = this._condition.kind === 'loading';
-    const [loops, agents] = await Promise.all([
-      this._client.loops(false, isFirst ? this._showFirst : undefined),
-      this._client.offered<Agent>('agents')
-    ]);
-    this._agents = agents;
-    const archived =
-      this._lists.archived === null ? null : await this._client.loops(true);
-    this._lists = { loops, archived };
-    this._condition = await this._judge();
-  }
-
-  /** Shows the newest loops before the others have come: a thousand take the server its time. */
-  private _showFirst = (loops: Loop[]): void => {
-    if (loops.length > 0) {
-      this._lists = { ...this._lists, loops };
-      this._condition = { kind: 'ready' };
-      this._changed.emit();
-    }
-  };
-
-  private async _loadOne(id: string): Promise<void> {
-    try {
-      const loop = await this.call<Loop>('GET', `loops/${id}`);
-      this._lists = put(this._lists, loop);
-    } catch (error) {
-      if (!(error instanceof LoopError) || error.status !== 404) {
-        throw error;
-      }
-      this._lists = drop(this._lists, id);
-    }
-  }
-
-  /** An empty list may be a machine on which nothing can run: whoever starts here is told what is missing. */
-  private async _judge(): Promise<Condition> {
-    if (this.loops.length === 0) {
-      const health = await this.call<Health>('GET', 'health');
-      if (!health.ok) {
-        return { kind: 'unusable', health };
-      }
-    }
-    return { kind: 'ready' };
-  }
-
-  /** Why there is no list: the machine lacks something, or the server does not answer. */
-  private async _explain(error: unknown): Promise<void> {
-    const message = error instanceof Error ? error.message : String(error);
-    this._isAllStale = true;
-    if (error instanceof LoopError && error.reason === 'login') {
-      // Asking again would only fill the server's log.
-      this._condition = { kind: 'refused', message };
-      return;
-    }
-    this._condition = { kind: 'unreachable', message };
-    if (error instanceof LoopError && error.status >= 500) {
-      try {
-        const health = await this.call<Health>('GET', 'health');
-        if (!health.ok) {
-          this._condition = { kind: 'unusable', health };
-        }
-      } catch {
-        // The first answer stands.
-      }
-    }
-    this._soon(RETRY_MS);
-  }
-
-  /** Asks for what is out of date, a little later, if anybody looks. */
-  private _soon(delay = GATHER_MS): void {
-    const isNothing = !this._isAllStale && this._stale.size === 0;
-    if (
-      isNothing ||
-      !this._isLooking ||
-      this._creating > 0 ||
-      this._timer !== undefined
-    ) {
-      return;
-    }
-    this._timer = window.setTimeout(() => {
-      this._timer = undefined;
-      if (this._isLooking) {
-        void this.fresh();
-      }
-    }, delay);
-  }
-
-  private _schedulePoll(): void {
-    window.clearTimeout(this._poll);
-    if (this._pollMs > 0 && this._isLooking) {
-      this._poll = window.setTimeout(() => {
-        // A server that refuses this page would refuse it again.
-        if (this._condition.kind !== 'refused') {
-          this._isAllStale = true;
-          this._soon(0);
-        }
-      }, this._pollMs);
-    }
-  }
-
-  private _onVisibility = (): void => {
-    this._soon(0);
-    this._schedulePoll();
-  };
-
   private _onFailure(): void {
-    this._isAllStale = true;
-    this._soon();
+    this._keeper.staleAll();
   }
 
   /** A kernel or terminal came or went: what runs in the loops may be something else now. */
   private _onRunning(): void {
-    for (const loop of this.loops) {
-      if (loop.state === 'running') {
-        this._stale.add(loop.id);
-      }
-    }
-    this._soon();
+    const running = this.loops.filter(loop => loop.state === 'running');
+    this._keeper.stale(...running.map(loop => loop.id));
   }
 
   private _onEvent(_: Event.IManager, emission: Event.Emission): void {
     if (emission.schema_id !== SCHEMA) {
       return;
     }
-    this._schedulePoll();
     const event = emission as unknown as ILoopEvent;
     const loop = this.find(event.loop_id);
     if (event.message && ['warning', 'failed'].includes(event.action)) {
@@ -441,40 +285,25 @@ export class LoopManager implements ILoopManager {
         message: event.message
       });
     }
-    if (this._isAllStale) {
-      // Everything will be asked for anyway.
-      this._soon();
+    if (!this._keeper.hear(event) || this._isOwn(event)) {
       return;
     }
-    const { lists, ask } = reduce(this._lists, event);
-    if (lists !== this._lists) {
-      this._lists = lists;
-      this._changed.emit();
-    }
-    if (event.action === 'deleted') {
-      this._stale.delete(event.loop_id);
-    } else if (ask && !this._isOwn(event)) {
-      this._stale.add(event.loop_id);
-      this._soon();
+    if (loop === undefined && this._creating > 0) {
+      // Perhaps the loop that is just being made, whose answer will say the same.
+      this._newcomers.add(event.loop_id);
+    } else {
+      this._keeper.stale(event.loop_id);
     }
   }
 
+  private _root = PageConfig.getOption('serverRoot');
   private _client: Client;
-  private _lists: ILists = { loops: [], archived: null };
-  private _agents: readonly Agent[] = [];
-  private _condition: Condition = { kind: 'loading' };
-  /** Everything is out of date; at first nothing is known. */
-  private _isAllStale = true;
-  /** Ids of loops that are out of date. */
-  private _stale = new Set<string>();
+  private _keeper: Keeper;
   /** What this page is doing to loops. */
   private _works = new Set<IWork>();
   private _creating = 0;
-  private _watchers = 0;
-  private _pollMs = POLL_MS;
-  private _asking: Promise<void> = Promise.resolve();
-  private _timer: number | undefined;
-  private _poll: number | undefined;
+  /** Ids of loops that came while loops were being made here. */
+  private _newcomers = new Set<string>();
   private _isDisposed = false;
   private _changed = new Signal<ILoopManager, void>(this);
   private _noticed = new Signal<ILoopManager, ILoopNotice>(this);

@@ -4,7 +4,7 @@ import * as React from 'react';
 
 import { Choice, Field, Text } from './fields';
 import type { IValues } from './form';
-import { ADVANCED } from './form';
+import { ADVANCED, DEFAULT_VAULT, vaultsOffered } from './form';
 import { ProfilePicker } from './profiles';
 import type { IChoices } from './tokens';
 
@@ -186,6 +186,17 @@ export class NewLoopForm extends ReactWidget {
           ]}
           onChange={network => this._set({ network })}
         />
+        <Choice
+          id="jp-loops-knowledge"
+          label={trans.__('Knowledge')}
+          problem={this._problemOf('knowledge')}
+          value={this._values.knowledge}
+          options={[
+            ['', trans.__('To be read')],
+            ['changed', trans.__('To be changed and promoted')]
+          ]}
+          onChange={knowledge => this._set({ knowledge })}
+        />
         {this._text('cpus', trans.__('Processors'), asWorkspace, number)}
         {this._text('memory', trans.__('Memory in GiB'), asWorkspace, number)}
         {this._text(
@@ -208,28 +219,17 @@ export class NewLoopForm extends ReactWidget {
     const trans = this._trans;
     const { vault } = this._values;
     const { vaults } = this._choices;
-    const isUnknown =
-      vault !== '' && !vaults.some(known => known.name === vault);
     return (
       <>
         <Choice
           id="jp-loops-vault"
           label={trans.__('Vault')}
           problem={this._problemOf('vault')}
-          value={vault}
-          options={[
-            ['', trans.__('The one called “default”')],
-            ...(isUnknown ? [[vault, vault] as const] : []),
-            ...vaults.map(
-              known =>
-                [
-                  known.name,
-                  known.locked
-                    ? trans.__('%1 (locked)', known.name)
-                    : known.name
-                ] as const
-            )
-          ]}
+          value={vault === DEFAULT_VAULT ? '' : vault}
+          options={vaultsOffered(vaults, vault).map(({ name, locked }) => [
+            name === DEFAULT_VAULT ? '' : name,
+            locked ? trans.__('%1 (locked)', name) : name
+          ])}
           onChange={vault => this._set({ vault })}
         />
         <button

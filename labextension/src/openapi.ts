@@ -265,7 +265,7 @@ export interface paths {
     put?: never;
     /**
      * Make a loop
-     * @description Makes the loop and its folders. Its sandbox comes with its first use, so this works without podman.
+     * @description Makes the loop and its folders. Its sandbox comes with its first use, so this works without podman. A client that goes away meanwhile calls it off, and nothing is left of it.
      */
     post: operations['createLoop'];
     delete?: never;

@@ -24,3 +24,18 @@ export function folderOf(path: string): string | undefined {
 export function drivePath(folder: string): string {
   return `${DRIVE}:${folder}`;
 }
+
+const IN_WORKSPACE = /\/loops\/([0-9a-f-]{36})\/workdir(?:\/|$)/;
+
+/**
+ * The id of the loop that a path below the server's own root lies in.
+ *
+ * @param path - Such as `data/a.ipynb`.
+ * @param root - The server's root folder on the host, as JupyterLab tells it; it may begin with `~`.
+ * @returns Undefined for a path of a drive, and for one that lies in no loop.
+ */
+export function idOf(path: string, root: string): string | undefined {
+  return path.includes(':')
+    ? undefined
+    : IN_WORKSPACE.exec(`${root}/${path}`)?.[1];
+}

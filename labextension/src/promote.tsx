@@ -7,6 +7,7 @@ import { Choice, Text } from './fields';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
+import { promotable } from './words';
 
 type Kind = components['schemas']['Promote']['context'];
 type Promotion = components['schemas']['Promotion'];
@@ -33,8 +34,7 @@ class PromoteForm extends ReactWidget {
   ) {
     super();
     this.addClass('jp-Loops-form');
-    const kinds = _loop.contexts.map(context => context.kind);
-    this._kind = kinds.includes('notes') ? 'notes' : kinds[0];
+    this._kind = promotable(_loop)[0];
   }
 
   async apply(): Promise<boolean> {
@@ -72,8 +72,8 @@ class PromoteForm extends ReactWidget {
           label={trans.__('What this loop changed in')}
           problem={undefined}
           value={this._kind}
-          options={this._loop.contexts.map(
-            ({ kind }) => [kind, kindWord(kind, trans)] as const
+          options={promotable(this._loop).map(
+            kind => [kind, kindWord(kind, trans)] as const
           )}
           onChange={kind => {
             this._kind = kind;
@@ -81,6 +81,13 @@ class PromoteForm extends ReactWidget {
             this.update();
           }}
         />
+        {!this._loop.config.knowledge_rw && (
+          <div className="jp-Loops-note" role="note">
+            {trans.__(
+              'This loop may only read the knowledge. To change it, make a loop with “Knowledge: to be changed and promoted”, under “Advanced”.'
+            )}
+          </div>
+        )}
         <Text
           id="jp-loops-promote-message"
           label={trans.__('What it is about')}

@@ -1,10 +1,10 @@
-import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import type { components } from './openapi';
 import { kindWord } from './promote';
+import { StayingDialog } from './staying';
 import type { ILoopManager } from './tokens';
 
 type Proposal = components['schemas']['Proposal'];
@@ -138,9 +138,9 @@ export async function showProposals(
   manager: ILoopManager,
   trans: TranslationBundle
 ): Promise<void> {
-  await new Dialog({
+  await new StayingDialog({
     title: trans.__('Proposals'),
     body: new ProposalList(manager, trans, await listed(manager)),
-    buttons: [Dialog.cancelButton({ label: trans.__('Close') })]
+    close: trans.__('Close')
   }).launch();
 }

@@ -14,7 +14,14 @@ import * as React from 'react';
 import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import type { Loop } from './tokens';
-import { ago, carriedWords, insideWords, repoName, stateWords } from './words';
+import {
+  ago,
+  carriedWords,
+  insideWords,
+  repoName,
+  sharedWords,
+  stateWords
+} from './words';
 
 interface IProps {
   loop: Loop;
@@ -32,6 +39,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
   const { word, mark } = stateWords(loop, trans);
   const carried = carriedWords(loop, trans);
   const inside = insideWords(loop.in_use, trans);
+  const shared = loop.archived ? '' : sharedWords(loop.share, trans);
   return (
     <div className="jp-Loops-row" data-state={loop.state}>
       <div className="jp-Loops-rowHead">
@@ -56,6 +64,16 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
         </div>
       )}
       {carried !== '' && <div className="jp-Loops-carried">{carried}</div>}
+      {shared !== '' && (
+        <button
+          type="button"
+          className="jp-Loops-link jp-Loops-shares"
+          title={trans.__('Show what “%1” shares', loop.title)}
+          onClick={() => run(CommandIDs.share)}
+        >
+          {shared}
+        </button>
+      )}
       <div className="jp-Loops-rowState">
         <span className="jp-Loops-mark" aria-hidden="true">
           {mark}

@@ -120,7 +120,7 @@ class ShareForm extends ReactWidget {
   ): { id: string; label: string; problem: string | undefined } {
     const id = `jp-loops-share-${name.replace('_', '-')}`;
     const problem =
-      this._problem?.field === name ? this._problem.message : undefined;
+      this._problem?.field === name ? this._problem.besideField : undefined;
     return { id, label, problem };
   }
 

@@ -4,7 +4,6 @@ import type { IDisposable } from '@lumino/disposable';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
-import { folderOf } from './paths';
 import type { ILoopManager, Loop, Usage } from './tokens';
 import { usageWords } from './words';
 
@@ -30,7 +29,7 @@ export class LoopStatus extends ReactWidget {
   /** Path of the current document; empty for none. */
   set path(path: string) {
     this._path = path;
-    if (folderOf(path) === undefined) {
+    if (!this._manager.isInside(path)) {
       this._watch?.dispose();
       this._watch = undefined;
     } else {

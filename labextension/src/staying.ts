@@ -1,14 +1,17 @@
 import { Dialog } from '@jupyterlab/apputils';
 import type { ReactWidget } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
+
+import { ACCEPT, meant } from './form';
 
 interface IOptions {
   title: string;
   body: ReactWidget;
   /** Of the button that closes the dialog. */
   close: string;
-  /** Of the button that does something; Enter does it too. */
-  accept: string;
-  focusNodeSelector: string;
+  /** Of the button that does something, as Enter does; without it there is none. */
+  accept?: string;
+  focusNodeSelector?: string;
 }
 
 /** A dialog that stays open while its work is done, and closes only when the work says so. */
@@ -19,25 +22,47 @@ export class StayingDialog extends Dialog<unknown> {
    */
   constructor(
     options: IOptions,
-    private _work: () => Promise<boolean>
+    private _work: () => Promise<boolean> = () => Promise.resolve(true)
   ) {
     super({
       title: options.title,
       body: options.body,
       buttons: [
         Dialog.cancelButton({ label: options.close }),
-        Dialog.okButton({ label: options.accept })
+        ...(options.accept === undefined
+          ? []
+          : [Dialog.okButton({ label: options.accept })])
       ],
-      focusNodeSelector: options.focusNodeSelector
+      ...(options.focusNodeSelector !== undefined && {
+        focusNodeSelector: options.focusNodeSelector
+      })
     });
+    this._content = this.node.querySelector('.jp-Dialog-content')!;
+    this._content.tabIndex = -1;
+    this._hasAccept = options.accept !== undefined;
   }
 
-  override resolve(index = ACCEPT): void {
-    if (index === ACCEPT) {
-      void this._do();
-    } else {
-      super.resolve(index);
+  override resolve(index?: number): void {
+    switch (meant(index, this._hasAccept)) {
+      case 'work':
+        void this._do();
+        break;
+      case 'press':
+        (document.activeElement as HTMLElement).click();
+        break;
+      default:
+        super.resolve(index);
     }
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this._observer.observe(this.node, { childList: true, subtree: true });
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    this._observer.disconnect();
+    super.onBeforeDetach(message);
   }
 
   private async _do(): Promise<void> {
@@ -54,11 +79,18 @@ export class StayingDialog extends Dialog<unknown> {
 
   private _setBusy(isBusy: boolean): void {
     this._isBusy = isBusy;
-    const button = this.node.querySelector('.jp-mod-accept');
-    button?.toggleAttribute('disabled', isBusy);
+    // Not disabled: that would take the focus from it, and so the keyboard from the dialog.
+    const button = this.node.querySelector('.jp-Dialog-button.jp-mod-accept');
+    button?.setAttribute('aria-disabled', String(isBusy));
   }
 
+  private _content: HTMLElement;
+  private _hasAccept: boolean;
   private _isBusy = false;
+  /** What had the focus may be taken out of the form: the dialog keeps it, so that the keyboard goes on to work. */
+  private _observer = new MutationObserver(() => {
+    if (document.activeElement === document.body) {
+      this._content.focus();
+    }
+  });
 }
-
-const ACCEPT = 1;

@@ -92,8 +92,14 @@ export interface ILoopManager extends IDisposable {
 
   /** A loop by its id. */
   find(id: string): Loop | undefined;
-  /** The loop whose files hold a path such as `loops:rain-0a1b2c3d/a.ipynb`; undefined elsewhere. */
+  /**
+   * The loop whose files hold a path; undefined elsewhere.
+   *
+   * @param path - Such as `loops:rain-0a1b2c3d/a.ipynb`; one below the server's root may lie in a loop, too.
+   */
   ofPath(path: string): Loop | undefined;
+  /** Whether a path is that of a loop's file, also while the loops are not known. */
+  isInside(path: string): boolean;
   /** The path of a loop's files in the drive. */
   pathOf(loop: Loop): string;
 
@@ -111,7 +117,8 @@ export interface ILoopManager extends IDisposable {
   showArchived(): Promise<void>;
   /** What a new loop can be made of; empty lists where there is nothing to pick. */
   choices(): Promise<IChoices>;
-  create(options: NewLoop): Promise<Loop>;
+  /** Makes a loop; nothing is left of one that is called off with the signal meanwhile. */
+  create(options: NewLoop, signal?: AbortSignal): Promise<Loop>;
   change(id: string, changes: LoopChanges): Promise<Loop>;
   start(id: string): Promise<Loop>;
   stop(id: string): Promise<Loop>;

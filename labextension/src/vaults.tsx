@@ -5,14 +5,14 @@ import * as React from 'react';
 import { LoopError } from './api';
 import { IconButton } from './button';
 import { Choice, Field, Text } from './fields';
+import { Secret } from './secret';
+import { DEFAULT_VAULT, vaultsOffered } from './form';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager } from './tokens';
 
 type Vault = components['schemas']['Vault'];
 
-/** The vault that loops have unless they say otherwise; it is made when it gets its first variable. */
-const DEFAULT = 'default';
 /** Chosen to make a vault; no vault can be called so. */
 const NEW = '+';
 
@@ -92,13 +92,13 @@ class VaultForm extends ReactWidget {
   }
 
   private _of(field: string): string | undefined {
-    return this._problem?.field === field ? this._problem.message : undefined;
+    return this._problem?.field === field
+      ? this._problem.besideField
+      : undefined;
   }
 
   protected render(): React.ReactElement {
     const trans = this._trans;
-    const known = this._vaults.map(vault => vault.name);
-    const names = known.includes(DEFAULT) ? known : [DEFAULT, ...known];
     const vault = this._vaults.find(each => each.name === this._chosen);
     const isElsewhere =
       this._problem !== undefined &&
@@ -111,7 +111,9 @@ class VaultForm extends ReactWidget {
           problem={undefined}
           value={this._chosen}
           options={[
-            ...names.map(name => [name, name] as const),
+            ...vaultsOffered(this._vaults).map(
+              ({ name }) => [name, name] as const
+            ),
             [NEW, trans.__('A new vault…')]
           ]}
           onChange={chosen => {
@@ -163,17 +165,12 @@ class VaultForm extends ReactWidget {
           label={trans.__('Value')}
           problem={this._of('value')}
           control={attributes => (
-            // Several lines, as keys have, which a field for passwords would run together.
-            <textarea
-              {...attributes}
-              className="jp-mod-styled jp-Loops-secret"
-              rows={2}
-              autoComplete="off"
-              spellCheck={false}
+            <Secret
+              attributes={attributes}
               value={this._value}
-              placeholder={trans.__('It is never shown again')}
-              onChange={event => {
-                this._value = event.target.value;
+              trans={trans}
+              onChange={value => {
+                this._value = value;
                 this.update();
               }}
             />
@@ -281,7 +278,7 @@ export async function editVaults(
     manager,
     trans,
     await listed(manager),
-    vault || DEFAULT
+    vault || DEFAULT_VAULT
   );
   await new StayingDialog(
     {

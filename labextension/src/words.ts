@@ -125,3 +125,57 @@ export function usageWords(
   const load = Math.max(0, ((now.cpu_s - before.cpu_s) / elapsed_s) * 100);
   return trans.__('%1 % · %2', Math.round(load), memory);
 }
+
+const TERMINAL = /^([0-9a-f]{8})_(\d+)$/;
+
+/**
+ * What the tab of a terminal says: its loop, and what program or number it is.
+ *
+ * @param label - What it would say without a loop.
+ * @param name - Of the terminal; those of loops begin with the loop's id.
+ * @param loops - All that are known.
+ */
+export function terminalTitle(
+  label: string,
+  name: string,
+  loops: readonly Pick<Loop, 'id' | 'title'>[],
+  trans: TranslationBundle
+): string {
+  const [, id, number] = TERMINAL.exec(name) ?? [];
+  const loop = id && loops.find(each => each.id.startsWith(id));
+  if (!loop) {
+    return label;
+  }
+  return label.includes(name)
+    ? trans.__('%1: Terminal %2', loop.title, number)
+    : trans.__('%1: %2', loop.title, label);
+}
+
+/** What a loop shows to others, such as "shares port 8000"; empty for nothing. */
+export function sharedWords(
+  share: Pick<Loop['share'], 'mode' | 'port' | 'protocol'>,
+  trans: TranslationBundle
+): string {
+  switch (share.mode) {
+    case 'off':
+      return '';
+    case 'static':
+      return trans.__('shares files');
+    case 'port':
+      return trans.__('shares port %1', share.port);
+    default:
+      return trans.__('shares port %1/%2', share.port, share.protocol);
+  }
+}
+
+/** What a loop can promote, what it is promoted most often first; the knowledge only where the loop may change it. */
+export function promotable(
+  loop: Pick<Loop, 'config' | 'contexts'>
+): readonly Loop['contexts'][number]['kind'][] {
+  const kinds = loop.contexts.map(context => context.kind);
+  return (['notes', 'knowledge', 'personal'] as const).filter(
+    kind =>
+      kinds.includes(kind) &&
+      (kind !== 'knowledge' || loop.config.knowledge_rw === true)
+  );
+}

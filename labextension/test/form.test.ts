@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 
-import { fieldOf, movedUp, NO_VALUES, request, wrong } from '../src/form';
+import {
+  fieldOf,
+  meant,
+  movedUp,
+  NO_VALUES,
+  request,
+  vaultsOffered,
+  wrong
+} from '../src/form';
 
 const titled = { ...NO_VALUES, title: 'Rain' };
 
@@ -40,6 +48,7 @@ describe('request', () => {
         image: 'localhost/mine:1',
         network: 'none',
         isolation: 'strict',
+        knowledge: 'changed',
         cpus: '1.5',
         memory: '0.5',
         pids: '100'
@@ -54,6 +63,7 @@ describe('request', () => {
       config: {
         network: 'none',
         isolation: 'strict',
+        knowledge_rw: true,
         resources: { cpus: 1.5, memory_bytes: 2 ** 29, pids: 100 }
       }
     });
@@ -65,6 +75,7 @@ describe('fieldOf', () => {
     ['title', 'title'],
     ['config.network', 'network'],
     ['config.isolation', 'isolation'],
+    ['config.knowledge_rw', 'knowledge'],
     ['config.resources.memory_bytes', 'memory'],
     ['profiles[1]', 'profiles'],
     ['metadata', undefined],
@@ -83,5 +94,42 @@ describe('movedUp', () => {
   it('leaves the first and strangers alone', () => {
     expect(movedUp(['a', 'b'], 'a')).toEqual(['a', 'b']);
     expect(movedUp(['a', 'b'], 'c')).toEqual(['a', 'b']);
+  });
+});
+
+describe('meant', () => {
+  it.each([
+    [0, 'close'],
+    [1, 'work'],
+    [undefined, 'work'],
+    [-1, 'press']
+  ] as const)('takes %s', (index, what) => {
+    expect(meant(index, true)).toBe(what);
+  });
+
+  it('closes where nothing accepts', () => {
+    expect(meant(undefined, false)).toBe('close');
+    expect(meant(0, false)).toBe('close');
+  });
+});
+
+describe('vaultsOffered', () => {
+  const names = (known: string[], chosen?: string) =>
+    vaultsOffered(
+      known.map(name => ({ name })),
+      chosen
+    ).map(vault => vault.name);
+
+  it('names each once, the default one first', () => {
+    expect(names([])).toEqual(['default']);
+    expect(names(['default', 'work'])).toEqual(['default', 'work']);
+    expect(names(['a', 'work'], 'work')).toEqual(['default', 'work', 'a']);
+    expect(names(['a'], 'gone')).toEqual(['default', 'gone', 'a']);
+  });
+
+  it('knows which are locked', () => {
+    expect(vaultsOffered([{ name: 'default', locked: true }])).toEqual([
+      { name: 'default', locked: true }
+    ]);
   });
 });

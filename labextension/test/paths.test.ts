@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { drivePath, folderOf } from '../src/paths';
+import { drivePath, folderOf, idOf } from '../src/paths';
 
 it.each([
   ['loops:rain-0a1b2c3d', 'rain-0a1b2c3d'],
@@ -17,4 +17,19 @@ it.each([
 
 it('a folder leads back to itself', () => {
   expect(folderOf(drivePath('rain-0a1b2c3d'))).toBe('rain-0a1b2c3d');
+});
+
+const ID = '3f2a9c1e-6f3e-4c6f-9d5a-0d4f5b6c7d8e';
+
+it.each([
+  ['welcome.ipynb', `~/.loopat/loops/${ID}/workdir`, ID],
+  ['', `/home/ada/.loopat/loops/${ID}/workdir`, ID],
+  ['data/a.csv', `/srv/loops/${ID}/workdir/sub`, ID],
+  [`loops/${ID}/workdir/a.ipynb`, '/srv', ID],
+  ['a.ipynb', `~/.loopat/loops/${ID}/home`, undefined],
+  ['a.ipynb', `~/.loopat/loops/${ID}/workdir2`, undefined],
+  ['a.ipynb', '/home/ada', undefined],
+  ['loops:rain-0a1b2c3d/a.ipynb', `~/.loopat/loops/${ID}/workdir`, undefined]
+])('%s below %s is in %s', (path, root, id) => {
+  expect(idOf(path, root)).toBe(id);
 });

@@ -5,10 +5,14 @@ import {
   carriedWords,
   ending,
   insideWords,
+  promotable,
   repoName,
+  sharedWords,
   stateWords,
+  terminalTitle,
   usageWords
 } from '../src/words';
+import type { Loop } from '../src/tokens';
 import { loop, trans } from './samples';
 
 describe('ago', () => {
@@ -111,5 +115,46 @@ describe('usageWords', () => {
 
   it('tells no load below nothing, as after a restart', () => {
     expect(usageWords(usage(1), usage(9), 3, trans)).toBe('0 % · 300 MB');
+  });
+});
+
+describe('terminalTitle', () => {
+  const loops = [{ id: '3f2a9c1e-6f3e', title: 'Rain' }];
+
+  it.each([
+    ['Terminal 3f2a9c1e_2', '3f2a9c1e_2', 'Rain: Terminal 2'],
+    ['vim notes.md', '3f2a9c1e_1', 'Rain: vim notes.md'],
+    ['Terminal 1', '1', 'Terminal 1'],
+    ['Terminal 00000000_1', '00000000_1', 'Terminal 00000000_1']
+  ])('makes of %s', (label, name, title) => {
+    expect(terminalTitle(label, name, loops, trans)).toBe(title);
+  });
+});
+
+describe('sharedWords', () => {
+  it.each([
+    [{ mode: 'off', port: null, protocol: 'tcp' }, ''],
+    [{ mode: 'static', port: null, protocol: 'tcp' }, 'shares files'],
+    [{ mode: 'port', port: 8000, protocol: 'tcp' }, 'shares port 8000'],
+    [{ mode: 'direct', port: 53, protocol: 'udp' }, 'shares port 53/udp']
+  ] as const)('says of %o', (share, words) => {
+    expect(sharedWords(share, trans)).toBe(words);
+  });
+});
+
+describe('promotable', () => {
+  const contexts = (['knowledge', 'notes'] as const).map(kind => ({
+    kind,
+    commit: null
+  }));
+
+  it('leaves out what is only read', () => {
+    const config = { knowledge_rw: null } as Loop['config'];
+    expect(promotable({ config, contexts })).toEqual(['notes']);
+    const changed = { ...config, knowledge_rw: true };
+    expect(promotable({ config: changed, contexts })).toEqual([
+      'notes',
+      'knowledge'
+    ]);
   });
 });

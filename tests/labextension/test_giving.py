@@ -24,6 +24,7 @@ async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> Non
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("promote")
     await browser.answer("Promote")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
     await page.locator(".Toastify__toast", has_text="Knowledge: it waits to be merged").wait_for()
     await page.locator(".jp-Dialog").wait_for(state="detached")
     await page.locator(".jp-Loops-header").get_by_role("button", name="More").click()
@@ -34,7 +35,16 @@ async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> Non
     await browser.picture("proposals")
     await browser.answer("Merge: Finder")
     await page.get_by_text("Nothing waits to be merged.").wait_for()
-    await browser.answer("Close")
+    # The button that had the focus is gone, and the keyboard works all the same.
+    await page.keyboard.press("Escape")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    # What is mounted read-only cannot be promoted.
+    await stage.server.api("POST", "loopat/api/loops", {"title": "Reader"})
+    await browser.row("Reader").click(button="right")
+    await page.locator(".lm-Menu").get_by_text("Promote…", exact=True).click()
+    offered = await page.locator("#jp-loops-promote-context option").all_inner_texts()
+    assert offered == ["Notes", "Personal files"]
+    await page.keyboard.press("Escape")
 
 
 async def test_a_loop_is_distilled(stage: Stage) -> None:

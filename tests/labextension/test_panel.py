@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -185,6 +187,37 @@ async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     await told.first.wait_for()
     assert await told.count() == 1
     await browser.picture("failed-start")
+
+
+async def test_a_loop_that_is_called_off_while_it_is_made_is_not_made(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    reached, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        hung_up.set()
+
+    remote = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = remote.sockets[0].getsockname()[1]
+    await browser.ask_for_new_loop()
+    await page.keyboard.type("Unwanted")
+    await page.fill("#jp-loops-repo", f"git://127.0.0.1:{port}/x.git")
+    await browser.answer("Create")
+    await page.get_by_text("Making the loop and fetching the repo…").wait_for()
+    await reached.wait()
+    # The main button keeps the focus, and so the dialog the keyboard.
+    await page.keyboard.press("Escape")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    # Long before git would give up by itself.
+    await hung_up.wait()
+    remote.close()
+    await browser.make("Wanted")
+    assert await page.locator(".jp-Loops-name").all_inner_texts() == ["Wanted"]
+    loops = (await stage.server.api("GET", "loopat/api/loops")).body["loops"]
+    assert [loop["title"] for loop in loops] == ["Wanted"]
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -25,7 +25,7 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     await page.select_option("#jp-loops-share-mode", "static")
     await page.fill("#jp-loops-share-alias", "No Name")
     await apply.click()
-    await page.locator("#jp-loops-share-alias-problem", has_text="alias: must be").wait_for()
+    await page.locator("#jp-loops-share-alias-problem", has_text="Must be").wait_for()
     await page.locator(".jp-Dialog").evaluate("node => { node.dataset.same = 'yes'; }")
     await page.fill("#jp-loops-share-alias", "rain")
     await apply.click()
@@ -36,12 +36,14 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     assert (await fetch(url)).body == b"rain"
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("share")
+    await browser.row("Rain in March").get_by_role("button", name="shares files").wait_for()
     # It is still the same dialog.
     await page.locator(".jp-Dialog[data-same]").wait_for()
     await page.select_option("#jp-loops-share-mode", "off")
     await apply.click()
     await link.wait_for(state="detached")
-    await page.locator(".jp-Dialog button", has_text="Close").click()
+    # The keyboard works after the button was used.
+    await page.keyboard.press("Escape")
     await page.locator(".jp-Dialog").wait_for(state="detached")
     with pytest.raises(ConnectionRefusedError):
         await fetch(url)
@@ -72,3 +74,7 @@ async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) ->
         shown = page.frame_locator(".jp-IFrame iframe")
         await shown.get_by_role("link", name=re.compile("found.txt")).wait_for()
         await browser.picture("share-tab")
+    await browser.show_panel()
+    await browser.row("Web").get_by_role("button", name="shares port 8000").click()
+    await link.wait_for()
+    await browser.answer("Close")

@@ -36,7 +36,22 @@ async def test_variables_are_set_and_removed(stage: Stage) -> None:
     await page.get_by_text("It has no variables yet.").wait_for()
     await set_variable(page, "1 bad", "x")
     await page.locator("#jp-loops-vaults-name-problem", has_text="is not the name of a variable").wait_for()
-    await set_variable(page, "API_TOKEN", SECRET)
+    assert "variable:" not in await page.locator("#jp-loops-vaults-name-problem").inner_text()
+    value = page.locator("#jp-loops-vaults-value")
+    assert await value.get_attribute("type") == "password"
+    # What has several lines is pasted as it is, and changed where it is shown.
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.evaluate("text => navigator.clipboard.writeText(text)", SECRET)
+    await value.focus()
+    await page.keyboard.press("Control+a")
+    await page.keyboard.press("Control+v")
+    await page.get_by_text("2 lines").wait_for()
+    await browser.picture("vaults-hidden")
+    await browser.answer("Show the value")
+    assert await value.input_value() == SECRET
+    await browser.answer("Hide the value")
+    await page.fill("#jp-loops-vaults-name", "API_TOKEN")
+    await browser.answer("Set")
     await page.locator(".jp-Loops-variables", has_text="API_TOKEN").wait_for()
     assert await page.evaluate(SEEN, "second-9f3a") is False
     assert await browser.findings(".jp-Dialog") == []
@@ -61,7 +76,9 @@ async def test_variables_are_set_and_removed(stage: Stage) -> None:
     await browser.answer("Remove")
     await page.get_by_text("It has no variables yet.").wait_for()
     assert await variables(stage, "work") == []
-    await browser.answer("Close")
+    # The button that had the focus is gone, and the keyboard works all the same.
+    await page.keyboard.press("Escape")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
 
 
 async def test_vaults_are_edited_on_the_way_to_a_new_loop(stage: Stage) -> None:
@@ -75,6 +92,7 @@ async def test_vaults_are_edited_on_the_way_to_a_new_loop(stage: Stage) -> None:
     await page.locator(".jp-Loops-variables", has_text="PASSWORD").wait_for()
     await browser.answer("Close")
     await browser.form()
+    assert await page.locator("#jp-loops-vault option").all_inner_texts() == ["default", "play", "work"]
     assert await page.locator("#jp-loops-title").input_value() == "Secretive"
     await page.select_option("#jp-loops-vault", "play")
     await browser.answer("Create")

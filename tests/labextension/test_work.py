@@ -58,6 +58,11 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     assert [await card.get_attribute("title") for card in await cards.all()] == [
         f"{what} in “Harbour”" for what in ("New Notebook", "New Console", "New Terminal", "Helper", "Other")
     ]
+    # The kernel that the loop offers by name is there for whoever asks for it, and has no card of its own.
+    offered = (await stage.server.api("GET", "api/kernelspecs")).body["kernelspecs"]
+    assert any(harbour[:8] in name for name in offered)
+    assert await page.locator(".jp-LauncherCard", has_text="(loop:").count() == 0
+    assert await page.locator(".jp-LauncherCard[data-category='Notebook']:visible").count() >= 1
     await cards.first.scroll_into_view_if_needed()
     await browser.picture("launcher")
     await cards.first.click()
@@ -66,6 +71,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await section.wait_for()
     await cards.nth(2).click()
     await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    await page.locator(".lm-TabBar-tabLabel", has_text="Harbour: ").wait_for()
     terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
     async with stage.server.terminal(terminal) as watched:
         assert f"loop-{harbour[:8]}" in await watched.run("uname -n")
@@ -94,7 +100,7 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
     assert await browser.findings(".jp-Dialog") == []
     await page.locator(".jp-Dialog select").select_option("Other")
     await browser.answer("Ok")
-    await page.locator(".lm-TabBar-tabLabel", has_text="Terminal").nth(1).wait_for()
+    await page.locator(".lm-TabBar-tabLabel", has_text="Harbour: ").nth(1).wait_for()
     opened = {each["name"] for each in (await stage.server.api("GET", "api/terminals")).body} - {terminal}
     async with stage.server.terminal(opened.pop()) as watched:
         await watched.until(f"Other on loop-{harbour[:8]}")

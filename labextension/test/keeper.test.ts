@@ -1,0 +1,109 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { Keeper } from '../src/keeper';
+import type { Loop } from '../src/tokens';
+import { loop } from './samples';
+
+vi.stubGlobal('window', globalThis);
+vi.stubGlobal('document', {
+  hidden: false,
+  addEventListener: () => undefined,
+  removeEventListener: () => undefined
+});
+
+/** A server whose list comes when the test says so. */
+class Server {
+  asked: string[] = [];
+  answer: (loops: Loop[]) => void = () => undefined;
+  first: ((loops: Loop[]) => void) | undefined;
+
+  loops(_: boolean, onFirst?: (loops: Loop[]) => void): Promise<Loop[]> {
+    this.asked.push('loops');
+    this.first = onFirst;
+    return new Promise(resolve => (this.answer = resolve));
+  }
+
+  offered<T>(): Promise<T[]> {
+    return Promise.resolve([]);
+  }
+
+  call<T>(_: string, path: string): Promise<T> {
+    this.asked.push(path);
+    return Promise.resolve(
+      (path === 'health' ? { ok: true, checks: [] } : loop()) as T
+    );
+  }
+}
+
+const ids = (keeper: Keeper) => keeper.lists.loops.map(each => each.id);
+
+describe('a list that takes long', () => {
+  it('does not bring back a loop that was deleted meanwhile', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    const done = keeper.fresh();
+    await vi.waitFor(() => expect(server.first).toBeDefined());
+    server.first?.([loop({ id: 'a' }), loop({ id: 'b' })]);
+    keeper.hear({ action: 'deleted', loop_id: 'a' });
+    keeper.forget('b');
+    server.answer([loop({ id: 'a' }), loop({ id: 'b' }), loop({ id: 'c' })]);
+    await done;
+    expect(ids(keeper)).toEqual(['c']);
+  });
+
+  it('keeps a loop that was made or changed meanwhile', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    const done = keeper.fresh();
+    await vi.waitFor(() => expect(server.asked).toContain('loops'));
+    keeper.put(loop({ id: 'new' }));
+    keeper.put(loop({ id: 'a', title: 'Snow' }));
+    server.answer([loop({ id: 'a', title: 'Rain' })]);
+    await done;
+    expect(ids(keeper).sort()).toEqual(['a', 'new']);
+    expect(keeper.lists.loops.find(each => each.id === 'a')?.title).toBe(
+      'Snow'
+    );
+  });
+
+  it('does not undo the next list', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    let done = keeper.fresh();
+    await vi.waitFor(() => expect(server.asked).toHaveLength(1));
+    keeper.put(loop({ id: 'a', title: 'Snow' }));
+    server.answer([]);
+    await done;
+    done = keeper.refresh();
+    await vi.waitFor(() => expect(server.asked).toHaveLength(2));
+    server.answer([loop({ id: 'a', title: 'Ice' })]);
+    await done;
+    expect(keeper.lists.loops[0].title).toBe('Ice');
+  });
+});
+
+describe('what is out of date', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('is asked for while somebody looks, and not otherwise', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    keeper.stale('a');
+    await vi.runAllTimersAsync();
+    expect(server.asked).toEqual([]);
+    keeper.watch(true);
+    await vi.advanceTimersByTimeAsync(1000);
+    server.answer([loop()]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(server.asked).toEqual(['loops']);
+    keeper.stale('a');
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(server.asked).toEqual(['loops', 'loops/a']);
+    keeper.dispose();
+  });
+});
