@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loopat_jupyter.context.bundles import Inside, take_commits
+from loopat_jupyter.context.bundles import Inside, has_commits, take_commits
 from loopat_jupyter.context.merging import push
 from loopat_jupyter.context.requests import MOST_WAITING, answer, take, waiting
 from loopat_jupyter.errors import BadInputError, ConflictError, GitError, LoopatError
@@ -47,11 +47,10 @@ async def promote(
         EngineError: Podman refused.
         GitError: Git or the remote refused.
     """
-    running = await manager.use(record, on_progress)
-    inside = manager.inside(record, running)
-    promotion = await manager.cargo.contexts.promoter.promote(
-        record, kind, inside, message=message, author=manager.member, tell=on_progress
-    )
+    promoter = manager.cargo.contexts.promoter
+    promoter.check(record, kind)
+    inside = manager.inside(record, await manager.use(record, on_progress))
+    promotion = await promoter.promote(record, kind, inside, message=message, author=manager.member, tell=on_progress)
     manager.on_event(LoopEvent(action="updated", loop_id=record.id))
     return promotion
 
@@ -175,9 +174,9 @@ async def push_branch(
     kept = f"refs/loopat/loops/{record.id}-{os.urandom(4).hex()}"
     git = manager.cargo.checkout.git
     try:
-        commit = await take_commits(inside, git, mirror.path, kept)
-        if commit is None:
+        if not await has_commits(inside):
             return Pushed(branch=branch, commit=None, remote=shown(record.origin))
+        commit = await take_commits(inside, git, mirror.path, kept)
         on_progress(Progress(label="pushing"))
         if not await push(git, mirror, commit, branch, access):
             raise ConflictError(

@@ -69,27 +69,36 @@ class Inside(NamedTuple):
         return (await self.git(*arguments, ok=ok)).stdout.decode("utf-8", "replace").strip()
 
 
-async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str | None:
-    """Bring what a checkout has committed since its origin into a bare repo of the host.
+async def has_commits(inside: Inside) -> bool:
+    """Whether a checkout has committed anything since its origin.
 
     Args:
         inside: The checkout.
+
+    Raises:
+        GitError: Git inside refused.
+    """
+    # A branch without a first commit is no failure: HEAD is missing then.
+    return await inside.text("rev-list", "--count", "--ignore-missing", "HEAD", "--not", "--remotes=origin") != "0"
+
+
+async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str:
+    """Bring what a checkout has committed since its origin into a bare repo of the host.
+
+    Args:
+        inside: The checkout; it has such commits.
         git: Runs git on the host.
         repo: The bare repo, which has what the checkout began from.
         ref: Where to keep the commits there.
 
     Returns:
-        The checkout's newest commit; None when it has none that its origin lacks.
+        The checkout's newest commit.
 
     Raises:
         ConflictError: It is too large.
         GitError: Git inside or outside refused.
         StorageFullError: No space.
     """
-    if await inside.text("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1)) == "":
-        return None
-    if await inside.text("rev-list", "--count", "HEAD", "--not", "--remotes=origin") == "0":
-        return None
     _remove_abandoned(repo)
     bundle = repo / f".incoming-{os.urandom(8).hex()}"
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.context.bundles import Ask, Inside, take_commits
+from loopat_jupyter.context.bundles import Ask, Inside, has_commits, take_commits
 from loopat_jupyter.context.checkouts import context_branch
 from loopat_jupyter.context.extent import refuse_bomb
 from loopat_jupyter.context.merging import Author, merge_and_push, push
@@ -38,6 +38,25 @@ class Promoter:
         self._git = git
         self._access = access
 
+    @staticmethod
+    def check(record: LoopRecord, kind: ContextKind) -> None:
+        """Refuse a context that the loop cannot promote, before its sandbox is started for that.
+
+        Args:
+            record: The loop.
+            kind: The context.
+
+        Raises:
+            ConflictError: The loop has no such context, or may only read it.
+        """
+        if kind not in [start.kind for start in record.contexts]:
+            raise ConflictError(f"Loop {record.title!r} has no {kind}. New loops have it; make another one.")
+        if kind == "knowledge" and not record.config.knowledge_rw:
+            raise ConflictError(
+                "This loop can only read the knowledge. One made with `jupyter loopat create --knowledge-rw` can "
+                "change its copy of it, and promote that."
+            )
+
     async def promote(
         self,
         record: LoopRecord,
@@ -52,30 +71,23 @@ class Promoter:
 
         Args:
             record: The loop; its sandbox runs.
-            kind: The context.
+            kind: The context, which `check` let pass.
             ask: Runs commands in the sandbox.
             message: Of the commit; empty says which loop it comes from.
             author: Who promotes, where git inside knows no name.
             tell: Told about each step.
 
         Raises:
-            ConflictError: The loop has no such context, it is in the middle of a merge, others changed the same
-                places, or it is more than everybody can be given. Nothing is lost.
+            ConflictError: It is in the middle of a merge, others changed the same places, or it is more than everybody
+                can be given. Nothing is lost.
             GitError: Git or the remote refused.
         """
-        if kind not in [start.kind for start in record.contexts]:
-            raise ConflictError(f"Loop {record.title!r} has no {kind}. New loops have it; make another one.")
-        if kind == "knowledge" and not record.config.knowledge_rw:
-            raise ConflictError(
-                "This loop can only read the knowledge. One made with `jupyter loopat create --knowledge-rw` can "
-                "change its copy of it, and promote that."
-            )
         access = self._access(record)
         inside = Inside(ask, f"{SANDBOX_CONTEXT}/{kind}")
         tell(Progress(label="committing"))
-        await self._commit(inside, message or f"Work of loop {record.title}", author)
+        committed = await self._commit(inside, message or f"Work of loop {record.title}", author)
         async with self._origins.changing(kind, record.created_by):
-            return await self._give(record, kind, inside, access, author=author, tell=tell)
+            return await self._give(record, kind, inside, access, committed=committed, author=author, tell=tell)
 
     async def _give(
         self,
@@ -84,13 +96,14 @@ class Promoter:
         inside: Inside,
         access: Access,
         *,
+        committed: bool,
         author: str,
         tell: Callable[[Progress], None],
     ) -> Promotion:
         mirror = await self._refresh(kind, record, access, tell)
-        ours = await take_commits(inside, self._git, mirror.path, _kept(record.id))
-        if ours is None:
+        if not (committed or await has_commits(inside)):
             return Promotion(kind=kind, outcome="unchanged", commit=None)
+        ours = await take_commits(inside, self._git, mirror.path, _kept(record.id))
         await refuse_bomb(self._git, mirror.path, ours)
         tell(Progress(label="pushing"))
         if self._origins.is_gated(kind):
@@ -134,21 +147,25 @@ class Promoter:
         return Promotion(kind=kind, outcome="proposed", commit=ours)
 
     @staticmethod
-    async def _commit(inside: Inside, message: str, author: str) -> None:
+    async def _commit(inside: Inside, message: str, author: str) -> bool:
+        """Commit what changed; whether anything had."""
         if await inside.text("ls-files", "--unmerged"):
             raise ConflictError(f"A merge in {inside.folder} is not finished. Mend the files, commit, then promote.")
         await inside.git("add", "--all")
         if (await inside.git("diff", "--cached", "--quiet", ok=(0, 1))).exit_code == 0:
-            return
-        named = await inside.text("config", "user.email", ok=(0, 1))
-        identity = () if named else ("-c", f"user.name={author}", "-c", f"user.email={author}@localhost")
-        await inside.git(*identity, "commit", "--quiet", "--no-verify", f"--message={message}")
+            return False
+        commit = ("commit", "--quiet", "--no-verify", f"--message={message}")
+        # Nothing is guessed, and nothing more is asked where git knows who commits, as it does in every new loop.
+        if (await inside.git("-c", "user.useConfigOnly=true", *commit, ok=range(256))).exit_code:
+            named = await inside.text("config", "user.email", ok=(0, 1))
+            identity = () if named else ("-c", f"user.name={author}", "-c", f"user.email={author}@localhost")
+            await inside.git(*identity, *commit)
+        return True
 
     @staticmethod
     async def _follow(inside: Inside, default_branch: str) -> None:
         """Bring the loop's branch to where everybody is now; it is part of that, so this cannot conflict."""
-        await inside.git("fetch", "--quiet", "origin")
-        await inside.git("merge", "--quiet", "--ff-only", f"origin/{default_branch}")
+        await inside.git("pull", "--quiet", "--no-rebase", "--ff-only", "origin", default_branch)
 
 
 def _kept(loop_id: str) -> str:

@@ -18,10 +18,12 @@ from tests.conftest import remove_from_podman
 from tests.git_remotes import git
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.asking import Answered
+    from loopat_jupyter.sandbox.lifecycle import Running
     from tests.git_remotes import Remote
 
 pytestmark = pytest.mark.podman
@@ -56,126 +58,141 @@ async def inside(manager: LoopManager, record: LoopRecord, script: str) -> str:
     return output.strip()
 
 
+def at_host(manager: LoopManager, record: LoopRecord, name: str, kind: str = "notes") -> Path:
+    """A file of a loop's own context, which its sandbox has mounted: for loops whose sandbox is not the point."""
+    return manager.workspace.context(record.id, kind) / name
+
+
 async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopManager):
     first = await manager.make(NewLoop(title="First"))
     assert first.warnings == ()
     await inside(manager, first, "echo learned > /loopat/context/notes/a.md; echo mine > /loopat/context/personal/p.md")
+    asked: list[str] = []
+    manager.inside = counted(manager, asked)
     promotion = await promote(manager, first, "notes", message="What we learned")
     assert promotion.outcome == "merged"
+    # Each costs a podman and a git.
+    assert asked == ["ls-files", "add", "diff", "commit", "bundle", "pull"]
+    # Git inside need not know who commits.
+    (manager.workspace.loop_home(first.id) / ".config" / "git" / "config").unlink()
     assert (await promote(manager, first, "personal")).outcome == "merged"
+    assert await inside(manager, first, "git -C /loopat/context/personal log -1 --format=%ae") == "ada@localhost"
+    asked.clear()
     assert (await promote(manager, first, "notes")).outcome == "unchanged"
+    assert asked == ["ls-files", "add", "diff", "rev-list"]
     second = await manager.make(NewLoop(title="Second"))
     assert await inside(manager, second, "cat /loopat/context/notes/a.md /loopat/context/personal/p.md") == (
         "learned\nmine"
     )
     log = await inside(manager, second, "git -C /loopat/context/notes log --format='%an %s'")
     assert log.endswith(" What we learned\nloopat Begin")
-
-
-async def test_the_commits_that_a_loop_began_from_reproduce_it(manager: LoopManager):
-    first = await manager.make(NewLoop(title="First"))
-    await inside(manager, first, "echo one > /loopat/context/notes/a.md")
-    await promote(manager, first, "notes")
-    second = await manager.make(NewLoop(title="Second"))
-    await inside(manager, second, "echo two > /loopat/context/notes/a.md")
+    # The commits that a loop began from reproduce it.
+    at_host(manager, second, "a.md").write_text("later")
     await promote(manager, second, "notes")
     begun = {start.kind: start.commit for start in second.contexts}
     again = await manager.make(NewLoop(title="Again", contexts=begun))
     assert again.contexts == second.contexts
-    assert await inside(manager, again, "cat /loopat/context/notes/a.md") == "one"
+    assert at_host(manager, again, "a.md").read_text() == "learned\n"
+
+
+def counted(manager: LoopManager, asked: list[str]) -> Callable[..., Callable[..., Awaitable[Answered]]]:
+    """What asks git inside, which notes what it asks."""
+    whole = manager.inside
+
+    def within(record: LoopRecord, running: Running) -> Callable[..., Awaitable[Answered]]:
+        ask = whole(record, running)
+
+        def noting(argv: tuple[str, ...], **options: object) -> Awaitable[Answered]:
+            asked.append(next(word for word in argv[1:] if word[0] != "-" and "=" not in word))
+            return ask(argv, **options)
+
+        return noting
+
+    return within
 
 
 async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopManager):
     plain = await manager.make(NewLoop(title="Reader"))
     await inside(manager, plain, "! touch /loopat/context/knowledge/x 2>/dev/null")
-    record = await manager.make(NewLoop(title="Writer", config=LoopConfig(knowledge_rw=True)))
-    await inside(manager, record, "echo fact > /loopat/context/knowledge/fact.md")
+    with pytest.raises(ConflictError, match="only read the knowledge"):
+        await promote(manager, plain, "knowledge")
+    first, second = [
+        await manager.make(NewLoop(title=title, config=LoopConfig(knowledge_rw=True))) for title in ("Writer", "Other")
+    ]
+    await inside(manager, first, "echo fact > /loopat/context/knowledge/fact.md")
     # A subject may hold what Python takes for the end of a line.
-    assert (await promote(manager, record, "knowledge", message="A\u2028fact")).outcome == "proposed"
+    assert (await promote(manager, first, "knowledge", message="A\u2028fact")).outcome == "proposed"
     proposals = manager.cargo.contexts.proposals
     [waiting] = await proposals.waiting()
-    assert (waiting.loop_id, waiting.title, waiting.files, waiting.commits) == (record.id, "Writer", ("fact.md",), 1)
-    assert "+fact" in await proposals.diff("knowledge", record.id)
+    assert (waiting.loop_id, waiting.title, waiting.files, waiting.commits) == (first.id, "Writer", ("fact.md",), 1)
+    assert "+fact" in await proposals.diff("knowledge", first.id)
     later = await manager.make(NewLoop(title="Later"))
-    assert await inside(manager, later, "ls /loopat/context/knowledge") == ""
-    assert (await proposals.merge("knowledge", record.id)).outcome == "merged"
-    assert await proposals.waiting() == ()
+    assert not at_host(manager, later, "fact.md", "knowledge").exists()
+    at_host(manager, second, "fact.md", "knowledge").write_text("another\n")
+    assert (await promote(manager, second, "knowledge")).outcome == "proposed"
+    assert (await proposals.merge("knowledge", first.id)).outcome == "merged"
     now = await manager.make(NewLoop(title="Now"))
-    assert await inside(manager, now, "cat /loopat/context/knowledge/fact.md") == "fact"
+    assert at_host(manager, now, "fact.md", "knowledge").read_text() == "fact\n"
     with pytest.raises(NotFoundError):
-        await proposals.discard("knowledge", record.id)
-
-
-async def test_a_proposal_that_conflicts_is_left_as_it_was_and_can_be_discarded(manager: LoopManager):
-    loops = [await manager.make(NewLoop(title=text, config=LoopConfig(knowledge_rw=True))) for text in ("one", "two")]
-    for record, text in zip(loops, ("one", "two"), strict=True):
-        await inside(manager, record, f"echo {text} > /loopat/context/knowledge/same.md")
-        await promote(manager, record, "knowledge")
-    proposals = manager.cargo.contexts.proposals
-    await proposals.merge("knowledge", loops[0].id)
+        await proposals.discard("knowledge", first.id)
+    # A proposal that conflicts is left as it was, and can be discarded.
     before = await proposals.waiting()
-    with pytest.raises(ConflictError, match="same.md"):
-        await proposals.merge("knowledge", loops[1].id)
+    assert [proposal.loop_id for proposal in before] == [second.id]
+    with pytest.raises(ConflictError, match="fact.md"):
+        await proposals.merge("knowledge", second.id)
     assert await proposals.waiting() == before
-    await proposals.discard("knowledge", loops[1].id)
+    await proposals.discard("knowledge", second.id)
     assert await proposals.waiting() == ()
-    assert await inside(manager, loops[1], "cat /loopat/context/knowledge/same.md") == "two"
+    assert at_host(manager, second, "fact.md", "knowledge").read_text() == "another\n"
 
 
 async def test_a_conflict_is_told_and_nothing_is_lost(manager: LoopManager):
     loops = [await manager.make(NewLoop(title=title)) for title in ("One", "Two")]
     for number, record in enumerate(loops):
-        await inside(manager, record, f"echo {number} > /loopat/context/notes/same.md")
+        at_host(manager, record, "same.md").write_text(f"{number}\n")
     await promote(manager, loops[0], "notes")
     with pytest.raises(ConflictError, match="same.md.*nothing is lost"):
         await promote(manager, loops[1], "notes")
-    assert await inside(manager, loops[1], "cat /loopat/context/notes/same.md") == "1"
+    assert at_host(manager, loops[1], "same.md").read_text() == "1\n"
     # As the message says.
     mend = "git pull -q --no-rebase origin main || true; echo both > same.md"
-    await inside(manager, loops[1], f"cd /loopat/context/notes; {mend}; git add .")
-    await inside(manager, loops[1], "cd /loopat/context/notes; git commit -qm both")
+    await inside(manager, loops[1], f"cd /loopat/context/notes; {mend}; git add .; git commit -qm both")
     assert (await promote(manager, loops[1], "notes")).outcome == "merged"
     newest = await manager.make(NewLoop(title="Newest"))
-    assert await inside(manager, newest, "cat /loopat/context/notes/same.md") == "both"
+    assert at_host(manager, newest, "same.md").read_text() == "both\n"
 
 
 async def test_two_workspaces_on_one_remote_converge(manager: LoopManager, elsewhere: Workspace, empty: Remote):
     here, there = on_remote(manager, empty), on_remote(manager, empty, home=elsewhere)
-    loops = [
-        (place, await place.make(NewLoop(title=f"{number}"))) for number, place in enumerate((here, there, here, there))
-    ]
+    loops = [(place, await place.make(NewLoop(title=f"{number}"))) for number, place in enumerate((here, there, here))]
     for number, (place, record) in enumerate(loops):
-        await inside(place, record, f"echo {number} > /loopat/context/notes/{number}.md")
+        at_host(place, record, f"{number}.md").touch()
     promotions = await asyncio.gather(*(promote(place, record, "notes") for place, record in loops))
-    assert [promotion.outcome for promotion in promotions] == ["merged"] * 4
+    assert [promotion.outcome for promotion in promotions] == ["merged"] * 3
     newest = await there.make(NewLoop(title="Newest"))
-    assert await inside(there, newest, "cat /loopat/context/notes/*.md") == "0\n1\n2\n3"
+    assert all(at_host(there, newest, f"{number}.md").exists() for number in range(3))
     assert git(empty.path, "log", "--format=%s", "trunk").count("Merge notes") >= 1
     assert git(empty.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
 
 
-async def test_alone_turns_into_a_team_by_adding_a_remote(manager: LoopManager, elsewhere: Workspace, empty: Remote):
+async def test_alone_turns_into_a_team_by_adding_a_remote(
+    manager: LoopManager, elsewhere: Workspace, empty: Remote, remote: Remote
+):
     old = await manager.make(NewLoop(title="Old"))
-    await inside(manager, old, "echo before > /loopat/context/notes/a.md")
+    at_host(manager, old, "a.md").write_text("before")
     await promote(manager, old, "notes")
-    remote = await manager.cargo.contexts.attach("notes", empty.url)
-    assert remote.remote == empty.url
-    # A loop from before goes on, and others see what it gives back.
-    await inside(manager, old, "echo after > /loopat/context/notes/b.md")
-    assert (await promote(manager, old, "notes")).outcome == "merged"
-    team = on_remote(manager, empty, home=elsewhere)
-    theirs = await team.make(NewLoop(title="Theirs"))
-    assert await inside(team, theirs, "cat /loopat/context/notes/*.md") == "before\nafter"
-
-
-async def test_a_remote_with_a_history_of_its_own_is_not_attached(manager: LoopManager, remote: Remote):
-    record = await manager.make(NewLoop(title="a"))
-    await inside(manager, record, "echo x > /loopat/context/notes/x.md")
-    await promote(manager, record, "notes")
+    # A remote with a history of its own is not attached.
     git(remote.path, "branch", "-m", "trunk", "main")
     with pytest.raises(GitError):
         await manager.cargo.contexts.attach("notes", remote.url)
     assert all(known.remote is None for known in manager.cargo.contexts.remotes())
+    assert (await manager.cargo.contexts.attach("notes", empty.url)).remote == empty.url
+    # A loop from before goes on, and others see what it gives back.
+    at_host(manager, old, "b.md").write_text("after")
+    assert (await promote(manager, old, "notes")).outcome == "merged"
+    team = on_remote(manager, empty, home=elsewhere)
+    theirs = await team.make(NewLoop(title="Theirs"))
+    assert [at_host(team, theirs, name).read_text() for name in ("a.md", "b.md")] == ["before", "after"]
 
 
 async def test_a_branch_is_pushed_from_the_host(manager: LoopManager, remote: Remote):
@@ -207,6 +224,7 @@ async def test_a_context_out_of_reach_is_a_warning(manager: LoopManager, tmp_pat
     assert [start.kind for start in record.contexts] == ["knowledge", "personal"]
     with pytest.raises(ConflictError, match="has no notes"):
         await promote(manager, record, "notes")
+    assert manager.sandboxes.state_files(record.id).running() is None
 
 
 def spawned(work: Coroutine[Any, Any, None], *, loop_id: str) -> asyncio.Task[None]:
@@ -214,60 +232,53 @@ def spawned(work: Coroutine[Any, Any, None], *, loop_id: str) -> asyncio.Task[No
     return asyncio.create_task(work, name=loop_id)
 
 
-async def test_a_command_inside_asks_and_is_told(manager: LoopManager):
-    record = await manager.make(NewLoop(title="a"))
-    await inside(manager, record, "echo learned > /loopat/context/notes/a.md")
-    asking = asyncio.ensure_future(
-        inside(manager, record, "cd /loopat/context/notes; loopat-promote -m 'From inside' && git log -1 --format=%s")
-    )
-    answering = Answering(spawned)
-    while not asking.done():
-        await answering.look(manager)
-        await asyncio.sleep(0.05)
-    told, subject = asking.result().splitlines()
-    assert told.startswith("Everybody has it now: ")
-    assert subject == "From inside"
-    assert [path.name for path in manager.workspace.run(record.id).iterdir() if path.name[:4] in ("ask-", "said")] == []
-
-
-async def test_many_who_ask_at_once_are_all_told(manager: LoopManager):
-    record = await manager.make(NewLoop(title="a"))
-    script = "for n in {1..12}; do loopat-promote 2>/dev/null & done; wait; ls /loopat/run/ask-* 2>/dev/null | wc -l"
+async def answered(manager: LoopManager, record: LoopRecord, script: str) -> list[str]:
+    """What a script in the loop prints, while the host answers it."""
     asking = asyncio.ensure_future(inside(manager, record, script))
     answering = Answering(spawned)
     while not asking.done():
         await answering.look(manager)
         await asyncio.sleep(0.05)
-    *told, left = asking.result().splitlines()
+    return asking.result().splitlines()
+
+
+async def test_commands_inside_ask_and_are_told(manager: LoopManager):
+    record = await manager.make(NewLoop(title="a"))
+    at_host(manager, record, "a.md").write_text("learned")
+    told, subject = await answered(
+        manager, record, "cd /loopat/context/notes; loopat-promote -m 'From inside' && git log -1 --format=%s"
+    )
+    assert told.startswith("Everybody has it now: ")
+    assert subject == "From inside"
+    assert [path.name for path in manager.workspace.run(record.id).iterdir() if path.name[:4] in ("ask-", "said")] == []
+    # Many at once are all told.
+    script = "for n in {1..12}; do loopat-promote 2>/dev/null & done; wait; ls /loopat/run/ask-* 2>/dev/null | wc -l"
+    *told_all, left = await answered(manager, record, script)
     assert left == "0"
-    assert set(told) <= {
+    assert set(told_all) <= {
         "There is nothing new in the notes of this loop.",
         "requests: 8 of this loop wait already. Ask again later",
     }
-    assert len(told) == 12
-
-
-async def test_what_everybody_has_is_not_told_as_a_failure(manager: LoopManager, caplog: pytest.LogCaptureFixture):
-    record = await manager.make(NewLoop(title="a"))
-    await inside(manager, record, "echo x > /loopat/context/notes/x.md")
-    # What the loop has in the way keeps its branch from following.
-    await inside(manager, record, "git -C /loopat/context/notes config remote.origin.url /nowhere")
-    assert (await promote(manager, record, "notes")).outcome == "merged"
-    assert "does not follow its notes" in caplog.text
-
-
-async def test_what_is_asked_wrongly_is_told_inside(manager: LoopManager):
-    record = await manager.make(NewLoop(title="a"))
+    assert len(told_all) == 12
+    # What is asked wrongly is told at once.
     script = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
     assert "Usage: loopat-promote" in await inside(manager, record, script)
 
 
-async def test_a_loop_is_not_deleted_with_what_it_has_not_promoted(manager: LoopManager):
+async def test_a_loop_is_not_deleted_with_what_it_has_not_promoted(
+    manager: LoopManager, caplog: pytest.LogCaptureFixture
+):
     record = await manager.make(NewLoop(title="a"))
     await inside(manager, record, "echo precious > /loopat/context/notes/precious.md")
     with pytest.raises(ConflictError, match=r"notes: 1 uncommitted file \(precious.md\)"):
         await manager.delete(record.id)
-    await promote(manager, record, "notes")
+    # What the loop has in the way keeps its branch from following: what everybody has is not told as a failure.
+    config = manager.workspace.context(record.id, "notes") / ".git" / "config"
+    before = config.read_text()
+    git(config.parent, "config", "remote.origin.url", "/nowhere")
+    assert (await promote(manager, record, "notes")).outcome == "merged"
+    assert "does not follow its notes" in caplog.text
+    config.write_text(before)
     await manager.delete(record.id)
     untouched = await manager.make(NewLoop(title="b"))
     await manager.delete(untouched.id)
