@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import datetime
 import os
 import shutil
 import signal
@@ -22,11 +23,14 @@ from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+from loopat_jupyter.workspace.records import LoopStore, new_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
     from typing import TypeAlias
+
+    from loopat_jupyter.models import LoopRecord
 
     Nest: TypeAlias = Callable[[Path, str, int], None]
 
@@ -61,6 +65,13 @@ def new_workspace(folder: Path) -> Workspace:
     made = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
     made.prepare()
     return made
+
+
+def add_loop(workspace: Workspace, title: str) -> LoopRecord:
+    """Make a loop as another process would."""
+    record = new_record(title=title, created_by="ada", now=datetime.datetime.now(datetime.UTC))
+    LoopStore(workspace).create(record)
+    return record
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import hashlib
 import os
 import random
@@ -27,8 +26,7 @@ from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import LoopStore, new_record
-from tests.conftest import remove_from_podman
+from tests.conftest import add_loop, remove_from_podman
 from tests.jupyter_process import jupyter_server
 
 if TYPE_CHECKING:
@@ -113,9 +111,7 @@ def workspace(workspace_of_module: Workspace) -> Workspace:
 @pytest.fixture(scope="module")
 def other(workspace: Workspace) -> LoopRecord:
     """The loop that must not notice is the same for all tests."""
-    record = new_record(title="other", created_by="ada", now=dt.datetime.now(dt.UTC))
-    LoopStore(workspace).create(record)
-    return record
+    return add_loop(workspace, "other")
 
 
 @pytest.fixture

@@ -30,6 +30,11 @@ export class LoopError extends Error {
   }
 }
 
+/** What somebody is told of what was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /**
  * Calls the extension's REST interface.
  *
@@ -58,7 +63,7 @@ export async function request<T>(
     response = await ServerConnection.makeRequest(url, init, settings);
   } catch (error) {
     throw new LoopError(
-      `The server cannot be reached: ${error instanceof Error ? error.message : String(error)}`,
+      `The server cannot be reached: ${messageOf(error)}`,
       0,
       'unreachable'
     );

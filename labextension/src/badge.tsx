@@ -2,11 +2,11 @@ import type { DocumentRegistry } from '@jupyterlab/docregistry';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
-import type { IDisposable } from '@lumino/disposable';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
 import type { ILoopManager, Loop } from './tokens';
+import { Watch } from './watch';
 import { stateWords } from './words';
 
 /** Names the loop that a notebook runs in, in the notebook's toolbar; takes no room outside loops. */
@@ -26,6 +26,7 @@ export class LoopBadge extends ReactWidget {
     super();
     this.addClass('jp-Loops-badge');
     this._context = panel.context;
+    this._watch = new Watch(_manager);
     _manager.changed.connect(this._look, this);
     this._context.pathChanged.connect(this._look, this);
     this._look();
@@ -35,7 +36,7 @@ export class LoopBadge extends ReactWidget {
     if (this.isDisposed) {
       return;
     }
-    this._watch?.dispose();
+    this._watch.dispose();
     this._manager.changed.disconnect(this._look, this);
     this._context.pathChanged.disconnect(this._look, this);
     super.dispose();
@@ -65,12 +66,7 @@ export class LoopBadge extends ReactWidget {
 
   private _look(): void {
     const { path } = this._context;
-    if (!this._manager.isInside(path)) {
-      this._watch?.dispose();
-      this._watch = undefined;
-    } else {
-      this._watch ??= this._manager.watch();
-    }
+    this._watch.isLooking = this._manager.isInside(path);
     this._loop = this._manager.ofPath(path);
     this.setHidden(this._loop === undefined);
     this.update();
@@ -78,5 +74,5 @@ export class LoopBadge extends ReactWidget {
 
   private _context: DocumentRegistry.Context;
   private _loop: Loop | undefined;
-  private _watch: IDisposable | undefined;
+  private _watch: Watch;
 }

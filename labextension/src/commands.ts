@@ -29,6 +29,7 @@ import {
   showLog,
   stopLoop
 } from './acts';
+import { messageOf } from './api';
 import { newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
@@ -302,7 +303,7 @@ export async function told<T>(
   try {
     return await act();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (!isTold(message)) {
       Notification.error(message, {
         autoClose: false,

@@ -1,6 +1,6 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { LoopError } from './api';
+import { LoopError, messageOf } from './api';
 import type { IValues } from './form';
 import { fieldOf, NO_VALUES, request, wrong } from './form';
 import type { IDefaults } from './newform';
@@ -82,9 +82,7 @@ async function ask(
         message:
           field !== undefined && error instanceof LoopError
             ? error.besideField
-            : error instanceof Error
-              ? error.message
-              : String(error)
+            : messageOf(error)
       });
       return false;
     } finally {

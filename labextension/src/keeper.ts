@@ -1,4 +1,4 @@
-import { LoopError } from './api';
+import { LoopError, messageOf } from './api';
 import type { Client } from './client';
 import type { ILists, ILoopEvent } from './state';
 import { drop, put, reduce } from './state';
@@ -215,7 +215,7 @@ export class Keeper {
 
   /** Why there is no list: the machine lacks something, or the server does not answer. */
   private async _explain(error: unknown): Promise<void> {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     this._isAllStale = true;
     if (error instanceof LoopError && error.reason === 'login') {
       // Asking again would only fill the server's log.

@@ -11,6 +11,7 @@ import { DisposableDelegate, DisposableSet } from '@lumino/disposable';
 
 import { CommandIDs } from './ids';
 import type { ILoopManager } from './tokens';
+import { Watch } from './watch';
 
 type Cards = {
   title: string;
@@ -70,17 +71,12 @@ export function addCards(
   trans: TranslationBundle,
   here: () => readonly string[]
 ): () => void {
+  const watch = new Watch(manager);
   let shown: Cards | undefined;
   let cards: IDisposable | undefined;
-  let watch: IDisposable | undefined;
   const update = () => {
     const path = here().find(each => manager.isInside(each));
-    if (path === undefined) {
-      watch?.dispose();
-      watch = undefined;
-    } else {
-      watch ??= manager.watch();
-    }
+    watch.isLooking = path !== undefined;
     const loop = path === undefined ? undefined : manager.ofPath(path);
     const now = loop && {
       title: loop.title,

@@ -21,6 +21,7 @@ export interface IProblem {
 }
 
 type TextName = 'title' | 'repo' | 'ref' | 'image' | 'cpus' | 'memory' | 'pids';
+type ChoiceName = 'isolation' | 'network' | 'knowledge';
 
 const NO_CHOICES: IChoices = { repos: [], vaults: [], profiles: [] };
 
@@ -84,6 +85,23 @@ export class NewLoopForm extends ReactWidget {
         value={this._values[name]}
         more={{ placeholder, ...more }}
         onChange={text => this._set({ [name]: text })}
+      />
+    );
+  }
+
+  private _choice<N extends ChoiceName>(
+    name: N,
+    label: string,
+    options: readonly (readonly [IValues[N], string])[]
+  ): React.ReactElement {
+    return (
+      <Choice<IValues[N]>
+        id={`jp-loops-${name}`}
+        label={label}
+        problem={this._problemOf(name)}
+        value={this._values[name]}
+        options={options}
+        onChange={value => this._set({ [name]: value })}
       />
     );
   }
@@ -161,42 +179,21 @@ export class NewLoopForm extends ReactWidget {
           trans.__('Image'),
           trans.__('The workspace’s own')
         )}
-        <Choice
-          id="jp-loops-isolation"
-          label={trans.__('Isolation')}
-          problem={this._problemOf('isolation')}
-          value={this._values.isolation}
-          options={[
-            ['', asWorkspace],
-            ['nested', trans.__('Podman runs inside')],
-            ['strict', trans.__('Strict: no podman, no sudo inside')],
-            ['privileged', trans.__('Privileged: for what you trust only')]
-          ]}
-          onChange={isolation => this._set({ isolation })}
-        />
-        <Choice
-          id="jp-loops-network"
-          label={trans.__('Network')}
-          problem={this._problemOf('network')}
-          value={this._values.network}
-          options={[
-            ['', asWorkspace],
-            ['bridge', trans.__('Other loops and the internet')],
-            ['none', trans.__('None')]
-          ]}
-          onChange={network => this._set({ network })}
-        />
-        <Choice
-          id="jp-loops-knowledge"
-          label={trans.__('Knowledge')}
-          problem={this._problemOf('knowledge')}
-          value={this._values.knowledge}
-          options={[
-            ['', trans.__('To be read')],
-            ['changed', trans.__('To be changed and promoted')]
-          ]}
-          onChange={knowledge => this._set({ knowledge })}
-        />
+        {this._choice('isolation', trans.__('Isolation'), [
+          ['', asWorkspace],
+          ['nested', trans.__('Podman runs inside')],
+          ['strict', trans.__('Strict: no podman, no sudo inside')],
+          ['privileged', trans.__('Privileged: for what you trust only')]
+        ])}
+        {this._choice('network', trans.__('Network'), [
+          ['', asWorkspace],
+          ['bridge', trans.__('Other loops and the internet')],
+          ['none', trans.__('None')]
+        ])}
+        {this._choice('knowledge', trans.__('Knowledge'), [
+          ['', trans.__('To be read')],
+          ['changed', trans.__('To be changed and promoted')]
+        ])}
         {this._text('cpus', trans.__('Processors'), asWorkspace, number)}
         {this._text('memory', trans.__('Memory in GiB'), asWorkspace, number)}
         {this._text(

@@ -9,7 +9,6 @@ import {
   refreshIcon
 } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
-import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
@@ -21,6 +20,7 @@ import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
+import { Watch } from './watch';
 
 const ROW_PX = 51;
 const estimateSize = () => ROW_PX;
@@ -40,6 +40,7 @@ export interface IPanelOptions {
 export class LoopPanel extends ReactWidget {
   constructor(private _options: IPanelOptions) {
     super();
+    this._watch = new Watch(_options.manager);
     this.id = 'jp-loops-panel';
     this.addClass('jp-Loops');
     this.title.icon = loopIcon;
@@ -54,29 +55,29 @@ export class LoopPanel extends ReactWidget {
   }
 
   override dispose(): void {
-    this._watch?.dispose();
+    this._watch.dispose();
     super.dispose();
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    this._look(this.isVisible);
+    this._watch.isLooking = this.isVisible;
   }
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
-    this._look(true);
+    this._watch.isLooking = true;
     // What changed meanwhile was not rendered.
     this.update();
   }
 
   protected override onAfterHide(message: Message): void {
     super.onAfterHide(message);
-    this._look(false);
+    this._watch.isLooking = false;
   }
 
   protected override onBeforeDetach(message: Message): void {
-    this._look(false);
+    this._watch.isLooking = false;
     super.onBeforeDetach(message);
   }
 
@@ -90,18 +91,9 @@ export class LoopPanel extends ReactWidget {
     );
   }
 
-  /** A panel that nobody sees asks the server for nothing. */
-  private _look(isSeen: boolean): void {
-    if (isSeen) {
-      this._watch ??= this._options.manager.watch();
-    } else {
-      this._watch?.dispose();
-      this._watch = undefined;
-    }
-  }
-
   private _isSeen = () => this.isVisible;
-  private _watch: IDisposable | undefined;
+  /** A panel that nobody sees asks the server for nothing. */
+  private _watch: Watch;
   private _revealed = new Signal<this, string>(this);
 }
 

@@ -3,6 +3,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
+import { messageOf } from './api';
 import { Choice, Text } from './fields';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
@@ -57,7 +58,7 @@ class PromoteForm extends ReactWidget {
       Notification.success(words[outcome], { autoClose: TOLD_MS });
       return true;
     } catch (error) {
-      this._problem = error instanceof Error ? error.message : String(error);
+      this._problem = messageOf(error);
       this.update();
       return false;
     }

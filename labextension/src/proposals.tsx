@@ -2,6 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
+import { messageOf } from './api';
 import type { components } from './openapi';
 import { kindWord } from './promote';
 import { StayingDialog } from './staying';
@@ -33,7 +34,7 @@ class ProposalList extends ReactWidget {
       this._problem = undefined;
       this._proposals = await listed(this._manager);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       this._problem = { path: pathOf(proposal), message };
     }
     this.update();

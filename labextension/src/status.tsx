@@ -1,10 +1,10 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
-import type { IDisposable } from '@lumino/disposable';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
 import type { ILoopManager, Loop, Usage } from './tokens';
+import { Watch } from './watch';
 import { usageWords } from './words';
 
 const LOOK_MS = 3000;
@@ -23,18 +23,14 @@ export class LoopStatus extends ReactWidget {
   ) {
     super();
     this.addClass('jp-Loops-status');
+    this._watch = new Watch(_manager);
     _manager.changed.connect(this.update, this);
   }
 
   /** Path of the current document; empty for none. */
   set path(path: string) {
     this._path = path;
-    if (!this._manager.isInside(path)) {
-      this._watch?.dispose();
-      this._watch = undefined;
-    } else {
-      this._watch ??= this._manager.watch();
-    }
+    this._watch.isLooking = this._manager.isInside(path);
     this.update();
   }
 
@@ -55,7 +51,7 @@ export class LoopStatus extends ReactWidget {
   }
 
   private _path = '';
-  private _watch: IDisposable | undefined;
+  private _watch: Watch;
 }
 
 interface IProps {

@@ -89,13 +89,13 @@ class LoopCheckpoints(AsyncFileCheckpoints):
             tornado.web.HTTPError: A symlink leads out of the loop (403), or there is no such checkpoint (404).
         """
         old, new = (self.checkpoint_path(checkpoint_id, path) for path in (old_path, new_path))
-        source, target = self._files.place(old), self._files.place(new)
-        if source is None and target is None:
+        places = self._files.places(old, new)
+        if places is None:
             await super().rename_checkpoint(checkpoint_id, old_path, new_path)  # type: ignore[no-untyped-call]
             return
         self._make_folder(new)
         with change_told(old):
-            move(source or self._files.trusted(old), target or self._files.trusted(new))
+            move(*places)
 
     async def delete_checkpoint(self, checkpoint_id: str, path: str) -> None:
         """Delete a checkpoint.

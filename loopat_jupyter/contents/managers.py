@@ -74,10 +74,12 @@ class LoopContentsManager(AsyncLargeFileManager):
         top = self.top_of(os_path)
         return None if top is None else Place(top, os_path)
 
-    @staticmethod
-    def trusted(os_path: str) -> Place:
-        """A file outside all loops, for `changes`."""
-        return Place(Path(os.path.realpath(Path(os_path).parent)), os_path)
+    def places(self, old: str, new: str) -> tuple[Place, Place] | None:
+        """Both ends of a move or a copy, for `changes`; None where neither is in a loop."""
+        source, target = self.place(old), self.place(new)
+        if source is None and target is None:
+            return None
+        return source or _trusted(old), target or _trusted(new)
 
     @contextlib.contextmanager
     def open(self, os_path: str, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401
@@ -182,22 +184,22 @@ class LoopContentsManager(AsyncLargeFileManager):
         """
         self.refuse_archived(old_path, new_path)
         old, new = (self._get_os_path(path.strip("/")) for path in (old_path, new_path))
-        source, target = self.place(old), self.place(new)
-        if (source or target) is None or not self._is_free(new) or self._is_hidden(old):
+        places = self.places(old, new)
+        if places is None or not self._is_free(new) or self._is_hidden(old):
             await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
             return
         with change_told(old):
-            move(source or self.trusted(old), target or self.trusted(new))
+            move(*places)
 
     async def _copy_dir(self, from_path: str, to_path_original: str, to_name: str, to_path: str) -> dict[str, Any]:
         self.refuse_archived(to_path)
         old, new = (self._get_os_path(path.strip("/")) for path in (from_path, to_path))
-        source, target = self.place(old), self.place(new)
-        if (source or target) is None:
+        places = self.places(old, new)
+        if places is None:
             copied: dict[str, Any] = await super()._copy_dir(from_path, to_path_original, to_name, to_path)
             return copied
         with change_told(new):
-            await asyncio.to_thread(copy_folder, source or self.trusted(old), target or self.trusted(new))
+            await asyncio.to_thread(copy_folder, *places)
         model: dict[str, Any] = await self.get(to_path, content=False)  # type: ignore[no-untyped-call]
         return model
 
@@ -207,6 +209,11 @@ class LoopContentsManager(AsyncLargeFileManager):
 
     def _is_hidden(self, os_path: str) -> bool:
         return not self.allow_hidden and is_hidden(os_path, self.root_dir)
+
+
+def _trusted(os_path: str) -> Place:
+    """A file outside all loops."""
+    return Place(Path(os.path.realpath(Path(os_path).parent)), os_path)
 
 
 def loop_record(workspace: Workspace | None, path: Path) -> LoopRecord | None:

@@ -89,6 +89,8 @@ class LoopatHandler(StreamedBody, APIHandler):
 
     auth_resource = AUTH_RESOURCE
     most_body_bytes = MAX_BODY_BYTES
+    ends_with_client: asyncio.Task[Any] | None = None
+    """Work that nobody wants any more when the client goes away."""
 
     @property
     def manager(self) -> LoopManager:
@@ -140,10 +142,29 @@ class LoopatHandler(StreamedBody, APIHandler):
             ConflictError: Somebody called it off.
         """
         task = self.service.spawn(work, loop_id=loop_id)
+        return await self.outcome(task, "This was called off. Ask again when it is needed.")
+
+    @staticmethod
+    async def outcome(task: asyncio.Task[_T], called_off: str) -> _T:
+        """What a task comes to. The task itself goes on when whoever waits for it is cancelled.
+
+        Args:
+            task: The task.
+            called_off: What to answer when it was cancelled.
+
+        Raises:
+            ConflictError: It was cancelled.
+        """
         await asyncio.wait((task,))
         if task.cancelled():
-            raise ConflictError("This was called off. Ask again when it is needed.")
+            raise ConflictError(called_off)
         return task.result()
+
+    def on_connection_close(self) -> None:
+        """End what ends with the client; once, because a second request would cut the ending short."""
+        super().on_connection_close()
+        if self.ends_with_client is not None and not self.ends_with_client.cancelling():
+            self.ends_with_client.cancel()
 
     def answer(self, value: object, status: int = 200) -> None:
         """Send a value as JSON.

@@ -7,7 +7,6 @@ tested. Each test finds the page tidy and no loops but the module's own.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import shutil
@@ -19,8 +18,7 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import async_playwright
 
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
-from loopat_jupyter.workspace.records import LoopStore, new_record
-from tests.conftest import remove_from_podman
+from tests.conftest import add_loop, remove_from_podman
 from tests.jupyter_process import Server, jupyter_server
 from tests.labextension.browser import CHROMIUM, OPTIONS, PATIENCE_MS, Browser
 
@@ -72,13 +70,6 @@ class Stage(NamedTuple):
             for loop in page["loops"]:
                 if loop["title"] not in titles:
                     await self.server.api("DELETE", f"loopat/api/loops/{loop['id']}?force=true")
-
-
-def add_loop(workspace: Workspace, title: str) -> LoopRecord:
-    """Make a loop beside the server."""
-    record = new_record(title=title, created_by="ada", now=datetime.datetime.now(datetime.UTC))
-    LoopStore(workspace).create(record)
-    return record
 
 
 @contextlib.contextmanager

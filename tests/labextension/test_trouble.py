@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import add_loop
 from tests.jupyter_process import TOKEN
-from tests.labextension.conftest import add_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import os
 import shutil
 import threading
@@ -14,7 +13,7 @@ import pytest
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.server.follower import GRACE_LOOKS, Follower, Seen, differences
-from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.conftest import add_loop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,9 +61,7 @@ class TestFollower:
         return Follower(told.append)
 
     def create(self, workspace: Workspace) -> str:
-        record = new_record(title="a", created_by="ada", now=datetime.datetime.now(datetime.UTC))
-        LoopStore(workspace).create(record)
-        return record.id
+        return add_loop(workspace, "a").id
 
     async def test_the_first_look_tells_nothing(
         self, workspace: Workspace, follower: Follower, told: list[LoopEvent]
@@ -214,6 +211,6 @@ async def test_a_build_log_beside_the_loops_is_no_loop(workspace: Workspace) -> 
     follower = Follower(told.append)
     (workspace.runtime / "build-x.log").write_text("STEP 1")
     await follower.look(workspace)
-    LoopStore(workspace).create(new_record(title="a", created_by="ada", now=datetime.datetime.now(datetime.UTC)))
+    add_loop(workspace, "a")
     await follower.look(workspace)
     assert [event.action for event in told] == ["created"]

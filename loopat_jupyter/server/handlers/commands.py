@@ -55,8 +55,6 @@ class Lines:
 class ExecHandler(LoopatHandler):
     """`/loops/{loop_id}/exec`."""
 
-    _sending: asyncio.Task[None] | None = None
-
     @web.authenticated
     @permitted("execute")
     async def post(self, loop_id: str) -> None:
@@ -71,18 +69,12 @@ class ExecHandler(LoopatHandler):
             interactive=bool(request.stdin),
         )
         events = self.manager.exec(record, spec, stdin=request.stdin.encode(), timeout_s=request.timeout_s)
-        self._sending = self.service.spawn(self._send(events, request.timeout_s))
-        await asyncio.wait((self._sending,))
-        if not self._sending.cancelled():
-            self._sending.result()
+        sending = self.ends_with_client = self.service.spawn(self._send(events, request.timeout_s))
+        await asyncio.wait((sending,))
+        if not sending.cancelled():
+            sending.result()
         elif not self._finished and not self._headers_written:
             raise ConflictError("The command was ended, because the server is stopping. Run it again later.")
-
-    def on_connection_close(self) -> None:
-        """End the command when its client went away; once, because a second request would cut the ending short."""
-        super().on_connection_close()
-        if self._sending is not None and not self._sending.cancelling():
-            self._sending.cancel()
 
     async def _send(self, events: AsyncGenerator[ExecEvent, None], timeout_s: float | None) -> None:
         lines = Lines()

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import Status
 from loopat_jupyter.server.base import LoopatHandler
 from loopat_jupyter.server.requests import ChangeLoop, CreateLoop, DeleteQuery, ListQuery
 
-if TYPE_CHECKING:
-    from loopat_jupyter.models import LoopRecord
-
 
 class LoopsHandler(LoopatHandler):
     """`/loops`."""
-
-    _making: asyncio.Task[LoopRecord] | None = None
 
     @web.authenticated
     @authorized
@@ -34,19 +27,12 @@ class LoopsHandler(LoopatHandler):
     @authorized
     async def post(self) -> None:
         """Make a loop; a client that goes away does not want it. Its sandbox comes with its first use."""
-        self._making = self.service.spawn(self.manager.make(self.body(CreateLoop).wanted()))
-        await asyncio.wait((self._making,))
-        if self._making.cancelled():
-            raise ConflictError("The loop was not made, because it was called off or the server is stopping.")
-        record = self._making.result()
+        making = self.ends_with_client = self.service.spawn(self.manager.make(self.body(CreateLoop).wanted()))
+        record = await self.outcome(
+            making, "The loop was not made, because it was called off or the server is stopping."
+        )
         self.set_header("Location", url_path_join(self.request.path, record.id))
         self.answer(await asyncio.to_thread(self.manager.describe, record, Status(state="absent")), 201)
-
-    def on_connection_close(self) -> None:
-        """Call the making off when its client went away; once, because a second request would cut the ending short."""
-        super().on_connection_close()
-        if self._making is not None and not self._making.cancelling():
-            self._making.cancel()
 
 
 class LoopHandler(LoopatHandler):

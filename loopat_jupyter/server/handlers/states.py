@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import Progress, State, Status
 from loopat_jupyter.server.base import LoopatHandler
 from loopat_jupyter.server.requests import ChangeStateQuery
@@ -45,9 +44,7 @@ class StateHandler(LoopatHandler):
             status = Status(state=meanwhile.state, progress=progress)
             self.answer(await asyncio.to_thread(self.manager.describe, record, status), 202)
             return
-        if task.cancelled():
-            raise ConflictError("This was cancelled. Try again when the sandbox is needed.")
-        task.result()
+        await self.outcome(task, "This was cancelled. Try again when the sandbox is needed.")
         self.answer(await self.manager.get(record.id))
 
 
