@@ -72,8 +72,10 @@ def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(shell: Term
     shell.until(r"Sandbox of Sales in May ready in .* s")
     shell.type("echo host=$(hostname) at=$PWD term=$TERM size=$(stty size)")
     shell.until(rf"host=loop-{loop_id[:8]} at=/loopat/loop/{loop_id}/workdir term=xterm-256color size=30 100\b")
-    # The program that follows the size says so when it has noticed: nothing has to be waited for.
-    shell.type("trap 'echo now=$(stty size)' WINCH; echo trapped=$((40+2))")
+    # A program that follows the size. Not the shell itself: what it hears just before its prompt waits for a line.
+    shell.type(
+        "sh -c 'trap \"echo now=\\$(stty size); exit\" WINCH; echo trapped=$((40+2)); while :; do sleep 1; done'"
+    )
     shell.until(r"trapped=42")
     shell.process.setwinsize(41, 132)
     shell.until(r"now=41 132\b")
