@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import itertools
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import BadInputError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.models import Loop, LoopPage
+from loopat_jupyter.workspace.order import Order
 from loopat_jupyter.workspace.records import folder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from loopat_jupyter.models import ContainerFacts, LoopRecord, Status
+    from loopat_jupyter.sandbox.glance import Glance
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.workspace.paths import Workspace
     from loopat_jupyter.workspace.records import LoopStore
-
-_log = logging.getLogger(__name__)
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 500
@@ -32,6 +32,7 @@ class Listing:
         workspace: Where they are.
         store: Their records.
         sandboxes: Their containers.
+        glance: What podman says of all of them.
         advice: Says what a person should know of a loop.
     """
 
@@ -40,12 +41,15 @@ class Listing:
         workspace: Workspace,
         store: LoopStore,
         sandboxes: Sandboxes,
+        glance: Glance,
         advice: Callable[[LoopRecord], tuple[str, ...]],
     ) -> None:
         self._advice = advice
         self._workspace = workspace
         self._store = store
+        self._order = Order(store)
         self._sandboxes = sandboxes
+        self._glance = glance
 
     async def page(self, *, limit: int, after: str | None, archived: bool) -> LoopPage:
         """One page of loops, newest activity first.
@@ -64,9 +68,8 @@ class Listing:
         if after is None and not self._store.any():
             # A person who has no podman yet, and no loop, is not told about podman.
             return LoopPage(loops=())
-        # Podman takes as long as reading the folder of ten thousand loops, so the two go side by side.
         containers, found = await asyncio.gather(
-            self._sandboxes.containers(), asyncio.to_thread(self._choose, limit + 1, after, archived=archived)
+            self._glance.containers(), asyncio.to_thread(self._choose, limit + 1, after, archived=archived)
         )
         shown = found[:limit]
         warnings = await asyncio.to_thread(self._warnings, shown)
@@ -76,25 +79,7 @@ class Listing:
         )
 
     def _choose(self, count: int, after: str | None, *, archived: bool) -> list[LoopRecord]:
-        ids = [stamp.loop_id for stamp in self._store.stamps()]
-        if after is not None:
-            if after not in ids:
-                raise BadInputError("after", "is not the id of a loop")
-            ids = ids[ids.index(after) + 1 :]
-        chosen: list[LoopRecord] = []
-        for loop_id in ids:
-            try:
-                record = self._store.read(loop_id)
-            except UnreadableRecordError as error:
-                _log.warning("%s", error.message)
-                continue
-            except NotFoundError:
-                continue
-            if record.archived == archived:
-                chosen.append(record)
-            if len(chosen) == count:
-                break
-        return chosen
+        return list(itertools.islice(self._order.records(after=after, archived=archived), count))
 
     def _warnings(self, records: list[LoopRecord]) -> dict[tuple[str, str], tuple[str, ...]]:
         """What to know of each vault; most loops have the same one, which need be looked at once only."""
@@ -104,7 +89,7 @@ class Listing:
     def _describe_all(
         self,
         records: list[LoopRecord],
-        containers: dict[str, ContainerFacts],
+        containers: Mapping[str, ContainerFacts],
         warnings: dict[tuple[str, str], tuple[str, ...]],
     ) -> Iterator[Loop]:
         shown = {record.id: containers[record.id] for record in records if record.id in containers}

@@ -23,6 +23,7 @@ from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered, ask
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
+from loopat_jupyter.sandbox.glance import Glance
 from loopat_jupyter.sandbox.host import Advice, look_at_host
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
@@ -89,7 +90,8 @@ class LoopManager:
         self.vaults = Vaults(self.sandboxes, self.store, member)
         self.cargo = Cargo(self.store, config, git or Git(environment()), member=member, plugins=host.plugins)
         self._creation = Creation(self.store, (self.vaults, *self.cargo.steps))
-        self._listing = Listing(workspace, self.store, self.sandboxes, Advice(config, host, self.toolchains))
+        glance, advice = Glance(engine, workspace.name), Advice(config, host, self.toolchains)
+        self._listing = Listing(workspace, self.store, self.sandboxes, glance, advice)
         finder = KernelspecFinder(workspace, engine)
         self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)
         self.on_event = on_event

@@ -14,7 +14,14 @@ from loopat_jupyter.sandbox.base_image import PULL_TIMEOUT_S, BaseImage
 from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, sole_builder
 from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
-from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, BuildProgress, Template, read_template, template_folder
+from loopat_jupyter.sandbox.template import (
+    SANDBOX_IMAGE,
+    BuildProgress,
+    Template,
+    read_template,
+    step_labels,
+    template_folder,
+)
 from loopat_jupyter.sandbox.trust import find_ca_bundle
 from loopat_jupyter.workspace.fixed import bound
 
@@ -250,7 +257,7 @@ class Images:
     async def _build(
         self, template: Template, report: Callable[[Progress], None], lines: BuildLog, *, force: bool
     ) -> str:
-        progress = BuildProgress(template.labels, before=(_BASE,), after=(_PREPARE,))
+        progress = BuildProgress(step_labels(template.containerfile), before=(_BASE,), after=(_PREPARE,))
         report(progress.phase(_BASE))
         base = await self._base.ensure(lines.add, fresh=force)
         last = progress.phase(_BASE)

@@ -42,13 +42,13 @@ class Template(NamedTuple):
         name: What its images are called.
         folder: The build context.
         digest: 12 hexadecimal digits over its files and over the settings that shape the image.
-        labels: What `step_labels` found in its Containerfile.
+        containerfile: How it is made.
     """
 
     name: str
     folder: Path
     digest: str
-    labels: tuple[tuple[str, ...], ...]
+    containerfile: str
 
     @property
     def tag(self) -> str:
@@ -121,7 +121,7 @@ def read_template(folder: Path, image: ImageConfig, *, name: str = SANDBOX_IMAGE
     digest = hashlib.sha256()
     for data in (image.base.encode(), image.suite.encode(), *_content(folder)):
         digest.update(len(data).to_bytes(8, "big") + data)
-    return Template(name, folder, digest.hexdigest()[:12], step_labels(text))
+    return Template(name, folder, digest.hexdigest()[:12], text)
 
 
 def _content(folder: Path) -> Iterator[bytes]:

@@ -85,6 +85,8 @@ class Toolchains:
 
     def problem(self, record: LoopRecord) -> str:
         """Why a loop runs without its toolchain; empty when it does not."""
+        if not self._data(record).strip():
+            return ""
         tag = self._tag(record, self._images.reference(record))
         return read_note(self._failure(tag)) if tag is not None else ""
 

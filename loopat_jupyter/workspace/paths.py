@@ -20,6 +20,7 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
 In the runtime directory, which a reboot wipes and nothing needs to survive::
 
     <key>/locks/, <key>/edge/    lock files; what shows shared loops to others
+    <key>/changes                which loops were just changed or used
     <key>/<loop>/host/           files only the host reads and writes
     <key>/<loop>/run/            mounted at /loopat/run: sockets, pids, logs
 
@@ -81,6 +82,10 @@ class Workspace:
     Args:
         home: The workspace folder.
         runtime_root: Folder for sockets and locks, on a local file system.
+
+    Attributes:
+        loops: Folder of all loops.
+        runtime: The runtime directory of this workspace.
     """
 
     def __init__(self, home: Path, runtime_root: Path) -> None:
@@ -88,6 +93,8 @@ class Workspace:
         self.runtime_root = runtime_root
         self.key = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
         self.name = workspace_name(home, self.key)
+        self.loops = home / "loops"
+        self.runtime = runtime_root / self.key
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Workspace:
@@ -138,11 +145,6 @@ class Workspace:
         return self.home / "members"
 
     @property
-    def loops(self) -> Path:
-        """Folder of all loops."""
-        return self.home / "loops"
-
-    @property
     def repos_file(self) -> Path:
         """Repos that were registered by name."""
         return self.home / "repos.json"
@@ -166,11 +168,6 @@ class Workspace:
     def cache(self) -> Path:
         """Files that can be made again, named by the content they come from."""
         return self.home / "cache"
-
-    @property
-    def runtime(self) -> Path:
-        """The runtime directory of this workspace."""
-        return self.runtime_root / self.key
 
     @property
     def locks(self) -> Path:

@@ -29,6 +29,7 @@ from loopat_jupyter.models import (
     LoopConfig,
     LoopRecord,
 )
+from loopat_jupyter.workspace.changes import tell
 from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
 from loopat_jupyter.workspace.plugins import SKILL_FOLDER
@@ -123,6 +124,7 @@ class LoopStore:
         """
         data = msgspec.json.format(msgspec.json.encode(record), indent=2)
         write_atomic(self.workspace.record(record.id), data + b"\n")
+        tell(self.workspace, record.id)
 
     def read(self, loop_id: str) -> LoopRecord:
         """The record of one loop.
@@ -175,22 +177,25 @@ class LoopStore:
         except FileNotFoundError:
             return False
 
+    def ids(self) -> set[str]:
+        """Ids of all folders of loops, with a record or without."""
+        try:
+            with os.scandir(self.workspace.loops) as entries:
+                return {entry.name for entry in entries if is_loop_id(entry.name)}
+        except FileNotFoundError:
+            return set()
+
+    def stamp(self, loop_id: str) -> Stamp | None:
+        """When a loop was last used; None where it has no record."""
+        try:
+            # Ten thousand paths are looked at in a row.
+            return Stamp(os.stat(f"{self.workspace.loops}/{loop_id}/meta.json").st_mtime_ns, loop_id)  # noqa: PTH116
+        except OSError:
+            return None
+
     def stamps(self) -> list[Stamp]:
         """Every loop on disk, newest activity first. Reads no record: one `stat` per loop."""
-        found = []
-        try:
-            entries = os.scandir(self.workspace.loops)
-        except FileNotFoundError:
-            return []
-        with entries:
-            for entry in entries:
-                if is_loop_id(entry.name):
-                    try:
-                        found.append(Stamp(os.stat(f"{entry.path}/meta.json").st_mtime_ns, entry.name))  # noqa: PTH116
-                    except OSError:
-                        continue
-        found.sort(reverse=True)
-        return found
+        return sorted(filter(None, map(self.stamp, self.ids())), reverse=True)
 
     def readable(self) -> Iterator[LoopRecord]:
         """Every record that can be read, newest activity first."""
@@ -234,6 +239,7 @@ class LoopStore:
             os.utime(self.workspace.record(loop_id))
         except FileNotFoundError:
             raise _unknown(loop_id) from None
+        tell(self.workspace, loop_id)
 
 
 def _seed_failure(skeleton: Path, error: shutil.Error) -> LoopatError:

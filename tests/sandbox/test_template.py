@@ -147,7 +147,7 @@ def test_a_missing_containerfile_is_told(tmp_path: Path):
 def test_the_template_beside_the_checkout_is_found_and_every_step_is_named():
     folder = template_folder()
     assert folder == Path(__file__).parents[2] / "templates" / "sandbox"
-    stages = read_template(folder, ImageConfig()).labels
+    stages = step_labels(read_template(folder, ImageConfig()).containerfile)
     assert list(dict.fromkeys(label for stage in stages for label in stage)) == [
         "",
         "system packages",
