@@ -167,9 +167,6 @@ async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, sma
         # As `podman system prune --all` does, of what is ours.
         await manager.engine.run("container", "prune", "--force", f"--filter=label=loopat.loop-id={record.id}")
         await manager.engine.run("rmi", image)
-        await manager.engine.run(
-            "network", "prune", "--force", f"--filter=label=loopat.workspace={manager.workspace.name}"
-        )
     assert await scene.state() == "absent"
     await scene.works()
     # The person sees why it takes its time.

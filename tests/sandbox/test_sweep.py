@@ -58,6 +58,12 @@ async def test_the_network_goes_when_no_sandbox_needs_it(manager: LoopManager) -
     )
     assert (await manager.engine.run("network", "exists", name, ok=(0, 1))).returncode == 1
     assert await sweep.find() == ()
+    # F6, for the network: what was on it goes with it, and both are made again.
+    again = manager.create(title="Again")
+    await manager.start(again)
+    await manager.engine.run("network", "rm", "--force", name)
+    assert await manager.sandboxes.containers() == {}
+    await manager.start(again)
 
 
 @pytest.mark.podman
