@@ -77,15 +77,20 @@ class Stem(NamedTuple):
             ) from error
 
     def _prepare(self, spec: ExecSpec) -> None:
-        # The variables of a terminal are also the permission to start it; see `inside/launch`.
-        if spec.env or spec.tty:
-            write_new(self.file("env"), encode_environment(spec.env))
+        # Also the permission to start; see `call_off`.
+        write_new(self.file("env"), encode_environment(spec.env))
         if spec.detach and not spec.tty:
             write_new(self.file("log"), b"")
         if spec.size:
             write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
         if spec.tty and spec.notice:
             write_new(self.file("notice"), "".join(f"{line}\n" for line in spec.notice.splitlines()).encode())
+
+    def call_off(self) -> None:
+        """From now on nothing starts with these files that `pid_inside` does not name already; see `inside/launch`."""
+        # A folder that was locked from inside lets nothing start either, once the sandbox is started anew.
+        with contextlib.suppress(OSError):
+            self.file("env").unlink()
 
     def pid_inside(self) -> int | None:
         """The process id that the launcher wrote; None before it did."""

@@ -54,8 +54,7 @@ async def end_session(stem: Stem, state: StateFiles, *, grace_s: float = GRACE_S
         state: The loop's notes: which sandbox runs.
         grace_s: Time between hang-up and kill.
     """
-    # In this order: a launcher that comes late finds no variables and starts nothing; see `inside/launch`.
-    stem.file("env").unlink(missing_ok=True)
+    stem.call_off()
     stamp = state.running()
     if stamp is not None:
         await end_members(stem, stamp.pid, grace_s=grace_s)

@@ -361,6 +361,37 @@ async def test_a_podman_that_hangs_is_noticed_at_the_start(box: Box, tmp_path: P
         await box.run("true", timeout_s=None)
 
 
+LATE = """#!/bin/sh
+setsid sh -c 'while [ ! -e {0}/go ]; do sleep 0.05; done; podman "$@" <&- >{0}/said 2>&1; touch {0}/ended' sh "$@" &
+exec sleep 600
+"""
+
+
+@pytest.mark.fault("F8")
+@pytest.mark.parametrize("way", ["detached", "attached", "inherited"])
+async def test_what_podman_starts_after_its_deadline_does_not_run(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    late = tmp_path / "podman"
+    late.write_text(LATE.format(tmp_path))
+    late.chmod(0o755)
+    monkeypatch.setattr(execution, "FIND_TIMEOUT_S", 0.5)
+    box.manager.engine = Podman(str(late), os.environ)
+    command = ("touch", "/loopat/run/ran")
+    with pytest.raises(EngineTimeoutError):
+        if way == "detached":
+            await box.detached(*command)
+        elif way == "attached":
+            await box.run(*command)
+        else:
+            await run_inherited(box.manager.engine, box.running, box.folder, ExecSpec(argv=command))
+    (tmp_path / "go").touch()
+    async with asyncio.timeout(60):
+        while not (tmp_path / "ended").exists() or exec_roots(box.running.init_pid):
+            await asyncio.sleep(0.01)
+    assert list(box.folder.iterdir()) == [], (tmp_path / "said").read_text()
+
+
 @pytest.mark.parametrize("attached", [True, False])
 async def test_a_command_called_off_before_its_client_is_handed_over_leaves_nothing_inside(box: Box, attached: bool):
     engine = LatePodman("podman", os.environ)
