@@ -12,7 +12,8 @@ from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started
-from loopat_jupyter.sandbox.session import end_members, end_tree
+from loopat_jupyter.sandbox.session import end_members
+from loopat_jupyter.sandbox.trees import end_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

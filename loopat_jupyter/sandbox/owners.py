@@ -15,13 +15,15 @@ import msgspec
 
 from loopat_jupyter.models import Value
 from loopat_jupyter.sandbox.process import Stem, find_process
-from loopat_jupyter.sandbox.session import end_members, end_tree
+from loopat_jupyter.sandbox.session import end_members
 from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.sandbox.trees import end_tree
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
 
 class _Owner(Value, frozen=True):
     pid: int

@@ -15,9 +15,10 @@ import pytest
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox import execution
-from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, run_inherited, start_detached
+from loopat_jupyter.sandbox.execution import Exit, Output, run_attached, run_inherited, start_detached
 from loopat_jupyter.sandbox.podman import Podman
-from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
+from loopat_jupyter.sandbox.process import Stem, exec_roots
+from loopat_jupyter.sandbox.trees import descendants, end_tree
 from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
@@ -377,14 +378,14 @@ async def test_what_podman_starts_after_its_deadline_does_not_run(
     late.chmod(0o755)
     monkeypatch.setattr(execution, "FIND_TIMEOUT_S", 0.5)
     box.manager.engine = Podman(str(late), os.environ)
-    command = ("touch", "/loopat/run/ran")
+    spec = ExecSpec(argv=("touch", "/loopat/run/ran"))
+    starts = {
+        "detached": lambda: box.detached(*spec.argv),
+        "attached": lambda: box.run(*spec.argv),
+        "inherited": lambda: run_inherited(box.manager.engine, box.running, box.folder, spec),
+    }
     with pytest.raises(EngineTimeoutError):
-        if way == "detached":
-            await box.detached(*command)
-        elif way == "attached":
-            await box.run(*command)
-        else:
-            await run_inherited(box.manager.engine, box.running, box.folder, ExecSpec(argv=command))
+        await starts[way]()
     (tmp_path / "go").touch()
     async with asyncio.timeout(60):
         while not (tmp_path / "ended").exists() or exec_roots(box.running.init_pid):
@@ -410,4 +411,8 @@ async def test_a_command_called_off_before_its_client_is_handed_over_leaves_noth
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert exec_roots(box.running.init_pid) == []
+    # A launcher that had yet to write its id sees that it was called off, and starts nothing.
+    async with asyncio.timeout(60):
+        while exec_roots(box.running.init_pid):
+            await asyncio.sleep(0.01)
+    assert list(box.folder.iterdir()) == []
