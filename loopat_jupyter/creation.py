@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from loopat_jupyter.deadlines import in_thread
+from loopat_jupyter.workspace.files import full_disk_told
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -72,8 +75,13 @@ class Creation:
         Raises:
             StorageFullError: No space.
         """
-        with self._store.making(record.id):
-            for step in self._steps:
-                record = await step.apply(new, record, tell)
-            self._store.write(record)
+        try:
+            await in_thread(self._store.begin, record.id)
+            with full_disk_told(self._store.workspace.loop(record.id)):
+                for step in self._steps:
+                    record = await step.apply(new, record, tell)
+                self._store.write(record)
+        except BaseException:
+            await in_thread(self._store.abandon, record.id)
+            raise
         return record

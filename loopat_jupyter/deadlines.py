@@ -1,13 +1,32 @@
-"""Deadlines that also hold while something called off is being cleaned up."""
+"""Deadlines that also hold while something called off is being cleaned up, and threads that nobody leaves behind."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+_Result = TypeVar("_Result")
+
+
+async def in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:  # noqa: ANN401
+    """Run something in a thread, which has ended in any case when this returns.
+
+    With `asyncio.to_thread` a caller that is called off goes on at once, to clear away what the thread still makes.
+
+    Args:
+        work: What to run.
+        arguments: Its arguments.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,6 @@ makes something lasting of it, a person or an agent. The other loop is only read
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import BadInputError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.workspace.files import full_disk_told
@@ -103,7 +103,7 @@ class Distillation:
         other = self._store.read(new.distill)
         tell(Progress(label=f"copying notebooks of {other.title}"))
         workdir = self._workspace.workdir(record.id)
-        complete = await asyncio.to_thread(self._copy, other.id, workdir)
+        complete = await in_thread(self._copy, other.id, workdir)
         text = _INSTRUCTIONS.format(title=other.title, loop_id=other.id, date=f"{record.created_at:%Y-%m-%d}")
         with full_disk_told(workdir):
             (workdir / "CLAUDE.md").write_text(text, encoding="utf-8")

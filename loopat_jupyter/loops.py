@@ -146,7 +146,7 @@ class LoopManager:
             StorageFullError: No space; nothing was made.
         """
         record = self._new_record(new.title, new.image, new.config, new.metadata)
-        self._creation.check(new)
+        await asyncio.to_thread(self._creation.check, new)
         self.workspace.prepare()
         record = await self._creation.make(new, record, on_progress)
         return self._made(record)
@@ -344,7 +344,8 @@ class LoopManager:
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)
         await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
-        await self.sandboxes.folders.remove_lock(loop_id)
+        async with self.sandboxes.lock(loop_id):
+            """Its file goes: there is no such loop any more."""
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def unsaved(self, record: LoopRecord) -> Unsaved | None:

@@ -221,6 +221,7 @@ async def test_start_stop_and_delete_at_once_come_out_as_in_some_order(
     assert {type(result) for result in results} <= {type(None), type(await manager.start(record)), NotFoundError}
     assert not manager.workspace.loop(doomed.id).exists()
     assert not manager.workspace.run(doomed.id).exists()
+    assert list(manager.workspace.locks.glob(f"*{doomed.id}*")) == []
     await scene.works()
 
 

@@ -74,7 +74,7 @@ class ContextCheckouts:
         starts, warnings = [], list(record.warnings)
         for kind in CONTEXT_KINDS:
             try:
-                if self._origins.remote(kind, record.created_by):
+                if await asyncio.to_thread(self._origins.remote, kind, record.created_by):
                     tell(Progress(label=f"fetching the {kind}"))
                 start, problem = await self._lay(kind, new.contexts.get(kind), record)
             except (GitError, GitUnavailableError, ConfigurationError, UnsafePathError) as error:

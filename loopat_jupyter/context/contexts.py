@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.context.checkouts import ContextCheckouts
@@ -69,4 +70,4 @@ class Contexts:
             GitError: The remote refused; nothing has changed.
         """
         await self.origins.attach(kind, self._remotes.member, address, self._remotes.of_member())
-        return next(remote for remote in self.remotes() if remote.kind == kind)
+        return next(remote for remote in await asyncio.to_thread(self.remotes) if remote.kind == kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -123,7 +124,7 @@ class Origins:
             kind: The context.
             member: Whose personal files are meant.
         """
-        return self.remote(kind, member) or await self._own(kind, member)
+        return await asyncio.to_thread(self.remote, kind, member) or await self._own(kind, member)
 
     async def _own(self, kind: ContextKind, member: str) -> str:
         path = self._workspace.origins / f"{_key(kind, member)}.git"
@@ -181,7 +182,7 @@ class Origins:
             GitError: The remote refused, for instance because it has a history of its own; nothing has changed.
         """
         check_address(address, "remote")
-        self.mirrors.refuse_unsafe(address, "remote")
+        await asyncio.to_thread(self.mirrors.refuse_unsafe, address, "remote")
         if self._configured(kind, member):
             raise ConflictError(f"The remote of {kind} stands under [context] in the configuration. Change it there.")
         await self.mirrors.reach(address, access)

@@ -7,11 +7,17 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from loopat_jupyter.errors import LoopatError
+from loopat_jupyter.sandbox.facts import find_container
 from loopat_jupyter.sandbox.process import all_pids, pid_namespace
+from loopat_jupyter.sandbox.trees import signal_tree
 
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.podman import Completed, Engine
     from loopat_jupyter.sandbox.process import HostProcess, Stem
+
+_OF_KILL = (0, 1)
+"""What `kill` itself ends with."""
 
 POLL_S = 0.5
 """Pause between two looks at a process that the host cannot see; each one is a podman call."""
@@ -72,7 +78,10 @@ class SeenProcess:
 
     async def signal_tree(self, signum: int) -> None:
         """Send a signal to every descendant and to it, and to its session, which outlives a killed kernel."""
-        self._process.signal_tree(signum)
+        await signal_tree(self._process, signum)
+        await asyncio.to_thread(self._signal_session, signum)
+
+    def _signal_session(self, signum: int) -> None:
         for pid in all_pids() if self._namespace else ():
             # Gone, or of root inside.
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -119,8 +128,16 @@ class ExecProcess:
         return found if await found.alive() else None
 
     async def alive(self) -> bool:
-        """Whether it still runs; one podman call."""
-        return (await self._kill("-0", str(self._pid_inside))).returncode == 0
+        """Whether it still runs; one podman call. That podman is out of reach for a while ends no process."""
+        try:
+            answer = await self._kill("-0", str(self._pid_inside))
+            if answer.returncode not in _OF_KILL:
+                # Podman's own failure: the sandbox may have ended, and the process with it.
+                facts = await find_container(self._engine, self._container)
+                return facts is not None and facts.running
+        except LoopatError:
+            return True
+        return answer.returncode == 0
 
     async def wait(self) -> None:
         """Return when it has ended; looks every half second."""

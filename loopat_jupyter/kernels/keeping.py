@@ -16,6 +16,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_server._tz import utcnow
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from tornado.ioloop import IOLoop
+from traitlets import TraitError
 
 from loopat_jupyter.contents.drive import in_drive
 from loopat_jupyter.errors import LoopatError
@@ -161,10 +162,10 @@ class KernelKeeper:
             try:
                 record = msgspec.json.decode(found.data, type=KernelRecord)
                 kernel = self._take_over(found.name, record)
-            except (msgspec.DecodeError, KeyError):
-                self._kept.forget(found.name)
+            except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError, TraitError) as error:
+                self._kept.set_aside(found.name, error)
                 continue
-            except (NoSuchKernel, LoopatError, OSError, TypeError, ValueError) as error:
+            except (NoSuchKernel, LoopatError, OSError) as error:
                 self._kernels.log.warning("Kernel %s of loop %s stays alone: %s", found.name, found.loop_id, error)
                 self._kept.let_go(found.name)
                 continue

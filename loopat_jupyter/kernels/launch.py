@@ -104,7 +104,7 @@ class SandboxKernel:
     def _make_sockets(self, ports: Sequence[int] = ()) -> Sockets:
         if self.manager.config.kernels.transport == "ipc":
             return FileSockets(self._run, self._address)
-        lock = self.manager.workspace.locks / f"{self.place.loop_id}.ports.lock"
+        lock = self.manager.workspace.host(self.place.loop_id) / "ports.lock"
         return PortSockets(self.manager.engine, lock, tuple(ports))
 
     async def prepare(self) -> Ready:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError, StorageFullError
-from loopat_jupyter.sandbox.process import descendants, is_init
+from loopat_jupyter.sandbox.process import is_init
+from loopat_jupyter.sandbox.trees import descendants
 from loopat_jupyter.workspace.files import full_disk_told
 
 if TYPE_CHECKING:

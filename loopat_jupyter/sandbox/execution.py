@@ -11,8 +11,9 @@ from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
-from loopat_jupyter.sandbox.process import HostProcess, Stem, find_started
-from loopat_jupyter.sandbox.session import end_members, end_tree
+from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started
+from loopat_jupyter.sandbox.session import end_members
+from loopat_jupyter.sandbox.trees import end_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 FIND_TIMEOUT_S = 20.0
 """How long a process may take from `podman exec` to its first instruction on a machine under load."""
-
-_END_GRACE_S = 2.0
 
 _LOOK_S = 0.002
 _PIECE_BYTES = 64 * 1024
@@ -334,8 +333,10 @@ async def _feed(client: asyncio.subprocess.Process, stdin: bytes) -> None:
 
 
 async def _end_inside(stem: Stem, init_pid: int, spec: ExecSpec) -> None:
-    """End a command whose client is about to go: the client alone would leave it running."""
-    process = await find_started(stem, init_pid, timeout_s=_END_GRACE_S)
+    """End a command whose client is about to go: the client alone would leave it running, or start it later."""
+    stem.call_off()
+    pid_inside = stem.pid_inside()
+    process = None if pid_inside is None else await asyncio.to_thread(find_process, init_pid, pid_inside)
     if process is None:
         return
     if spec.tty:

@@ -26,7 +26,7 @@ from loopat_jupyter.sandbox.state import Stamp, StateFiles
 from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.sandbox.usage import in_use, unresponsive, usage
 from loopat_jupyter.workspace.fixed import bound
-from loopat_jupyter.workspace.locks import file_lock
+from loopat_jupyter.workspace.locks import loop_lock
 
 if TYPE_CHECKING:
     import contextlib
@@ -312,7 +312,7 @@ class Sandboxes:
 
     def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which everything about one loop changes, across processes."""
-        return file_lock(self._workspace.locks / f"{loop_id}.lock", timeout_s=LOCK_TIMEOUT_S, what=f"loop {loop_id}")
+        return loop_lock(self._workspace, loop_id, timeout_s=LOCK_TIMEOUT_S)
 
     async def _start(self, facts: ContainerFacts, on_progress: Callable[[Progress], None]) -> bool:
         """Start a stopped container; False when podman cannot any more and it has to be made anew."""

@@ -6,25 +6,23 @@ loop's host-only runtime folder, and believed to live only as long as its very p
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from loopat_jupyter.models import Value
 from loopat_jupyter.sandbox.process import Stem, find_process
-from loopat_jupyter.sandbox.session import end_members, end_tree
+from loopat_jupyter.sandbox.session import end_members
 from loopat_jupyter.sandbox.state import start_ticks
+from loopat_jupyter.sandbox.trees import end_tree
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_START_S = 60.0
-"""Within this time a command begins that was ordered by somebody who was killed; it cannot be found before."""
 
 
 class _Owner(Value, frozen=True):
@@ -85,11 +83,9 @@ async def end_orphans(run_folder: Path, init_pid: int) -> list[str]:
     ended = []
     for file, owner in _orphans(run_folder):
         stem = Stem(run_folder, file.name)
+        stem.call_off()
         pid_inside = stem.pid_inside()
-        with contextlib.suppress(FileNotFoundError):
-            if pid_inside is None and time.time() - file.stat().st_mtime < _START_S:
-                continue
-        process = find_process(init_pid, pid_inside) if pid_inside is not None else None
+        process = None if pid_inside is None else await asyncio.to_thread(find_process, init_pid, pid_inside)
         if process is not None:
             await end_tree(process)
             ended.append(stem.name)

@@ -77,15 +77,20 @@ class Stem(NamedTuple):
             ) from error
 
     def _prepare(self, spec: ExecSpec) -> None:
-        # The variables of a terminal are also the permission to start it; see `inside/launch`.
-        if spec.env or spec.tty:
-            write_new(self.file("env"), encode_environment(spec.env))
+        # Also the permission to start; see `call_off`.
+        write_new(self.file("env"), encode_environment(spec.env))
         if spec.detach and not spec.tty:
             write_new(self.file("log"), b"")
         if spec.size:
             write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
         if spec.tty and spec.notice:
             write_new(self.file("notice"), "".join(f"{line}\n" for line in spec.notice.splitlines()).encode())
+
+    def call_off(self) -> None:
+        """From now on nothing starts with these files that `pid_inside` does not name already; see `inside/launch`."""
+        # A folder that was locked from inside lets nothing start either, once the sandbox is started anew.
+        with contextlib.suppress(OSError):
+            self.file("env").unlink()
 
     def pid_inside(self) -> int | None:
         """The process id that the launcher wrote; None before it did."""
@@ -180,47 +185,11 @@ class HostProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(os.getpgid(self.pid), signum)
 
-    def signal_tree(self, signum: int) -> None:
-        """Send a signal to it and to every descendant, in whatever session or group, parents first.
-
-        So a shell does not take the end of one command for the time to go on with the next. Before a kill all of
-        them are stopped, so that none starts another while the rest is being killed.
-        """
-        if not self.alive:
-            return
-        family = self._stopped_family() if signum == signal.SIGKILL else descendants(self.pid)
-        self.signal(signum)
-        for pid in family:
-            _send(pid, signum)
-
-    def hold_descendants(self) -> list[HostProcess]:
-        """Every descendant, held like this one; close them. Who is out of reach (sudo inside) is left out."""
-        namespace = pid_namespace(self.pid)
-        if namespace is None or not self.alive:
-            return []
-        held = (hold(pid, namespace) for pid in descendants(self.pid))
-        return [process for process in held if process is not None]
-
-    def _stopped_family(self) -> list[int]:
-        self.signal(signal.SIGSTOP)
-        family: list[int] = []
-        while new := [pid for pid in descendants(self.pid) if pid not in family]:
-            for pid in new:
-                _send(pid, signal.SIGSTOP)
-            family += new
-        return family
-
     def close(self) -> None:
         """Give the pidfd back. The process goes on."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-
-
-def _send(pid: int, signum: int) -> None:
-    # A program of another user inside (sudo) may be out of reach; the end of the sandbox reaches it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signum)
 
 
 def _readable(descriptor: int) -> bool:
@@ -335,25 +304,6 @@ def _status_field(pid: int, field: bytes) -> list[bytes]:
     if start < 0:
         return []
     return data[start + 1 + len(field) : data.index(b"\n", start + 1)].split()
-
-
-def descendants(pid: int) -> list[int]:
-    """Ids of all descendants of a process, parents before children."""
-    found: list[int] = []
-    queue = [pid]
-    while queue:
-        children = list(_children(queue.pop(0)))
-        found += children
-        queue += children
-    return found
-
-
-def _children(pid: int) -> Iterator[int]:
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-            with contextlib.suppress(OSError):
-                text = Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii")
-                yield from map(int, text.split())
 
 
 def exec_roots(init_pid: int) -> list[int]:

@@ -12,7 +12,6 @@ from loopat_jupyter.sandbox.helpers import install
 from loopat_jupyter.sandbox.plan import LAUNCHER, SANDBOX_RUN
 from loopat_jupyter.sandbox.process import exec_roots, same_folder
 from loopat_jupyter.workspace.files import full_disk_told
-from loopat_jupyter.workspace.locks import remove_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
 _REMOVE_TIMEOUT_S = 600.0
-
-_LOCK_TIMEOUT_S = 120.0
 
 
 class RuntimeFolders:
@@ -84,15 +81,6 @@ class RuntimeFolders:
         writable = os.access(run, os.R_OK | os.W_OK | os.X_OK)
         install(self._workspace.helpers)
         return writable and has_launcher(init_pid) and same_folder(init_pid, SANDBOX_RUN, run)
-
-    async def remove_lock(self, loop_id: str) -> None:
-        """Remove the lock file of a loop that is gone.
-
-        Raises:
-            EngineTimeoutError: Somebody has held the lock for too long.
-        """
-        lock = self._workspace.locks / f"{loop_id}.lock"
-        await remove_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what=f"loop {loop_id}")
 
     async def remove(self, folder: Path) -> None:
         """Remove a folder that sandboxes can write, whatever they left there. Nothing happens when there is none.

@@ -7,13 +7,11 @@ left others behind (`NSsid` in proc_pid_status(5)).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.deadlines import deadline
-from loopat_jupyter.sandbox.process import HostProcess, all_pids, find_process, hold, pid_namespace
+from loopat_jupyter.sandbox.process import all_pids, find_process, pid_namespace
+from loopat_jupyter.sandbox.trees import Known, ended
 
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.process import Stem
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
 GRACE_S = 1.0
 """Time between the hang-up and the kill."""
-
-TREE_GRACE_S = 2.0
-"""Time between the request to end and the kill, for a command without a terminal."""
 
 _ROUNDS = 3
 """How often to look again for what was started while the rest was being ended."""
@@ -33,12 +28,12 @@ class Member(NamedTuple):
     """A process of a session.
 
     Attributes:
-        process: The process; close it.
+        process: The process.
         leads: It is the session's leader: the shell, usually.
         ignores_hangup: It was told to outlive its terminal, as `nohup` does.
     """
 
-    process: HostProcess
+    process: Known
     leads: bool
     ignores_hangup: bool
 
@@ -54,8 +49,7 @@ async def end_session(stem: Stem, state: StateFiles, *, grace_s: float = GRACE_S
         state: The loop's notes: which sandbox runs.
         grace_s: Time between hang-up and kill.
     """
-    # In this order: a launcher that comes late finds no variables and starts nothing; see `inside/launch`.
-    stem.file("env").unlink(missing_ok=True)
+    stem.call_off()
     stamp = state.running()
     if stamp is not None:
         await end_members(stem, stamp.pid, grace_s=grace_s)
@@ -78,62 +72,43 @@ async def end_members(stem: Stem, init_pid: int, *, grace_s: float = GRACE_S) ->
     await _end_session(init_pid, leader_inside, grace_s)
     if holder_inside not in (None, leader_inside):
         # It ends by itself when its program has; whoever stopped it must not keep it.
-        holder = await asyncio.to_thread(find_process, init_pid, holder_inside)
-        if holder is not None:
-            member = Member(holder, leads=True, ignores_hangup=False)
-            try:
-                await _wait_for([member], grace_s)
+        found = await asyncio.to_thread(find_process, init_pid, holder_inside)
+        if found is not None:
+            holder = Known.of(found.pid)
+            found.close()
+            if not await ended([holder], grace_s):
                 holder.signal(signal.SIGKILL)
-                await _wait_for([member], grace_s)
-            finally:
-                holder.close()
+                await ended([holder], grace_s)
 
 
 async def _end_session(init_pid: int, leader_inside: int, grace_s: float) -> None:
     first = await _signal_all(init_pid, leader_inside, (signal.SIGHUP, signal.SIGCONT), spare=False)
-    try:
-        await _wait_for(first, grace_s)
-    finally:
-        _close(first)
+    await _wait_for(first, grace_s)
     for _ in range(_ROUNDS):
         rest = await _signal_all(init_pid, leader_inside, (signal.SIGKILL,), spare=True)
-        try:
-            await _wait_for(rest, grace_s)
-        finally:
-            _close(rest)
+        await _wait_for(rest, grace_s)
         if not rest:
             return
 
 
 async def _signal_all(init_pid: int, leader_inside: int, signals: tuple[int, ...], *, spare: bool) -> list[Member]:
     """Signal the members of a session that are there, and hand them over; `spare` leaves out who ignores hang-ups."""
-    members = await asyncio.to_thread(session_inside, init_pid, leader_inside)
-    spared = [member for member in members if spare and member.ignores_hangup and not member.leads]
-    _close(spared)
-    meant = [member for member in members if member not in spared]
-    for member in meant:
-        for signum in signals:
+
+    def signal_them() -> list[Member]:
+        members = session_inside(init_pid, leader_inside)
+        meant = [member for member in members if member.leads or not (spare and member.ignores_hangup)]
+        for member in meant:
             # A program of another user inside (sudo) hears of the end from the kernel, through its terminal.
-            with contextlib.suppress(PermissionError):
+            for signum in signals:
                 member.process.signal(signum)
-    return meant
+        return meant
+
+    return await asyncio.to_thread(signal_them)
 
 
 async def _wait_for(members: list[Member], timeout_s: float) -> None:
     """Wait until the leader and all who heed a hang-up have ended, at most for a while."""
-    deadline = time.monotonic() + timeout_s
-    for member in members:
-        if member.ignores_hangup and not member.leads:
-            continue
-        try:
-            await asyncio.wait_for(member.process.wait(), max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            return
-
-
-def _close(members: list[Member]) -> None:
-    for member in members:
-        member.process.close()
+    await ended((member.process for member in members if member.leads or not member.ignores_hangup), timeout_s)
 
 
 def session_inside(init_pid: int, leader_inside: int) -> list[Member]:
@@ -151,10 +126,8 @@ def session_inside(init_pid: int, leader_inside: int) -> list[Member]:
         status = _status(pid)
         if _last(status, b"NSsid:") != leader_inside or pid_namespace(pid) != namespace:
             continue
-        process = hold(pid, namespace)
-        if process is not None:
-            leads = _last(status, b"NSpid:") == leader_inside
-            members.append(Member(process, leads, _ignores(status, signal.SIGHUP)))
+        leads = _last(status, b"NSpid:") == leader_inside
+        members.append(Member(Known.of(pid), leads, _ignores(status, signal.SIGHUP)))
     return sorted(members, key=lambda member: not member.leads)
 
 
@@ -176,36 +149,3 @@ def _last(status: dict[bytes, list[bytes]], field: bytes) -> int | None:
 def _ignores(status: dict[bytes, list[bytes]], signum: int) -> bool:
     mask = int(status.get(b"SigIgn:", [b"0"])[0], 16)
     return bool(mask >> (signum - 1) & 1)
-
-
-async def end_tree(process: HostProcess, *, grace_s: float = TREE_GRACE_S) -> None:
-    """End a process and all its descendants: TERM, then KILL; returns when they are gone. Gives the process back.
-
-    The descendants are held before the first signal: one that ignores it is out of sight once its parent has ended.
-
-    Args:
-        process: The process; closed afterwards.
-        grace_s: Time between the two signals.
-    """
-    family = [process, *process.hold_descendants()]
-    try:
-        process.signal_tree(signal.SIGTERM)
-        if await _all_ended(family, grace_s):
-            return
-        for member in family:
-            member.signal_tree(signal.SIGKILL)
-        await _all_ended(family, grace_s)
-    finally:
-        for member in family:
-            member.close()
-
-
-async def _all_ended(processes: list[HostProcess], timeout_s: float) -> bool:
-    """Whether all of them end in time."""
-    try:
-        async with deadline(timeout_s):
-            for process in processes:
-                await process.wait()
-    except TimeoutError:
-        return False
-    return True

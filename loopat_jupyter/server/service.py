@@ -165,10 +165,17 @@ class LoopService:
             self.tell_once(str(error))
 
     async def _again(self, look: Callable[[], Awaitable[object]], pause_s: float) -> None:
-        """Do something for ever. What fails is told once, and tried again after the pause."""
+        """Do something for ever. What fails, for whatever reason, is told once, and tried again after the pause."""
+
+        async def turn() -> None:
+            await look()
+
         while True:
-            try:
-                await look()
-            except (LoopatError, OSError) as error:
+            # The manager itself may be what is missing, so it is asked for inside.
+            (error,) = await asyncio.gather(turn(), return_exceptions=True)
+            if isinstance(error, (LoopatError, OSError)):
                 self.tell_once(str(error))
+            elif error is not None and (unforeseen := f"Background work failed: {error!r}") not in self._told:
+                self._told.add(unforeseen)
+                self._log.error("%s", unforeseen, exc_info=error)
             await asyncio.sleep(pause_s)

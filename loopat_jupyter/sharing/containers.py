@@ -11,7 +11,8 @@ import msgspec
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_WORKSPACE
-from loopat_jupyter.sandbox.process import descendants, is_init
+from loopat_jupyter.sandbox.process import is_init
+from loopat_jupyter.sandbox.trees import descendants
 from loopat_jupyter.sharing.plan import LABEL_SHARE, WEB_PORT, Showing
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from loopat_jupyter.sharing.plan import (
 from loopat_jupyter.sharing.ports import used_ports
 from loopat_jupyter.sharing.records import SharedLoops
 from loopat_jupyter.workspace.files import write_atomic
-from loopat_jupyter.workspace.locks import file_lock
+from loopat_jupyter.workspace.locks import file_lock, loop_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -313,8 +313,7 @@ class Edge:
         before = record.share.public_port
         if before == port:
             return record
-        lock = self._workspace.locks / f"{record.id}.lock"
-        async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what=f"loop {record.id}"):
+        async with loop_lock(self._workspace, record.id, timeout_s=_LOCK_TIMEOUT_S):
             current = self._store.read(record.id)
             share = msgspec.structs.replace(current.share, public_port=port)
             changed = msgspec.structs.replace(current, share=share)

@@ -96,6 +96,9 @@ class TerminalKeeper:
         for found in self._kept.claim(workspace):
             try:
                 terminal = self._find(workspace, found)
+            except msgspec.DecodeError as error:
+                self._kept.set_aside(found.name, error)
+                continue
             except LoopatError as error:
                 _log.warning("Terminal %s of loop %s stays alone: %s", found.name, found.loop_id, error.message)
                 self._kept.let_go(found.name)
@@ -106,10 +109,7 @@ class TerminalKeeper:
                 yield terminal
 
     def _find(self, workspace: Workspace, found: Found) -> LoopTerminal | None:
-        try:
-            record = msgspec.json.decode(found.data, type=_Record)
-        except msgspec.DecodeError:
-            return None
+        record = msgspec.json.decode(found.data, type=_Record)
         stem = Stem(workspace.run(found.loop_id), record.stem)
         state = self._loops().sandboxes.state_files(found.loop_id)
         connection = connect(stem.socket())

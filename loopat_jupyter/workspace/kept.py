@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.workspace.paths import Workspace
 
-_RECORD, _LOCK = ".json", ".lock"
+_log = logging.getLogger(__name__)
+
+_RECORD, _LOCK, _ASIDE = ".json", ".lock", ".unreadable"
 
 
 class Found(NamedTuple):
@@ -95,9 +98,13 @@ class Kept:
                 self._locks[name], self._files[name] = descriptor, file
                 try:
                     # Only now: its owner may have removed it just before it let go.
-                    yield Found(loop_id, name, file.read_bytes())
+                    data = file.read_bytes()
                 except FileNotFoundError:
                     self.forget(name)
+                except OSError as error:
+                    self.set_aside(name, error)
+                else:
+                    yield Found(loop_id, name, data)
 
     def forget(self, name: str) -> None:
         """Remove a record of this process; nothing happens if there is none."""
@@ -106,6 +113,20 @@ class Kept:
             file.unlink(missing_ok=True)
             file.with_suffix(_LOCK).unlink(missing_ok=True)
         self.let_go(name)
+
+    def set_aside(self, name: str, problem: Exception) -> None:
+        """Put a record of this process that nobody can make sense of out of the way, and name it in the log."""
+        file = self._files[name]
+        aside = file.with_suffix(_ASIDE)
+        with contextlib.suppress(OSError):
+            file.replace(aside)
+        _log.warning(
+            "%s cannot be read (%s) and was set aside. What it names may still run in its loop: to end it, stop the "
+            "loop with `jupyter loopat stop`.",
+            aside,
+            problem,
+        )
+        self.forget(name)
 
     def let_go(self, name: str) -> None:
         """Leave a record to the next process that looks for it."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from loopat_jupyter.workspace.paths import Workspace
+
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.1
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -28,7 +30,7 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
     are not inherited by child processes (PEP 446). Waiting does not block the event loop and can be cancelled.
 
     Args:
-        path: The lock file; it is made, and removed only through `remove_lock`.
+        path: The lock file; it is made, and removed only by who holds it.
         timeout_s: How long to wait for another holder.
         what: What the lock guards, for the message.
 
@@ -72,20 +74,27 @@ def thread_lock(path: Path, *, timeout_s: float, what: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def remove_lock(path: Path, *, timeout_s: float, what: str) -> None:
-    """Remove a lock file once nobody holds it. Who waits for it goes on with a new one.
+@contextlib.asynccontextmanager
+async def loop_lock(workspace: Workspace, loop_id: str, *, timeout_s: float) -> AsyncIterator[None]:
+    """The lock under which everything about one loop changes. Its file goes with the loop, whoever is last to see it.
 
     Args:
-        path: The lock file.
+        workspace: The loop's workspace.
+        loop_id: The loop.
         timeout_s: How long to wait for another holder.
-        what: What the lock guards, for the message.
 
     Raises:
         EngineTimeoutError: Another process held the lock the whole time.
     """
-    async with file_lock(path, timeout_s=timeout_s, what=what):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - one system call
+    path = workspace.locks / f"{loop_id}.lock"
+    async with file_lock(path, timeout_s=timeout_s, what=f"loop {loop_id}"):
+        try:
+            yield
+        finally:
+            if not os.path.lexists(workspace.loop(loop_id)):  # noqa: ASYNC240 - one look
+                # Who waits for it goes on with a new one.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # noqa: PTH108 - one system call
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -88,6 +88,24 @@ class LoopStore:
             BadInputError: The folder of all loops cannot be written.
             StorageFullError: No space.
         """
+        try:
+            self.begin(loop_id)
+            with full_disk_told(self.workspace.loop(loop_id)):
+                yield
+        except BaseException:
+            self.abandon(loop_id)
+            raise
+
+    def begin(self, loop_id: str) -> None:
+        """Make the folders of a new loop; whoever fails to fill them and to write its record calls `abandon`.
+
+        Args:
+            loop_id: An id of its own.
+
+        Raises:
+            BadInputError: The folder of all loops cannot be written.
+            StorageFullError: No space.
+        """
         folder = self.workspace.loop(loop_id)
         try:
             with full_disk_told(folder):
@@ -96,15 +114,17 @@ class LoopStore:
                 # Otherwise podman would make this folder, for somebody who is nobody on the host.
                 (self.workspace.agent_config(loop_id) / SKILL_FOLDER).mkdir(parents=True)
                 self._seed_home(loop_id)
-                yield
-        except BaseException as error:
-            remove_tree(folder)
-            if isinstance(error, PermissionError) and not os.access(self.workspace.loops, os.W_OK | os.X_OK):
-                raise BadInputError(
-                    "LOOPAT_HOME",
-                    f"no loop can be made in {self.workspace.loops}: {error.strerror}. Make it writable for you.",
-                ) from error
-            raise
+        except PermissionError as error:
+            if os.access(self.workspace.loops, os.W_OK | os.X_OK):
+                raise
+            raise BadInputError(
+                "LOOPAT_HOME",
+                f"no loop can be made in {self.workspace.loops}: {error.strerror}. Make it writable for you.",
+            ) from error
+
+    def abandon(self, loop_id: str) -> None:
+        """Remove what there is of a loop that no sandbox has seen."""
+        remove_tree(self.workspace.loop(loop_id))
 
     def _seed_home(self, loop_id: str) -> None:
         home = self.workspace.loop_home(loop_id)

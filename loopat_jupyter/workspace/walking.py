@@ -44,7 +44,7 @@ def entries_below(folder: Path, *, strict: bool = False) -> Iterator[os.DirEntry
 
 
 def remove_tree(folder: Path, *, within: int | None = None) -> None:
-    """Remove a folder of this user's with all that is in it, as far as it may be removed.
+    """Remove a folder of this user's with all that is in it, as far as it may be removed: locked folders are opened.
 
     `shutil.rmtree` gives up on folders nested a thousand times, and git can make them: each path that it writes may be
     as long as any, wherever the folder itself is.
@@ -54,7 +54,7 @@ def remove_tree(folder: Path, *, within: int | None = None) -> None:
         within: Descriptor of a folder that `folder` is relative to.
     """
     try:
-        here = os.open(folder, _FOLDER, dir_fd=within)
+        here = _opened(str(folder), within)
     except OSError:
         return
     trail: list[tuple[str, os.stat_result]] = []
@@ -94,5 +94,21 @@ def _remove_or_open(name: str, folder: int) -> _Inner | None:
         try:
             os.unlink(name, dir_fd=folder)
         except IsADirectoryError:
-            return _Inner(name, os.open(name, _FOLDER, dir_fd=folder))
+            return _Inner(name, _opened(name, folder))
     return None
+
+
+def _opened(name: str, folder: int | None) -> int:
+    """Open a folder that can be left again; one of this user's may have been locked.
+
+    Raises:
+        OSError: It may not be entered.
+    """
+    place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        with contextlib.suppress(PermissionError):
+            os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101
+        descriptor = os.open(".", _FOLDER, dir_fd=place)
+    finally:
+        os.close(place)
+    return descriptor

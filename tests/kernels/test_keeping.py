@@ -217,12 +217,30 @@ async def test_records_are_for_this_user_alone_and_hold_no_environment(home: Hom
         await server.api("DELETE", f"api/kernels/{(await kernels(server))[0]}")
 
 
-async def test_nonsense_in_a_record_harms_nobody(home: Home) -> None:
-    kept = folder(home.place.manager.workspace, home.place.record.id)
-    kept.mkdir(parents=True, exist_ok=True)
-    (kept / "k-nonsense.json").write_bytes(b'{"kernel_name": 3')
+async def test_a_record_that_makes_no_sense_is_set_aside_and_the_others_count(home: Home) -> None:
     async with home.server() as server:
-        assert await kernels(server) == []
+        kernel_id = (await open_session(server))["kernel"]["id"]
+        await kill(server)
+    kept = folder(home.place.manager.workspace, home.place.record.id)
+    good = json.loads((kept / f"k-{kernel_id}.json").read_bytes())
+    nonsense = {
+        "cut-off": b'{"kernel_name": 3',
+        "empty": b"",
+        "of-others": json.dumps({**good, "connection": {**good["connection"], "transport": 5}}).encode(),
+        "without-stem": json.dumps({**good, "info": {"pid": 1}}).encode(),
+    }
+    for name, data in nonsense.items():
+        (kept / f"k-0{name}.json").write_bytes(data)
+    (kept / "k-0folder.json").mkdir()
+    aside = sorted(f"k-0{name}.unreadable" for name in (*nonsense, "folder"))
+    async with home.server() as server:
+        assert await kernels(server) == [kernel_id]
+        assert [name for name in home.records() if name.endswith(".unreadable")] == aside
+        log = server.log.read_text()
+        assert [name for name in aside if name not in log] == []
+        await server.api("DELETE", f"api/kernels/{kernel_id}")
+    for path in kept.glob("*.unreadable"):
+        path.rmdir() if path.is_dir() else path.unlink()
     assert home.records() == []
 
 

@@ -15,9 +15,10 @@ import pytest
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox import execution
-from loopat_jupyter.sandbox.execution import Exit, Output, end_tree, run_attached, run_inherited, start_detached
+from loopat_jupyter.sandbox.execution import Exit, Output, run_attached, run_inherited, start_detached
 from loopat_jupyter.sandbox.podman import Podman
-from loopat_jupyter.sandbox.process import Stem, descendants, exec_roots
+from loopat_jupyter.sandbox.process import Stem, exec_roots
+from loopat_jupyter.sandbox.trees import descendants, end_tree
 from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
@@ -361,6 +362,37 @@ async def test_a_podman_that_hangs_is_noticed_at_the_start(box: Box, tmp_path: P
         await box.run("true", timeout_s=None)
 
 
+LATE = """#!/bin/sh
+setsid sh -c 'while [ ! -e {0}/go ]; do sleep 0.05; done; podman "$@" <&- >{0}/said 2>&1; touch {0}/ended' sh "$@" &
+exec sleep 600
+"""
+
+
+@pytest.mark.fault("F8")
+@pytest.mark.parametrize("way", ["detached", "attached", "inherited"])
+async def test_what_podman_starts_after_its_deadline_does_not_run(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    late = tmp_path / "podman"
+    late.write_text(LATE.format(tmp_path))
+    late.chmod(0o755)
+    monkeypatch.setattr(execution, "FIND_TIMEOUT_S", 0.5)
+    box.manager.engine = Podman(str(late), os.environ)
+    spec = ExecSpec(argv=("touch", "/loopat/run/ran"))
+    starts = {
+        "detached": lambda: box.detached(*spec.argv),
+        "attached": lambda: box.run(*spec.argv),
+        "inherited": lambda: run_inherited(box.manager.engine, box.running, box.folder, spec),
+    }
+    with pytest.raises(EngineTimeoutError):
+        await starts[way]()
+    (tmp_path / "go").touch()
+    async with asyncio.timeout(60):
+        while not (tmp_path / "ended").exists() or exec_roots(box.running.init_pid):
+            await asyncio.sleep(0.01)
+    assert list(box.folder.iterdir()) == [], (tmp_path / "said").read_text()
+
+
 @pytest.mark.parametrize("attached", [True, False])
 async def test_a_command_called_off_before_its_client_is_handed_over_leaves_nothing_inside(box: Box, attached: bool):
     engine = LatePodman("podman", os.environ)
@@ -379,4 +411,8 @@ async def test_a_command_called_off_before_its_client_is_handed_over_leaves_noth
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert exec_roots(box.running.init_pid) == []
+    # A launcher that had yet to write its id sees that it was called off, and starts nothing.
+    async with asyncio.timeout(60):
+        while exec_roots(box.running.init_pid):
+            await asyncio.sleep(0.01)
+    assert list(box.folder.iterdir()) == []

@@ -15,7 +15,6 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.process import (
     HostProcess,
     Stem,
-    descendants,
     encode_environment,
     exec_roots,
     find_started,
@@ -25,6 +24,7 @@ from loopat_jupyter.sandbox.process import (
     parent_pid,
     pid_namespace,
 )
+from loopat_jupyter.sandbox.trees import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,16 +67,6 @@ async def test_the_end_of_a_process_is_told_at_once_to_all_who_wait(tree: subpro
     await process.wait()
 
 
-async def test_a_signal_to_the_tree_reaches_children_in_other_sessions(tree: subprocess.Popen[str]):
-    (child,) = descendants(tree.pid)
-    watched = held(child)
-    process = held(tree.pid)
-    process.signal_tree(signal.SIGKILL)
-    await asyncio.wait_for(asyncio.gather(process.wait(), watched.wait()), 10)
-    for each in (process, watched):
-        each.close()
-
-
 async def test_signals_to_a_process_that_ended_do_nothing(tree: subprocess.Popen[str]):
     process = held(tree.pid)
     for pid in descendants(tree.pid):
@@ -84,7 +74,7 @@ async def test_signals_to_a_process_that_ended_do_nothing(tree: subprocess.Popen
     tree.kill()
     await process.wait()
     tree.wait()
-    for send in (process.signal, process.signal_group, process.signal_tree):
+    for send in (process.signal, process.signal_group):
         send(signal.SIGTERM)
     process.close()
     process.close()

@@ -30,13 +30,10 @@ def leader() -> Iterator[subprocess.Popen[str]]:
         yield shell
         for member in session_inside(os.getpid(), shell.pid):
             member.process.signal(signal.SIGKILL)
-            member.process.close()
 
 
 def seen(leader: int) -> list[tuple[bool, bool]]:
     members = session_inside(os.getpid(), leader)
-    for member in members:
-        member.process.close()
     return sorted((member.leads, member.ignores_hangup) for member in members)
 
 

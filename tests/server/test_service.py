@@ -117,6 +117,20 @@ async def test_failures_are_told_once_and_end_nothing(failure: Exception, caplog
     assert len([record for record in told if record.getMessage() == str(failure)]) == 1
 
 
+async def test_what_nobody_foresaw_is_told_with_its_trace_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopat_jupyter.server.service.ORPHANS_S", 0)
+    manager = FakeManager(RecursionError("too deep"))
+    running = service(manager)
+    running.start()
+    await turns(100)
+    assert manager.calls.count("end_orphans") > 3
+    (told,) = [record for record in caplog.records if record.getMessage().startswith("Background work failed")]
+    assert told.exc_info is not None
+    await running.stop()
+
+
 @pytest.mark.parametrize("failure", [EngineError("no"), OSError("disk")])
 async def test_stopping_sandboxes_may_fail_without_keeping_the_server(failure: Exception) -> None:
     manager = FakeManager(failure, on_shutdown="stop")

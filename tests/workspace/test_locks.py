@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.errors import EngineTimeoutError
-from loopat_jupyter.workspace.locks import file_lock, remove_lock, thread_lock
+from loopat_jupyter.workspace.locks import file_lock, loop_lock, thread_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from loopat_jupyter.workspace.paths import Workspace
 
 HOLDER = """
 import asyncio, sys
@@ -77,21 +79,24 @@ async def test_a_planted_symlink_is_not_followed(tmp_path: Path):
             pass
 
 
-async def test_a_removed_lock_still_excludes_who_waited_for_it(tmp_path: Path):
-    lock, inside, most = tmp_path / "a.lock", 0, 0
+async def test_the_lock_of_a_loop_goes_with_it_and_still_excludes_who_waited_for_it(workspace: Workspace):
+    loop, inside, most = workspace.loop("x"), 0, 0
+    loop.mkdir()
 
     async def hold() -> None:
         nonlocal inside, most
-        async with file_lock(lock, timeout_s=30, what="x"):
+        async with loop_lock(workspace, "x", timeout_s=30):
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0)
             inside -= 1
 
-    await asyncio.gather(*(remove_lock(lock, timeout_s=30, what="x") if n % 3 == 0 else hold() for n in range(30)))
+    await hold()
+    assert [path.name for path in workspace.locks.iterdir()] == ["x.lock"]
+    loop.rmdir()
+    await asyncio.gather(*(hold() for _ in range(30)))
     assert most == 1
-    await remove_lock(lock, timeout_s=30, what="x")
-    assert list(tmp_path.iterdir()) == []
+    assert list(workspace.locks.iterdir()) == []
 
 
 async def test_a_thread_waits_for_the_same_lock(tmp_path: Path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +14,6 @@ from loopat_jupyter.workspace.nofollow import names_in
 from loopat_jupyter.workspace.walking import entries_below, remove_tree
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Nest
 
 
@@ -73,16 +73,30 @@ def test_a_folder_that_is_moved_meanwhile_is_not_followed(tmp_path: Path, monkey
     assert (tmp_path / "top/aa").exists()
 
 
-def test_what_may_not_be_removed_stays_and_the_rest_goes(tmp_path: Path):
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o400, 0o500, 0o600])
+def test_locked_folders_go_too(tmp_path: Path, mode: int):
     folder = tmp_path / "folder"
-    (folder / "kept").mkdir(parents=True)
+    (folder / "locked/inner").mkdir(parents=True)
+    (folder / "locked/inner/file").touch()
+    for path in (folder / "locked/inner", folder / "locked", folder):
+        path.chmod(mode)
+    remove_tree(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.podman
+@pytest.mark.parametrize("mode", ["000", "744", "755"])
+def test_what_belongs_to_somebody_else_stays_and_the_rest_goes(tmp_path: Path, mode: str):
+    """As root inside a sandbox leaves it; only podman's own namespace may remove it."""
+    folder = tmp_path / "folder"
+    (folder / "kept/inner").mkdir(parents=True)
     (folder / "kept/file").touch()
     (folder / "gone").touch()
-    (folder / "kept").chmod(0o500)
+    unshare = ("podman", "unshare")
+    script = 'chown -R 5:5 "$0/kept" && chmod "$1" "$0/kept"'
+    subprocess.run([*unshare, "sh", "-c", script, str(folder), mode], check=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
     remove_tree(folder)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
-        "folder",
-        "folder/kept",
-        "folder/kept/file",
-    ]
-    (folder / "kept").chmod(0o700)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    subprocess.run([*unshare, "rm", "-rf", str(folder)], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
@@ -19,7 +21,7 @@ class ContextsHandler(LoopatHandler):
     @authorized
     async def get(self) -> None:
         """Where each context is kept."""
-        self.answer(Contexts(contexts=self.manager.cargo.contexts.remotes()))
+        self.answer(Contexts(contexts=await asyncio.to_thread(self.manager.cargo.contexts.remotes)))
 
 
 class ContextHandler(LoopatHandler):
