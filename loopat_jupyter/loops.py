@@ -35,10 +35,11 @@ from loopat_jupyter.sharing.edge import Edge
 from loopat_jupyter.starting import Starter
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
+from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title
 from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.fixed import check_choices
 from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import LoopStore, check_image, check_metadata, check_title, new_record
+from loopat_jupyter.workspace.records import LoopStore, new_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -88,7 +89,7 @@ class LoopManager:
         self.toolchains = Toolchains(workspace, engine, self.images, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
         self.sandboxes = Sandboxes(workspace, config, engine, self.toolchains, host)
         self.vaults = Vaults(self.sandboxes, self.store, member)
-        self.cargo = Cargo(self.store, config, git or Git(environment()), member=member, plugins=host.plugins)
+        self.cargo = Cargo(self.store, config, git or Git(os.environ), member=member, plugins=host.plugins)
         self._creation = Creation(self.store, (self.vaults, *self.cargo.steps))
         glance, advice = Glance(engine, workspace.name), Advice(config, host, self.toolchains)
         self._listing = Listing(workspace, self.store, self.sandboxes, glance, advice)
@@ -343,9 +344,9 @@ class LoopManager:
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)
-        await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
+        # The lock's file goes with the loop.
         async with self.sandboxes.lock(loop_id):
-            """Its file goes: there is no such loop any more."""
+            await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def unsaved(self, record: LoopRecord) -> Unsaved | None:
@@ -396,8 +397,3 @@ class LoopManager:
     async def kernelspecs(self, record: LoopRecord) -> tuple[Kernelspec, ...]:
         """Kernels that the loop's image and home offer, starting its sandbox if need be."""
         return await self.kernels.find(record, await self.use(record))
-
-
-def environment() -> Mapping[str, str]:
-    """The environment of this process."""
-    return os.environ

@@ -27,7 +27,6 @@ from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.contents.pinned import opened, replaced
 from loopat_jupyter.contents.sending import LoopFileHandler
 from loopat_jupyter.errors import BadInputError, LoopatError
-from loopat_jupyter.loops import environment
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, sandbox_workdir
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, folder_name
@@ -49,7 +48,7 @@ class LoopContentsManager(AsyncLargeFileManager):
     @default("workspace")
     def _default_workspace(self) -> Workspace | None:
         try:
-            return Workspace.from_environment(environment())
+            return Workspace.from_environment(os.environ)
         except BadInputError as error:
             self.log.warning("%s Until then there are no loops.", error.message)
             return None

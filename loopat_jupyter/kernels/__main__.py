@@ -25,7 +25,7 @@ import zmq
 from loopat_jupyter.errors import KernelStartError, LoopatError
 from loopat_jupyter.kernels.launch import Place, SandboxKernel
 from loopat_jupyter.kernels.transports import CHANNELS, make_keys
-from loopat_jupyter.loops import LoopManager, environment
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.process import HostProcess
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ async def _run(
         keys: dict[str, bytes] = {}
         if kernel.sockets.needs_encryption:
             keys["curve_publickey"], keys["curve_secretkey"] = make_keys(ready.spec)
-        variables = kernel.session_env(environ, environment())
+        variables = kernel.session_env(environ, os.environ)
         async with kernel.sockets.claim(ready.running) as ends:
             await kernel.launch(ready, {**connection, **ends.inside, **keys}, variables)
         bridge.connect({**ends.host, **keys})
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kernel", required=True)
     arguments, _ = parser.parse_known_args(argv)
     connection = json.loads(arguments.connection_file.read_text(encoding="utf-8"))
-    environ = {**environment(), "LOOPAT_HOME": arguments.workspace}
+    environ = {**os.environ, "LOOPAT_HOME": arguments.workspace}
     try:
         asyncio.run(serve(connection, environ, arguments.loop, arguments.kernel))
     except LoopatError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from typing import Any
 
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
@@ -14,7 +15,6 @@ from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.kernels.keeping import KernelKeeper
-from loopat_jupyter.loops import environment
 from loopat_jupyter.workspace.paths import Workspace
 
 SETTLE_TIMEOUT_S = 120.0
@@ -32,7 +32,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
     @functools.cached_property
     def _drive(self) -> Drive | None:
         try:
-            return Drive(Workspace.from_environment(environment()))
+            return Drive(Workspace.from_environment(os.environ))
         except BadInputError as error:
             self.log.warning("%s Until then there are no loops.", error.message)
             return None

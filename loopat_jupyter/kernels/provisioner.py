@@ -19,7 +19,7 @@ from loopat_jupyter.kernels.failure import KernelNotStarted, told
 from loopat_jupyter.kernels.keeping import KernelKeeper
 from loopat_jupyter.kernels.launch import Place, Ready, SandboxKernel
 from loopat_jupyter.kernels.transports import make_keys
-from loopat_jupyter.loops import LoopManager, environment
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.workspace.paths import Workspace
 
@@ -225,7 +225,7 @@ class LoopatProvisioner(LocalProvisioner):
         Raises:
             ConfigurationError: The workspace's configuration is broken.
         """
-        environ = {**environment(), "LOOPAT_HOME": info["workspace"]}
+        environ = {**os.environ, "LOOPAT_HOME": info["workspace"]}
         self._kernel = SandboxKernel.taken_over(self._manager(environ), info)
         self.connection_info = connection
         if self._kernel.process is None:
@@ -236,7 +236,7 @@ class LoopatProvisioner(LocalProvisioner):
 
     def _find_place(self, cwd: str | os.PathLike[str] | None) -> tuple[Mapping[str, str], Place] | None:
         """The environment to look in and the place to run in; None outside every loop."""
-        environ = environment()
+        environ = dict(os.environ)
         if self.workspace:
             environ = {**environ, "LOOPAT_HOME": self.workspace}
         try:

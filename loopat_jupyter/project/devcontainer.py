@@ -13,7 +13,7 @@ from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import VariableName, VariableValue
 from loopat_jupyter.project.wishes import ProjectFile
 from loopat_jupyter.sandbox.plan import sandbox_workdir
-from loopat_jupyter.workspace.records import check_image
+from loopat_jupyter.workspace.acceptable import check_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

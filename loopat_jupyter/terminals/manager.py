@@ -22,7 +22,7 @@ from loopat_jupyter.attach import shell_spec
 from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
 from loopat_jupyter.folders import folder_inside
-from loopat_jupyter.loops import LoopManager, environment
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.plan import inside_path
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.terminals.keeping import TerminalKeeper
@@ -95,14 +95,14 @@ class LoopTerminalManager(ThrottledTerminalManager):
     def _workspace(self) -> Workspace | None:
         """The workspace of the environment; None where it names none, and so all terminals are on the host."""
         try:
-            return Workspace.from_environment(environment())
+            return Workspace.from_environment(os.environ)
         except BadInputError as error:
             self.log.warning("%s Until then terminals open outside all loops.", error.message)
             return None
 
     @functools.cached_property
     def _own_loops(self) -> LoopManager:
-        return LoopManager.from_environment(environment())
+        return LoopManager.from_environment(os.environ)
 
     async def create_in_loop(
         self,

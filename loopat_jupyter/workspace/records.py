@@ -22,13 +22,8 @@ from loopat_jupyter.errors import (
     StorageFullError,
     UnreadableRecordError,
 )
-from loopat_jupyter.models import (
-    MAX_METADATA_BYTES,
-    MAX_TITLE_CHARACTERS,
-    RECORD_SCHEMA,
-    LoopConfig,
-    LoopRecord,
-)
+from loopat_jupyter.models import RECORD_SCHEMA, LoopConfig, LoopRecord
+from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title, is_image
 from loopat_jupyter.workspace.changes import tell
 from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
@@ -38,9 +33,6 @@ from loopat_jupyter.workspace.walking import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-MAX_METADATA_DEPTH = 64
-"""A record that could be written must be readable too, from however deep a stack; Python's own limit counts both."""
 
 _RECORD_MAX_BYTES = 256 * 1024
 _SLUG_MAX = 40
@@ -296,7 +288,7 @@ def _decode(data: bytes, path: Path, loop_id: str) -> LoopRecord:
         record = msgspec.json.decode(data, type=LoopRecord)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _set_aside(path, loop_id, f"is damaged: {error}.") from error
-    if record.image is not None and not _IMAGE.match(record.image):
+    if record.image is not None and not is_image(record.image):
         raise _set_aside(path, loop_id, f"names an image that is none: {record.image[:80]!r}.")
     if record.id != loop_id:
         raise _set_aside(path, loop_id, f"names another loop: {record.id[:80]}.")
@@ -339,61 +331,6 @@ def new_record(
         config=config or LoopConfig(),
         metadata=metadata or {},
     )
-
-
-def check_title(title: str) -> str:
-    """The title without surrounding blanks, in one normal form (Unicode NFC).
-
-    Raises:
-        BadInputError: Empty, too long, or holding control characters.
-    """
-    text = unicodedata.normalize("NFC", title).strip()
-    if all(unicodedata.category(character)[0] in "ZC" for character in text):
-        raise BadInputError("title", "must not be empty, nor all blank")
-    if len(text) > MAX_TITLE_CHARACTERS:
-        raise BadInputError("title", f"must be at most {MAX_TITLE_CHARACTERS} characters, has {len(text)}")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        raise BadInputError("title", "must be one line without control characters")
-    return text
-
-
-def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Metadata that can be stored and read again.
-
-    Raises:
-        BadInputError: More than 16 KiB as JSON, nested too deeply, or not Unicode.
-    """
-    try:
-        size_bytes = len(msgspec.json.encode(metadata))
-    except (RecursionError, UnicodeEncodeError, TypeError) as error:
-        raise BadInputError("metadata", f"cannot be stored: {error}") from error
-    if _deeper(metadata, MAX_METADATA_DEPTH):
-        raise BadInputError("metadata", f"must not be nested deeper than {MAX_METADATA_DEPTH} levels")
-    if size_bytes > MAX_METADATA_BYTES:
-        raise BadInputError("metadata", f"must be at most {MAX_METADATA_BYTES} bytes as JSON, has {size_bytes}")
-    return metadata
-
-
-def _deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested in more than `levels` levels."""
-    if not isinstance(value, (dict, list)):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper(entry, levels - 1) for entry in inner)
-
-
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]{0,254}\Z", re.IGNORECASE)
-
-
-def check_image(image: str) -> str:
-    """An image reference that cannot be mistaken for an option.
-
-    Raises:
-        BadInputError: Not of the form `name`, `name:tag` or `name@digest`.
-    """
-    if not _IMAGE.match(image):
-        raise BadInputError("image", f"{image[:80]!r} is not an image reference such as `python:3.13`")
-    return image
 
 
 def slugify(title: str) -> str:

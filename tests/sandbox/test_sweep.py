@@ -125,6 +125,7 @@ async def test_images_logs_and_runtime_folders_go(workspace: Workspace) -> None:
     ]
     assert store.removed == ["f00", "bar"]
     assert {entry.name for entry in workspace.runtime.iterdir()} == {
+        "changes",
         "locks",
         "other",
         "build-new.log",
