@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
 _Result = TypeVar("_Result")
 
@@ -27,6 +27,24 @@ async def in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:  
     except asyncio.CancelledError:
         await asyncio.wait([running])
         raise
+
+
+async def side_by_side(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:
+    """Run several things at once; all have ended when this returns, the others called off when one fails.
+
+    Args:
+        works: What to run.
+
+    Returns:
+        What they returned, in their order.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.deadlines import deadline, side_by_side
 
 
 async def test_a_block_ends_in_time_or_is_called_off() -> None:
@@ -46,3 +46,41 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await called_off(asyncio.ensure_future(work()))
+
+
+async def test_side_by_side_answers_in_order_and_leaves_nobody_behind() -> None:
+    ended: list[str] = []
+
+    async def first(other: asyncio.Event) -> str:
+        await other.wait()
+        return "first"
+
+    async def second(other: asyncio.Event) -> str:
+        other.set()
+        return "second"
+
+    async def patient() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            ended.append("patient")
+            raise
+        return ""
+
+    async def failing() -> str:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    event = asyncio.Event()
+    assert await side_by_side(first(event), second(event)) == ["first", "second"]
+    with pytest.raises(ValueError, match="^$"):
+        await side_by_side(patient(), failing())
+    assert ended == ["patient"]
+    task = asyncio.ensure_future(side_by_side(patient(), patient()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["patient"] * 3

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.context.unpromoted import MADE
+from loopat_jupyter.deadlines import side_by_side
 from loopat_jupyter.errors import BadInputError, ConfigurationError, GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextStart, Progress
 from loopat_jupyter.repos.addresses import is_commit
@@ -71,22 +72,25 @@ class ContextCheckouts:
         """
         if not self._origins.used:
             return record
-        starts, warnings = [], list(record.warnings)
-        for kind in CONTEXT_KINDS:
-            try:
-                if await asyncio.to_thread(self._origins.remote, kind, record.created_by):
-                    tell(Progress(label=f"fetching the {kind}"))
-                start, problem = await self._lay(kind, new.contexts.get(kind), record)
-            except (GitError, GitUnavailableError, ConfigurationError, UnsafePathError) as error:
-                await asyncio.to_thread(remove_tree, self._workspace.context(record.id, kind))
-                warnings.append(f"The loop has no {kind}. {error.message} To try again, make another loop.")
-                continue
-            starts.append(start)
-            if problem:
-                warnings.append(f"The {kind} of the loop may be out of date. {problem}")
+        laid = await side_by_side(*(self._try(kind, new.contexts.get(kind), record, tell) for kind in CONTEXT_KINDS))
+        starts = tuple(start for start, _ in laid if start is not None)
+        warnings = (*record.warnings, *(warning for _, warning in laid if warning))
         if starts:
             (self._workspace.context(record.id, MADE)).touch()
-        return msgspec.structs.replace(record, contexts=tuple(starts), warnings=tuple(warnings))
+        return msgspec.structs.replace(record, contexts=starts, warnings=warnings)
+
+    async def _try(
+        self, kind: ContextKind, commit: str | None, record: LoopRecord, tell: Callable[[Progress], None]
+    ) -> tuple[ContextStart | None, str]:
+        """Where the context begins, None if it cannot be had; and what to warn of."""
+        try:
+            if await asyncio.to_thread(self._origins.remote, kind, record.created_by):
+                tell(Progress(label=f"fetching the {kind}"))
+            start, problem = await self._lay(kind, commit, record)
+        except (GitError, GitUnavailableError, ConfigurationError, UnsafePathError) as error:
+            await asyncio.to_thread(remove_tree, self._workspace.context(record.id, kind))
+            return None, f"The loop has no {kind}. {error.message} To try again, make another loop."
+        return start, f"The {kind} of the loop may be out of date. {problem}" if problem else ""
 
     async def _lay(self, kind: ContextKind, commit: str | None, record: LoopRecord) -> tuple[ContextStart, str]:
         access = self._access(record)

@@ -72,7 +72,7 @@ async def merge_and_push(
         GitError: The remote refused.
     """
     for _ in range(ATTEMPTS):
-        theirs = await _commit(git, mirror.path, f"refs/heads/{mirror.default_branch}")
+        theirs = mirror.commit
         if theirs is not None and await _is_ancestor(git, mirror.path, ours, theirs):
             return theirs, True
         merged = ours
@@ -171,11 +171,6 @@ async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
             "commit, and promote again."
         )
     return tree
-
-
-async def _commit(git: Git, repo: Path, ref: str) -> str | None:
-    answer = await git.run("rev-parse", "--verify", "--quiet", ref, folder=repo, ok=(0, 1))
-    return answer.text or None
 
 
 async def _is_ancestor(git: Git, repo: Path, older: str, newer: str) -> bool:

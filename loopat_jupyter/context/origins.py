@@ -127,12 +127,15 @@ class Origins:
         return await asyncio.to_thread(self.remote, kind, member) or await self._own(kind, member)
 
     async def _own(self, kind: ContextKind, member: str) -> str:
-        path = self._workspace.origins / f"{_key(kind, member)}.git"
+        path = self._place(kind, member)
         if not self._is_there(path):
             async with self.mirrors.lock(f"origin-{path.name}"):
                 if not self._is_there(path):
                     await self._make(path)
         return str(path)
+
+    def _place(self, kind: ContextKind, member: str) -> Path:
+        return self._workspace.origins / f"{_key(kind, member)}.git"
 
     async def refresh(self, kind: ContextKind, member: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
         """The mirror of a context, as its remote is now; as it was when the remote is out of reach.
@@ -152,19 +155,20 @@ class Origins:
         self, address: str, kind: ContextKind, member: str, access: Access, tell: Callable[[Progress], None]
     ) -> Mirror:
         name = context_mirror(kind, member)
-        mirror = await self.mirrors.refresh(address, access, tell, name=name)
-        if mirror.problem or await self.mirrors.resolve(mirror, None, access) is not None:
+        branch = FIRST_BRANCH if address == str(self._place(kind, member)) else None
+        mirror = await self.mirrors.refresh(address, access, tell, name=name, default_branch=branch)
+        if mirror.problem or mirror.commit is not None:
             return mirror
-        root = await self._root(mirror)
+        root = await self._root(mirror.path)
         if await push(self._git, mirror, root, mirror.default_branch, access):
             tell(Progress(label=f"beginning {kind}"))
-        return await self.mirrors.refresh(address, access, tell, name=name)
+        return await self.mirrors.refresh(address, access, tell, name=name, default_branch=branch)
 
-    async def _root(self, mirror: Mirror) -> str:
+    async def _root(self, repo: Path) -> str:
         """The commit that every context begins with: the same everywhere, so that all have a history in common."""
-        tree = await self._git.run("mktree", folder=mirror.path, stdin=b"")
+        tree = await self._git.run("mktree", folder=repo, stdin=b"")
         author = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in _ROOT.items()}
-        made = await self._git.run("commit-tree", tree.text, "-m", "Begin", folder=mirror.path, environ=author)
+        made = await self._git.run("commit-tree", tree.text, "-m", "Begin", folder=repo, environ=author)
         return made.text
 
     async def attach(self, kind: ContextKind, member: str, address: str, access: Access) -> None:
@@ -234,6 +238,8 @@ class Origins:
         await self._git.run(
             "init", "--quiet", "--bare", "--template=", f"--initial-branch={FIRST_BRANCH}", ".", folder=new
         )
+        root = await self._root(new)
+        await self._git.run("update-ref", f"refs/heads/{FIRST_BRANCH}", root, folder=new)
         new.rename(path)
 
 

@@ -168,8 +168,7 @@ class Proposals:
 
     async def _of(self, kind: ContextKind, mirror: Mirror) -> list[Proposal]:
         base = f"refs/heads/{mirror.default_branch}"
-        has_base = await self._git.run("show-ref", "--verify", "--quiet", base, folder=mirror.path, ok=(0, 1))
-        unmerged = (f"--no-merged={base}",) if has_base.returncode == 0 else ()
+        unmerged = () if mirror.commit is None else (f"--no-merged={base}",)
         listed = await self._git.run(
             "for-each-ref", f"--format={_FORMAT}", *unmerged, "refs/heads/loop/", folder=mirror.path
         )

@@ -41,15 +41,25 @@ class Identity:
         if any(map(os.path.lexists, (file, home / ".gitconfig"))):
             return record
         try:
-            name = await self._setting("user.name") or record.created_by
-            email = await self._setting("user.email") or f"{record.created_by}@localhost"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            for key, value in (("user.name", name), ("user.email", email)):
-                await self._git.run("config", "--file", str(file), key, value)
+            settings = await self._settings()
         except (GitError, GitUnavailableError):
             # Nobody needs it who has no git.
-            file.unlink(missing_ok=True)
+            return record
+        name = settings.get("user.name") or record.created_by
+        email = settings.get("user.email") or f"{record.created_by}@localhost"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"[user]\n\tname = {_quoted(name)}\n\temail = {_quoted(email)}\n", encoding="utf-8")
         return record
 
-    async def _setting(self, key: str) -> str:
-        return (await self._git.run("config", "--global", "--get", key, ok=(0, 1))).text
+    async def _settings(self) -> dict[str, str]:
+        """What the person's own settings say of them; the last word on each counts."""
+        said = await self._git.run("config", "--global", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1))
+        lines = (entry.partition("\n") for entry in said.text.split("\0"))
+        return {key: value for key, _, value in lines}
+
+
+def _quoted(value: str) -> str:
+    """A value as git's files of settings have it: see "Syntax" in git-config(1)."""
+    for character, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
+        value = value.replace(character, written)
+    return f'"{value}"'

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from loopat_jupyter.repos.mirrors import Mirror
 
 
+_PUSH = ("--config=push.autoSetupRemote=true", "--config=push.default=current")
+"""`git push` without further words pushes the branch under its own name."""
+
+
 async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: str | None, origin: str) -> None:
     """Check a commit out as a new branch.
 
@@ -36,11 +40,9 @@ async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: st
     async def run(*arguments: str) -> None:
         await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=NO_SETTINGS)
 
-    await run("clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", str(mirror.path), str(folder))
+    options = ("--quiet", "--shared", "--no-checkout", "--template=", *_PUSH)
+    await run("clone", *options, "--", str(mirror.path), str(folder))
     await run("remote", "set-url", "origin", origin)
-    # `git push` without further words pushes the branch under its own name.
-    await run("config", "push.autoSetupRemote", "true")
-    await run("config", "push.default", "current")
     if commit is None:
         await run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
     else:

@@ -54,6 +54,7 @@ class Mirror(NamedTuple):
         path: The bare repo.
         address: What it is a copy of.
         default_branch: The remote's default branch, whatever its name.
+        commit: Where that branch was when the mirror was brought up to date; None for a repo without commits.
         problem: Why it could not be brought up to date; empty when it is.
     """
 
@@ -61,6 +62,7 @@ class Mirror(NamedTuple):
     path: Path
     address: str
     default_branch: str
+    commit: str | None
     problem: str = ""
 
 
@@ -102,7 +104,13 @@ class Mirrors:
             raise BadInputError(field, problem)
 
     async def refresh(
-        self, address: str, access: Access, tell: Callable[[Progress], None], *, name: str | None = None
+        self,
+        address: str,
+        access: Access,
+        tell: Callable[[Progress], None],
+        *,
+        name: str | None = None,
+        default_branch: str | None = None,
     ) -> Mirror:
         """The mirror of a repo, as the remote is now; as it was when the remote is out of reach.
 
@@ -111,6 +119,7 @@ class Mirrors:
             access: How the remote is reached.
             tell: Told how far a transfer is.
             name: Its folder name; None takes the one that belongs to the address.
+            default_branch: Its default branch, for a repo that the workspace itself made; others are asked for it.
 
         Raises:
             GitError: The remote is out of reach, and was never reached with these keys.
@@ -126,7 +135,7 @@ class Mirrors:
             raise UnsafePathError(problem)
         async with self.lock(name):
             try:
-                branch = await self._update(path, address, access, tell)
+                branch, commit = await self._update(path, address, access, tell, default_branch)
                 with full_disk_told(reader):
                     reader.parent.mkdir(exist_ok=True)
                     reader.touch()
@@ -134,8 +143,10 @@ class Mirrors:
                 # Who never reached the remote with these keys must not read what others fetched with theirs.
                 if not reader.exists():
                     raise
-                return Mirror(name, path, address, self.default_branch(name), error.message)
-        return Mirror(name, path, address, branch)
+                branch = self.default_branch(name)
+                commit = await self._commit(path, f"refs/heads/{branch}")
+                return Mirror(name, path, address, branch, commit, error.message)
+        return Mirror(name, path, address, branch, commit)
 
     async def reach(self, address: str, access: Access) -> str | None:
         """See whether a remote answers, before anything that may take long.
@@ -188,15 +199,13 @@ class Mirrors:
         Raises:
             BadInputError: There is no such ref.
         """
-        names = [f"refs/heads/{ref}", f"refs/tags/{ref}"] if ref else [f"refs/heads/{mirror.default_branch}"]
-        if ref and is_commit(ref):
-            names.append(ref)
+        if ref is None:
+            return mirror.commit
+        names = (f"refs/heads/{ref}", f"refs/tags/{ref}", *([ref] if is_commit(ref) else ()))
         for name in names:
             found = await self._commit(mirror.path, name)
             if found is not None:
                 return found
-        if ref is None:
-            return None
         if is_commit(ref) and not mirror.problem and await self._fetch_commit(mirror, ref, access):
             return await self._commit(mirror.path, ref)
         raise BadInputError("ref", f"{shown(mirror.address)} has no branch, tag or commit {ref!r}")
@@ -240,11 +249,13 @@ class Mirrors:
                 )
                 new.rename(self._workspace.mirrors / name)
 
-    async def _update(self, path: Path, address: str, access: Access, tell: Callable[[Progress], None]) -> str:
+    async def _update(
+        self, path: Path, address: str, access: Access, tell: Callable[[Progress], None], default_branch: str | None
+    ) -> tuple[str, str | None]:
         """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
         about = shown(address)
         tell(Progress(label=f"reaching {about}"))
-        head = await self.reach(address, access)
+        head = default_branch or await self.reach(address, access)
         if self.has(path.name):
             return await self._fetch(path, address, access, tell, head)
         with self._beside(path.name) as new:
@@ -253,9 +264,9 @@ class Mirrors:
                 "clone", "--bare", "--no-local", "--template=", "--progress", "--", address, str(new),
                 timeout_s=TRANSFER_TIMEOUT_S, doing=f"reach {about}", access=access, on_progress=_teller(about, tell),
             )  # fmt: skip
-            branch = await self._settle_default(new, self.default_branch(new.name))
+            settled = await self._settle_default(new, self.default_branch(new.name))
             new.rename(path)
-        return branch
+        return settled
 
     @contextlib.contextmanager
     def _beside(self, name: str) -> Iterator[Path]:
@@ -275,18 +286,20 @@ class Mirrors:
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
-    async def _settle_default(self, path: Path, branch: str) -> str:
-        """Note the default branch. A remote may name one that is not there while it has others."""
-        listed = await self._git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/", folder=path)
-        there = listed.text.splitlines()
+    async def _settle_default(self, path: Path, branch: str) -> tuple[str, str | None]:
+        """Note the default branch, and say where it is. A remote may name one that is not there while it has others."""
+        form = "--format=%(refname:lstrip=2) %(objectname)"
+        listed = await self._git.run("for-each-ref", form, "refs/heads/", folder=path)
+        there: dict[str, str] = dict(line.split(" ") for line in listed.text.splitlines())
         if there and branch not in there:
-            branch = next((usual for usual in (FIRST_BRANCH, "master") if usual in there), there[0])
-        await self._git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path)
-        return branch
+            branch = next((usual for usual in (FIRST_BRANCH, "master") if usual in there), next(iter(there)))
+        if branch != self.default_branch(path.name):
+            await self._git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}", folder=path)
+        return branch, there.get(branch)
 
     async def _fetch(
         self, path: Path, address: str, access: Access, tell: Callable[[Progress], None], head: str | None
-    ) -> str:
+    ) -> tuple[str, str | None]:
         about = shown(address)
         await self._git.run(
             "fetch", *_FOLLOW, "--", address, *_REFS,

@@ -38,6 +38,12 @@ _MIGRATE_TIMEOUT_S = 60.0
 _LOST_NAMESPACE = "invalid internal status"
 """What podman says when the process that held its user namespace was killed, and every container with it."""
 
+_LISTS = ("images", "ps")
+_VANISHED = ("image not known", "no such container", "does not exist in database")
+"""What podman says of a list when something on it went while it was made: anybody's image, anybody's container."""
+
+_LIST_ATTEMPTS = 5
+
 _STDERR_KEPT = 4000
 _NOT_MENDED = "Run `jupyter loopat doctor` to see what is missing."
 
@@ -168,6 +174,9 @@ class Podman:
                     # Nothing is left running then, so nothing ends by it.
                     await self._complete(("system", "migrate"), time.monotonic() + _MIGRATE_TIMEOUT_S)
                     answer = await self._complete(arguments, time.monotonic() + timeout_s)
+                for _ in range(_LIST_ATTEMPTS - 1):
+                    if _is_overtaken(arguments, answer):
+                        answer = await self._complete(arguments, deadline_s)
             except TimeoutError:
                 raise self._too_late(arguments, timeout_s, doing) from None
         if answer.returncode not in ok:
@@ -375,3 +384,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()
+
+
+def _is_overtaken(arguments: Sequence[str], answer: Completed) -> bool:
+    """Whether a list failed because something on it went meanwhile."""
+    if not answer.returncode or arguments[0] not in _LISTS:
+        return False
+    return any(words in answer.stderr for words in _VANISHED)
