@@ -18,7 +18,7 @@ from loopat_jupyter.models import LoopEvent, LoopRecord, NewLoop, Progress
 from loopat_jupyter.sandbox import toolchain
 from loopat_jupyter.sandbox.build import BuildLog
 from loopat_jupyter.sandbox.builders import note_id
-from loopat_jupyter.sandbox.images import Images
+from loopat_jupyter.sandbox.images import LABEL_TOOLCHAIN, Images
 from loopat_jupyter.sandbox.podman import Completed, Podman
 from loopat_jupyter.sandbox.toolchain import Toolchains, explain, last_words, toolchain_tag
 from loopat_jupyter.workspace.config import Config, ImageConfig
@@ -274,14 +274,20 @@ async def test_a_loop_that_runs_gets_new_tools_when_it_can(workspace: Workspace,
 
 
 @pytest.mark.podman
-async def test_a_failing_build_leaves_nothing_behind(manager: LoopManager):
+async def test_a_failing_build_leaves_nothing_behind(manager: LoopManager, sandbox_image: str):
     record = await manager.make(NewLoop(title="Broken"))
-    manager.workspace.toolchain(record.id).write_text("[tools\n")
+    # Of its own, or a note would say that it was tried before.
+    broken = f"[tools # {record.id}\n"
+    manager.workspace.toolchain(record.id).write_text(broken)
     before = containers()
     await manager.start(record)
     assert manager.toolchains.problem(record)
     assert [name for name in containers() - before if "loopat-" not in name] == []
     assert not list(manager.workspace.runtime.glob("toolchain-*"))
+    tag = toolchain_tag(sandbox_image, await manager.images.find(sandbox_image) or "", broken.encode())
+    of_this = f"--filter=label={LABEL_TOOLCHAIN}={tag.rpartition('-')[2].removesuffix(':latest')}"
+    listed = await manager.engine.run("images", "--all", "--quiet", of_this)
+    assert listed.stdout == b""
     fresh = msgspec.structs.replace(record)
     await manager.start(fresh, fresh=True)
     assert manager.toolchains.problem(record)
