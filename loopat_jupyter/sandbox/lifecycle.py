@@ -9,7 +9,7 @@ from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
 from loopat_jupyter.sandbox.mounting import Extras
-from loopat_jupyter.sandbox.network import ensure_network
+from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import (
     STOP_GRACE_S,
     HostFacts,
@@ -332,6 +332,8 @@ class Sandboxes:
         if self._host.nesting.profile is not None:
             self._host.nesting.profile.install(seccomp_folder(self._workspace))
         arguments = run_argv(spec, reference, pidfile=self.state_files(spec.loop_id).pidfile)
+        if spec.network != "none" and not was_ensured(self._workspace):
+            await ensure_network(self._engine, self._workspace)
         try:
             await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
         except EngineError as error:

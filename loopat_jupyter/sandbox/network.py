@@ -9,6 +9,8 @@ from loopat_jupyter.sandbox.plan import LABEL_WORKSPACE, network_name
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -29,11 +31,23 @@ async def ensure_network(engine: Engine, workspace: Workspace) -> None:
     """
     name = network_name(workspace.name)
     label = f"--label={LABEL_WORKSPACE}={workspace.name}"
-    lock = workspace.locks / "network.lock"
-    async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
+    async with file_lock(_lock(workspace), timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
         exists = await engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
         if exists.returncode:
             # Without isolation, loops of another workspace would reach these by address.
             await engine.run(
                 "network", "create", "--opt=isolate=true", label, name, doing="create the workspace's network"
             )
+
+
+def was_ensured(workspace: Workspace) -> bool:
+    """Whether the network was made, or seen, since the runtime directory is there; it may be gone all the same.
+
+    Args:
+        workspace: Whose network.
+    """
+    return _lock(workspace).exists()
+
+
+def _lock(workspace: Workspace) -> Path:
+    return workspace.locks / "network.lock"

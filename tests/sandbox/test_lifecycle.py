@@ -99,6 +99,8 @@ class Scene:
 
 @pytest.fixture
 def scene(workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    # Some sandbox of the workspace was started before.
+    (workspace.locks / "network.lock").touch()
     return Scene(workspace, record, monkeypatch)
 
 
@@ -204,6 +206,19 @@ async def test_a_missing_image_is_made_outside_the_loops_lock(scene: Scene):
     scene.images.ensure = ensure
     await asyncio.wait_for(scene.ensure(), 30)
     assert scene.engine.verbs == ["inspect", "stop", "inspect", "run"]
+
+
+async def test_the_first_sandbox_of_a_workspace_looks_for_the_network(scene: Scene, workspace: Workspace):
+    (workspace.locks / "network.lock").unlink()
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "network", "run"]
+
+
+async def test_the_first_sandbox_of_a_workspace_may_have_none(scene: Scene, workspace: Workspace):
+    (workspace.locks / "network.lock").unlink()
+    scene.record = msgspec.structs.replace(scene.record, config=LoopConfig(network="none"))
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "run"]
 
 
 async def test_a_missing_network_is_made_once(scene: Scene):
