@@ -130,6 +130,11 @@ async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     await page.keyboard.press("Enter")
     await browser.row("Renamed").wait_for()
     await browser.row("Second").wait_for()
+    await browser.command("loops:rename", loop=first.id)
+    await field.fill("long" * 100)
+    await page.keyboard.press("Enter")
+    refused = page.locator(".Toastify__toast--error")
+    await refused.get_by_text("The title must be at most 200 characters, has 400.").wait_for()
 
 
 async def test_a_loop_that_is_deleted_while_its_dialog_is_open_is_told_there(stage: Stage) -> None:
