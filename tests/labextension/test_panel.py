@@ -252,7 +252,7 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     await browser.command("loops:delete", loop=loop["id"])
     await browser.answer("Delete")
     await page.locator(".jp-Dialog", has_text="“Footer” was not deleted").wait_for()
-    await page.locator(".jp-Dialog", has_text="would be lost").wait_for()
+    await page.locator(".jp-Dialog", has_text="would be lost: 1 uncommitted file").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("unsaved")
     await browser.answer("Delete Anyway")
