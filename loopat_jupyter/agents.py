@@ -4,28 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import NotFoundError
+from loopat_jupyter.errors import BadInputError, ConfigurationError, NotFoundError
 from loopat_jupyter.sandbox.plan import sandbox_agent_config, sandbox_workdir
+from loopat_jupyter.workspace.config import load_config
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
-    from loopat_jupyter.workspace.config import Agent, Config
+    from loopat_jupyter.workspace.config import Agent
+    from loopat_jupyter.workspace.paths import Workspace
 
 
-def find_agent(config: Config, name: str) -> Agent:
+def offered_agents(workspace: Workspace) -> tuple[Agent, ...]:
+    """The agents that the configuration names now, which may be others than when a server read its settings.
+
+    Args:
+        workspace: Whose settings.
+
+    Raises:
+        ConfigurationError: The configuration is wrong by now; names the file and the key.
+    """
+    try:
+        # No variable has a say in agents.
+        return load_config(workspace.config_file, {}).agents
+    except BadInputError as error:
+        raise ConfigurationError(f"The agents cannot be read from the configuration: {error.message}") from error
+
+
+def find_agent(workspace: Workspace, name: str) -> Agent:
     """The agent that a person means.
 
     Args:
-        config: The workspace's settings.
+        workspace: Whose settings name it.
         name: Of the agent.
 
     Raises:
+        ConfigurationError: The configuration is wrong; names the file and the key.
         NotFoundError: There is none of that name; says which there are.
     """
-    for agent in config.agents:
+    agents = offered_agents(workspace)
+    for agent in agents:
         if agent.name == name:
             return agent
-    known = ", ".join(agent.name for agent in config.agents)
+    known = ", ".join(agent.name for agent in agents)
     there = f"There are: {known}." if known else "Name one in config.toml, in a table [[agents]]."
     raise NotFoundError(f"There is no agent {name[:80]!r}. {there}")
 

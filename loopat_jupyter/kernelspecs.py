@@ -18,6 +18,7 @@ from jupyter_core.paths import jupyter_data_dir
 
 from loopat_jupyter.errors import ConflictError, LoopatError
 from loopat_jupyter.sandbox.lifecycle import Running
+from loopat_jupyter.sandbox.specs import one_line
 from loopat_jupyter.workspace.files import full_disk_told, write_atomic
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path) -> dict[str, A
     return {
         # For clients that run the command themselves, in place of asking the provisioner.
         "argv": [*command, f"--workspace={home}", f"--loop={record.id}", f"--kernel={spec.name}"],
-        "display_name": f"{spec.display_name} (loop: {record.title})",
+        "display_name": f"{spec.display_name} (loop: {one_line(record.title)})",
         "language": spec.language,
         "interrupt_mode": spec.interrupt_mode,
         "metadata": {**spec.metadata, "kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}},

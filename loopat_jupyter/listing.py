@@ -122,6 +122,7 @@ class Listing:
             archived=record.archived,
             state=status.state,
             restart_needed=status.restart_needed,
+            build_failed=status.build_failed,
             progress=status.progress,
             warnings=(*record.warnings, *self._advice(record), *status.warnings, *warnings),
             in_use=status.in_use,

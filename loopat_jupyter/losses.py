@@ -51,8 +51,7 @@ async def find_losses(
         EngineError: Podman refused.
     """
     files = await unsaved_files(workspace, record, opened)
-    losses = {"files": str(files)} if files else {}
     kinds = await asyncio.to_thread(touched, workspace, record)
-    if kinds:
-        losses |= await find_unpromoted(await opened(), kinds)
-    return "; ".join(f"{where}: {what}" for where, what in losses.items())
+    contexts = await find_unpromoted(await opened(), kinds) if kinds else {}
+    losses = ([str(files)] if files else []) + [f"{kind}: {what}" for kind, what in contexts.items()]
+    return "; ".join(losses)

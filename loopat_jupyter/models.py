@@ -226,6 +226,8 @@ class Status(Value, frozen=True, kw_only=True):
 
     state: State
     restart_needed: bool = False
+    build_failed: bool = False
+    """What it should run could not be built when it was started last; a warning says why."""
     progress: Progress | None = None
     warnings: tuple[str, ...] = ()
     in_use: InUse = InUse()
@@ -334,6 +336,8 @@ class Loop(Value, frozen=True, kw_only=True):
     archived: bool
     state: State
     restart_needed: bool
+    build_failed: bool
+    """Its image could not be built when it was started last; a warning says why, and the build log all of it."""
     progress: Progress | None
     warnings: tuple[str, ...]
     in_use: InUse

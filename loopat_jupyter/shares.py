@@ -12,7 +12,7 @@ from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
-from loopat_jupyter.sandbox.plan import container_name, publishing_host
+from loopat_jupyter.sandbox.plan import container_name, kernel_ports, publishing_host
 from loopat_jupyter.sharing.checks import check_share
 from loopat_jupyter.sharing.plan import host_of, label_of
 from loopat_jupyter.sharing.ports import listening, used_ports
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 JUPYTER_PREFIX = "loopat/port"
 """Where the Jupyter server shows shared ports to who is logged in there, below its base URL."""
+
+_FIRST_RANDOM_PORT = 32_768
+"""Linux, and ZeroMQ with it, draws numbers from here on (ip(7), ip_local_port_range)."""
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
@@ -135,8 +138,19 @@ async def _describe(manager: LoopManager, record: LoopRecord, showing: Showing |
         url=url,
         jupyter_path=f"{JUPYTER_PREFIX}/{record.id}/{share.port}/" if share.mode == "port" else None,
         state=judge(record, ports, running=stamp is not None, found=url is not None),
-        listening=ports,
+        listening=tuple(port for port in ports if not is_of_kernels(port, kernel_ports(manager.config))),
     )
+
+
+def is_of_kernels(port: ListeningPort, published: Sequence[int]) -> bool:
+    """Whether a port is what kernels open, and nothing that a person would share.
+
+    Args:
+        port: Something in a loop listens on it.
+        published: Ports through which kernels are reached, where they are.
+    """
+    # For itself alone a kernel listens on the loopback, on a number that was drawn at random.
+    return port.port in published or (port.port >= _FIRST_RANDOM_PORT and not port.reachable)
 
 
 def judge(record: LoopRecord, ports: Sequence[ListeningPort], *, running: bool, found: bool) -> SharingState:

@@ -6,26 +6,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.agents import agent_environment, find_agent
-from loopat_jupyter.errors import BadInputError, NotFoundError
+from loopat_jupyter.errors import BadInputError, ConfigurationError, NotFoundError
 from loopat_jupyter.models import LoopRecord
-from loopat_jupyter.workspace.config import Agent, Config, load_config
+from loopat_jupyter.workspace.config import Agent, load_config
 from tests.test_profiles import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.workspace.paths import Workspace
 
 AGENT = Agent(name="claude", command=("claude", "--continue"), icon="")
 
 
-def test_an_agent_by_its_name():
-    config = Config(agents=(AGENT,))
-    assert find_agent(config, "claude") == AGENT
-    with pytest.raises(NotFoundError, match="There are: claude"):
-        find_agent(config, "../claude")
+def test_an_agent_by_its_name_as_the_configuration_is_now(workspace: Workspace):
     with pytest.raises(NotFoundError, match=r"\[\[agents\]\]"):
-        find_agent(Config(), "claude")
+        find_agent(workspace, "claude")
+    workspace.config_file.write_text('[[agents]]\nname = "claude"\ncommand = ["claude", "--continue"]\n')
+    assert find_agent(workspace, "claude") == AGENT
+    with pytest.raises(NotFoundError, match="There are: claude"):
+        find_agent(workspace, "../claude")
+    workspace.config_file.write_text("[[agents]]\n")
+    with pytest.raises(ConfigurationError, match=r"config\.toml"):
+        find_agent(workspace, "claude")
 
 
 def test_an_agent_is_told_where_it_is():

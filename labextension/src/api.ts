@@ -21,17 +21,37 @@ export class LoopError extends Error {
 
   /** The message as it stands next to the field, whose name in the interface says nothing there. */
   get besideField(): string {
-    const prefix = `${this.field ?? ''}: `;
-    if (!this.message.startsWith(prefix)) {
+    const problem = this._problem ?? this.message;
+    return problem.slice(0, 1).toUpperCase() + problem.slice(1);
+  }
+
+  /** The message as a sentence of its own, which names the field. */
+  get sentence(): string {
+    const problem = this._problem;
+    if (problem === undefined) {
       return this.message;
     }
-    const problem = this.message.slice(prefix.length);
-    return problem.slice(0, 1).toUpperCase() + problem.slice(1);
+    const name = this.field?.replace(/[._]/g, ' ');
+    const text = /^(must|cannot) /.test(problem)
+      ? `The ${name} ${problem}`
+      : this.besideField;
+    return /[.?!]$/.test(text) ? text : `${text}.`;
+  }
+
+  /** What is wrong with the field; undefined where the message is not about one. */
+  private get _problem(): string | undefined {
+    const prefix = `${this.field}: `;
+    return this.field !== undefined && this.message.startsWith(prefix)
+      ? this.message.slice(prefix.length)
+      : undefined;
   }
 }
 
 /** What somebody is told of what was thrown. */
 export function messageOf(error: unknown): string {
+  if (error instanceof LoopError) {
+    return error.sentence;
+  }
   return error instanceof Error ? error.message : String(error);
 }
 

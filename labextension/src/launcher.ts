@@ -18,6 +18,9 @@ type Cards = {
   starts: { command: string; args: PartialJSONObject }[];
 };
 
+/** Before JupyterLab's own categories, which begin with 0. */
+const FIRST = -1;
+
 /** Entry point of what starts kernels in loops, as their kernelspecs name it. */
 const PROVISIONER = 'loopat-provisioner';
 
@@ -104,6 +107,8 @@ export function addCards(
           launcher.add({
             command,
             category,
+            // Above JupyterLab's own; those before 4.6 have no such ranks and show it last.
+            categoryRank: FIRST,
             rank,
             args: { ...args, isLauncher: true }
           })

@@ -952,6 +952,7 @@ export interface components {
     Loop: {
       archived: boolean;
       branch: string | null;
+      build_failed: boolean;
       commit: string | null;
       config: components['schemas']['LoopConfig'];
       contexts: components['schemas']['ContextStart'][];

@@ -18,6 +18,7 @@ import {
   ago,
   carriedWords,
   insideWords,
+  isUnbuilt,
   repoName,
   sharedWords,
   stateWords
@@ -41,7 +42,10 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
   const inside = insideWords(loop.in_use, trans);
   const shared = loop.archived ? '' : sharedWords(loop.share, trans);
   return (
-    <div className="jp-Loops-row" data-state={loop.state}>
+    <div
+      className="jp-Loops-row"
+      data-state={isUnbuilt(loop) ? 'error' : loop.state}
+    >
       <div className="jp-Loops-rowHead">
         <button
           className="jp-Loops-name"
@@ -106,6 +110,14 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
           {warning}
         </div>
       ))}
+      {loop.build_failed && !loop.archived && (
+        <Mend
+          label={trans.__('Show the build log of “%1”', loop.title)}
+          says={trans.__('The log has the whole build.')}
+          button={trans.__('Show Log')}
+          onClick={() => run(CommandIDs.log)}
+        />
+      )}
       {loop.state === 'error' && !loop.archived && (
         <Mend
           label={trans.__('Recreate “%1”', loop.title)}

@@ -8,6 +8,7 @@ import * as React from 'react';
 
 import { LoopError } from './api';
 import { Choice, Text } from './fields';
+import { loopIcon } from './icons';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
@@ -30,6 +31,7 @@ class ShareForm extends ReactWidget {
   constructor(
     private _options: IShareOptions,
     private _path: string,
+    private _title: string,
     private _sharing: Sharing,
     private _close: () => void
   ) {
@@ -254,7 +256,12 @@ class ShareForm extends ReactWidget {
                   type="button"
                   className="jp-mod-styled jp-mod-reject"
                   onClick={() => {
-                    openTab(app, jupyter_path, url);
+                    openTab(
+                      app,
+                      jupyter_path,
+                      trans.__('%1: port %2', this._title, this._sharing.port),
+                      url
+                    );
                     this._close();
                   }}
                 >
@@ -319,12 +326,19 @@ function Ports(props: IPortsProps): React.ReactElement | null {
 }
 
 /** Opens a shared web server in a tab of Lab, through the Jupyter server, in an origin of its own. */
-function openTab(app: JupyterFrontEnd, path: string, title: string): void {
+function openTab(
+  app: JupyterFrontEnd,
+  path: string,
+  label: string,
+  caption: string
+): void {
   const content = new IFrame({
     sandbox: ['allow-scripts', 'allow-forms', 'allow-modals', 'allow-downloads']
   });
   content.url = URLExt.join(app.serviceManager.serverSettings.baseUrl, path);
-  content.title.label = title.replace(/^http:\/\//, '');
+  content.title.label = label;
+  content.title.caption = caption;
+  content.title.icon = loopIcon;
   content.title.closable = true;
   app.shell.add(new MainAreaWidget({ content }), 'main');
 }
@@ -337,10 +351,12 @@ export async function shareLoop(
   const { manager, trans } = options;
   const path = `loops/${encodeURIComponent(loop.id)}/share`;
   const sharing: Sharing = await manager.call('GET', path);
-  const form = new ShareForm(options, path, sharing, () => dialog.reject());
+  const form = new ShareForm(options, path, loop.title, sharing, () =>
+    dialog.reject()
+  );
   const dialog = new StayingDialog(
     {
-      title: trans.__('Share %1', loop.title),
+      title: trans.__('Share “%1”', loop.title),
       body: form,
       close: trans.__('Close'),
       accept: trans.__('Apply'),

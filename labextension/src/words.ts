@@ -23,11 +23,14 @@ export function ago(
 
 /** The state of a loop as a word and as a mark that does without colour. */
 export function stateWords(
-  loop: Pick<Loop, 'archived' | 'state' | 'progress'>,
+  loop: Pick<Loop, 'archived' | 'state' | 'progress' | 'build_failed'>,
   trans: TranslationBundle
 ): { word: string; mark: string } {
   if (loop.archived) {
     return { word: trans.__('archived'), mark: '○' };
+  }
+  if (isUnbuilt(loop)) {
+    return { word: trans.__('build failed'), mark: '✕' };
   }
   switch (loop.state) {
     case 'running':
@@ -41,6 +44,14 @@ export function stateWords(
     default:
       return { word: trans.__('not started'), mark: '○' };
   }
+}
+
+/** Whether a loop does not run, and its image could not be built when it was started last. */
+export function isUnbuilt(
+  loop: Pick<Loop, 'archived' | 'state' | 'build_failed'>
+): boolean {
+  const { archived, state, build_failed } = loop;
+  return !archived && build_failed && ['absent', 'stopped'].includes(state);
 }
 
 function stepWords(

@@ -19,6 +19,7 @@ export function loop(values: Partial<Loop> = {}): Loop {
     title: 'Rain',
     archived: false,
     state: 'absent',
+    build_failed: false,
     progress: null,
     in_use: { kernels: 0, terminals: 0, commands: 0, unresponsive: [] },
     last_activity: '2026-03-01T10:00:00Z',

@@ -47,6 +47,15 @@ describe('stateWords', () => {
     expect(stateWords(archived, trans).word).toBe('archived');
   });
 
+  it('calls a loop that was to be started and could not be built by that', () => {
+    const words = (values: Partial<Loop>) =>
+      stateWords(loop({ build_failed: true, ...values }), trans).word;
+    expect(words({ state: 'absent' })).toBe('build failed');
+    expect(words({ state: 'stopped' })).toBe('build failed');
+    expect(words({ state: 'running' })).toBe('running');
+    expect(words({ state: 'stopped', archived: true })).toBe('archived');
+  });
+
   it('counts steps where they are counted', () => {
     const at = (step: number, steps: number) =>
       stateWords(

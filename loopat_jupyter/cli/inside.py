@@ -63,7 +63,7 @@ def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> No
     It starts with the loop's own configuration folder of agents. Ends with the agent's own exit code.
     """
     record = find_loop(session.manager, loop)
-    agent = find_agent(session.manager.config, name)
+    agent = find_agent(session.manager.workspace, name)
     spec = shell_spec(
         session.manager.config,
         record.id,

@@ -30,7 +30,7 @@ name or type is refused with the name of the file and the key; nothing is guesse
 
 What shapes a container comes from these files alone, so that JupyterLab, the command line and `nbconvert` agree on it.
 A running sandbox whose settings changed is marked "restart needed" and keeps running; `jupyter loopat recreate`
-applies them.
+applies them. A Jupyter server reads these files when it starts; `[[agents]]` count as soon as they are written.
 
 ## Keys that a workspace may not change
 

@@ -60,7 +60,8 @@ def quoted(loop: Loop) -> str:
 
 def state(loop: Loop) -> Text:
     """The state as mark, word and colour; any one of the three is enough to tell."""
-    word, style = _STATES[loop.state]
+    failed = loop.build_failed and loop.state in ("absent", "stopped")
+    word, style = ("✗ build failed", "red") if failed else _STATES[loop.state]
     text = Text(word, style=style)
     if loop.progress is not None:
         text.append(f": {plain(str(loop.progress))}")

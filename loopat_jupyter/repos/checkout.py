@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.errors import GitError, GitUnavailableError, UnsafePathError
+from loopat_jupyter.errors import BadInputError, GitError, GitUnavailableError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import check_ref, local_path, shown
 from loopat_jupyter.repos.laying import borrow, empty, lay
@@ -86,7 +86,7 @@ class Checkout:
         """Check the repo out; one that is out of reach leaves an empty loop with a warning.
 
         Raises:
-            BadInputError: There is no such ref.
+            BadInputError: There is no such ref, or no repo at a path of this machine.
             StorageFullError: No space.
         """
         if new.repo is None:
@@ -94,7 +94,7 @@ class Checkout:
         address, access = self.registry.address(new.repo), self.access(record)
         asked = msgspec.structs.replace(record, repo=new.repo, ref=new.ref)
         try:
-            mirror = await self.mirrors.refresh(address, access, tell)
+            mirror = await self._refresh(address, access, tell)
             commit = await self.mirrors.resolve(mirror, new.ref, access)
             made = msgspec.structs.replace(
                 asked, origin=address, mirror=mirror.name, branch=branch_name(record), commit=commit
@@ -108,6 +108,15 @@ class Checkout:
         if mirror.problem:
             warnings.insert(0, f"{shown(address)} is as it was when it was last reached. {mirror.problem}")
         return msgspec.structs.replace(made, warnings=(*record.warnings, *warnings))
+
+    async def _refresh(self, address: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
+        try:
+            return await self.mirrors.refresh(address, access, tell)
+        except GitError as error:
+            # A remote may come back; a path at which git finds nothing is mistyped.
+            if local_path(address) is None:
+                raise
+            raise BadInputError("repo", f"there is no repo at this path. {error.message}") from error
 
     async def restore(self, record: LoopRecord, tell: Callable[[Progress], None]) -> None:
         """Have the mirror that a checkout borrows from, as after the loop was copied from another workspace.

@@ -92,6 +92,16 @@ def noted_id(workspace: Workspace, reference: str) -> str:
     return read_note(_id_note(workspace, reference))
 
 
+def noted_image(workspace: Workspace, reference: str) -> str:
+    """A reference and the image that it was last known to name: once somebody has built it, that is another one.
+
+    Args:
+        workspace: Whose runtime directory holds the notes.
+        reference: The image as a loop names it.
+    """
+    return f"{reference} {noted_id(workspace, reference)}"
+
+
 def note_id(workspace: Workspace, reference: str, image_id: str) -> None:
     """Note the id of a reference: what was made on another one is outdated.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
+from loopat_jupyter.sandbox.builders import noted_image
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
 from loopat_jupyter.sandbox.mounting import Extras
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
@@ -157,7 +158,8 @@ class Sandboxes:
                     started = self._started(record.id, spec, image_id, reference)
                     return started._replace(replaced=facts is not None and not fresh)
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
-            await self._images.ensure(record, on_progress)
+            with self.state_files(record.id).building(noted_image(self._workspace, reference)):
+                await self._images.ensure(record, on_progress)
         raise EngineTimeoutError(
             f"The image of the sandbox vanished again and again while loop {record.id} was starting. "
             "Look for something that prunes images, then try again."
@@ -294,11 +296,14 @@ class Sandboxes:
             image_id: The image it should run; None when not known.
             used: What runs in it.
         """
-        progress = self.state_files(record.id).progress()
+        files = self.state_files(record.id)
+        progress = files.progress()
         if progress is not None:
             return Status(state="preparing", progress=progress)
+        failed = files.failed_build(lambda: noted_image(self._workspace, self._images.reference(record)))
+        told = (failed,) if failed else ()
         if facts is None:
-            return Status(state="absent")
+            return Status(state="absent", build_failed=bool(failed), warnings=told)
         if facts.paused:
             return Status(state="error", warnings=(paused(record.title, facts.name).message,))
         if facts.running and not facts.alive:
@@ -307,8 +312,13 @@ class Sandboxes:
         drifted = facts.config_hash != config_hash(self.plan(record)) or image_id not in (None, facts.image_id)
         state: State = "running" if facts.running else "stopped"
         used = used or InUse()
-        warnings = tuple(map(unresponsive, used.unresponsive))
-        return Status(state=state, restart_needed=facts.running and drifted, warnings=warnings, in_use=used)
+        return Status(
+            state=state,
+            restart_needed=facts.running and drifted,
+            build_failed=bool(failed),
+            warnings=(*told, *map(unresponsive, used.unresponsive)),
+            in_use=used,
+        )
 
     def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which everything about one loop changes, across processes."""

@@ -33,6 +33,9 @@ LARGEST_SPEC_BYTES = 64 * 1024
 MOST_HOME_SPECS = 50
 """A sandbox writes its own home: how much of it is read has a limit."""
 
+_JOINERS = "\u200c\u200d"
+"""Not seen themselves, but part of how scripts and emoji are written."""
+
 _FIND_TIMEOUT_S = 30.0
 _NO_HOME = "/nonexistent"
 _VALID_NAME = re.compile(r"[a-z0-9._-]+\Z")
@@ -150,7 +153,7 @@ class KernelspecFinder:
 
     def _cached(self, image_id: str) -> tuple[Kernelspec, ...] | None:
         try:
-            return tuple(msgspec.json.decode(self._of_image(image_id).read_bytes(), type=list[Kernelspec]))
+            return _decode(self._of_image(image_id).read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
@@ -161,9 +164,24 @@ class KernelspecFinder:
         return self._folder / f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}.reference"
 
 
+def one_line(text: str) -> str:
+    """What is seen of a text, on one line: without control characters, and without what turns round others.
+
+    Args:
+        text: Any text, such as what a kernel is called by whoever installed it.
+    """
+    seen = filter(lambda character: character.isprintable() or character in _JOINERS or character.isspace(), text)
+    return " ".join("".join(seen).split()).strip(_JOINERS)
+
+
+def _decode(data: bytes) -> tuple[Kernelspec, ...]:
+    found = msgspec.json.decode(data, type=list[Kernelspec])
+    return tuple(msgspec.structs.replace(spec, display_name=one_line(spec.display_name) or spec.name) for spec in found)
+
+
 def _kernelspecs(data: bytes, where: str) -> tuple[Kernelspec, ...]:
     try:
-        return tuple(msgspec.json.decode(data, type=list[Kernelspec]))
+        return _decode(data)
     except msgspec.DecodeError as error:
         raise EngineError(
             f"The kernels of {where} cannot be read: {error}. Look at the kernel.json files inside."
@@ -235,7 +253,7 @@ def _read_spec(folder: int, entry: str) -> Iterator[Kernelspec]:
     inside = "/".join((SANDBOX_HOME, *HOME_KERNELS, entry))
     yield Kernelspec(
         name=entry.lower(),
-        display_name=spec.display_name or entry,
+        display_name=one_line(spec.display_name) or entry,
         language=spec.language,
         argv=tuple(part.replace("{resource_dir}", inside) for part in spec.argv),
         env=spec.env,

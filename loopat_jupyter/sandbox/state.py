@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError
 from loopat_jupyter.models import Progress, Value
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from loopat_jupyter.models import ContainerFacts
@@ -76,6 +77,11 @@ class _Working(Value, frozen=True, kw_only=True):
     """Tells apart who works on the same loop at once, in one process or in several."""
 
 
+class _FailedBuild(Value, frozen=True, kw_only=True):
+    image: str
+    message: str
+
+
 class StateFiles:
     """The notes of one loop.
 
@@ -90,6 +96,7 @@ class StateFiles:
         self._use = folder / "use.json"
         self._stopped = folder / "stopped"
         self._progress = folder / "progress.json"
+        self._failed_build = folder / "failed-build.json"
 
     def read_pidfile(self) -> int | None:
         """The init process that podman wrote down at start."""
@@ -159,6 +166,34 @@ class StateFiles:
         except (OSError, msgspec.DecodeError):
             return None
         return working.progress if start_ticks(working.pid) == working.start_ticks else None
+
+    @contextlib.contextmanager
+    def building(self, image: str) -> Iterator[None]:
+        """While the block builds an image; that it failed is kept until the next one begins.
+
+        Args:
+            image: What is built, and on what.
+        """
+        self._failed_build.unlink(missing_ok=True)
+        try:
+            yield
+        except (EngineTimeoutError, ImageBuildError) as error:
+            # The loop may be deleted meanwhile; then nobody looks.
+            with contextlib.suppress(FileNotFoundError):
+                write_atomic(self._failed_build, msgspec.json.encode(_FailedBuild(image=image, message=error.message)))
+            raise
+
+    def failed_build(self, image: Callable[[], str]) -> str:
+        """Why the image could not be built when it was tried last; empty if it could, or is another one by now.
+
+        Args:
+            image: Says what `building` would be told now. Asked only if a build failed.
+        """
+        try:
+            failed = msgspec.json.decode(self._failed_build.read_bytes(), type=_FailedBuild)
+        except (OSError, msgspec.DecodeError):
+            return ""
+        return failed.message if failed.image == image() else ""
 
 
 class _Reporter:

@@ -127,12 +127,13 @@ class LoopTerminalManager(ThrottledTerminalManager):
 
         Raises:
             BadInputError: There is no such folder.
+            ConfigurationError: The configuration, which may have changed, is wrong.
             NotFoundError: There is no such agent.
             LoopatError: The sandbox cannot be made to run.
         """
         place = Place(record, folder_inside(self.loops.workspace, record.id, cwd))
         if agent is not None:
-            found = find_agent(self.loops.config, agent)
+            found = find_agent(self.loops.workspace, agent)
             options |= {"shell_command": list(found.command), "extra_env": agent_environment(found, record)}
         await self.loops.start(record, on_progress)
         model: dict[str, Any] = self.create(place=place, **options)

@@ -30,6 +30,7 @@ LOOP = Loop(
     archived=False,
     state="running",
     restart_needed=False,
+    build_failed=False,
     progress=None,
     warnings=(),
     in_use=InUse(kernels=1),
@@ -60,6 +61,11 @@ def test_an_archived_loop_says_so() -> None:
     archived = msgspec.structs.replace(LOOP, archived=True, state="stopped")
     assert "stopped, archived" in rendered(loops_table([archived], NOW))[1]
     assert any("stopped, archived" in line for line in rendered(loop_sheet(archived, (), NOW)))
+
+
+def test_a_build_that_failed_is_told_in_place_of_not_started() -> None:
+    failed = msgspec.structs.replace(LOOP, state="absent", build_failed=True)
+    assert "✗ build failed" in rendered(loops_table([failed], NOW))[1]
 
 
 def test_each_loop_has_a_line_and_its_warnings_below() -> None:

@@ -21,6 +21,7 @@ from loopat_jupyter.kernels.provisioner import LoopatProvisioner
 from loopat_jupyter.kernelspecs import Registry
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
+from loopat_jupyter.shares import look_at_share
 from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.podman
 
+SERVE = """
+import socket
+servers = [socket.create_server(address) for address in (("0.0.0.0", 8000), ("127.0.0.1", 8001))]
+"""
 WHERE = "import os, sys; print(os.getcwd(), os.uname().nodename, sys.executable)"
 
 
@@ -103,7 +108,10 @@ async def test_nothing_of_the_hosts_environment_gets_in(place: Place, monkeypatc
 
 async def test_nothing_stays_after_the_end(place: Place) -> None:
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
-        await run(client, "1")
+        await run(client, SERVE)
+        # What a kernel opens for itself is nothing to share; what somebody's code in it listens on is.
+        found = [(port.port, port.reachable) for port in (await look_at_share(place.manager, place.record)).listening]
+        assert found == [(8000, True), (8001, False)]
         connection_file = Path(manager.connection_file)
         assert len(place.run_files()) == 8
         assert manager.session.key.decode() in connection_file.read_text()

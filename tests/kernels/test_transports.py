@@ -23,6 +23,7 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Kernelspec
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.plan import kernel_ports
+from loopat_jupyter.shares import look_at_share
 from loopat_jupyter.workspace.config import Config, KernelsConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import remove_from_podman
@@ -135,6 +136,8 @@ async def test_kernels_over_published_ports(place_over_ports: Place) -> None:
         ports = one[0].ports
         assert not set(ports) & set(other[0].ports)
         assert not any(reachable(port) for port in ports)
+        # What kernels open for themselves is nothing to share.
+        assert (await look_at_share(place.manager, place.record)).listening == ()
 
         with pytest.raises(Exception, match="All ports for kernels of this loop are in use"):
             await asyncio.wait_for(started(kernel_name=place.kernel_name).__aenter__(), 60)

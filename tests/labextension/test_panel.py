@@ -130,6 +130,11 @@ async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     await page.keyboard.press("Enter")
     await browser.row("Renamed").wait_for()
     await browser.row("Second").wait_for()
+    await browser.command("loops:rename", loop=first.id)
+    await field.fill("long" * 100)
+    await page.keyboard.press("Enter")
+    refused = page.locator(".Toastify__toast--error")
+    await refused.get_by_text("The title must be at most 200 characters, has 400.").wait_for()
 
 
 async def test_a_loop_that_is_deleted_while_its_dialog_is_open_is_told_there(stage: Stage) -> None:
@@ -247,7 +252,7 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     await browser.command("loops:delete", loop=loop["id"])
     await browser.answer("Delete")
     await page.locator(".jp-Dialog", has_text="“Footer” was not deleted").wait_for()
-    await page.locator(".jp-Dialog", has_text="would be lost").wait_for()
+    await page.locator(".jp-Dialog", has_text="would be lost: 1 uncommitted file").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("unsaved")
     await browser.answer("Delete Anyway")

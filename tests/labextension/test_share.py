@@ -73,6 +73,7 @@ async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) ->
         await page.locator(".jp-Dialog").wait_for(state="detached")
         shown = page.frame_locator(".jp-IFrame iframe")
         await shown.get_by_role("link", name=re.compile("found.txt")).wait_for()
+        await page.locator(".lm-TabBar-tabLabel", has_text="Web: port 8000").wait_for()
         await browser.picture("share-tab")
     await browser.show_panel()
     await browser.row("Web").get_by_role("button", name="shares port 8000").click()

@@ -83,7 +83,14 @@ async def test_a_build_that_fails_keeps_its_log(
         assert "/bin/sh" in await log.inner_text()
         await page.locator(".lm-TabBar-tabLabel", has_text="Build of Broken").wait_for()
         await browser.action("Broken", "Start").wait_for()
+        await browser.state("Broken", "build failed")
+        await browser.row("Broken").locator(".jp-Loops-note", has_text="The image could not be built").wait_for()
+        assert await browser.findings("#jp-loops-panel") == []
         await browser.picture("failed-build")
+        # A page that is opened later says so too.
+        await browser.open()
+        await page.get_by_role("button", name="Show the build log of “Broken”").click()
+        await log.get_by_text("STEP 4/").wait_for()
 
 
 async def test_a_build_shows_its_steps_and_is_called_off(

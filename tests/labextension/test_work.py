@@ -63,7 +63,8 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     assert any(harbour[:8] in name for name in offered)
     assert await page.locator(".jp-LauncherCard", has_text="(loop:").count() == 0
     assert await page.locator(".jp-LauncherCard[data-category='Notebook']:visible").count() >= 1
-    await cards.first.scroll_into_view_if_needed()
+    titles = page.locator(".jp-Launcher-sectionTitle:visible")
+    assert await titles.first.inner_text() == "Loop: Harbour"
     await browser.picture("launcher")
     await cards.first.click()
     assert await browser.run_cell(NODE) == f"loop-{harbour[:8]}"

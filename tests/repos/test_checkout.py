@@ -108,13 +108,24 @@ async def test_a_repo_without_commits_gives_an_unborn_branch(plain: LoopManager,
     assert ask(plain, record, "symbolic-ref", "HEAD") == f"refs/heads/{record.branch}"
 
 
-async def test_a_remote_out_of_reach_gives_a_usable_loop_with_a_warning(plain: LoopManager, tmp_path: Path):
-    record = await plain.make(NewLoop(title="a", repo=f"file://{tmp_path}/nowhere.git"))
+async def test_a_remote_out_of_reach_gives_a_usable_loop_with_a_warning(plain: LoopManager):
+    record = await plain.make(NewLoop(title="a", repo="http://127.0.0.1:1/nowhere.git"))
     [warning] = record.warnings
-    assert warning.startswith(f"The loop has no files of file://{tmp_path}/nowhere.git. Git failed to reach")
+    assert warning.startswith("The loop has no files of http://127.0.0.1:1/nowhere.git. Git failed to reach")
     assert (record.branch, record.mirror) == (None, None)
     assert list(plain.workspace.workdir(record.id).iterdir()) == []
     assert not plain.workspace.mirrors.exists()
+
+
+@pytest.mark.parametrize("address", ["{}/nowhere", "file://{}/nowhere.git", "{}/plain", "{}/file", "~/thing"])
+async def test_a_path_that_is_no_repo_is_bad_input_and_makes_nothing(plain: LoopManager, tmp_path: Path, address: str):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInputError) as caught:
+        await plain.make(NewLoop(title="a", repo=address.format(tmp_path)))
+    assert caught.value.field == "repo"
+    assert not plain.workspace.mirrors.exists()
+    assert not plain.workspace.loops.exists() or list(plain.workspace.loops.iterdir()) == []
 
 
 async def test_what_was_fetched_before_serves_while_the_remote_is_out_of_reach(plain: LoopManager, remote: Remote):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from loopat_jupyter.errors import ConflictError, EngineError
+from loopat_jupyter.errors import ConflictError, EngineError, ImageBuildError
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import LoopConfig, Progress
+from loopat_jupyter.models import LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
+from loopat_jupyter.sandbox.builders import note_id
 from loopat_jupyter.sandbox.lifecycle import Sandboxes
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash
 from loopat_jupyter.sandbox.podman import Completed
@@ -108,6 +109,29 @@ async def test_a_missing_container_is_made(scene: Scene):
     running = await scene.ensure()
     assert scene.engine.verbs == ["inspect", "run"]
     assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False, False)
+
+
+async def test_a_build_that_failed_is_told_until_the_next_one(
+    workspace: Workspace, scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    outcomes = [ImageBuildError("no network"), asyncio.CancelledError("called off")]
+
+    async def build(*_: object) -> str:
+        raise outcomes.pop(0)
+
+    monkeypatch.setattr(scene.images, "ensure", build)
+    scene.image_id = None
+    with pytest.raises(ImageBuildError):
+        await scene.ensure()
+    failed = Status(state="absent", build_failed=True, warnings=("no network",))
+    assert await scene.sandboxes.status(scene.record) == failed
+    note_id(workspace, scene.images.reference(scene.record), "of-another-loop")
+    assert await scene.sandboxes.status(scene.record) == Status(state="absent")
+    note_id(workspace, scene.images.reference(scene.record), "")
+    assert await scene.sandboxes.status(scene.record) == failed
+    with pytest.raises(asyncio.CancelledError):
+        await scene.ensure()
+    assert await scene.sandboxes.status(scene.record) == Status(state="absent")
 
 
 async def test_a_running_container_costs_one_call(scene: Scene):

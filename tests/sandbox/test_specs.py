@@ -67,6 +67,12 @@ def test_a_kernel_in_the_home_is_read_whole(home: Path) -> None:
     )
 
 
+def test_a_kernel_is_called_by_what_can_be_printed(home: Path) -> None:
+    install(home, "own", {**OWN, "display_name": "Good\u202e\u0007\nname Ä"})
+    install(home, "silent", {**OWN, "display_name": "\u2066\u200b\n"})
+    assert [spec.display_name for spec in home_kernelspecs(home)] == ["Good name Ä", "silent"]
+
+
 def test_an_empty_home_has_no_kernels(home: Path) -> None:
     assert home_kernelspecs(home) == ()
     assert home_kernelspecs(home / "missing") == ()
@@ -122,7 +128,8 @@ def test_a_flood_of_kernels_is_cut_off(home: Path) -> None:
 
 
 async def test_the_home_wins_over_the_image_and_is_read_each_time(workspace: Workspace, record: LoopRecord) -> None:
-    engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([PYTHON]), ""))
+    called = msgspec.structs.replace(PYTHON, display_name="Python\n\u202e3")
+    engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([called]), ""))
     finder = KernelspecFinder(workspace, engine)
     assert finder.known(record, "image-1") is None
     assert await finder.find(record, RUNNING) == (PYTHON,)

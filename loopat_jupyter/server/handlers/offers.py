@@ -7,6 +7,7 @@ import asyncio
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from loopat_jupyter.agents import offered_agents
 from loopat_jupyter.project import find_project
 from loopat_jupyter.server.answers import Agents, Profiles, Project
 from loopat_jupyter.server.base import LoopatHandler
@@ -30,7 +31,7 @@ class AgentsHandler(LoopatHandler):
     @authorized
     async def get(self) -> None:
         """The agents that are offered in every loop."""
-        self.answer(Agents(agents=self.manager.config.agents))
+        self.answer(Agents(agents=await asyncio.to_thread(offered_agents, self.manager.workspace)))
 
 
 class ProjectHandler(LoopatHandler):

@@ -70,6 +70,7 @@ class TestLife:
             "archived": False,
             "state": "absent",
             "restart_needed": False,
+            "build_failed": False,
             "progress": None,
             "warnings": [],
             "in_use": {"kernels": 0, "terminals": 0, "commands": 0, "unresponsive": []},

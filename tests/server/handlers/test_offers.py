@@ -51,8 +51,13 @@ async def test_a_project_is_shown_and_not_run(api: Any, workspace: Workspace) ->
     assert (await api("GET", "loops", "0" * 8, "project")).status == 404
 
 
-async def test_without_agents_none_is_offered(api: Any) -> None:
+async def test_agents_are_offered_as_soon_as_the_configuration_names_them(api: Any, workspace: Workspace) -> None:
     assert (await api("GET", "agents")).body == {"agents": []}
+    workspace.config_file.write_text(AGENTS)
+    assert [agent["name"] for agent in (await api("GET", "agents")).body["agents"]] == ["tester"]
+    workspace.config_file.write_text("[[agents]]\nname = 1\n")
+    wrong = await api("GET", "agents")
+    assert (wrong.status, "config.toml, line 2" in wrong.body["message"]) == (503, True)
 
 
 @pytest.fixture
