@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.workspace.test_records import NOW
@@ -45,11 +46,19 @@ def plant(workdir: Path, outside: Path, workspace: Workspace) -> None:
     (workdir / "up").symlink_to("../..")
 
 
+def stock(folder: Path) -> AsyncLargeFileManager:
+    """Jupyter's own manager of files, of a server whose root folder that is."""
+    return AsyncLargeFileManager(root_dir=str(folder), delete_to_trash=False)
+
+
 @pytest.mark.abuse("A6")
 async def test_a_planted_link_is_not_read(
     ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
 ) -> None:
     plant(workdir, outside, workspace)
+    # The attack works against the stock manager.
+    for path in ("file", "folder/secret.txt", "loop/secret.txt"):
+        assert (await stock(workdir).get(path))["content"] == "secret"
     for root in ways:
         for path in ("file", "folder/secret.txt", "loop/secret.txt", "up/meta.json", "folder", "up"):
             answer = await ask("GET", f"{root}/{path}")
@@ -63,6 +72,12 @@ async def test_a_planted_link_is_not_written(
 ) -> None:
     plant(workdir, outside, workspace)
     text = {"type": "file", "format": "text", "content": "overwritten"}
+    # The attack works against the stock manager.
+    (outside / "naive.txt").touch()
+    (workdir / "naive").symlink_to(outside / "naive.txt")
+    await stock(workdir).save(dict(text), "naive")
+    assert (outside / "naive.txt").read_text() == "overwritten"
+    (outside / "naive.txt").unlink()
     contents, _ = ways
     api_path = contents.split("contents/", 1)[1]
     for answer in (
@@ -84,6 +99,9 @@ async def test_a_planted_folder_of_checkpoints_is_not_used(
 ) -> None:
     (workdir / "a.txt").write_text("mine")
     (workdir / ".ipynb_checkpoints").symlink_to(outside)
+    # The attack works against the stock manager.
+    await stock(workdir).create_checkpoint("a.txt")
+    (outside / "a-checkpoint.txt").unlink()
     answer = await ask("POST", f"{ways[0]}/a.txt/checkpoints")
     assert answer.status == 403
     assert [entry.name for entry in outside.iterdir()] == ["secret.txt"]
