@@ -29,19 +29,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def plain(text: str) -> str:
+    """Text without what would move a cursor or change colours: it may come from podman, from git or from a file's name.
+
+    Args:
+        text: Any text.
+    """
+    return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
+
+
 class LoopatError(Exception):
     """The root of the tree.
 
     Args:
-        message: One or two sentences for a person, the last one saying what to do.
+        message: One or two sentences for a person, the last one saying what to do. It is made plain.
     """
 
     status: ClassVar[int] = 500
     reason: ClassVar[str] = "internal"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(plain(message))
+        self.message = plain(message)
 
 
 class BadInputError(LoopatError):
@@ -57,7 +66,7 @@ class BadInputError(LoopatError):
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
-        self.field = field
+        self.field = plain(field)
         self.problem = problem
 
 

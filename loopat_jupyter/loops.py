@@ -325,8 +325,8 @@ class LoopManager:
             force: Delete it even with unsaved work, or if somebody's kernel, terminal or command runs in it.
 
         Raises:
-            ConflictError: There is work in it that is nowhere else, or something runs in it, and `force` was not
-                given; nothing was deleted.
+            ConflictError: There is work in it that is nowhere else, something runs in it, or a Jupyter server has its
+                root folder in it, and `force` was not given; nothing was deleted.
             NotFoundError: There is no such loop.
             EngineError: Podman refused; the files are still there.
         """

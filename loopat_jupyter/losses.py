@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from loopat_jupyter.context.unpromoted import find_unpromoted, touched
+from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.repos.unsaved import find_unsaved, has_checkout
 
 if TYPE_CHECKING:
@@ -47,11 +51,32 @@ async def find_losses(
         opened: Starts its sandbox.
 
     Raises:
-        ConflictError: Git cannot tell.
+        ConflictError: Git cannot tell, or a running Jupyter server has its root folder in the loop.
         EngineError: Podman refused.
     """
+    await asyncio.to_thread(_refuse_served, workspace, record.id)
     files = await unsaved_files(workspace, record, opened)
     kinds = await asyncio.to_thread(touched, workspace, record)
     contexts = await find_unpromoted(await opened(), kinds) if kinds else {}
     losses = ([str(files)] if files else []) + [f"{kind}: {what}" for kind, what in contexts.items()]
     return "; ".join(losses)
+
+
+def _refuse_served(workspace: Workspace, loop_id: str) -> None:
+    """Without its root folder a server shows nothing any more."""
+    folder = os.path.realpath(workspace.loop(loop_id))
+    for server in _servers():
+        if Path(os.path.realpath(server.get("root_dir", "/"))).is_relative_to(folder):
+            raise ConflictError(
+                f"The Jupyter server at {server.get('url')} has its root folder in this loop, and would show nothing "
+                f"any more. End it first, with `jupyter server stop {server.get('port')}`, or force it."
+            )
+
+
+def _servers() -> list[dict[str, Any]]:
+    from jupyter_server.serverapp import list_running_servers  # noqa: PLC0415 - it takes the command line a second
+
+    # The notes of one that ends just now may go while they are read.
+    with contextlib.suppress(FileNotFoundError):
+        return list(list_running_servers())
+    return []

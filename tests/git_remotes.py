@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import getpass
 import os
-import shlex
+import socketserver
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import asyncssh
 import pytest
 
 from loopat_jupyter.loops import LoopManager
@@ -111,70 +110,50 @@ def plain(workspace: Workspace) -> LoopManager:
     )
 
 
+SSHD = "/usr/sbin/sshd"
+"""It asks to be called by its whole path."""
+
+
 class SshServer(NamedTuple):
-    """A real ssh server on the loopback, which lets one key in and runs git."""
+    """OpenSSH's own server on the loopback, which lets one key in."""
 
     port: int
     key: Path
     known_hosts: Path
 
     def url(self, path: Path) -> str:
-        return f"ssh://git@127.0.0.1:{self.port}{path}"
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
 
     @property
     def access(self) -> Access:
         return Access(identity_files=(self.key,), known_hosts=self.known_hosts)
 
 
-async def copy(source: Any, target: Any) -> None:
-    while data := await source.read(65536):
-        target.write(data)
-        await target.drain()
-
-
-async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """What a git host does for its users."""
-    program, *arguments = shlex.split(process.command or "")
-    assert program in ("git-upload-pack", "git-receive-pack")
-    pipe = asyncio.subprocess.PIPE
-    ran = await asyncio.create_subprocess_exec(program, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
-    feeding = asyncio.ensure_future(copy(process.stdin, ran.stdin))
-    await asyncio.gather(copy(ran.stdout, process.stdout), copy(ran.stderr, process.stderr))
-    feeding.cancel()
-    await asyncio.gather(feeding, return_exceptions=True)
-    process.exit(await ran.wait())
+def make_key(file: Path) -> Path:
+    """A new private key, with the public one beside it."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True, timeout=60)
+    return file
 
 
 @pytest.fixture(scope="session")
 def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     folder = tmp_path_factory.mktemp("ssh")
-    person, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
-    key, authorized = folder / "person", folder / "authorized"
-    person.write_private_key(key)
-    key.chmod(0o600)
-    person.write_public_key(authorized)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+    key, host, settings = make_key(folder / "person"), make_key(folder / "host"), folder / "sshd_config"
+    settings.write_text(
+        f"HostKey {host}\nAuthorizedKeysFile {key}.pub\nAuthenticationMethods publickey\nUsePAM no\nPidFile none\n"
+        # The folder lies below /tmp, where anybody may write.
+        "StrictModes no\n"
+    )
 
-    async def listen() -> asyncssh.SSHAcceptor:
-        return await asyncssh.listen(
-            "127.0.0.1",
-            0,
-            server_host_keys=[host],
-            authorized_client_keys=str(authorized),
-            process_factory=serve,
-            encoding=None,
-        )
+    class Connection(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (folder / "sshd.log").open("ab") as log:
+                command = [SSHD, "-i", "-e", "-f", str(settings)]
+                subprocess.run(command, stdin=self.request, stdout=self.request, stderr=log, check=False)
 
-    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
-    yield SshServer(server.get_port(), key, folder / "known_hosts")
-
-    async def end() -> None:
-        server.close()
-        await server.wait_closed()
-
-    asyncio.run_coroutine_threadsafe(end(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
-    loop.close()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield SshServer(server.server_address[1], key, folder / "known_hosts")
+        server.shutdown()
+        thread.join()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import subprocess
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
 from tests.jupyter_process import TOKEN, Server, jupyter_server
+from tests.small_image import podman
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +50,22 @@ ODD = {
 }
 
 
+def naive_loops(loops: Path) -> None:
+    """Folders that are called as people call their loops, and made and listed as a plain program would."""
+    for kind in ("path", "way out", "newline"):
+        (loops / ODD[kind]).mkdir(parents=True)
+    assert (loops.parent / "x").is_dir(), "it lies outside"
+    assert (loops / "a" / "b").is_dir(), "it lies in what another one may have"
+    listed = subprocess.check_output(["ls", "--literal", str(loops)], text=True)
+    assert listed.splitlines() == ["a", "a", "b"], "one is listed as two"
+    for kind in ("zero", "long"):
+        with pytest.raises((ValueError, OSError)):
+            (loops / ODD[kind]).mkdir()
+    # There is no such folder, and nobody is told: it was taken for an option.
+    subprocess.run(["ls", ODD["option"]], cwd=loops, stdout=subprocess.DEVNULL, check=True)
+    assert len({ODD[kind].lower().replace(" ", "-") for kind in ("lower", "upper")}) == 1, "two have one address"
+
+
 @pytest.fixture
 async def server(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> AsyncIterator[Server]:
     environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
@@ -55,7 +74,8 @@ async def server(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> As
 
 
 @pytest.mark.abuse("A1")
-async def test_odd_names_are_refused_or_lead_to_safe_ones(server: Server, workspace: Workspace) -> None:
+async def test_odd_names_are_refused_or_lead_to_safe_ones(server: Server, workspace: Workspace, tmp_path: Path) -> None:
+    naive_loops(tmp_path / "naive" / "loops")
     made, paths = {}, set(workspace.home.rglob("*"))
     for kind, name in ODD.items():
         answer = await server.api("POST", "loopat/api/loops", {"title": name})
@@ -90,13 +110,33 @@ async def test_odd_names_are_refused_or_lead_to_safe_ones(server: Server, worksp
         assert ran.body[0] == {"stream": "stdout", "data": f"loop-{loop[:8]}\n"}, kind
 
 
+def naive_mounts(image: str, evil: dict[str, str], shown: dict[str, Path]) -> None:
+    """Mounts as they are written, given to podman as its own options are."""
+    run = ("run", "--rm", "--network=none", "--user=0", "--entrypoint=/bin/bash")
+    volumes = [f"--volume={source}:{target}" for source, target in evil.items() if target not in ("/d", "/e", "/g")]
+    seen = [*shown, f"/i{Path(__file__)}", f"/c/{os.getpid()}/cmdline", "/b/user"]
+    script = "import socket; socket.socket(socket.AF_UNIX).connect('/a'); print('answered')"
+    looks = "; ".join(f"test -e {path} && echo {path}" for path in seen)
+    found = podman(*run, *volumes, image, "-c", f'python3 -c "{script}"; {looks}')
+    assert found.splitlines() == ["answered", *seen]
+    # What follows a colon is podman's to read.
+    option = f"--volume={shown['/f/sockets']}:/etc/secret:rw"
+    assert podman(*run, option, image, "-c", "ls /etc/secret") == "podman.sock"
+
+
 @pytest.mark.abuse("A2")
 async def test_operators_mount_no_way_out(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> None:
-    podman_socket = Path(f"/run/user/{os.getuid()}/podman/podman.sock")
+    (workspace.home / "key").write_text("key")
+    (tmp_path / "sockets").mkdir()
+    podman_socket = tmp_path / "sockets" / "podman.sock"
     evil = {
         str(podman_socket): "/a", "/run": "/b", "/proc": "/c", "/proc/1/root": "/d", f"{tmp_path}:/etc:rw": "/e",
-        f"{tmp_path}/..": "/f", "relative": "/g", "/dev": "/h", "/": "/i", str(workspace.home): "/j",
+        f"{tmp_path}/sockets/..": "/f", "relative": "/g", "/dev": "/h", "/": "/i", str(workspace.home): "/j",
     }  # fmt: skip
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(str(podman_socket))
+        engine.listen()
+        naive_mounts(sandbox_image, evil, {"/f/sockets": tmp_path / "sockets", "/j/key": workspace.home / "key"})
     (good := tmp_path / "good").mkdir()
     (good / "file").write_text("good")
     mounts = [MountConfig(source=source, target=target) for source, target in evil.items()]
@@ -159,6 +199,10 @@ async def test_what_git_would_run_in_a_workdir_never_runs_on_the_host(
     spec = ExecSpec(argv=("bash", "-ec", script), env={"PROOF": str(proof)})
     events = [event async for event in manager.exec(record, spec)]
     assert events[-1] == Exit(0), events
+    # Naive: somebody, or an editor, looks at the folder with git.
+    subprocess.run(["git", "status"], cwd=manager.workspace.workdir(record.id), capture_output=True, check=False)
+    assert proof.exists()
+    proof.unlink()
     await manager.stop(record)
     await manager.start(record)
     await manager.unsaved(record)

@@ -263,7 +263,7 @@ class TestReal:
             "for path in {0}; do sudo ls -d $path; done; sudo grep -rsl {1} {2} | sort -u; grep -sl {1} /proc/*/environ"
         )
         script = look.format(" ".join(map(str, foreign)), f"{SOUGHT}-b", "/loopat /home /root /tmp /run /srv /mnt")
-        # Naive: the whole workspace mounted where it is.
+        # Naive: the whole workspace and its sockets mounted where it is.
         workspace = manager.workspace.home
         naive = (
             "run",
@@ -271,10 +271,12 @@ class TestReal:
             "--network=none",
             "--user=0",
             f"--volume={workspace}:{workspace}",
+            f"--volume={manager.workspace.runtime}:{manager.workspace.runtime}",
             "--entrypoint=bash",
             sandbox_image,
         )
-        assert str(manager.vaults.folder("b")) in podman(*naive, "-c", f"ls -d {manager.vaults.folder('b')}")
+        paths = list(map(str, foreign))
+        assert podman(*naive, "-c", f"ls -d {' '.join(paths)}").split() == sorted(paths)
         assert f"{CANARY}-b" in podman(*naive, "-c", f"cat {manager.vaults.folder('b')}/envs/TOKEN")
         # Ours, even as root inside.
         seen = (await ran(manager, one, "bash", "-c", script)).decode()

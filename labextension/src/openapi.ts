@@ -291,8 +291,9 @@ export interface paths {
     /**
      * Delete a loop
      * @description Removes the sandbox and all files of the loop, for good. Refused with 409, unless forced, while a kernel,
-     *     terminal or command runs in it, and while its checkout holds what is nowhere else: files that are not committed,
-     *     commits that are not pushed, stashes. Works for a loop whose record cannot be read.
+     *     terminal or command runs in it, while a Jupyter server has its root folder in it, and while its checkout holds
+     *     what is nowhere else: files that are not committed, commits that are not pushed, stashes. Works for a loop whose
+     *     record cannot be read.
      */
     delete: operations['deleteLoop'];
     options?: never;

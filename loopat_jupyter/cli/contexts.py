@@ -10,10 +10,10 @@ import click
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
-from loopat_jupyter.cli.session import Session, pass_session, plain
+from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import contexts_table, proposals_table, short_id
 from loopat_jupyter.context.origins import check_kind
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, plain
 from loopat_jupyter.models import CONTEXT_KINDS
 from loopat_jupyter.outgoing import promote, push_branch
 

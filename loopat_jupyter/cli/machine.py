@@ -6,9 +6,10 @@ import click
 
 from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.progress import shown_progress
-from loopat_jupyter.cli.session import Session, pass_session, plain
+from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import count, size
 from loopat_jupyter.cli.views import health_sheet, leftovers_table
+from loopat_jupyter.errors import plain
 
 
 @click.command("doctor", epilog=examples("jupyter loopat doctor"))

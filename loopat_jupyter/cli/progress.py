@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from loopat_jupyter.cli.session import plain
 from loopat_jupyter.cli.text import duration
+from loopat_jupyter.errors import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from rich.text import Text
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
-from loopat_jupyter.cli.session import Session, pass_session, plain
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.errors import BadInputError, plain
 from loopat_jupyter.models import ExecSpec, LoopConfig
 from loopat_jupyter.project import build_project, find_project
 from loopat_jupyter.sandbox.execution import run_inherited

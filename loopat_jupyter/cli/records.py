@@ -205,7 +205,11 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 @click.command("rm", epilog=examples('jupyter loopat rm "Sales in May"'))
 @loop_argument(many=True)
 @without_asking
-@click.option("--force", is_flag=True, help="Also with unsaved work, and while something runs in it.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also with unsaved work, while something runs in it, and where a Jupyter server has its root folder in it.",
+)
 @pass_session
 def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool) -> None:
     """Delete loops with all their files. There is no way back."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from loopat_jupyter.cli.app import Interrupted
+from loopat_jupyter.errors import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -164,15 +165,6 @@ class _Teller(logging.Handler):
         """Print one record."""
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
         self._session.tell(record.getMessage(), style=style)
-
-
-def plain(text: str) -> str:
-    """Text without what would move the cursor or change colours: it may come from podman or from a file.
-
-    Args:
-        text: Any text.
-    """
-    return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -14,8 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from loopat_jupyter.cli.session import plain
 from loopat_jupyter.cli.text import ago, count, size
+from loopat_jupyter.errors import plain
 from loopat_jupyter.sandbox.plan import REPLACED
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ this drive and in the server's own root folder.
 `drive`        what the folders of the drive are called, and which loop one of them means
 `bounds`       where a loop's files end, and what is answered to who leaves them
 `pinned`       files opened while somebody swaps folders for links
+`looking`      what is said of files and folders in the same way
 `changes`      files made, moved, copied and removed in the same way
 `checkpoints`  checkpoints of files
 `sending`      files as they are

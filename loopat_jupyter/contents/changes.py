@@ -12,10 +12,10 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from loopat_jupyter.contents.pinned import PLAIN, held
+from loopat_jupyter.contents.pinned import PLAIN, Place, held
 from loopat_jupyter.errors import UnsafePathError
 from loopat_jupyter.workspace.nofollow import look_at, make_folders, names_in, opened_folder
 from loopat_jupyter.workspace.walking import MOST_LEVELS, remove_tree
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 
 _TRASH = (".local", "share", "Trash")
 _LONGEST_NAME_BYTES = 200
-
-
-class Place(NamedTuple):
-    """A file or folder, and the folder that a way to it must not leave, symlinks resolved."""
-
-    top: Path
-    path: str
 
 
 def make_folder(place: Place) -> None:

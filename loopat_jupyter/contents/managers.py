@@ -21,10 +21,11 @@ from tornado import web
 from traitlets import Instance, default
 
 from loopat_jupyter.contents.bounds import change_told, refuse_way_out, top_of, way_out_told
-from loopat_jupyter.contents.changes import Place, copy_folder, make_folder, move, remove, throw_away
+from loopat_jupyter.contents.changes import copy_folder, make_folder, move, remove, throw_away
 from loopat_jupyter.contents.checkpoints import LoopCheckpoints
 from loopat_jupyter.contents.drive import Drive
-from loopat_jupyter.contents.pinned import opened, replaced
+from loopat_jupyter.contents.looking import Seen, look, look_into, model
+from loopat_jupyter.contents.pinned import Place, opened, replaced
 from loopat_jupyter.contents.sending import LoopFileHandler
 from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, sandbox_workdir
@@ -79,6 +80,33 @@ class LoopContentsManager(AsyncLargeFileManager):
         if source is None and target is None:
             return None
         return source or _trusted(old), target or _trusted(new)
+
+    def _base_model(self, path: str) -> dict[str, Any]:
+        os_path = self._get_os_path(path)
+        place = self.place(os_path)
+        if place is None or self._is_hidden(os_path):
+            found: dict[str, Any] = super()._base_model(path)  # type: ignore[no-untyped-call]
+            return found
+        with self.perm_to_403(os_path), change_told(os_path):
+            return model(path, look(place))
+
+    async def _dir_model(self, path: str, content: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - as stock
+        os_path = self._get_os_path(path)
+        place = self.place(os_path)
+        found: dict[str, Any] = await super()._dir_model(path, content and place is None)  # type: ignore[no-untyped-call]
+        if content and place is not None:
+            with self.perm_to_403(os_path), change_told(os_path):
+                seen = await asyncio.to_thread(look_into, place)
+            entries = [model(f"{path}/{each.name}".strip("/"), each) for each in self._shown(seen)]
+            found |= {"format": "json", "content": entries}
+        return found
+
+    def _shown(self, seen: list[Seen]) -> Iterator[Seen]:
+        """What a listing names, as the stock manager decides it."""
+        for each in seen:
+            hidden = each.name.startswith(".") or (each.is_folder and not each.is_open)
+            if self.should_list(each.name) and (self.allow_hidden or not hidden):  # type: ignore[no-untyped-call]
+                yield each
 
     @contextlib.contextmanager
     def open(self, os_path: str, mode: str = "r", **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from loopat_jupyter.errors import UnsafePathError
 from loopat_jupyter.workspace.nofollow import opened_folder
@@ -25,6 +25,13 @@ PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _FLAGS = {"r": os.O_RDONLY, "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
 _MODE = 0o666
 """Less what the umask takes away."""
+
+
+class Place(NamedTuple):
+    """A file or folder, and the folder that a way to it must not leave, symlinks resolved."""
+
+    top: Path
+    path: str
 
 
 @contextlib.contextmanager
@@ -46,6 +53,25 @@ def held(top: Path, path: str, *, follow: bool = True) -> Iterator[tuple[int, st
         raise UnsafePathError(f"{path} leads out of its loop.")
     with opened_folder(top, *real.relative_to(top).parent.parts) as folder:
         yield folder, real.name
+
+
+@contextlib.contextmanager
+def held_folder(top: Path, path: str) -> Iterator[int]:
+    """A folder as a descriptor; links that stay in `top` are followed.
+
+    Args:
+        top: The folder that must not be left, symlinks resolved.
+        path: The folder; `top` itself, too.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        UnsafePathError: It leads out, is no folder, or was swapped just now.
+    """
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(top):
+        raise UnsafePathError(f"{path} leads out of its loop.")
+    with opened_folder(top, *real.relative_to(top).parts) as folder:
+        yield folder
 
 
 @contextlib.contextmanager

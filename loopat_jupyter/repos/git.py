@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import signal
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -100,6 +101,7 @@ class Git:
     def __init__(self, environ: Mapping[str, str], *, binary: str = "git") -> None:
         self._environ = dict(environ)
         self._binary = binary
+        self._path = self._environ.get("PATH")
 
     async def run(
         self,
@@ -141,6 +143,9 @@ class Git:
         command = (self._binary, *arguments)
         if memory_bytes is not None:
             command = ("prlimit", f"--data={memory_bytes}", "--", *command)
+        if access is not None and all(shutil.which(name, path=self._path) for name in ("setpriv", self._binary)):
+            # A long transfer ends with the process that wanted it, also when that one is killed.
+            command = ("setpriv", "--pdeathsig", "TERM", "--", *command)
         process = await self._spawn(command, folder, access, environ or {}, stdin=stdin is not None)
         try:
             async with deadline(timeout_s):

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 from tornado import web
 
-from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError
+from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError, plain
 from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value
 from loopat_jupyter.project import ProjectFile  # noqa: TC001 - msgspec resolves annotations at run time
 from loopat_jupyter.vaults import Vault  # noqa: TC001
@@ -155,7 +155,7 @@ def problem_of(error: BaseException | None, status: int = 500) -> Problem:
 
 
 def _problem_of_system(error: OSError) -> Problem:
-    where = f": {error.filename}" if error.filename else ""
+    where = plain(f": {error.filename}") if error.filename else ""
     if error.errno in _FULL:
         message = f"No space left{where}. Free some space and try again."
         return Problem(message=message, reason=StorageFullError.reason, code=StorageFullError.status)
@@ -166,7 +166,7 @@ def _problem_of_system(error: OSError) -> Problem:
 def _problem_of_http(error: web.HTTPError) -> Problem:
     status = error.status_code
     message = error.log_message % error.args if error.log_message else _phrase(status)
-    return Problem(message=message, reason=_REASONS.get(status, "http_error"), code=status)
+    return Problem(message=plain(message), reason=_REASONS.get(status, "http_error"), code=status)
 
 
 def _phrase(status: int) -> str:

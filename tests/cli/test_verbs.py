@@ -163,6 +163,24 @@ def test_deleting_asks_and_takes_the_files_along(fake: FakeCommandLine) -> None:
     assert not fake.manager.workspace.loop(record.id).exists()
 
 
+def test_the_root_folder_of_a_running_jupyter_server_is_deleted_by_force_alone(
+    fake: FakeCommandLine, tmp_path: Path
+) -> None:
+    record, other = fake.manager.create(title="Served"), fake.manager.create(title="Other")
+    note = tmp_path / "jupyter-data" / "runtime" / "jpserver-1.json"
+    note.parent.mkdir(parents=True)
+    running = {"pid": os.getpid(), "port": 8888, "url": "http://localhost:8888/"}
+    root = {"root_dir": str(fake.manager.workspace.workdir(record.id) / "folder")}
+    note.write_bytes(msgspec.json.encode(running | root))
+    refused = fake("rm", "served", "--yes")
+    assert (refused.code, "`jupyter server stop 8888`, or force it" in refused.err) == (1, True)
+    assert fake.manager.store.read(record.id) == record
+    assert fake("rm", "other", "--yes").code == 0
+    assert not fake.manager.workspace.loop(other.id).exists()
+    assert fake("rm", "served", "--yes", "--force").code == 0
+    assert not fake.manager.workspace.loop(record.id).exists()
+
+
 def test_a_loop_with_a_damaged_record_can_be_deleted_by_its_id(fake: FakeCommandLine) -> None:
     record = fake.manager.create(title="Damaged")
     fake.manager.workspace.record(record.id).write_bytes(b"{")

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from tornado.web import HTTPError
 
+from loopat_jupyter.contents.managers import LoopContentsManager
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.workspace.test_records import NOW
 
@@ -45,11 +48,19 @@ def plant(workdir: Path, outside: Path, workspace: Workspace) -> None:
     (workdir / "up").symlink_to("../..")
 
 
+def stock(folder: Path) -> AsyncLargeFileManager:
+    """Jupyter's own manager of files, of a server whose root folder that is."""
+    return AsyncLargeFileManager(root_dir=str(folder), delete_to_trash=False)
+
+
 @pytest.mark.abuse("A6")
 async def test_a_planted_link_is_not_read(
     ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
 ) -> None:
     plant(workdir, outside, workspace)
+    # The attack works against the stock manager.
+    for path in ("file", "folder/secret.txt", "loop/secret.txt"):
+        assert (await stock(workdir).get(path))["content"] == "secret"
     for root in ways:
         for path in ("file", "folder/secret.txt", "loop/secret.txt", "up/meta.json", "folder", "up"):
             answer = await ask("GET", f"{root}/{path}")
@@ -63,6 +74,12 @@ async def test_a_planted_link_is_not_written(
 ) -> None:
     plant(workdir, outside, workspace)
     text = {"type": "file", "format": "text", "content": "overwritten"}
+    # The attack works against the stock manager.
+    (outside / "naive.txt").touch()
+    (workdir / "naive").symlink_to(outside / "naive.txt")
+    await stock(workdir).save(dict(text), "naive")
+    assert (outside / "naive.txt").read_text() == "overwritten"
+    (outside / "naive.txt").unlink()
     contents, _ = ways
     api_path = contents.split("contents/", 1)[1]
     for answer in (
@@ -84,6 +101,9 @@ async def test_a_planted_folder_of_checkpoints_is_not_used(
 ) -> None:
     (workdir / "a.txt").write_text("mine")
     (workdir / ".ipynb_checkpoints").symlink_to(outside)
+    # The attack works against the stock manager.
+    await stock(workdir).create_checkpoint("a.txt")
+    (outside / "a-checkpoint.txt").unlink()
     answer = await ask("POST", f"{ways[0]}/a.txt/checkpoints")
     assert answer.status == 403
     assert [entry.name for entry in outside.iterdir()] == ["secret.txt"]
@@ -108,6 +128,34 @@ async def test_a_listing_leaves_planted_links_out(
     listed = await ask("GET", ways[0])
     assert listed.status == 200
     assert sorted(entry["name"] for entry in listed.body["content"]) == ["real", "same"]
+
+
+async def test_files_are_told_as_jupyter_tells_them(
+    workdir: Path, workspace: Workspace, jp_environ: None, record: LoopRecord
+) -> None:
+    for name in ("a.txt", "b.ipynb", "c.tar.gz", "d", "e.ipynb/inner.txt", ".hidden", "a b\u00fc.py", "locked/x", "~y"):
+        (workdir / name).parent.mkdir(exist_ok=True)
+        (workdir / name).write_text(name)
+    for name, target in (("to-file", "a.txt"), ("to-folder", "e.ipynb"), ("to-top", "."), ("broken", "nowhere")):
+        (workdir / name).symlink_to(target)
+    os.mkfifo(workdir / "fifo")
+    (workdir / "d").chmod(0o400)
+    (workdir / "locked").chmod(0)
+    os.utime(workdir / "a.txt", (2**40, 2**40))
+    stock_one, ours = stock(workdir), LoopContentsManager(root_dir=str(workdir), workspace=workspace)
+    expected = await stock_one.get("")
+    expected["content"].sort(key=lambda entry: entry["name"])
+    assert await ours.get("") == expected
+    assert [entry["name"] for entry in expected["content"]] == [
+        "a b\u00fc.py", "a.txt", "b.ipynb", "broken", "c.tar.gz", "d", "e.ipynb", "to-file", "to-folder", "to-top",
+        "~y",
+    ]  # fmt: skip
+    for path in (*(entry["name"] for entry in expected["content"]), "e.ipynb/inner.txt", "to-folder"):
+        assert await ours.get(path, content=False) == await stock_one.get(path, content=False)
+    for path in (".hidden", "locked", "nowhere", "locked/x"):
+        for each in (stock_one, ours):
+            with pytest.raises(HTTPError, match="404"):
+                await each.get(path, content=False)
 
 
 async def test_a_link_within_the_loop_is_followed(ask: Any, workdir: Path, ways: tuple[str, str]) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.contents.changes import Place, copy_folder, make_folder, move, remove, throw_away
-from loopat_jupyter.contents.pinned import held, opened, replaced
+from loopat_jupyter.contents.changes import copy_folder, make_folder, move, remove, throw_away
+from loopat_jupyter.contents.looking import look, look_into
+from loopat_jupyter.contents.pinned import Place, held, opened, replaced
 from loopat_jupyter.errors import UnsafePathError
 
 if TYPE_CHECKING:
@@ -170,6 +171,26 @@ def test_nothing_is_changed_where_a_swapped_folder_leads(top: Path, outside: Pat
     swapped()
     assert sorted(str(path) for path in outside.rglob("*")) == before
     assert [*top.rglob("key"), *home.rglob("key")] == []
+
+
+@pytest.mark.abuse("A6")
+def test_nothing_is_told_of_where_a_swapped_folder_leads(top: Path, outside: Path, swapped: object) -> None:
+    (outside / "theirs").write_text("secret")
+    place, names, sizes = Place(top, str(top / "d")), set(), set()
+    # The attack works against the usual way.
+    while "theirs" not in names:
+        with contextlib.suppress(OSError):
+            if Path(os.path.realpath(top / "d")).is_relative_to(top):
+                names |= {path.name for path in (top / "d").iterdir()}
+    names.clear()
+    rounds = 0
+    while rounds < ROUNDS or not names or not sizes:
+        rounds += 1
+        with contextlib.suppress(OSError, UnsafePathError):
+            names |= {seen.name for seen in look_into(place)}
+        with contextlib.suppress(OSError, UnsafePathError):
+            sizes.add(look(Place(top, str(top / "d" / "file"))).status.st_size)
+    assert (names, sizes) == ({"file"}, {len("own")})
 
 
 def test_the_folder_is_held(top: Path, outside: Path) -> None:

@@ -157,6 +157,8 @@ async def test_a_kernel_over_published_ports_outlives_its_server(place_over_port
         kernel_id = (await open_session(server))["kernel"]["id"]
         async with server.kernel(kernel_id) as kernel:
             await kernel.run("left = 41")
+        refused = await server.api("DELETE", f"loopat/api/loops/{place.record.id}")
+        assert (refused.status, "has its root folder in this loop" in refused.body["message"]) == (409, True)
         server.process.kill()
         await server.process.wait()
     async with jupyter_server(tmp_path / "server", place.workdir, environ, *SERVER_OPTIONS) as server:

@@ -6,7 +6,6 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-import asyncssh
 import msgspec
 import pytest
 
@@ -19,7 +18,7 @@ from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
 from loopat_jupyter.workspace.records import new_record
 from tests.conftest import remove_from_podman
-from tests.git_remotes import git
+from tests.git_remotes import git, make_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,9 +165,7 @@ async def test_ssh_with_a_key(workspace: Workspace, plain: LoopManager, remote: 
 async def test_ssh_without_the_key_is_refused_with_a_warning(
     workspace: Workspace, plain: LoopManager, remote: Remote, ssh_server: SshServer, tmp_path: Path
 ):
-    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "other")
-    (tmp_path / "other").chmod(0o600)
-    access = ssh_server.access._replace(identity_files=(tmp_path / "other",))
+    access = ssh_server.access._replace(identity_files=(make_key(tmp_path / "other"),))
     private = Checkout(workspace, Config(), Git(os.environ), lambda _: access)
     record = plain.create(title="a")
     made = await private.apply(NewLoop(title="a", repo=ssh_server.url(remote.path)), record, lambda _: None)
@@ -292,9 +289,7 @@ async def test_a_vault_does_not_read_what_another_one_fetched(
     put_key(plain, "work", "id_ed25519", ssh_server.key)
     await plain.make(NewLoop(title="a", repo=ssh_server.url(remote.path), vault="work"))
     if other == "home":
-        stranger = plain.workspace.home / "stranger"
-        asyncssh.generate_private_key("ssh-ed25519").write_private_key(stranger)
-        put_key(plain, other, "id_ed25519", stranger)
+        put_key(plain, other, "id_ed25519", make_key(plain.workspace.home / "stranger"))
     record = await plain.make(NewLoop(title="b", repo=ssh_server.url(remote.path), vault=other))
     assert record.warnings[0].startswith("The loop has no files of")
     assert (record.mirror, list(plain.workspace.workdir(record.id).iterdir())) == (None, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -90,24 +91,49 @@ def git_that(folder: Path, script: str) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
+async def kill_a_server_that_clones(workspace: Workspace, remote: Remote, path: str, begun: Path) -> int:
+    """Kill it when its git has told its process id; a descriptor of that git."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", _CLONE, str(workspace.home), str(workspace.runtime_root), remote.url],
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+    )
+    cloning = os.pidfd_open(int(await asyncio.to_thread(begun.read_bytes)))
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    return cloning
+
+
+_CLONES = '[ "$1 $2" = "clone --bare" ]'
+
+
+async def test_git_ends_with_a_server_that_is_killed_during_a_first_clone(
+    workspace: Workspace, remote: Remote, tmp_path: Path
+):
+    begun, never = tmp_path / "begun", tmp_path / "never"
+    os.mkfifo(begun)
+    os.mkfifo(never)
+    waiting = git_that(tmp_path / "first", f"{_CLONES} && echo $$ >{begun} && exec cat {never}")
+    cloning = await kill_a_server_that_clones(workspace, remote, waiting, begun)
+    try:
+        assert select.select([cloning], [], [], 30)[0]
+    finally:
+        os.close(cloning)
+        # Whoever waits for the FIFO is let go.
+        os.close(os.open(never, os.O_RDWR))
+
+
 async def test_a_server_that_is_killed_during_a_first_clone_is_in_nobodys_way(
     workspace: Workspace, plain: LoopManager, remote: Remote, tmp_path: Path
 ):
     begun, go, done = (tmp_path / name for name in ("begun", "go", "done"))
     for fifo in (begun, go, done):
         os.mkfifo(fifo)
-    clones, real = '[ "$1 $2" = "clone --bare" ]', f'{shutil.which("git")} "$@" 2>{os.devnull}'
-    waiting = git_that(tmp_path / "first", f"{clones} && echo >{begun} && {{ cat {go}; {real}; echo >{done}; }}")
-    server = subprocess.Popen(
-        [sys.executable, "-c", _CLONE, str(workspace.home), str(workspace.runtime_root), remote.url],
-        env={**os.environ, "PATH": waiting},
-        stdout=subprocess.DEVNULL,
-    )
-    await asyncio.to_thread(begun.read_bytes)
-    server.send_signal(signal.SIGKILL)
-    server.wait()
+    real = f'{shutil.which("git")} "$@" 2>{os.devnull}'
+    deaf = f"{_CLONES} && trap '' TERM && echo $$ >{begun} && {{ cat {go}; {real}; echo >{done}; }}"
+    os.close(await kill_a_server_that_clones(workspace, remote, git_that(tmp_path / "first", deaf), begun))
     # The git that outlived its server clones on while the next one has begun.
-    overtaken = git_that(tmp_path / "second", f"{clones} && echo >{go} && cat {done} >{os.devnull}")
+    overtaken = git_that(tmp_path / "second", f"{_CLONES} && echo >{go} && cat {done} >{os.devnull}")
     later = LoopManager(workspace, plain.config, plain.engine, member="ada", git=Git({**os.environ, "PATH": overtaken}))
     record = await later.make(NewLoop(title="a", repo=remote.url))
     assert record.warnings == ()

@@ -27,6 +27,7 @@ def test_it_is_told_in_few_words():
         "4 uncommitted files (a, b, c and 1 more); 1 unpushed commit (1234 Fix); 2 stashes (stash@{0} x, stash@{1} y)"
     )
     assert not Unsaved((), (), ())
+    assert str(Unsaved(("a\x1b[2Jb\nc",), (), ())) == "1 uncommitted file (a�[2Jb�c)"
 
 
 async def inside(manager: LoopManager, record: LoopRecord, script: str) -> None:

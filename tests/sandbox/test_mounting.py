@@ -288,6 +288,9 @@ class TestBeforeEachStart:
         entry = vaults_folder(workspace, "ada") / "default" / "mounts" / "home" / ".netrc"
         entry.parent.mkdir(parents=True)
         os.link(home / "file", entry)
+        # Who writes the entry, as a sandbox may, writes the file that it is a second name of.
+        entry.write_text("changed")
+        assert (home / "file").read_text() == "changed"
         with pytest.raises(UnsafePathError, match="is a hard link"):
             check_source(entry, workspace, ())
         # Of the operator's own files each may have as many names as they like.

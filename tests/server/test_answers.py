@@ -30,6 +30,24 @@ def test_bad_input_names_the_field() -> None:
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        NotFoundError("no a\x1b[2J\u202eb\udcff"),
+        BadInputError("a\x1b[2J\u202eb\udcff", "is not known"),
+        web.HTTPError(404, "no %s", "a\x1b[2J\u202eb\udcff"),
+        OSError(errno.ENOSPC, "No space left on device", "a\x1b[2J\u202eb\udcff"),
+        OSError(errno.EIO, "Input/output error", "a\x1b[2J\u202eb\udcff"),
+    ],
+)
+def test_names_in_errors_are_plain(error: BaseException) -> None:
+    """Neither a terminal nor the JSON that they travel in takes them as they are."""
+    problem = problem_of(error)
+    assert "a�[2J�b�" in problem.message
+    assert problem.field in (None, "a�[2J�b�")
+    assert encode(problem)
+
+
+@pytest.mark.parametrize(
     ("error", "expected"),
     [
         (web.HTTPError(403, "not you, 100 %"), Problem(message="not you, 100 %", reason="forbidden", code=403)),

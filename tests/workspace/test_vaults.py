@@ -105,6 +105,9 @@ def test_no_folder_of_a_vault_is_a_link(store: VaultStore, vault: Path, tmp_path
     swapped = vault / part
     swapped.rename(tmp_path / "moved")
     swapped.symlink_to(tmp_path / "moved")
+    # A naive reader goes where the link leads.
+    assert (vault / "envs" / "TOKEN").read_bytes() == b"secret"
+    assert (vault / "mounts" / "home" / ".ssh").is_dir()
     if not part:
         with pytest.raises(UnsafePathError, match="is a symbolic link"):
             store.read("ada", "work")
