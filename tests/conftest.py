@@ -44,6 +44,7 @@ pytest_plugins = [
     "tests.strict",
     "tests.order",
     "tests.git_remotes",
+    "tests.light_age",
     "tests.measures",
     "tests.small_image",
 ]

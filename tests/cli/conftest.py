@@ -66,6 +66,7 @@ class RealCommandLine:
     """`jupyter-loopat` as a process of its own, on the real podman."""
 
     def __init__(self, workspace: Workspace, image: str, data: Path) -> None:
+        self.home = workspace.home
         self.program = str(Path(sys.executable).parent / "jupyter-loopat")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LOOPAT_")},
