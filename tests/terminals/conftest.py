@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from loopat_jupyter.sandbox.process import all_pids, pid_namespace
-from loopat_jupyter.workspace.kept import folder
-from tests.conftest import add_loop
+from tests.conftest import add_loop, end_all, processes_inside
 from tests.jupyter_process import Terminal
 
 if TYPE_CHECKING:
@@ -76,43 +73,14 @@ def record(manager: LoopManager) -> LoopRecord:
 async def running(manager: LoopManager, shared_loop: LoopRecord) -> LoopRecord:
     """The loop of the module, which runs; nothing runs or lies in it, whatever the test before it left."""
     await manager.start(shared_loop)
-    await end_all(manager, shared_loop)
+    end_all(manager, shared_loop)
     return shared_loop
-
-
-async def end_all(manager: LoopManager, record: LoopRecord) -> None:
-    """End everything in a loop that runs, and remove its files."""
-    workspace = manager.workspace
-    async with asyncio.timeout(60):
-        while left := processes(manager, record):
-            for process in left:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            await asyncio.sleep(0.01)
-    shutil.rmtree(folder(workspace, record.id), ignore_errors=True)
-    for files in (workspace.run(record.id), workspace.workdir(record.id)):
-        for path in files.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def processes(manager: LoopManager, record: LoopRecord) -> list[psutil.Process]:
-    """Everything that runs in a loop's sandbox, without its init and main process."""
-    stamp = manager.sandboxes.state_files(record.id).running()
-    assert stamp is not None
-    namespace, found = pid_namespace(stamp.pid), []
-    for pid in all_pids():
-        if pid_namespace(pid) == namespace:
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                if "infinity" not in " ".join(process.cmdline()):
-                    found.append(process)
-    return found
 
 
 def commands(manager: LoopManager, record: LoopRecord) -> list[str]:
     """Command lines of everything that runs in a loop's sandbox, without its init and main process."""
     found = []
-    for process in processes(manager, record):
+    for process in processes_inside(manager, record):
         with contextlib.suppress(psutil.Error):
             found.append(" ".join(process.cmdline()))
     return sorted(found)
