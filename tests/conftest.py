@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import datetime
 import os
 import shutil
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 import pytest_asyncio
 
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.sandbox.process import all_pids, pid_namespace
+from loopat_jupyter.workspace import kept
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from loopat_jupyter.workspace.records import LoopStore, new_record
@@ -44,6 +49,7 @@ pytest_plugins = [
     "tests.strict",
     "tests.order",
     "tests.git_remotes",
+    "tests.light_age",
     "tests.measures",
     "tests.small_image",
 ]
@@ -132,6 +138,34 @@ def nest() -> Iterator[Nest]:
     yield nest_in
     # Python could not: pytest must not find them when it clears up.
     subprocess.run(["rm", "-rf", "--", *made], check=True)
+
+
+def processes_inside(manager: LoopManager, record: LoopRecord) -> list[psutil.Process]:
+    """Everything that runs in the sandbox of a loop that runs, without its init and main process."""
+    stamp = manager.sandboxes.state_files(record.id).running()
+    assert stamp is not None
+    namespace, found = pid_namespace(stamp.pid), []
+    for pid in all_pids():
+        if pid_namespace(pid) == namespace:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if "infinity" not in " ".join(process.cmdline()):
+                    found.append(process)
+    return found
+
+
+def end_all(manager: LoopManager, record: LoopRecord) -> None:
+    """End everything in a loop that runs and remove its files, whatever the test before left in it."""
+    while left := processes_inside(manager, record):
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        time.sleep(0.01)
+    workspace = manager.workspace
+    shutil.rmtree(kept.folder(workspace, record.id), ignore_errors=True)
+    for folder in (workspace.run(record.id), workspace.workdir(record.id)):
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def remove_from_podman(workspace: Workspace) -> None:

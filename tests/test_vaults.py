@@ -153,7 +153,7 @@ async def test_a_locked_vault_gives_nothing_and_says_so_once(
 
 
 async def test_a_passphrase_opens_for_one_process_or_for_the_login(
-    quiet: LoopManager, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    quiet: LoopManager, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, light_passphrases: None
 ):
     monkeypatch.setattr(keyring, "get_keyring", keyring.backends.fail.Keyring)
     quiet.vaults.set("default", "TOKEN", CANARY.encode())

@@ -15,13 +15,16 @@ import pytest
 from loopat_jupyter.cli.app import run
 from loopat_jupyter.cli.session import Session
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.podman import Completed, Podman
 from loopat_jupyter.workspace.config import Config, ImageConfig
+from tests.conftest import add_loop, end_all
 from tests.fakes import FakeEngine
+from tests.kernels.conftest import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
 
@@ -66,6 +69,7 @@ class RealCommandLine:
     """`jupyter-loopat` as a process of its own, on the real podman."""
 
     def __init__(self, workspace: Workspace, image: str, data: Path) -> None:
+        self.home = workspace.home
         self.program = str(Path(sys.executable).parent / "jupyter-loopat")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LOOPAT_")},
@@ -97,3 +101,24 @@ class RealCommandLine:
 @pytest.fixture
 def real(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> RealCommandLine:
     return RealCommandLine(workspace, sandbox_image, tmp_path / "jupyter")
+
+
+@pytest.fixture
+def shared(workspace_of_module: Workspace, sandbox_image: str, tmp_path: Path) -> RealCommandLine:
+    """The real command line in the workspace of the module."""
+    return RealCommandLine(workspace_of_module, sandbox_image, tmp_path / "jupyter")
+
+
+@pytest.fixture(scope="module")
+def shared_loop(workspace_of_module: Workspace) -> LoopRecord:
+    return add_loop(workspace_of_module, "Sales in May")
+
+
+@pytest.fixture
+def loop_id(workspace_of_module: Workspace, shared_loop: LoopRecord, sandbox_image: str) -> str:
+    """The loop that the tests of the module share; it runs, and nothing in it."""
+    config = Config(image=ImageConfig(use=sandbox_image))
+    manager = LoopManager(workspace_of_module, config, Podman("podman", os.environ), member="ada")
+    in_thread(manager.start(shared_loop))
+    end_all(manager, shared_loop)
+    return shared_loop.id

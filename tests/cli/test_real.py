@@ -54,23 +54,21 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
     assert real.json("list") == {"loops": [], "unreadable": []}
 
 
-def test_anything_of_any_size_goes_through_unchanged(real: RealCommandLine) -> None:
-    loop_id = loop(real)
+def test_anything_of_any_size_goes_through_unchanged(shared: RealCommandLine, loop_id: str) -> None:
     data = os.urandom(10_000_000)
-    ran = real("exec", loop_id, "--", "sha256sum", stdin=data)
+    ran = shared("exec", loop_id, "--", "sha256sum", stdin=data)
     assert ran.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
-    assert real("exec", loop_id, "--", "cat", stdin=data).stdout == data
-    assert real("exec", loop_id, "--", "true", stdin=data).returncode == 0
+    assert shared("exec", loop_id, "--", "cat", stdin=data).stdout == data
+    assert shared("exec", loop_id, "--", "true", stdin=data).returncode == 0
 
 
-def test_variables_reach_the_command_and_no_argv(real: RealCommandLine, tmp_path: Path) -> None:
-    loop_id = loop(real)
+def test_variables_reach_the_command_and_no_argv(shared: RealCommandLine, loop_id: str, tmp_path: Path) -> None:
     file = tmp_path / "variables"
     file.write_text("FROM_FILE=f i l e\n")
-    real.environ["TOKEN"] = "s3cret\nvalue"
+    shared.environ["TOKEN"] = "s3cret\nvalue"
     options = ("--env", "TOKEN", "--env", "PLAIN=a'b\"c", "--env-file", str(file), "--cwd", "/tmp")
     script = 'printf "%s|%s|%s|%s\\n" "$TOKEN" "$PLAIN" "$FROM_FILE" "$PWD"; exec tail -f /dev/null'
-    client = real.start("exec", loop_id, *options, "--", "sh", "-c", script)
+    client = shared.start("exec", loop_id, *options, "--", "sh", "-c", script)
     assert client.stdout is not None
     assert client.stdout.readline() + client.stdout.readline() == b"s3cret\nvalue|a'b\"c|f i l e|/tmp\n"
     argvs = [argv for path in Path("/proc").glob("[0-9]*/cmdline") if (argv := read_argv(path))]
@@ -88,42 +86,39 @@ def read_argv(path: Path) -> bytes:
         return b""
 
 
-def test_a_deadline_ends_the_command_and_what_it_started(real: RealCommandLine) -> None:
-    loop_id = loop(real)
-    ran = real("exec", loop_id, "--timeout", "1", "--", "sh", "-c", "tail -f /dev/null; echo more", code=124)
+def test_a_deadline_ends_the_command_and_what_it_started(shared: RealCommandLine, loop_id: str) -> None:
+    ran = shared("exec", loop_id, "--timeout", "1", "--", "sh", "-c", "tail -f /dev/null; echo more", code=124)
     assert ran.stdout == b""
     assert ran.stderr == b"sh did not end within 1 s and was ended.\n"
-    assert processes_inside(real, loop_id, "tail") == b""
+    assert processes_inside(shared, loop_id, "tail") == b""
 
 
-def test_the_code_of_a_missing_command_is_its_own(real: RealCommandLine) -> None:
-    ran = real("exec", loop(real), "--", "no-such-command", code=127)
+def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_id: str) -> None:
+    ran = shared("exec", loop_id, "--", "no-such-command", code=127)
     assert b"no-such-command" in ran.stderr
 
 
 @pytest.mark.fault("F3")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_what_runs_inside(real: RealCommandLine, signum: int, code: int) -> None:
-    loop_id = loop(real)
-    client = real.start("exec", loop_id, "--", "sh", "-c", "echo ready; tail -f /dev/null; echo not reached")
+def test_a_signal_ends_what_runs_inside(shared: RealCommandLine, loop_id: str, signum: int, code: int) -> None:
+    client = shared.start("exec", loop_id, "--", "sh", "-c", "echo ready; tail -f /dev/null; echo not reached")
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
     client.send_signal(signum)
     out, err = client.communicate(timeout=60)
     assert (client.returncode, out, err.decode()) == (code, b"", "Cancelling …\n")
-    assert processes_inside(real, loop_id, "tail") == b""
+    assert processes_inside(shared, loop_id, "tail") == b""
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(real: RealCommandLine) -> None:
-    loop_id = loop(real)
-    client = real.start("exec", loop_id, "--", "yes")
+def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, loop_id: str) -> None:
+    client = shared.start("exec", loop_id, "--", "yes")
     assert client.stdout is not None
     assert client.stdout.readline() == b"y\n"
     client.stdout.close()
     assert client.stderr is not None
     assert (client.wait(timeout=60), client.stderr.read()) == (141, b"")
     client.stderr.close()
-    assert processes_inside(real, loop_id, "yes") == b""
+    assert processes_inside(shared, loop_id, "yes") == b""
 
 
 def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine) -> None:

@@ -57,18 +57,15 @@ class Terminal:
 
 
 @pytest.fixture
-def loop_id(real: RealCommandLine) -> str:
-    return str(real.json("create", "Sales in May")["id"])
-
-
-@pytest.fixture
-def shell(real: RealCommandLine, loop_id: str) -> Iterator[Terminal]:
-    terminal = Terminal(real, "shell", loop_id)
+def shell(shared: RealCommandLine, loop_id: str) -> Iterator[Terminal]:
+    terminal = Terminal(shared, "shell", loop_id)
     yield terminal
     terminal.process.close(force=True)
 
 
-def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(shell: Terminal, loop_id: str) -> None:
+def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(real: RealCommandLine) -> None:
+    loop_id = str(real.json("create", "Sales in May")["id"])
+    shell = Terminal(real, "shell", loop_id)
     shell.until(r"Sandbox of Sales in May ready in .* s")
     shell.type("echo host=$(hostname) at=$PWD term=$TERM size=$(stty size)")
     shell.until(rf"host=loop-{loop_id[:8]} at=/loopat/loop/{loop_id}/workdir term=xterm-256color size=30 100\b")
@@ -92,23 +89,24 @@ def test_keys_go_to_the_program_inside(shell: Terminal) -> None:
     assert shell.end() is not None
 
 
-def test_a_closed_terminal_leaves_nothing_inside(real: RealCommandLine, shell: Terminal, loop_id: str) -> None:
+def test_a_closed_terminal_leaves_nothing_inside(shared: RealCommandLine, shell: Terminal, loop_id: str) -> None:
     shell.type("echo ready=$((1+1)); tail -f /dev/null")
     shell.until(r"ready=2")
     os.kill(shell.process.pid, signal.SIGHUP)
     assert shell.end() == 128 + signal.SIGHUP
-    assert real("exec", loop_id, "--", "sh", "-c", "pgrep -x 'bash|tail' || true").stdout == b""
+    assert shared("exec", loop_id, "--", "sh", "-c", "pgrep -x 'bash|tail' || true").stdout == b""
 
 
-def test_the_terminal_is_left_as_it_was(real: RealCommandLine, loop_id: str) -> None:
-    terminal = Terminal(real, "exec", loop_id, "-t", "--", "sh", "-c", "stty raw -echo; tty; exit 3")
+def test_the_terminal_is_left_as_it_was(shared: RealCommandLine, loop_id: str) -> None:
+    terminal = Terminal(shared, "exec", loop_id, "-t", "--", "sh", "-c", "stty raw -echo; tty; exit 3")
     before = terminal.process.getecho()
     terminal.until(r"/dev/pts/\d+")
     assert terminal.end() == 3
     assert before is True
 
 
-def test_deleting_asks_on_a_terminal(real: RealCommandLine, loop_id: str) -> None:
+def test_deleting_asks_on_a_terminal(real: RealCommandLine) -> None:
+    loop_id = str(real.json("create", "Sales in May")["id"])
     terminal = Terminal(real, "rm", loop_id)
     terminal.until(r"Delete 'Sales in May' .* with \d+ files?, .*\[y/N\]: ")
     terminal.type("n")

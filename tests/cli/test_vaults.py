@@ -8,9 +8,11 @@ import click
 import keyring
 import keyring.backends.fail
 import msgspec
+import pyrage
 import pytest
 
 from tests.cli.test_shell import Terminal
+from tests.light_age import wrap
 from tests.workspace.test_vault_keys import Memory
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def test_encrypted_with_a_file(fake: FakeCommandLine, monkeypatch: pytest.Monkey
 
 
 def test_encrypted_with_a_passphrase_and_unlocked_in_a_keyring(
-    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch, light_passphrases: None
 ) -> None:
     piped(monkeypatch, CANARY.encode())
     fake("vault", "set", "TOKEN")
@@ -175,6 +177,10 @@ def test_a_passphrase_is_asked_for_where_somebody_is_there(real: RealCommandLine
     without = real("exec", "Sales", "--", "printenv", "TOKEN", code=1)
     assert b"is locked" in without.stderr
     for answer, code in (("open sesame", 0), ("", 1), ("wrong", 125)):
+        if answer == "wrong":
+            # What age made has opened: an attempt at it would cost a second.
+            [wrapped] = real.home.rglob("identity.age")
+            wrapped.write_bytes(wrap(f"{pyrage.x25519.Identity.generate()}\n".encode(), "open sesame"))
         asked = Terminal(real, "exec", "Sales", "--", "printenv", "TOKEN")
         asked.until(r"Passphrase of vault 'default'.*: ")
         asked.type(answer)

@@ -1,4 +1,7 @@
-"""A real Jupyter server with terminals in loops, on a workspace of its own, and a person at its terminals."""
+"""A real Jupyter server with terminals in loops, and a person at its terminals.
+
+The tests of a module share a workspace and a running loop: making these takes longer than most of what is tested.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import pytest_asyncio
 
+from tests.conftest import add_loop, end_all, processes_inside
 from tests.jupyter_process import Terminal
 
 if TYPE_CHECKING:
@@ -47,17 +52,38 @@ def jp_root_dir(workspace: Workspace) -> Path:
     return workspace.home
 
 
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def shared_loop(workspace: Workspace) -> LoopRecord:
+    """The loop of the module; tests that need it running ask for `running`."""
+    return add_loop(workspace, "Terminals")
+
+
 @pytest.fixture
 def record(manager: LoopManager) -> LoopRecord:
-    """A loop that was never started."""
-    return manager.create(title="Terminals")
+    """A loop of the test's own that was never started."""
+    return manager.create(title="Never started")
 
 
 @pytest_asyncio.fixture
-async def running(manager: LoopManager, record: LoopRecord) -> LoopRecord:
-    """A loop that runs."""
-    await manager.start(record)
-    return record
+async def running(manager: LoopManager, shared_loop: LoopRecord) -> LoopRecord:
+    """The loop of the module, which runs; nothing runs or lies in it, whatever the test before it left."""
+    await manager.start(shared_loop)
+    end_all(manager, shared_loop)
+    return shared_loop
+
+
+def commands(manager: LoopManager, record: LoopRecord) -> list[str]:
+    """Command lines of everything that runs in a loop's sandbox, without its init and main process."""
+    found = []
+    for process in processes_inside(manager, record):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return sorted(found)
 
 
 class Person:
@@ -122,5 +148,8 @@ async def person(
 ) -> AsyncIterator[Person]:
     yield Person(jp_fetch, jp_ws_fetch)
     terminals = jp_serverapp.web_app.settings["terminal_manager"]
+    # At its own end the server would leave those in loops to the next one.
+    for name in list(terminals.terminals):
+        await terminals.terminate(name, force=True)
     await terminals.terminate_all()
     await terminals.shutdown()

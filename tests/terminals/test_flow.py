@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
 
 BOUND_BYTES = 64 * 1024 * 1024
 
@@ -96,13 +97,21 @@ class Idler:
                 pass
 
 
-@pytest_asyncio.fixture
-async def server(
-    manager: LoopManager, running: LoopRecord, sandbox_image: str, tmp_path: Path
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(
+    workspace: Workspace, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Server]:
-    environ = {"LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-    async with jupyter_server(tmp_path, manager.workspace.home, environ) as server:
+    environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+    async with jupyter_server(tmp_path_factory.mktemp("server"), workspace.home, environ) as server:
         yield server
+
+
+@pytest_asyncio.fixture
+async def server(shared_server: Server) -> AsyncIterator[Server]:
+    """The server of the module, whose terminals are closed after the test."""
+    yield shared_server
+    for model in (await shared_server.api("GET", "api/terminals")).body:
+        await shared_server.api("DELETE", f"api/terminals/{model['name']}")
 
 
 def folders(manager: LoopManager, running: LoopRecord, tmp_path: Path) -> dict[str, Path]:

@@ -19,10 +19,11 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.errors import BadInputError
-from loopat_jupyter.sandbox.process import exec_roots, pid_namespace
+from loopat_jupyter.sandbox.process import exec_roots
+from tests.terminals.conftest import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
@@ -34,7 +35,13 @@ pytestmark = pytest.mark.podman
 
 
 @pytest.fixture
-def workdir(manager: LoopManager, record: LoopRecord) -> Path:
+def workdir(manager: LoopManager, running: LoopRecord) -> Path:
+    return manager.workspace.workdir(running.id)
+
+
+@pytest.fixture
+def resting(manager: LoopManager, record: LoopRecord) -> Path:
+    """The working directory of a loop that was never started."""
     return manager.workspace.workdir(record.id)
 
 
@@ -50,19 +57,8 @@ async def eventually(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-def commands(manager: LoopManager, record: LoopRecord) -> list[str]:
-    """Command lines of everything that runs in a loop's sandbox, without its init and main process."""
-    stamp = manager.sandboxes.state_files(record.id).running()
-    assert stamp is not None
-    namespace, found = pid_namespace(stamp.pid), []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if pid_namespace(process.pid) == namespace:
-                found.append(" ".join(process.cmdline()))
-    return sorted(command for command in found if "infinity" not in command)
-
-
 async def exec_sessions(manager: LoopManager, record: LoopRecord) -> list[str]:
+    """What podman knows of; one that was killed as it began it may know as long as there is the sandbox."""
     name = manager.sandboxes.plan(record).name
     answer = await manager.engine.run("inspect", "--format={{json .ExecIDs}}", name)
     return json.loads(answer.stdout) or []
@@ -73,10 +69,11 @@ def files_of_terminals(manager: LoopManager, record: LoopRecord) -> list[str]:
     return [path.name for folder in folders for path in folder.glob("t*")]
 
 
-async def nothing_stays(manager: LoopManager, record: LoopRecord) -> None:
+async def nothing_stays(manager: LoopManager, record: LoopRecord, before: Sequence[str] = ()) -> None:
+    """Nothing is there but the exec sessions that were there before."""
     assert commands(manager, record) == []
     assert files_of_terminals(manager, record) == []
-    assert await exec_sessions(manager, record) == []
+    assert set(await exec_sessions(manager, record)) <= {*before}
     assert zombies() == []
 
 
@@ -150,12 +147,14 @@ async def test_what_makes_no_sense_is_refused(
 
 
 async def test_the_variables_of_the_vault_arrive_whether_the_loop_runs_or_not(
-    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
 ):
-    manager.vaults.set("default", "CANARY", b"of the\nvault")
-    manager.vaults.set("default", "COLORTERM", b"of the vault")
+    manager.vaults.create("terminals")
+    manager.vaults.set("terminals", "CANARY", b"of the\nvault")
+    manager.vaults.set("terminals", "COLORTERM", b"of the vault")
+    await manager.update(record.id, {"vault": "terminals"})
     for _ in range(2):
-        async with person.watch(await person.open(workdir, extra_env={"ASKED": "yes"})) as terminal:
+        async with person.watch(await person.open(resting, extra_env={"ASKED": "yes"})) as terminal:
             assert await terminal.run('printf "%q %s %s" "$CANARY" $COLORTERM $ASKED') == (
                 "$'of the\\nvault' truecolor yes"
             )
@@ -167,18 +166,18 @@ async def test_a_place_cannot_be_forged_by_a_client(person: Person, running: Loo
         assert await terminal.run("hostname") == f"{socket.gethostname()}\r\n"
 
 
-async def test_a_deleted_loop_is_named(person: Person, manager: LoopManager, record: LoopRecord, workdir: Path):
+async def test_a_deleted_loop_is_named(person: Person, manager: LoopManager, record: LoopRecord, resting: Path):
     manager.workspace.record(record.id).unlink()
     with pytest.raises(HTTPClientError) as error:
-        await person.open(workdir)
+        await person.open(resting)
     assert error.value.code == 404
     assert record.id in json.loads(error.value.response.body)["message"]
 
 
 async def test_a_terminal_by_loop_starts_the_sandbox_first(
-    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path, terminals: LoopTerminalManager
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path, terminals: LoopTerminalManager
 ):
-    (workdir / "sub").mkdir()
+    (resting / "sub").mkdir()
     model = await terminals.create_in_loop(record, cwd="sub")
     assert manager.sandboxes.state_files(record.id).running() is not None
     async with person.watch(model["name"]) as terminal:
@@ -187,20 +186,20 @@ async def test_a_terminal_by_loop_starts_the_sandbox_first(
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_toolchain_that_is_missing_is_told_on_each_terminal(
-    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path, known: bool
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path, known: bool
 ):
     # No build can make this one, and it costs no time.
     manager.workspace.toolchain(record.id).write_text(f"[tools # {record.id}\n")
     if known:
         await manager.start(record)
     for _ in range(2):
-        async with person.watch(await person.open(workdir)) as terminal:
+        async with person.watch(await person.open(resting)) as terminal:
             await terminal.until("\x1b[33mThe toolchain could not be built")
             assert await terminal.run("echo here") == "here\r\n"
     assert manager.toolchains.problem(record)
     # Once it is mended, nobody is told any more.
     manager.workspace.toolchain(record.id).unlink()
-    async with person.watch(await person.open(workdir)) as terminal:
+    async with person.watch(await person.open(resting)) as terminal:
         await terminal.run("true")
         assert "toolchain" not in terminal.seen
 
@@ -259,9 +258,13 @@ async def test_ctrl_p_arrives_at_once(person: Person, running: LoopRecord, workd
 async def test_the_shell_reads_the_settings_of_the_loop(
     person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
 ):
-    (manager.workspace.loop_home(running.id) / ".bashrc").write_text("export SEEN=bashrc\n")
-    async with person.watch(await person.open(workdir)) as terminal:
-        assert await terminal.run("echo $SEEN; shopt -q login_shell || echo no login") == "bashrc\r\nno login\r\n"
+    settings = manager.workspace.loop_home(running.id) / ".bashrc"
+    settings.write_text("export SEEN=bashrc\n")
+    try:
+        async with person.watch(await person.open(workdir)) as terminal:
+            assert await terminal.run("echo $SEEN; shopt -q login_shell || echo no login") == "bashrc\r\nno login\r\n"
+    finally:
+        settings.unlink()
 
 
 async def test_two_clients_see_one_terminal_and_a_late_one_what_was_said(
@@ -280,6 +283,8 @@ async def test_two_clients_see_one_terminal_and_a_late_one_what_was_said(
 
 
 async def test_ten_terminals_at_once(person: Person, manager: LoopManager, running: LoopRecord, workdir: Path):
+    before = await exec_sessions(manager, running)
+
     async def use() -> str:
         async with person.watch(await person.open(workdir)) as terminal:
             return await terminal.run("tty; hostname")
@@ -288,11 +293,12 @@ async def test_ten_terminals_at_once(person: Person, manager: LoopManager, runni
     assert len(set(said)) == 10
     await asyncio.gather(*map(person.close, await person.names()))
     assert await person.names() == []
-    await nothing_stays(manager, running)
+    await nothing_stays(manager, running, before)
 
 
-async def test_without_a_process_no_file_stays(person: Person, manager: LoopManager, record: LoopRecord, workdir: Path):
-    await manager.start(record)
+async def test_without_a_process_no_file_stays(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
     # A thread counts as a process: those that the server may need are there before.
     threads = 8
     ready = threading.Barrier(threads)
@@ -303,7 +309,7 @@ async def test_without_a_process_no_file_stays(person: Person, manager: LoopMana
             await terminal.until("Press Enter")
     [name] = await person.names()
     await person.close(name)
-    assert files_of_terminals(manager, record) == []
+    assert files_of_terminals(manager, running) == []
 
 
 @contextlib.contextmanager
@@ -323,6 +329,7 @@ def no_more_processes() -> Iterator[None]:
 async def test_closing_ends_what_was_started_inside(
     person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
 ):
+    before = await exec_sessions(manager, running)
     name = await person.open(workdir)
     async with person.watch(name) as terminal:
         await terminal.run("{ sleep 1001 & (trap '' TERM INT; sleep 1002) & }")
@@ -335,7 +342,7 @@ async def test_closing_ends_what_was_started_inside(
     assert await person.names() == []
     assert commands(manager, running) == ["sleep 1003", "sleep 1004"]
     assert files_of_terminals(manager, running) == []
-    assert await exec_sessions(manager, running) == []
+    assert set(await exec_sessions(manager, running)) <= {*before}
     assert zombies() == []
 
 
@@ -356,6 +363,7 @@ def exec_roots_of(manager: LoopManager, record: LoopRecord) -> list[int]:
 
 
 async def test_exit_ends_the_terminal(person: Person, manager: LoopManager, running: LoopRecord, workdir: Path):
+    before = await exec_sessions(manager, running)
     async with person.watch(await person.open(workdir)) as terminal:
         await terminal.run("{ sleep 1001 & }")
         terminal.type("exit\r")
@@ -364,7 +372,7 @@ async def test_exit_ends_the_terminal(person: Person, manager: LoopManager, runn
     async with asyncio.timeout(60):
         while await person.names():
             await asyncio.sleep(0.02)
-    await nothing_stays(manager, running)
+    await nothing_stays(manager, running, before)
 
 
 async def test_a_killed_holder_leaves_no_orphan(
@@ -396,13 +404,14 @@ async def test_stopping_the_loop_ends_its_terminals(
 async def test_the_end_of_the_server_ends_all_if_it_is_to(
     person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, terminals: LoopTerminalManager
 ):
+    before = await exec_sessions(manager, running)
     for folder in (workdir, workdir, manager.workspace.home):
         async with person.watch(await person.open(folder)) as terminal:
             await terminal.run("{ sleep 1001 & }")
     terminals.loops.config = msgspec.structs.replace(terminals.loops.config, on_shutdown="stop")
     await terminals.terminate_all()
     await eventually(lambda: not terminals.terminals)
-    await nothing_stays(manager, running)
+    await nothing_stays(manager, running, before)
 
 
 async def test_the_event_loop_goes_on_while_a_stubborn_terminal_ends(
@@ -425,10 +434,10 @@ async def test_the_event_loop_goes_on_while_a_stubborn_terminal_ends(
 
 
 async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
-    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
 ):
     async with person.watch(
-        await person.open(workdir, extra_env={"TOKEN": "canary"}, height=40, width=132)
+        await person.open(resting, extra_env={"TOKEN": "canary"}, height=40, width=132)
     ) as terminal:
         await terminal.until("starting the sandbox")
         assert await terminal.run("hostname; stty size; echo $TOKEN") == f"loop-{record.id[:8]}\r\n40 132\r\ncanary\r\n"
@@ -438,21 +447,22 @@ async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
 
 
 async def test_changed_settings_are_told_and_nothing_is_replaced(
-    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
 ):
-    async with person.watch(await person.open(workdir)) as first:
+    await manager.start(record)
+    async with person.watch(await person.open(resting)) as first:
         await first.run("true")
-        await manager.update(running.id, {"config": running.config.__class__(network="none")})
-        async with person.watch(await person.open(workdir)) as second:
+        await manager.update(record.id, {"config": record.config.__class__(network="none")})
+        async with person.watch(await person.open(resting)) as second:
             await second.until("settings of this loop have changed")
-            assert await second.run("hostname") == f"loop-{running.id[:8]}\r\n"
-        assert await first.run("hostname") == f"loop-{running.id[:8]}\r\n"
+            assert await second.run("hostname") == f"loop-{record.id[:8]}\r\n"
+        assert await first.run("hostname") == f"loop-{record.id[:8]}\r\n"
 
 
 async def test_closing_works_while_the_sandbox_starts(
-    person: Person, manager: LoopManager, record: LoopRecord, workdir: Path
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
 ):
-    name = await person.open(workdir)
+    name = await person.open(resting)
     async with person.watch(name) as terminal:
         await terminal.until("starting the sandbox")
         await person.close(name)
@@ -465,11 +475,11 @@ async def test_closing_works_while_the_sandbox_starts(
 
 
 async def test_without_podman_the_terminal_says_what_to_do_and_tries_again(
-    person: Person, record: LoopRecord, workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    person: Person, record: LoopRecord, resting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     podman = tmp_path / "podman"
     monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
-    async with person.watch(await person.open(workdir)) as terminal:
+    async with person.watch(await person.open(resting)) as terminal:
         assert str(podman) in await terminal.until("jupyter loopat doctor")
         await terminal.until("Enter")
         podman.write_text('#!/bin/sh\nexec podman "$@"\n')

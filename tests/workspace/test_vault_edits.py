@@ -20,6 +20,7 @@ from loopat_jupyter.workspace.locks import thread_lock
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vault_keys import Keys
 from loopat_jupyter.workspace.vaults import VaultStore
+from tests.light_age import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,8 +242,9 @@ def test_a_full_disk_in_the_middle_loses_nothing(edits: VaultEdits, store: Vault
 def test_a_passphrase_opens_what_age_itself_would(edits: VaultEdits, store: VaultStore):
     identity = pyrage.x25519.Identity.generate()
     edits.encrypt("ada", "work", identity, "passphrase", "pass phrase")
-    wrapped = (store.folder("ada", "work") / "identity.age").read_bytes()
-    assert pyrage.passphrase.decrypt(wrapped, "pass phrase").decode().strip() == str(identity)
+    wrapped = store.folder("ada", "work") / "identity.age"
+    assert pyrage.passphrase.decrypt(wrapped.read_bytes(), "pass phrase").decode().strip() == str(identity)
+    wrapped.write_bytes(wrap(f"{identity}\n".encode(), "pass phrase"))
     with pytest.raises(LockedVaultError, match="not the passphrase"):
         store.unwrap("ada", "work", "other")
     assert str(store.unwrap("ada", "work", "pass phrase")) == str(identity)
