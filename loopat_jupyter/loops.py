@@ -18,7 +18,7 @@ from loopat_jupyter.creation import Creation
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
-from loopat_jupyter.losses import find_losses, unsaved_files
+from loopat_jupyter.losses import find_losses
 from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered, ask
@@ -32,7 +32,7 @@ from loopat_jupyter.sandbox.preflight import check_health
 from loopat_jupyter.sandbox.specs import KernelspecFinder
 from loopat_jupyter.sandbox.toolchain import Toolchains
 from loopat_jupyter.sharing.edge import Edge
-from loopat_jupyter.starting import Starter
+from loopat_jupyter.starting import Starter, Underway
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
-    from loopat_jupyter.repos.unsaved import Unsaved
     from loopat_jupyter.sandbox.execution import ExecEvent
 
 _log = logging.getLogger(__name__)
@@ -96,6 +95,7 @@ class LoopManager:
         finder = KernelspecFinder(workspace, engine)
         self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)
         self.on_event = on_event
+        self.underway = Underway()
         self.edge = Edge(self.store, config, engine, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
 
     @classmethod
@@ -266,7 +266,7 @@ class LoopManager:
             fresh: Make a new container even if the present one is as wanted. What runs in it ends.
 
         Raises:
-            ConflictError: The loop is archived.
+            ConflictError: The loop is archived, or the start was called off.
             EngineError: Podman refused, or the image could not be built.
             EngineTimeoutError: Podman or another process took too long.
             EngineUnavailableError: There is no usable podman.
@@ -274,13 +274,16 @@ class LoopManager:
         """
         if record.archived:
             raise ConflictError(f"Loop {record.title!r} is archived. `jupyter loopat unarchive` takes it out again.")
+        return await self.underway.run(record, self._start(record, on_progress, fresh=fresh))
+
+    async def _start(self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool) -> Running:
         self.workspace.prepare()
         if fresh:
             self.toolchains.retry(record)
         await self.cargo.restore(record, on_progress)
         starter = Starter(self.store, self.sandboxes, self.on_event)
         running = await starter.start(record, on_progress, fresh=fresh)
-        await self.edge.follow(record.id, quietly=True)
+        await self.edge.follow(record.id)
         await self.kernels.offer(record, running)
         return running
 
@@ -314,7 +317,7 @@ class LoopManager:
         except LoopatError as error:
             self.on_event(LoopEvent(action="failed", loop_id=record.id, message=error.message))
             raise
-        await self.edge.follow(record.id, quietly=True)
+        await self.edge.follow(record.id)
         self.on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
 
     async def delete(self, loop_id: str, *, force: bool = False) -> None:
@@ -332,9 +335,7 @@ class LoopManager:
         """
         try:
             record = self.store.read(loop_id)
-            unsaved = (
-                "" if force else await find_losses(self.workspace, record, functools.partial(self._opened, record))
-            )
+            unsaved = "" if force else await find_losses(self.workspace, record, functools.partial(self.opened, record))
         except UnreadableRecordError:
             _log.warning("Loop %s is deleted although its record cannot be read", loop_id)
             unsaved = ""
@@ -349,11 +350,8 @@ class LoopManager:
             await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
-    async def unsaved(self, record: LoopRecord) -> Unsaved | None:
-        """What is in the loop's checkout and nowhere else; see `loopat_jupyter.losses`."""
-        return await unsaved_files(self.workspace, record, functools.partial(self._opened, record))
-
-    async def _opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
+    async def opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
+        """`inside` for a loop whose sandbox may have to be started first; that does not count as use of it."""
         running = self.sandboxes.known(record) or await self.sandboxes.ensure(record, ignore)
         return self.inside(record, running)
 

@@ -1,23 +1,71 @@
-"""`Starter`: brings a loop's sandbox up and tells everybody about it."""
+"""`Starter` brings a loop's sandbox up and tells everybody about it; `Underway` can call that off."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from loopat_jupyter.errors import LoopatError, NotFoundError, UnreadableRecordError
+from loopat_jupyter.errors import ConflictError, LoopatError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.plan import REPLACED
 from loopat_jupyter.sandbox.process import exec_roots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
     from loopat_jupyter.workspace.records import LoopStore
 
 _log = logging.getLogger(__name__)
+
+
+class Underway:
+    """The starts that are under way in this process, so that they can be called off, whoever asked for them."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, set[asyncio.Task[Running]]] = {}
+
+    async def run(self, record: LoopRecord, start: Coroutine[Any, Any, Running]) -> Running:
+        """Start a sandbox.
+
+        Args:
+            record: The loop.
+            start: What starts it.
+
+        Raises:
+            ConflictError: It was called off.
+        """
+        task = asyncio.ensure_future(start)
+        tasks = self._tasks.setdefault(record.id, set())
+        tasks.add(task)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        finally:
+            tasks.discard(task)
+            if not tasks:
+                self._tasks.pop(record.id, None)
+        if task.cancelled():
+            raise ConflictError(f"The start of loop {record.title!r} was cancelled. Try again when it is needed.")
+        return task.result()
+
+    async def call_off(self, loop_id: str) -> None:
+        """Call off every start of a loop, and return when they have ended.
+
+        Args:
+            loop_id: The loop.
+        """
+        tasks = tuple(self._tasks.get(loop_id, ()))
+        for task in tasks:
+            if not task.cancelling():
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 class Starter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socketserver
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.losses import unsaved_files
 from loopat_jupyter.repos.git import Access, Git
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.workspace.config import Config, ContextConfig
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.repos.unsaved import Unsaved
     from loopat_jupyter.workspace.paths import Workspace
 
 NOBODY = {
@@ -31,6 +35,11 @@ NOBODY = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+
+
+async def unsaved(manager: LoopManager, record: LoopRecord) -> Unsaved | None:
+    """What is in a loop's checkout and nowhere else."""
+    return await unsaved_files(manager.workspace, record, functools.partial(manager.opened, record))
 
 
 def git(folder: Path, *arguments: str) -> str:

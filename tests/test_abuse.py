@@ -25,6 +25,7 @@ from loopat_jupyter.outgoing import push_branch
 from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
+from tests.git_remotes import unsaved
 from tests.jupyter_process import TOKEN, Server, jupyter_server
 from tests.small_image import podman
 
@@ -205,7 +206,7 @@ async def test_what_git_would_run_in_a_workdir_never_runs_on_the_host(
     proof.unlink()
     await manager.stop(record)
     await manager.start(record)
-    await manager.unsaved(record)
+    await unsaved(manager, record)
     for attempt in (push_branch(manager, record), manager.delete(record.id)):
         with contextlib.suppress(LoopatError):
             await attempt

@@ -92,12 +92,13 @@ export function tellOfProgress(
   };
 
   manager.changed.connect(() => {
-    for (const loop of manager.loops) {
-      if (loop.state === 'preparing') {
-        step(loop);
-      } else if (open.has(loop.id)) {
-        Notification.dismiss(open.get(loop.id));
-        open.delete(loop.id);
+    const preparing = manager.loops.filter(loop => loop.state === 'preparing');
+    preparing.forEach(step);
+    // One that is gone has no row to look at.
+    for (const [loopId, id] of open) {
+      if (!preparing.some(loop => loop.id === loopId)) {
+        Notification.dismiss(id);
+        open.delete(loopId);
       }
     }
   });

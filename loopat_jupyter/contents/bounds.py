@@ -45,6 +45,9 @@ def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
     if workspace is None:
         return None
     loops, written = Path(os.path.realpath(workspace.loops)), Path(os.path.abspath(os_path))  # noqa: PTH100
+    if os.path.realpath(written) == str(written) and not written.is_relative_to(loops):
+        # No link on the way, as with most files: one look in place of one for each folder above.
+        return None
     for folder in (*reversed(written.parents), written):
         real = Path(os.path.realpath(folder))
         if real.parent.parent == loops and is_loop_id(real.parent.name) and real.is_dir():
@@ -107,4 +110,4 @@ def change_told(os_path: str) -> Iterator[None]:
         raise
     except OSError as error:
         status, problem = _SAID.get(error.errno or 0, (400, f"cannot be changed: {error.strerror}"))
-        raise web.HTTPError(status, f"{Path(os_path).name} {problem}.".replace("%", "%%")) from error
+        raise web.HTTPError(status, f"{Path(os_path).name} {problem}.") from error

@@ -71,14 +71,15 @@ class FileHandler(DriveMixin, LoopFileHandler):
     """`/files/…`: a file as it is, for downloads and pictures."""
 
     def initialize(self) -> None:  # type: ignore[override]
-        """Serve from the folder of all loops; which file is meant is the drive's decision."""
-        super().initialize(path=self.contents_manager.root_dir)
+        """Nothing is looked at yet: this comes before anybody has shown who they are."""
+        super().initialize(path="/")
 
     @web.authenticated
     @authorized
     def get(self, path: str, include_body: bool = True) -> Awaitable[None]:  # type: ignore[override] # noqa: FBT001, FBT002
-        """Send a file."""
+        """Send a file; which one is meant is the drive's decision."""
         manager = self.contents_manager
+        self.root = manager.root_dir
         found = os.path.relpath(manager._get_os_path(path), manager.root_dir)  # noqa: SLF001
         return cast("Awaitable[None]", super().get(found, include_body=include_body))
 

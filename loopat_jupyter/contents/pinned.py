@@ -95,9 +95,11 @@ def opened(top: Path, path: str, mode: str, **options: Any) -> Iterator[IO[Any]]
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise UnsafePathError(f"{path} is no plain file.") from None
             raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            # `open` would not close what it refuses.
+            os.close(descriptor)
+            raise UnsafePathError(f"{path} is no plain file.")
         with open(descriptor, mode, **options) as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnsafePathError(f"{path} is no plain file.")
             yield file
 
 

@@ -131,24 +131,27 @@ def program_uri(path: str, query: str) -> str:
     return "/" + path.lstrip("/") + (f"?{query}" if query else "")
 
 
+def edge_stream() -> IOStream:
+    """What `ask_edge` asks through; who closes it calls the request off."""
+    return IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+
+
 async def ask_edge(
-    folder: Path, request: RequestStartLine, headers: HTTPHeaders, body: bytes, answer: HTTPMessageDelegate
+    stream: IOStream, request: RequestStartLine, headers: HTTPHeaders, body: bytes, answer: HTTPMessageDelegate
 ) -> None:
     """Ask the edge of this workspace, over the socket that only this user reaches.
 
     Args:
-        folder: The socket.
+        stream: Connected to the edge; it is closed at the end.
         request: Verb and path.
         headers: Headers.
         body: The body.
         answer: Told about the answer, as it comes; what it awaits holds the program up.
 
     Raises:
-        OSError: There is no edge.
+        StreamClosedError: The edge is gone, or it was called off.
     """
-    stream = IOStream(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
-        await stream.connect(str(folder))
         parameters = HTTP1ConnectionParameters(no_keep_alive=True, max_body_size=_LARGEST_ANSWER_BYTES)
         connection = HTTP1Connection(stream, is_client=True, params=parameters)
         if body or request.method in ("POST", "PUT", "PATCH"):

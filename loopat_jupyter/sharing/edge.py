@@ -105,15 +105,13 @@ class Edge:
         """The lock under which it changes what is shared, across processes; taken before that of a loop."""
         return file_lock(self._workspace.locks / "edge.lock", timeout_s=_LOCK_TIMEOUT_S, what="what is shared")
 
-    async def follow(self, loop_id: str, *, quietly: bool = False) -> None:
+    async def follow(self, loop_id: str) -> None:
         """A loop was started, stopped, archived or deleted: what is shown follows, if it is shared at all.
+
+        A failure is told and goes no further, for what the person wanted has happened; `keep` comes back to it.
 
         Args:
             loop_id: The loop.
-            quietly: Tell of a failure and go on: what the person wanted has happened.
-
-        Raises:
-            LoopatError: As `settle`.
         """
         if loop_id not in self.shared.ids():
             return
@@ -122,8 +120,6 @@ class Edge:
                 if not self._notes.up_to_date(self._wanted()):
                     await self.settle(_ignore)
         except LoopatError as error:
-            if not quietly:
-                raise
             self._tell(LoopEvent(action="warning", loop_id=loop_id, message=f"It is not shared: {error.message}"))
 
     async def keep(self) -> None:

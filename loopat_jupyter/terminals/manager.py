@@ -20,7 +20,7 @@ from tornado.ioloop import IOLoop
 from loopat_jupyter.agents import agent_environment, find_agent
 from loopat_jupyter.attach import shell_spec
 from loopat_jupyter.contents.drive import Drive, in_drive
-from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
+from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.plan import inside_path
@@ -29,7 +29,7 @@ from loopat_jupyter.terminals.keeping import TerminalKeeper
 from loopat_jupyter.terminals.opening import open_terminal
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.terminals.throttled import ThrottledTerminalManager
-from loopat_jupyter.workspace.paths import Workspace, is_loop_id
+from loopat_jupyter.workspace.paths import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,6 +71,9 @@ class _Asked(msgspec.Struct, kw_only=True):
 
 
 _NAME = re.compile(r"([0-9a-f]{8})_\d{1,9}\Z")
+_FILE_NAME = re.compile(r"\w{1,100}\Z", re.ASCII)
+"""Names of terminals in loops: the notes of one that outlives its server are files of this name."""
+
 """Terminals of loops are called by their loop, so that a tab which JupyterLab restores opens where it was."""
 
 
@@ -157,8 +160,10 @@ class LoopTerminalManager(ThrottledTerminalManager):
             tornado.web.HTTPError: It belongs to a loop and cannot be opened there.
         """
         kwargs["place"] = place = self._asked_place(kwargs)
-        if place is not None and not kwargs.get("name"):
-            kwargs["name"] = self._free_name(place.record.id)
+        if place is not None:
+            kwargs["name"] = name = str(kwargs.get("name") or self._free_name(place.record.id))
+            if not _FILE_NAME.match(name):
+                raise web.HTTPError(400, "The name must be 1 to 100 letters, digits and underscores.")
         named: tuple[str, PtyWithClients] = super().new_named_terminal(**kwargs)
         return named
 
@@ -333,11 +338,13 @@ class LoopTerminalManager(ThrottledTerminalManager):
     def _named_place(self, name: object) -> Place | None:
         """The loop that a terminal of this name once was in."""
         match = _NAME.match(name) if isinstance(name, str) else None
-        if match is None or self._workspace is None or not self._workspace.loops.is_dir():
+        if match is None or self._workspace is None:
             return None
-        ids = [entry.name for entry in os.scandir(self._workspace.loops) if is_loop_id(entry.name)]
-        found = [loop_id for loop_id in ids if loop_id.startswith(match[1])]
-        return Place(self.loops.store.read(found[0]), inside_path(found[0], Path())) if len(found) == 1 else None
+        found = [loop_id for loop_id in self.loops.store.ids() if loop_id.startswith(match[1])]
+        if len(found) != 1:
+            # No shell of the host opens under a name that somebody knows as a loop's.
+            raise NotFoundError(f"The loop of the terminal {match[0]} is gone. `jupyter loopat list` shows the loops.")
+        return Place(self.loops.store.read(found[0]), inside_path(found[0], Path()))
 
     def _place(self, cwd: object) -> Place | None:
         """The loop that a folder of the host belongs to; the server's own folder when none is named."""

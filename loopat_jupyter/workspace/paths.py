@@ -223,9 +223,11 @@ class Workspace:
     def started_loops(self) -> list[str]:
         """Ids of loops whose sandbox was started since the runtime directory was made, with a record or not."""
         keys = {entry.parent.parent.name for entry in self.runtime.glob("*/host/sandbox.json")}
-        if not keys:
+        try:
+            ids = [entry.name for entry in os.scandir(self.loops) if is_loop_id(entry.name)] if keys else []
+        except FileNotFoundError:
+            # Somebody removed the folder, and a sandbox had been started before.
             return []
-        ids = (entry.name for entry in os.scandir(self.loops) if is_loop_id(entry.name))
         return [loop_id for loop_id in ids if runtime_key(loop_id) in keys]
 
     def loop_of(self, path: Path) -> tuple[str, Path] | None:

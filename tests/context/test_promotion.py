@@ -15,7 +15,7 @@ from loopat_jupyter.outgoing import Answering, promote, push_branch
 from loopat_jupyter.workspace.config import ContextConfig
 from loopat_jupyter.workspace.paths import Workspace
 from tests.conftest import remove_from_podman
-from tests.git_remotes import git
+from tests.git_remotes import git, unsaved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -202,7 +202,7 @@ async def test_a_branch_is_pushed_from_the_host(manager: LoopManager, remote: Re
     await inside(manager, record, f"echo fixed > a.txt; {commit}")
     pushed = await push_branch(manager, record)
     assert (pushed.branch, pushed.commit) == (record.branch, git(remote.path, "rev-parse", str(record.branch)))
-    assert not await manager.unsaved(record)
+    assert not await unsaved(manager, record)
     git(remote.path, "branch", "--force", str(record.branch), "v1")
     await inside(manager, record, "echo more > a.txt; git commit -qam More")
     # Nobody's history is overwritten.

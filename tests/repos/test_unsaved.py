@@ -9,6 +9,7 @@ import pytest
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.repos.unsaved import Unsaved, changed_files
+from tests.git_remotes import unsaved
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -38,7 +39,7 @@ async def inside(manager: LoopManager, record: LoopRecord, script: str) -> None:
 @pytest.mark.podman
 async def test_delete_names_what_is_nowhere_else(manager: LoopManager, remote: Remote):
     record = await manager.make(NewLoop(title="a", repo=remote.url))
-    assert await manager.unsaved(record) == Unsaved((), (), ())
+    assert await unsaved(manager, record) == Unsaved((), (), ())
     identity = "git config user.email a@example.org; git config user.name Ada"
     await inside(manager, record, f"{identity}; echo x > new.txt; git add .; git commit -qm 'Add new'; echo y > b.txt")
     with pytest.raises(ConflictError) as caught:

@@ -80,8 +80,20 @@ async def main():
         def post(self, path):
             self.write(self.request.body)
 
+    class Silent(tornado.web.RequestHandler):
+        async def get(self):
+            self.left = asyncio.Event()
+            self.set_header("Content-Type", "text/event-stream")
+            await self.flush()
+            await self.left.wait()
+            print("left", flush=True)
+
+        def on_connection_close(self):
+            self.left.set()
+
     app = tornado.web.Application(
         [
+            ("/silent", Silent),
             ("/echo", Echo),
             (r"/(?:page|script)[.](html|js)", Page),
             ("/moved", tornado.web.RedirectHandler, {"url": "/there"}),

@@ -80,4 +80,13 @@ async def test_a_folder_of_a_loop_that_is_gone_opens_no_shell_of_the_host(
     with pytest.raises(HTTPClientError) as refused:
         await person.open(manager.workspace.workdir(running.id) / "gone")
     assert refused.value.code == 404
+    # A page that is loaded again asks by name.
+    with pytest.raises(HTTPClientError) as refused:
+        await person.open(None, name="00000000_1")
+    assert refused.value.code == 404
+    # Notes of a terminal are files of its name.
+    for name in ("x/../../../evil", "a b", "x" * 101, "é"):
+        with pytest.raises(HTTPClientError) as refused:
+            await person.open(manager.workspace.workdir(running.id), name=name)
+        assert refused.value.code == 400
     assert await person.names() == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_names_are_safe_and_short_enough_for_a_dns_label(folder: str):
 def test_only_lower_case_uuids_are_loop_ids(text: str):
     assert is_loop_id(LOOP)
     assert not is_loop_id(text)
+
+
+def test_loops_that_were_started_are_found_even_if_their_folder_is_gone(tmp_path: Path):
+    workspace = make(tmp_path / "ws")
+    workspace.loop(LOOP).mkdir(parents=True)
+    workspace.host(LOOP).mkdir(parents=True)
+    assert workspace.started_loops() == []
+    (workspace.host(LOOP) / "sandbox.json").touch()
+    assert workspace.started_loops() == [LOOP]
+    shutil.rmtree(workspace.home)
+    assert workspace.started_loops() == []
 
 
 def test_loopat_home_names_the_workspace(tmp_path: Path):

@@ -24,6 +24,7 @@ from loopat_jupyter.server.relay import (
     SocketResolver,
     ask_edge,
     browser_headers,
+    edge_stream,
     program_headers,
     program_uri,
     ticket,
@@ -32,8 +33,7 @@ from loopat_jupyter.shares import JUPYTER_PREFIX
 from loopat_jupyter.sharing.plan import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
+    from tornado.iostream import IOStream
     from tornado.websocket import WebSocketClientConnection
 
     from loopat_jupyter.models import LoopRecord
@@ -60,10 +60,12 @@ class _Answer(HTTPMessageDelegate):
         self._handler.set_status(line.code, line.reason or "Unknown")
         self._handler.take_headers(browser_headers(headers, self._host, self._prefix))
 
-    def data_received(self, chunk: bytes) -> Awaitable[None]:
+    async def data_received(self, chunk: bytes) -> None:
         """A piece; the program waits until the browser has taken it."""
-        self._handler.write(chunk)
-        return self._handler.flush()
+        # One that has gone has also ended the request.
+        with contextlib.suppress(StreamClosedError):
+            self._handler.write(chunk)
+            await self._handler.flush()
 
 
 @web.stream_request_body
@@ -72,6 +74,18 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
 
     most_body_bytes = MAX_BODY_BYTES
     _upstream: WebSocketClientConnection | None = None
+    _stream: IOStream | None = None
+    """To the edge."""
+
+    _gone = False
+    """Whether the browser has gone."""
+
+    def on_connection_close(self) -> None:
+        """The browser has gone: nobody waits for the program any more."""
+        super().on_connection_close()
+        self._gone = True
+        if self._stream is not None:
+            self._stream.close()
 
     def check_origin(self, origin: str = "") -> bool:
         """Whether the page that asks is one of Jupyter's, as for every other address of the server."""
@@ -97,7 +111,7 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
             record = self.service.manager.store.read(loop_id)
         except LoopatError as error:
             status = 404 if isinstance(error, NotFoundError) else error.status
-            raise web.HTTPError(status, error.message.replace("%", "%%")) from error
+            raise web.HTTPError(status, error.message) from error
         if record.archived or record.share.mode != "port" or str(record.share.port) != port:
             raise web.HTTPError(404, "The loop does not share this port. Share it first.")
         return record
@@ -123,13 +137,19 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
         answer = _Answer(self, host, prefix)
         line = RequestStartLine(self.request.method, uri, "HTTP/1.1")
         try:
-            await ask_edge(self.service.manager.edge.socket, line, headers, bytes(self._body), answer)
+            self._stream = edge_stream()
+            await self._stream.connect(str(self.service.manager.edge.socket))
+            await ask_edge(self._stream, line, headers, bytes(self._body), answer)
         except (OSError, StreamClosedError) as error:
+            if self._gone:
+                return
             if answer.begun:
                 # Cut off: only a broken connection tells the browser that something is missing.
                 self.request.connection.stream.close()  # type: ignore[union-attr]
                 return
             raise web.HTTPError(502, "What is shared is not reached at the moment. Try again.") from error
+        if self._gone:
+            return
         if not answer.begun:
             raise web.HTTPError(502, "The program in the loop did not answer.")
         with contextlib.suppress(StreamClosedError):

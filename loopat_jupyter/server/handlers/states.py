@@ -89,7 +89,7 @@ class CancelHandler(LoopatHandler):
     @web.authenticated
     @authorized
     async def post(self, loop_id: str) -> None:
-        """Call off a start, and the build that it waits for."""
+        """Call off a start, whoever asked for it, and the build that it waits for."""
         record = self.manager.store.read(loop_id)
-        await self.service.cancel(record.id)
+        await asyncio.gather(self.service.cancel(record.id), self.manager.underway.call_off(record.id))
         self.answer(await self.manager.get(record.id))

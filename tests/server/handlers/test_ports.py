@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -74,6 +75,18 @@ async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serve
     moved = await get(f"{base}/moved")
     assert moved.headers["Location"] == f"{jp_base_url}{base}/there"
     assert json.loads((await get(f"{base}//169.254.169.254/x")).body)["uri"] == "/169.254.169.254/x"
+
+
+@pytest.mark.podman
+async def test_a_browser_that_leaves_ends_what_it_asked_for(loop: str, jp_serverapp: Any, workspace: Workspace) -> None:
+    said = workspace.workdir(loop).joinpath("ready")
+    path = f"{jp_serverapp.base_url}loopat/port/{loop}/8000/silent?token={jp_serverapp.identity_provider.token}"
+    reader, writer = await asyncio.open_connection(jp_serverapp.ip, jp_serverapp.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert "left" not in said.read_text()
+    writer.close()
+    await until(lambda: "left" in said.read_text())
 
 
 ELSEWHERE = (
