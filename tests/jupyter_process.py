@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TOKEN = "token-of-the-tests"
 PATIENCE_S = 120
 LEAN = Path(__file__).parent / "lean"
+FACES = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp")
 
 
 class Answer(NamedTuple):
@@ -180,7 +181,7 @@ async def jupyter_server(
         **environ,
     }
     is_given = any(option.startswith("--IdentityProvider.token=") for option in options)
-    without = dict.fromkeys(("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp"), False)
+    without = dict.fromkeys(FACES, False)
     if not faces:
         environment["PYTHONPATH"] = str(LEAN)
     faceless = () if faces else (f"--ServerApp.jpserver_extensions={without}",)

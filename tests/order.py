@@ -20,6 +20,7 @@ def usual_s(item: pytest.Item) -> float:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Those in the browser share a page, and so follow each other.
     modules = [list(group) for _, group in itertools.groupby(items, key=lambda item: item.path)]
-    modules.sort(key=lambda module: -sum(map(usual_s, module)))
+    modules.sort(key=lambda module: ("labextension" not in module[0].path.parts, -sum(map(usual_s, module))))
     items[:] = [item for module in modules for item in module]

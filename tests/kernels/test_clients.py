@@ -57,13 +57,6 @@ def test_nbconvert(place: Place, notebook: Path) -> None:
     assert printed(notebook) == f"loop-{place.record.id[:8]} None"
 
 
-def test_papermill(place: Place, notebook: Path) -> None:
-    out = notebook.with_name("out.ipynb")
-    done = run(str(BIN / "papermill"), str(notebook), str(out), place=place)
-    assert done.returncode == 0, done.stderr
-    assert printed(out) == f"loop-{place.record.id[:8]} None"
-
-
 def test_a_failure_is_printed_in_words_last(place: Place, notebook: Path) -> None:
     read = nbformat.read(notebook, as_version=4)
     read.metadata.kernelspec.name = "python3"
@@ -82,7 +75,7 @@ def test_a_failure_is_printed_in_words_last(place: Place, notebook: Path) -> Non
     assert "Loop 'A loop' has no kernel 'python9'. It has: python3. Choose one of these, or install" in last
 
 
-def test_a_kernel_has_the_variables_of_the_vault(place: Place, notebook: Path) -> None:
+def test_papermill_and_its_kernel_has_the_variables_of_the_vault(place: Place, notebook: Path) -> None:
     place.manager.vaults.set("default", "CANARY", b"of the vault")
     try:
         out = notebook.with_name("out.ipynb")
@@ -94,10 +87,11 @@ def test_a_kernel_has_the_variables_of_the_vault(place: Place, notebook: Path) -
 
 
 ENDLESS = """
-import sys, nbformat
-from nbclient import NotebookClient
-cell = nbformat.v4.new_code_cell("open('begun', 'w').close()\\nimport time\\nwhile True: time.sleep(0.1)")
-NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name=sys.argv[1], timeout=600).execute()
+import sys, time
+from jupyter_client.manager import start_new_kernel
+kernel, client = start_new_kernel(kernel_name=sys.argv[1])
+client.execute("open('begun', 'w').close()\\nimport time\\nwhile True: time.sleep(0.1)")
+time.sleep(600)
 """
 
 

@@ -93,9 +93,17 @@ async def first_answer(kernel: Kernel, code: str) -> str:
 
 @pytest.mark.fault("F1")
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
-async def test_the_next_server_has_the_same_kernels_and_sessions(home: Home, signum: int) -> None:
+async def test_the_next_server_has_the_same_kernels_and_sessions(
+    home: Home, signum: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "sings")
     async with home.server() as server:
         session = await open_session(server)
+        # The record is for this user alone and holds no environment.
+        kept = folder(home.place.manager.workspace, home.place.record.id)
+        (record,) = kept.glob("*.json")
+        assert (record.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert list(json.loads(record.read_bytes())["env"]) == ["JPY_SESSION_NAME"]
         async with server.kernel(session["kernel"]["id"]) as kernel:
             await kernel.run("import os; left = 20; pid = os.getpid()")
         server.process.send_signal(signum)
@@ -115,9 +123,12 @@ async def test_the_next_server_has_the_same_kernels_and_sessions(home: Home, sig
     assert home.place.run_files() == []
 
 
-async def test_a_kernel_at_work_is_busy_until_it_is_not(home: Home) -> None:
+async def test_a_kernel_at_work_is_busy_until_it_is_not_and_its_moved_notebook_is_where_it_went(home: Home) -> None:
     async with home.server() as server:
-        kernel_id = (await open_session(server))["kernel"]["id"]
+        session = await open_session(server)
+        kernel_id = session["kernel"]["id"]
+        moved = {"path": "sub/b.ipynb", "name": "b.ipynb"}
+        assert (await server.api("PATCH", f"api/sessions/{session['id']}", moved)).status == 200
         async with server.kernel(kernel_id) as kernel:
             kernel.submit("import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)")
             async for message in kernel.messages():
@@ -125,6 +136,7 @@ async def test_a_kernel_at_work_is_busy_until_it_is_not(home: Home) -> None:
                     break
         await kill(server)
     async with home.server() as server:
+        assert await sessions(server) == [(session["id"], "sub/b.ipynb", kernel_id)]
         assert (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] == "busy"
         (home.place.workdir / "go").touch()
         async with asyncio.timeout(60):
@@ -193,28 +205,6 @@ async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> 
             # The path of the session means nothing below another root, so only the kernel is there.
             assert (await kernels(third), await sessions(third)) == ([kernel_id], [])
             await third.api("DELETE", f"api/kernels/{kernel_id}")
-
-
-async def test_a_moved_notebook_comes_back_where_it_went(home: Home) -> None:
-    async with home.server() as server:
-        session = await open_session(server)
-        moved = {"path": "sub/b.ipynb", "name": "b.ipynb"}
-        assert (await server.api("PATCH", f"api/sessions/{session['id']}", moved)).status == 200
-        await kill(server)
-    async with home.server() as server:
-        assert await sessions(server) == [(session["id"], "sub/b.ipynb", session["kernel"]["id"])]
-        await server.api("DELETE", f"api/kernels/{session['kernel']['id']}")
-
-
-async def test_records_are_for_this_user_alone_and_hold_no_environment(home: Home, monkeypatch) -> None:
-    monkeypatch.setenv("CANARY", "sings")
-    async with home.server() as server:
-        await open_session(server)
-        kept = folder(home.place.manager.workspace, home.place.record.id)
-        (record,) = kept.glob("*.json")
-        assert (record.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o600, 0o700)
-        assert list(json.loads(record.read_bytes())["env"]) == ["JPY_SESSION_NAME"]
-        await server.api("DELETE", f"api/kernels/{(await kernels(server))[0]}")
 
 
 async def test_a_record_that_makes_no_sense_is_set_aside_and_the_others_count(home: Home) -> None:

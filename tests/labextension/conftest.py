@@ -1,7 +1,7 @@
 """A real JupyterLab in a real browser, with the extension as it is installed.
 
-Server, browser and page are shared by the tests of a module: opening JupyterLab takes longer than most of what is
-tested. Each test finds the page tidy and no loops but the module's own.
+Server, browser and page are shared by all these tests: opening JupyterLab takes longer than most of what is tested.
+Each test finds the page tidy, no loops but the module's own, and no vaults or profiles.
 """
 
 from __future__ import annotations
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import LoopRecord
 
+CONFIG = """
+[[agents]]
+name = "Helper"
+command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
+icon = "ui-components:code"
+
+[[agents]]
+name = "Other"
+command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
+"""
+"""Of the workspace: agents, for those who start them."""
+
 FAILED = pytest.StashKey[bool]()
 
 EXPOSED = ("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True")
@@ -42,7 +54,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 
 class Stage(NamedTuple):
-    """What the tests of a module share.
+    """What the tests share.
 
     Attributes:
         workspace: With the loops.
@@ -64,12 +76,15 @@ class Stage(NamedTuple):
         return next(loop for loop in loops if loop["title"] == title)
 
     async def clear(self, *titles: str) -> None:
-        """Delete all loops but some."""
+        """Delete all loops but some, all vaults and all profiles."""
         for archived in ("false", "true"):
             page = (await self.server.api("GET", f"loopat/api/loops?archived={archived}")).body
             for loop in page["loops"]:
                 if loop["title"] not in titles:
                     await self.server.api("DELETE", f"loopat/api/loops/{loop['id']}?force=true")
+        home = self.workspace.home
+        for folder in (*home.glob("members/*/vaults"), *home.glob("profiles")):
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -97,9 +112,9 @@ def lab_server(
     return jupyter_server(folder, root, environ, *EXPOSED, *options, faces=True)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def chromium() -> AsyncIterator[Chromium]:
-    """The browser of a module."""
+    """The browser of all tests."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         yield browser
@@ -113,14 +128,14 @@ async def new_page(chromium: Chromium, server: Server, *, width: int = 1280, hei
     return Browser(await context.new_page(), server)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def shared_stage(
-    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stage]:
-    """JupyterLab of a module, with a workspace that is configured as the module's constant `CONFIG` says."""
+    """JupyterLab with a workspace."""
     folder = tmp_path_factory.mktemp("lab")
     with made_workspace(folder) as workspace:
-        (workspace.home / "config.toml").write_text(getattr(request.module, "CONFIG", ""))
+        (workspace.home / "config.toml").write_text(CONFIG)
         environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
         async with lab_server(folder, environ) as server:
             browser = await new_page(chromium, server)
@@ -128,22 +143,29 @@ async def shared_stage(
             yield Stage(workspace, server, browser)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def stage(shared_stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """JupyterLab with the Loops panel open, and no loop; fails if anything unhandled happened in the page."""
-    browser = shared_stage.browser
+@contextlib.asynccontextmanager
+async def as_found(shared: Stage, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """What a test gets of what is shared, and its tidying; fails if anything unhandled happened in the page."""
+    browser = shared.browser
     browser.problems.clear()
-    yield shared_stage
+    yield shared
     if request.node.stash.get(FAILED, False):
         await browser.picture(f"failed-{request.node.name}")
-        await shared_stage.clear(*kept(request))
+        await shared.clear(*kept(request))
         await browser.open()
         return
     # Ending kernels under Lab's debugger, as tidying does, is not what is tested.
     problems = list(browser.problems)
     await browser.tidy()
-    await shared_stage.clear(*kept(request))
+    await shared.clear(*kept(request))
     assert problems == []
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def stage(shared_stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """JupyterLab with the Loops panel open, and no loop."""
+    async with as_found(shared_stage, request) as stage:
+        yield stage
 
 
 def kept(request: pytest.FixtureRequest) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 
 async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> None:

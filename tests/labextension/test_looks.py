@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 CLIPPED = """() => [...document.querySelectorAll('#jp-loops-panel button, .jp-Loops-form *, .jp-Dialog-footer *')]
   .filter(node => node.checkVisibility())
@@ -24,10 +24,17 @@ CLIPPED = """() => [...document.querySelectorAll('#jp-loops-panel button, .jp-Lo
   .map(node => node.outerHTML.slice(0, 160))"""
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def as_it_was(stage: Stage) -> AsyncIterator[None]:
     yield
+    await change_theme(stage, "JupyterLab Light")
     await stage.browser.page.set_viewport_size({"width": 1280, "height": 800})
+
+
+async def change_theme(stage: Stage, name: str) -> None:
+    page = stage.browser.page
+    await page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+    await page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
 
 
 @pytest.mark.parametrize("width", [1280, 1920])
@@ -36,8 +43,7 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     browser, page = stage.browser, stage.browser.page
     name = f"JupyterLab {theme.title()}"
     await page.set_viewport_size({"width": width, "height": 800 if width == 1280 else 1080})
-    await page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
-    await page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
+    await change_theme(stage, name)
     await page.wait_for_selector(".jp-Loops-empty")
     assert await browser.findings("#jp-loops-panel") == []
     await browser.make("Snow")

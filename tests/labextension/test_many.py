@@ -45,7 +45,7 @@ SCROLL = """async ({frames, perSecond}) => {
 
 @pytest.mark.podman
 @pytest.mark.serial
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="package")
 async def test_a_thousand_loops_are_shown_at_once(
     start_server: Callable[..., Any],
     opened: Callable[..., Any],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.labextension.browser import Browser
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 
 async def opened(chromium: Chromium, server: Server) -> Browser:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.jupyter_process import TOKEN
+from tests.jupyter_process import TOKEN, jupyter_server
 from tests.labextension.conftest import lab_server
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from tests.labextension.browser import Browser
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 
 def free_port() -> int:
@@ -75,7 +75,8 @@ async def test_an_open_page_goes_on(
         assert await written(workdir / "told") == "therefore\n"
         server.process.kill()
         await server.process.wait()
-        async with lab_server(tmp_path, lab_environment, port, root=workdir):
+        # The page has loaded all that it needs of Lab.
+        async with jupyter_server(tmp_path, workdir, lab_environment, port):
             await page.get_by_role("tab", name="a.ipynb").click()
             await run_cell(browser, "print(left + 22)", "42")
             await page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text="Terminal").click()

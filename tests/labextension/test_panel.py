@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 PAUSE_MS = 300
 """Longer than the face waits for further events before it asks."""

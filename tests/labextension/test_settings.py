@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 UNSEEN_MS = 1500
 """Longer than the shortest pause after which the panel asks without news."""
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def set_up(stage: Stage) -> AsyncIterator[Callable[..., Awaitable[None]]]:
     """Opens the page with settings; the next test finds it without them."""
 

@@ -12,7 +12,7 @@ from tests.sharing.conftest import fetch
 if TYPE_CHECKING:
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 
 async def test_a_person_shares_files(stage: Stage) -> None:

@@ -9,156 +9,181 @@ import signal
 import subprocess
 import tarfile
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import pytest_asyncio
 
 from tests.conftest import add_loop
-from tests.jupyter_process import TOKEN
+from tests.jupyter_process import TOKEN, jupyter_server
+from tests.labextension.conftest import Stage, as_found, lab_server, made_workspace, new_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
+
+    from playwright.async_api import Browser as Chromium
 
     from loopat_jupyter.workspace.paths import Workspace
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 
 STEP = re.compile(r"\(\d of \d+\)")
 
 
+class Trouble(NamedTuple):
+    """A server that builds its image on one that is not there, with the podman that a test puts there.
+
+    Attributes:
+        stage: The server, which was started without podman, and its page.
+        base: The name of the image that is built upon.
+        podman: The command.
+    """
+
+    stage: Stage
+    base: str
+    podman: Path
+
+    def bring_podman(self) -> None:
+        self.podman.unlink(missing_ok=True)
+        self.podman.symlink_to(str(shutil.which("podman")))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def shared_trouble(chromium: Chromium, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
+    folder = tmp_path_factory.mktemp("trouble")
+    base, podman = f"localhost/base-{uuid.uuid4().hex[:8]}:latest", folder / "podman"
+    with made_workspace(folder) as workspace:
+        workspace.config_file.write_text(f'[image]\nbase = "{base}"\n')
+        environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_PODMAN_BIN": str(podman)}
+        async with lab_server(folder, environ) as server:
+            browser = await new_page(chromium, server)
+            await browser.open()
+            yield Trouble(Stage(workspace, server, browser), base, podman)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def trouble(shared_trouble: Trouble, request: pytest.FixtureRequest) -> AsyncIterator[Trouble]:
+    shared_trouble.bring_podman()
+    await shared_trouble.stage.browser.command("loops:refresh")
+    async with as_found(shared_trouble.stage, request):
+        yield shared_trouble
+        shared_trouble.bring_podman()
+
+
 @pytest.fixture
-def not_debian() -> Iterator[str]:
-    """An image that nothing can be built on."""
-    name = f"localhost/not-debian-{uuid.uuid4().hex[:8]}:latest"
+def not_debian(trouble: Trouble) -> Iterator[None]:
+    """Nothing can be built on the image."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("empty"))
-    subprocess.run(["podman", "import", "-", name], input=archive.getvalue(), check=True, capture_output=True)
-    yield name
-    subprocess.run(["podman", "rmi", "--force", name], check=True, capture_output=True)
+    subprocess.run(["podman", "import", "-", trouble.base], input=archive.getvalue(), check=True, capture_output=True)
+    yield
+    subprocess.run(["podman", "rmi", "--force", trouble.base], check=True, capture_output=True)
 
 
 @pytest.fixture
-def endless(sandbox_image: str) -> Iterator[str]:
-    """An image on which a build never ends."""
-    name = f"localhost/endless-{uuid.uuid4().hex[:8]}:latest"
+def endless(trouble: Trouble, sandbox_image: str) -> Iterator[None]:
+    """A build on the image never ends."""
     recipe = f"""
         FROM {sandbox_image}
         USER root
         RUN printf '#!/bin/sh\\nexec sleep 600\\n' > /usr/local/bin/apt-get && chmod +x /usr/local/bin/apt-get
     """
-    build = ["podman", "build", "--no-cache", "--tag", name, "-"]
+    build = ["podman", "build", "--no-cache", "--tag", trouble.base, "-"]
     subprocess.run(build, input=recipe.encode(), check=True, capture_output=True)
-    yield name
-    subprocess.run(["podman", "rmi", "--force", name], check=True, capture_output=True)
+    yield
+    subprocess.run(["podman", "rmi", "--force", trouble.base], check=True, capture_output=True)
 
 
-async def test_a_build_that_fails_keeps_its_log(
-    start_server: Callable[..., Any],
-    opened: Callable[..., Any],
-    workspace: Workspace,
-    lab_environment: dict[str, str],
-    not_debian: str,
-) -> None:
-    del lab_environment["LOOPAT_SANDBOX_IMAGE"]
-    (workspace.home / "config.toml").write_text(f'[image]\nbase = "{not_debian}"\n')
-    add_loop(workspace, "Broken")
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await browser.action("Broken", "Start").click()
-        notice = page.locator(".Toastify__toast--error", has_text="Broken:")
-        # JupyterLab cuts long notices off, and what to do stands at the end.
-        await notice.get_by_role("button", name="Show All").click()
-        await page.locator(".jp-Dialog", has_text="The image could not be built").wait_for()
-        assert await browser.findings(".jp-Dialog") == []
-        await browser.picture("failed-build-notice")
-        await page.keyboard.press("Escape")
-        await page.locator(".jp-Dialog").wait_for(state="detached")
-        await notice.get_by_role("button", name="Log").click()
-        log = page.locator(".jp-Loops-log")
-        await log.wait_for()
-        assert "STEP 4/" in await log.inner_text()
-        assert "/bin/sh" in await log.inner_text()
-        await page.locator(".lm-TabBar-tabLabel", has_text="Build of Broken").wait_for()
-        await browser.action("Broken", "Start").wait_for()
-        await browser.state("Broken", "build failed")
-        await browser.row("Broken").locator(".jp-Loops-note", has_text="The image could not be built").wait_for()
-        assert await browser.findings("#jp-loops-panel") == []
-        await browser.picture("failed-build")
-        # A page that is opened later says so too.
-        await browser.open()
-        await page.get_by_role("button", name="Show the build log of “Broken”").click()
-        await log.get_by_text("STEP 4/").wait_for()
+async def test_a_build_that_fails_keeps_its_log(trouble: Trouble, not_debian: None) -> None:
+    browser = trouble.stage.browser
+    add_loop(trouble.stage.workspace, "Broken")
+    page = browser.page
+    await browser.action("Broken", "Start").click()
+    notice = page.locator(".Toastify__toast--error", has_text="Broken:")
+    # JupyterLab cuts long notices off, and what to do stands at the end.
+    await notice.get_by_role("button", name="Show All").click()
+    await page.locator(".jp-Dialog", has_text="The image could not be built").wait_for()
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.picture("failed-build-notice")
+    await page.keyboard.press("Escape")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    await notice.get_by_role("button", name="Log").click()
+    log = page.locator(".jp-Loops-log")
+    await log.wait_for()
+    assert "STEP 4/" in await log.inner_text()
+    assert "/bin/sh" in await log.inner_text()
+    await page.locator(".lm-TabBar-tabLabel", has_text="Build of Broken").wait_for()
+    await browser.action("Broken", "Start").wait_for()
+    await browser.state("Broken", "build failed")
+    await browser.row("Broken").locator(".jp-Loops-note", has_text="The image could not be built").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("failed-build")
+    # A page that is opened later says so too.
+    await browser.open()
+    await page.get_by_role("button", name="Show the build log of “Broken”").click()
+    await log.get_by_text("STEP 4/").wait_for()
 
 
-async def test_a_build_shows_its_steps_and_is_called_off(
-    start_server: Callable[..., Any],
-    opened: Callable[..., Any],
-    workspace: Workspace,
-    lab_environment: dict[str, str],
-    endless: str,
-) -> None:
-    del lab_environment["LOOPAT_SANDBOX_IMAGE"]
-    (workspace.home / "config.toml").write_text(f'[image]\nbase = "{endless}"\n')
-    add_loop(workspace, "Slow")
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await browser.action("Slow", "Start").click()
-        notice = page.locator(".Toastify__toast", has_text=STEP)
-        await notice.wait_for()
-        await browser.row("Slow").locator(".jp-Loops-word", has_text=STEP).wait_for()
-        await browser.row("Slow").locator("progress").wait_for()
-        assert await browser.findings("#jp-loops-panel") == []
-        await browser.picture("progress")
-        await notice.get_by_role("button", name="Cancel").click()
-        await browser.state("Slow", "not started")
-        await browser.action("Slow", "Start").wait_for()
+async def test_a_build_shows_its_steps_and_is_called_off(trouble: Trouble, endless: None) -> None:
+    browser = trouble.stage.browser
+    add_loop(trouble.stage.workspace, "Slow")
+    page = browser.page
+    await browser.action("Slow", "Start").click()
+    notice = page.locator(".Toastify__toast", has_text=STEP)
+    await notice.wait_for()
+    await browser.row("Slow").locator(".jp-Loops-word", has_text=STEP).wait_for()
+    await browser.row("Slow").locator("progress").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("progress")
+    await notice.get_by_role("button", name="Cancel").click()
+    await browser.state("Slow", "not started")
+    await browser.action("Slow", "Start").wait_for()
 
 
-async def test_podman_that_goes_away_is_told_with_what_mends_it(
+async def test_podman_that_goes_away_is_told_with_what_mends_it(trouble: Trouble) -> None:
+    browser = trouble.stage.browser
+    add_loop(trouble.stage.workspace, "Stranded")
+    page = browser.page
+    await browser.row("Stranded").wait_for()
+    trouble.podman.unlink()
+    await browser.action("Stranded", "Start").click()
+    await page.locator(".Toastify__toast--error", has_text="podman").wait_for()
+    await browser.command("loops:refresh")
+    await page.locator(".jp-Loops-checks", has_text="podman").wait_for()
+    await browser.picture("podman-away")
+    trouble.bring_podman()
+    await page.get_by_role("button", name="Refresh").first.click()
+    await browser.row("Stranded").wait_for()
+
+
+async def test_the_machine_without_podman_is_explained(trouble: Trouble) -> None:
+    browser = trouble.stage.browser
+    trouble.podman.unlink()
+    await browser.open()
+    await browser.page.locator(".jp-Loops-checks", has_text="podman").wait_for()
+    assert await browser.page.locator(".jp-Loops-fix").count() >= 1
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("no-podman")
+    await browser.page.get_by_role("tab", name="File Browser").first.click()
+    await browser.page.wait_for_selector("#filebrowser .jp-DirListing-content")
+
+
+async def test_a_server_that_is_away_or_has_a_new_token_is_told_in_a_sentence(
     start_server: Callable[..., Any],
     opened: Callable[..., Any],
     workspace: Workspace,
     lab_environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    podman = tmp_path / "podman"
-    podman.symlink_to(str(shutil.which("podman")))
-    lab_environment["LOOPAT_PODMAN_BIN"] = str(podman)
-    add_loop(workspace, "Stranded")
-    async with start_server() as server, opened(server) as browser:
-        page = browser.page
-        await browser.row("Stranded").wait_for()
-        podman.unlink()
-        await browser.action("Stranded", "Start").click()
-        await page.locator(".Toastify__toast--error", has_text="podman").wait_for()
-        await browser.command("loops:refresh")
-        await page.locator(".jp-Loops-checks", has_text="podman").wait_for()
-        await browser.picture("podman-away")
-        podman.symlink_to(str(shutil.which("podman")))
-        await page.get_by_role("button", name="Refresh").first.click()
-        await browser.row("Stranded").wait_for()
-
-
-async def test_the_machine_without_podman_is_explained(
-    start_server: Callable[..., Any], opened: Callable[..., Any], lab_environment: dict[str, str]
-) -> None:
-    lab_environment["LOOPAT_PODMAN_BIN"] = "/nonexistent/podman"
-    async with start_server() as server, opened(server) as browser:
-        await browser.page.locator(".jp-Loops-checks", has_text="podman").wait_for()
-        assert await browser.page.locator(".jp-Loops-fix").count() >= 1
-        assert await browser.findings("#jp-loops-panel") == []
-        await browser.picture("no-podman")
-        await browser.page.get_by_role("tab", name="File Browser").first.click()
-        await browser.page.wait_for_selector("#filebrowser .jp-DirListing-content")
-
-
-async def test_a_server_that_is_away_or_has_a_new_token_is_told_in_a_sentence(
-    start_server: Callable[..., Any], opened: Callable[..., Any], workspace: Workspace
-) -> None:
     add_loop(workspace, "Before")
+
+    def again(*options: str) -> Any:
+        # The page has loaded all that it needs of Lab.
+        return jupyter_server(tmp_path, tmp_path / "root", lab_environment, *same, *options)
+
     async with start_server() as first:
         port = first.url.rstrip("/").rpartition(":")[2]
         same = (f"--ServerApp.port={port}", "--ServerApp.port_retries=0")
@@ -170,11 +195,11 @@ async def test_a_server_that_is_away_or_has_a_new_token_is_told_in_a_sentence(
             await browser.command("loops:refresh")
             await message.get_by_text("The server cannot be reached; this page connects again by itself.").wait_for()
             await browser.picture("unreachable")
-            async with start_server(*same):
+            async with again():
                 add_loop(workspace, "Meanwhile")
                 await browser.row("Meanwhile").wait_for()
                 await browser.row("Before").wait_for()
-            async with start_server(*same, f"--IdentityProvider.token=not-{TOKEN}"):
+            async with again(f"--IdentityProvider.token=not-{TOKEN}"):
                 # The cookie would outlive the token that it was given for.
                 await browser.page.context.clear_cookies()
                 await browser.command("loops:refresh")

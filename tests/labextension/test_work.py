@@ -10,21 +10,13 @@ import pytest_asyncio
 from tests.labextension.browser import READY
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.labextension.conftest import Stage
 
-pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 KEPT = ("Harbour",)
-CONFIG = """
-[[agents]]
-name = "Helper"
-command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
-icon = "ui-components:code"
-
-[[agents]]
-name = "Other"
-command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
-"""
 PLAIN = {
     "type": "notebook",
     "format": "json",
@@ -39,12 +31,13 @@ NOTE = {"type": "file", "format": "text", "content": "rain"}
 NODE = "import os; print(os.uname().nodename)"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def harbour(shared_stage: Stage) -> str:
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def harbour(shared_stage: Stage) -> AsyncIterator[str]:
     """The id of a loop that runs."""
     record = shared_stage.add("Harbour")
     assert (await shared_stage.server.api("POST", f"loopat/api/loops/{record.id}/start")).status == 200
-    return record.id
+    yield record.id
+    await shared_stage.clear()
 
 
 async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbour: str) -> None:

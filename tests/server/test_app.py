@@ -16,6 +16,7 @@ import pytest
 from loopat_jupyter.sandbox import facts
 from loopat_jupyter.server.routes import ROUTES
 from loopat_jupyter.upkeep import Upkeep
+from tests.jupyter_process import FACES, LEAN
 
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
@@ -51,7 +52,9 @@ class TestConfiguration:
             shipped = tmp_path / "shipped"
             (shipped / "jupyter_server_config.d").mkdir(parents=True)
             (shipped / "jupyter_loopat_config.json").write_text(SHIPPED.read_text(encoding="utf-8"))
-            enabled = {"ServerApp": {"jpserver_extensions": {"loopat_jupyter": True, "jupyter_server_terminals": True}}}
+            # The faces take their time, and have no part in this.
+            extensions = {"loopat_jupyter": True, "jupyter_server_terminals": True, **dict.fromkeys(FACES, False)}
+            enabled = {"ServerApp": {"jpserver_extensions": extensions}}
             (shipped / "jupyter_server_config.d" / "all.json").write_text(json.dumps(enabled))
             for name, content in files.items():
                 (folder / f"jupyter_{name}_config.json").write_text(json.dumps(content))
@@ -62,6 +65,7 @@ class TestConfiguration:
                 "JUPYTER_CONFIG_PATH": str(shipped),
                 "JUPYTER_RUNTIME_DIR": str(tmp_path),
                 "JUPYTER_DATA_DIR": str(tmp_path),
+                "PYTHONPATH": str(LEAN),
             }
             options = ("--port=0", "--no-browser", f"--ServerApp.root_dir={tmp_path}", *arguments)
             ran = subprocess.run(

@@ -7,6 +7,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
@@ -223,6 +224,10 @@ async def scene(shared_scene: Scene):
     fresh = found._replace(manager=manager)
     found.events.clear()
     yield fresh
-    for record in (fresh.one, fresh.two):
-        if manager.store.read(record.id).share.mode != "off":
-            await fresh.share(record, mode="off")
+    records = [manager.store.read(record.id) for record in (fresh.one, fresh.two)]
+    if any(record.share.mode != "off" for record in records):
+        # Both are switched off in one go.
+        for record in records:
+            manager.store.write(msgspec.structs.replace(record, share=Share()))
+        async with manager.edge.lock():
+            await manager.edge.settle(print)

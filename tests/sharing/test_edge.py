@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tornado.websocket import websocket_connect
 
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.sharing.plan import edge_folder
+from loopat_jupyter.values import Share
 from tests.sharing.conftest import fetch, until
 
 if TYPE_CHECKING:
@@ -44,12 +46,24 @@ async def test_a_web_server_inside_is_found_by_name(scene: Scene):
     await connection.write_message("hello")
     assert await connection.read_message() == "one hello"
     connection.close()
+    # What cannot be shown changes nothing.
+    scene.manager.edge._engine = scene.manager.engine.__class__("no-such-podman", {})
+    with pytest.raises(Exception, match="There is no command"):
+        await scene.share(scene.two, mode="port", port=8000)
+    scene.manager.edge._engine = scene.manager.engine
+    assert scene.manager.store.read(scene.two.id).share.mode == "off"
+    assert (await fetch(shown.url)).code == 200
 
 
-async def test_each_loop_has_its_own_name_and_others_have_none(scene: Scene):
+async def test_each_loop_has_a_name_that_is_nobody_elses_and_others_have_none(scene: Scene):
     one = await scene.share(scene.one, mode="port", port=8000, alias="first")
     two = await scene.share(scene.two, mode="port", port=8000)
     assert one.url.startswith("http://first.localhost:")
+    with pytest.raises(ConflictError, match="'first' is that of loop 'one'"):
+        await scene.share(scene.two, mode="static", alias="first")
+    with pytest.raises(BadInputError, match="^alias: "):
+        await scene.share(scene.two, mode="static", alias=scene.one.id[:8])
+    assert scene.manager.store.read(scene.two.id).share == Share(mode="port", port=8000)
     assert [msgspec.json.decode((await fetch(each.url)).body)["loop"] for each in (one, two)] == ["one", "two"]
     for host in ("localhost", f"{scene.one.id[:8]}.localhost", "127.0.0.1", "[::1]", "0x7f.1", "169.254.169.254"):
         answer = await fetch(one.url, host)
@@ -117,6 +131,19 @@ def udp(port: int, data: bytes) -> bytes:
     raise AssertionError("no answer")
 
 
+async def may_do_nothing(scene: Scene) -> None:
+    """The containers have no rights, and see what they show."""
+    for name in await scene.names():
+        listed = await scene.manager.engine.run("inspect", f"loopat-{scene.manager.workspace.name}-{name}")
+        found = msgspec.json.decode(listed.stdout)[0]
+        assert found["EffectiveCaps"] in (None, [])
+        assert found["HostConfig"]["ReadonlyRootfs"]
+        sources = [mount["Source"] for mount in found["Mounts"] if mount["Type"] == "bind"]
+        edge = edge_folder(scene.manager.workspace)
+        workdir = scene.manager.workspace.workdir(scene.one.id)
+        assert sorted(sources) == sorted(map(str, (edge / "conf", edge / "run") if name == "edge" else (workdir,)))
+
+
 async def test_files_are_served_and_nothing_that_is_hidden_or_leads_out(scene: Scene):
     workdir = scene.manager.workspace.workdir(scene.one.id)
     files = {
@@ -138,6 +165,7 @@ async def test_files_are_served_and_nothing_that_is_hidden_or_leads_out(scene: S
     shown = await scene.share(scene.one, mode="static")
     assert (shown.state, shown.port) == ("ready", None)
     assert await scene.names() == ["edge", f"files-{scene.one.id.replace('-', '')[:12]}"]
+    await may_do_nothing(scene)
     seen = {
         "": "front", "index.html": "front", "data/table.csv": "a,b", "data/": "inner", "private.txt": "mine",
         "%C3%BC%20%C3%A4.txt": "u", "data/../index.html": "front",
@@ -287,7 +315,7 @@ async def test_archived_and_deleted_loops_show_nothing(scene: Scene):
     assert scene.manager.edge.shared.ids() == frozenset()
 
 
-async def test_whatever_dies_comes_back_and_nothing_else_is_asked(scene: Scene):
+async def test_whatever_dies_or_is_wiped_comes_back_and_nothing_else_is_asked(scene: Scene):
     one = await scene.share(scene.one, mode="port", port=8000)
     two = await scene.share(scene.two, mode="static")
     name = scene.manager.workspace.name
@@ -300,12 +328,6 @@ async def test_whatever_dies_comes_back_and_nothing_else_is_asked(scene: Scene):
     scene.manager.edge._engine = None
     await scene.manager.edge.keep()
     scene.manager.edge._engine = engine
-
-
-async def test_a_wiped_runtime_directory_is_mended(scene: Scene):
-    import shutil
-
-    one = await scene.share(scene.one, mode="port", port=8000)
     shutil.rmtree(edge_folder(scene.manager.workspace))
     await scene.manager.edge.keep()
     assert (await fetch(one.url)).code == 200
@@ -334,35 +356,3 @@ async def test_many_changes_at_once_end_as_the_last_one_says(scene: Scene):
         shown = await scene.look(record)
         assert msgspec.json.decode((await fetch(shown.url)).body)["loop"] == record.title
     assert await scene.names() == ["edge"]
-
-
-async def test_names_are_nobody_elses(scene: Scene):
-    await scene.share(scene.one, mode="port", port=8000, alias="same")
-    with pytest.raises(ConflictError, match="'same' is that of loop 'one'"):
-        await scene.share(scene.two, mode="static", alias="same")
-    with pytest.raises(BadInputError, match="^alias: "):
-        await scene.share(scene.two, mode="static", alias=scene.one.id[:8])
-    assert scene.manager.store.read(scene.two.id).share.mode == "off"
-
-
-async def test_what_cannot_be_shown_changes_nothing(scene: Scene):
-    before = await scene.share(scene.one, mode="port", port=8000)
-    scene.manager.edge._engine = scene.manager.engine.__class__("no-such-podman", {})
-    with pytest.raises(Exception, match="There is no command"):
-        await scene.share(scene.two, mode="port", port=8000)
-    scene.manager.edge._engine = scene.manager.engine
-    assert scene.manager.store.read(scene.two.id).share.mode == "off"
-    assert (await fetch(before.url)).code == 200
-
-
-async def test_the_containers_may_do_nothing(scene: Scene):
-    await scene.share(scene.one, mode="static")
-    for name in await scene.names():
-        listed = await scene.manager.engine.run("inspect", f"loopat-{scene.manager.workspace.name}-{name}")
-        found = msgspec.json.decode(listed.stdout)[0]
-        assert found["EffectiveCaps"] in (None, [])
-        assert found["HostConfig"]["ReadonlyRootfs"]
-        sources = [mount["Source"] for mount in found["Mounts"] if mount["Type"] == "bind"]
-        edge = edge_folder(scene.manager.workspace)
-        workdir = scene.manager.workspace.workdir(scene.one.id)
-        assert sorted(sources) == sorted(map(str, (edge / "conf", edge / "run") if name == "edge" else (workdir,)))

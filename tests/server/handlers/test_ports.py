@@ -121,7 +121,9 @@ async def test_targets_come_from_the_loops_own_record_alone(loop: str, get: Any,
 
 
 @pytest.mark.podman
-async def test_a_page_needs_no_cookies(loop: str, get: Any, jp_serverapp: Any, server_log: Any) -> None:
+async def test_a_page_needs_no_cookies_and_says_when_the_loop_is_stopped(
+    loop: str, get: Any, api: Any, jp_serverapp: Any, server_log: Any
+) -> None:
     base, jp_base_url = f"loopat/port/{loop}/8000", jp_serverapp.base_url
     # A browser that shows it as a page is sent on to where the page needs no cookies.
     sent_on = await get(f"{base}/page?x=1", headers={"Sec-Fetch-Mode": "navigate"})
@@ -145,6 +147,11 @@ async def test_a_page_needs_no_cookies(loop: str, get: Any, jp_serverapp: Any, s
     again = await get(wrong, known=False, headers={"Sec-Fetch-Mode": "navigate"})
     assert (again.code, again.headers["Location"]) == (302, f"{jp_base_url}{base}/page?x=1")
     assert (await get(inside.replace("/8000/", "/8001/"), known=False)).code == 403
+
+    await api("POST", "loops", loop, "stop", **SLOW)
+    answer = await get(f"{base}/")
+    assert (answer.code, b"The program does not answer" in answer.body) == (502, True)
+    assert answer.headers.get_list("Content-Security-Policy") == [POLICY]
 
 
 @pytest.mark.podman
@@ -184,14 +191,6 @@ async def test_websockets_go_through_and_what_is_not_shared_any_more_is_gone(
     await api("PUT", "loops", loop, "share", send={"mode": "off"}, **SLOW)
     assert (await get(f"{base}/")).code == 404
     assert (await get(inside, known=False)).code == 404
-
-
-@pytest.mark.podman
-async def test_a_stopped_loop_says_so(loop: str, get: Any, api: Any) -> None:
-    await api("POST", "loops", loop, "stop", **SLOW)
-    answer = await get(f"loopat/port/{loop}/8000/")
-    assert (answer.code, b"The program does not answer" in answer.body) == (502, True)
-    assert answer.headers.get_list("Content-Security-Policy") == [POLICY]
 
 
 async def test_without_an_edge_nothing_hangs(get: Any, api: Any) -> None:
