@@ -18,7 +18,7 @@ from loopat_jupyter.workspace.acceptable import check_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_TEXT = r'("(?:\\.|[^"\\])*(?:"|\Z))'
+_TEXT = r'("(?:\\(?:.|\Z)|[^"\\])*(?:"|\Z))'
 """A string, closed or not: what is not closed matches to the end, so that nobody looks for its end again and again."""
 
 _TOKEN = re.compile(_TEXT + r"|//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.DOTALL)
