@@ -23,7 +23,6 @@ _TEXT = r'("(?:\\(?:.|\Z)|[^"\\])*(?:"|\Z))'
 
 _TOKEN = re.compile(_TEXT + r"|//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.DOTALL)
 _LAST_COMMA = re.compile(_TEXT + r"|,(?=\s*[}\]])", re.DOTALL)
-_REFERENCE = re.compile(r"\$\{[^}]*\}")
 _WORKDIR = ("${containerWorkspaceFolder}", "${localWorkspaceFolder}")
 _SAID = frozenset(("name", "$schema"))
 """Keys that ask for nothing."""
@@ -138,7 +137,7 @@ def _variables(file: str, value: Any, loop_id: str) -> ProjectFile | None:  # no
         except msgspec.ValidationError:
             left.append(name)
             continue
-        if _REFERENCE.search(text):
+        if 0 <= text.find("${") < text.rfind("}"):
             # What refers to the host's variables must not bring them in.
             left.append(name)
         else:

@@ -289,6 +289,8 @@ async def _read_progress(stream: asyncio.StreamReader, on_progress: Callable[[st
                 on_progress(found["label"].lower(), int(found["percent"]))
             elif line:
                 kept = f"{kept}{line}\n"[-_TAIL_CHARACTERS:]
+        # A line that a remote never ends.
+        rest = rest[-_TAIL_CHARACTERS:]
     return (kept + rest).strip()
 
 
