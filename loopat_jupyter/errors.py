@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def plain(text: str) -> str:
+def plain(text: str, *, kept: str = "\n\t") -> str:
     """Text without what would move a cursor or change colours: it may come from podman, from git or from a file's name.
 
     Args:
         text: Any text.
+        kept: What stays of it, too.
     """
-    return "".join(character if character.isprintable() or character in "\n\t" else "�" for character in text)
+    return "".join(character if character.isprintable() or character in kept else "�" for character in text)
 
 
 class LoopatError(Exception):

@@ -163,6 +163,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield SshServer(server.server_address[1], key, folder / "known_hosts")
+        # ssh takes a list there, in which blanks and percent signs mean something.
+        yield SshServer(server.server_address[1], key, folder / "5% known hosts")
         server.shutdown()
         thread.join()

@@ -74,15 +74,22 @@ def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str
 
 @contextlib.contextmanager
 def way_out_told(os_path: str) -> Iterator[None]:
-    """Answer 403 where something on the way is no part of the loop.
+    """Answer 403 where something on the way is no part of the loop, and 413 for a file that is too large to be read.
 
     Raises:
+        tornado.web.HTTPError: It is too large.
         WayOutError: It leads out of the loop, or is no plain file.
     """
+    name = Path(os_path).name
     try:
         yield
     except UnsafePathError:
-        raise WayOutError(Path(os_path).name) from None
+        raise WayOutError(name) from None
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        message = f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop."
+        raise web.HTTPError(413, message.replace("%", "%%")) from None
 
 
 _SAID = {

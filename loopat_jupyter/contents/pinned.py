@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -22,9 +23,25 @@ if TYPE_CHECKING:
 PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """No link is followed, no FIFO waited for."""
 
+LARGEST_READ_BYTES = 256 * 2**20
+"""What is read at once. It takes nothing to make a file of any size, and the server would be lost to who opens it."""
+
 _FLAGS = {"r": os.O_RDONLY, "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT}
 _MODE = 0o666
 """Less what the umask takes away."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is read whole only up to a bound, however it grows meanwhile; piece by piece without one."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read; raises `OSError` where there is too much."""
+        if size is not None and size >= 0:
+            return super().read(size)
+        data = super().read(LARGEST_READ_BYTES + 1)
+        if len(data) > LARGEST_READ_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return data
 
 
 class Place(NamedTuple):
@@ -99,7 +116,8 @@ def opened(top: Path, path: str, mode: str, **options: Any) -> Iterator[IO[Any]]
             # `open` would not close what it refuses.
             os.close(descriptor)
             raise UnsafePathError(f"{path} is no plain file.")
-        with open(descriptor, mode, **options) as file:
+        bounded = _Bounded(io.FileIO(descriptor)) if mode == "rb" else None
+        with bounded or open(descriptor, mode, **options) as file:
             yield file
 
 

@@ -30,8 +30,11 @@ class LoopFileHandler(AuthenticatedFileHandler):
         """As stock, and in no loop that a symlink leads out of.
 
         Raises:
+            tornado.web.HTTPError: It is no path.
             WayOutError: One does.
         """
+        if "\0" in absolute_path:
+            raise web.HTTPError(404)
         manager = cast("LoopContentsManager", self.contents_manager)
         refuse_way_out(manager.workspace, absolute_path, Path(absolute_path).name)
         found = super().validate_absolute_path(root, absolute_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.errors import ConflictError, GitError, LoopatError
+from loopat_jupyter.errors import ConflictError, GitError, LoopatError, plain
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
     )
     tree, *files = answer.text.rstrip("\0").split("\0")
     if answer.returncode:
-        named = ", ".join(sorted({file for file in files if file})[:10])
+        named = plain(", ".join(sorted({file for file in files if file})[:10]), kept="")
         raise ConflictError(
             f"Others changed the same places meanwhile: {named}. Nothing was promoted and nothing is lost. In the "
             f"loop, run `git pull --no-rebase origin {mirror.default_branch}` in that folder, mend the files, "

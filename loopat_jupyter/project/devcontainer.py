@@ -18,12 +18,11 @@ from loopat_jupyter.workspace.acceptable import check_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_TEXT = r'("(?:\\.|[^"\\])*(?:"|\Z))'
+_TEXT = r'("(?:\\(?:.|\Z)|[^"\\])*(?:"|\Z))'
 """A string, closed or not: what is not closed matches to the end, so that nobody looks for its end again and again."""
 
 _TOKEN = re.compile(_TEXT + r"|//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.DOTALL)
 _LAST_COMMA = re.compile(_TEXT + r"|,(?=\s*[}\]])", re.DOTALL)
-_REFERENCE = re.compile(r"\$\{[^}]*\}")
 _WORKDIR = ("${containerWorkspaceFolder}", "${localWorkspaceFolder}")
 _SAID = frozenset(("name", "$schema"))
 """Keys that ask for nothing."""
@@ -138,7 +137,7 @@ def _variables(file: str, value: Any, loop_id: str) -> ProjectFile | None:  # no
         except msgspec.ValidationError:
             left.append(name)
             continue
-        if _REFERENCE.search(text):
+        if 0 <= text.find("${") < text.rfind("}"):
             # What refers to the host's variables must not bring them in.
             left.append(name)
         else:

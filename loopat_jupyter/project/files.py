@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
-import tomllib
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.project.devcontainer import read_devcontainer
@@ -21,6 +21,9 @@ DEVCONTAINER_PLACES = (".devcontainer/devcontainer.json", ".devcontainer.json")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_PYTHON_PROJECT = re.compile(rb"^[ \t]*\[[ \t]*(?:project|build-system)[ \t]*[\].]", re.MULTILINE)
+"""The table of one. The whole is not parsed: a megabyte of dotted keys takes hours. Pip says what is broken."""
 
 _PIP = "Installs into the loop's home, for the kernel python3; it stays when the sandbox is made anew."
 _UV = "Makes .venv in the project, and a kernel “Python (project)” that uses it."
@@ -83,12 +86,7 @@ def _pyproject(workdir: Path) -> Iterator[ProjectFile]:
     data = read_inside(workdir, name)
     if data is None:
         return
-    try:
-        tables = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        yield ProjectFile(file=name, kind="packages", honoured=False, note=f"It is broken: {str(error)[:200]}.")
-        return
-    if "project" in tables or "build-system" in tables:
+    if _PYTHON_PROJECT.search(data):
         yield _packages(name, _PIP, "pip install --user --editable .")
 
 

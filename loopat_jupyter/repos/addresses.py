@@ -170,10 +170,13 @@ def short_name(address: str) -> str:
 
 
 def shown(address: str) -> str:
-    """An address without the user that may stand in it, for messages."""
+    """An address without the user that may stand in it, for messages. Those of submodules need not be any."""
     if "://" not in address:
         return address
-    url = _url(address)
+    try:
+        url = _url(address)
+    except ValueError:
+        return address.rpartition("@")[2]
     return url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
 

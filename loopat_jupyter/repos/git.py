@@ -228,7 +228,9 @@ def ssh_command(access: Access) -> list[str]:
         "ConnectTimeout=20", "ServerAliveInterval=15", f"ServerAliveCountMax={_SILENCE_S // 15}",
     ]  # fmt: skip
     if access.known_hosts is not None:
-        options.append(f"UserKnownHostsFile={access.known_hosts}")
+        # It is a list of files, with tokens in them (ssh_config(5), "TOKENS").
+        escaped = str(access.known_hosts).replace("%", "%%")
+        options.append(f'UserKnownHostsFile="{escaped}"')
     if access.identity_files:
         options.append("IdentitiesOnly=yes")
     # The person's own settings may name keys of theirs, which would be tried too.
@@ -287,6 +289,8 @@ async def _read_progress(stream: asyncio.StreamReader, on_progress: Callable[[st
                 on_progress(found["label"].lower(), int(found["percent"]))
             elif line:
                 kept = f"{kept}{line}\n"[-_TAIL_CHARACTERS:]
+        # A line that a remote never ends.
+        rest = rest[-_TAIL_CHARACTERS:]
     return (kept + rest).strip()
 
 

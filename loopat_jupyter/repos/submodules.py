@@ -10,7 +10,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import GitError
+from loopat_jupyter.errors import GitError, plain
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import host, shown
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
@@ -87,7 +87,7 @@ class Submodules:
             self._seen += 1
             deep = level >= MOST_LEVELS or self._seen > MOST_SUBMODULES
             if deep or not may_fetch(url, self._address, with_keys=with_keys):
-                self._refused.append(shown(url)[:200])
+                self._refused.append(plain(shown(url)[:200], kept=""))
                 await self._run(folder, "config", "--remove-section", key.removesuffix(".url"))
         await self._run(folder, "submodule", "--quiet", "update", "--jobs=4")
         staged = await self._run(folder, "ls-files", "--stage", "-z")

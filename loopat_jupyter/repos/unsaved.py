@@ -99,6 +99,6 @@ def changed_files(status: str) -> tuple[str, ...]:
 def _counted(entries: Sequence[str], one: str, many: str = "") -> str:
     if not entries:
         return ""
-    named = ", ".join(plain(entry[:80]).replace("\n", "�") for entry in entries[:_NAMED])
+    named = ", ".join(plain(entry[:80], kept="") for entry in entries[:_NAMED])
     more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
     return f"{len(entries)} {one if len(entries) == 1 else many or one + 's'} ({named}{more})"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_MIRROR = re.compile(r"[a-z0-9][a-z0-9-]*\.git\Z")
 _RECORD_MAX_BYTES = 256 * 1024
 _SLUG_MAX = 40
 
@@ -290,6 +291,8 @@ def _decode(data: bytes, path: Path, loop_id: str) -> LoopRecord:
         raise _set_aside(path, loop_id, f"is damaged: {error}.") from error
     if record.image is not None and not is_image(record.image):
         raise _set_aside(path, loop_id, f"names an image that is none: {record.image[:80]!r}.")
+    if record.mirror is not None and not _MIRROR.match(record.mirror):
+        raise _set_aside(path, loop_id, f"names a copy of a repo that is none: {record.mirror[:80]!r}.")
     if record.id != loop_id:
         raise _set_aside(path, loop_id, f"names another loop: {record.id[:80]}.")
     return record

@@ -158,6 +158,39 @@ async def test_files_are_told_as_jupyter_tells_them(
                 await each.get(path, content=False)
 
 
+async def test_a_file_that_is_too_large_is_not_read_into_memory(
+    ask: Any, workdir: Path, ways: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes nothing to make one of any size; whoever opens it would lose the server."""
+    monkeypatch.setattr("loopat_jupyter.contents.pinned.LARGEST_READ_BYTES", 200_000)
+    for name in ("README.md", "a.ipynb"):
+        with (workdir / name).open("wb") as file:
+            file.truncate(300_000)
+        refused = await ask("GET", f"{ways[0]}/{name}")
+        assert (refused.status, refused.body["message"]) == (
+            413, f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop.",
+        )  # fmt: skip
+        assert (await ask("GET", f"{ways[0]}/{name}", content="0")).body["size"] == 300_000
+        assert (await ask("POST", f"{ways[0]}/{name}/checkpoints")).status == 201
+    assert (await ask("GET", f"{ways[1]}/README.md")).body == bytes(300_000)
+
+
+async def test_a_planted_notebook_that_was_never_finished_takes_no_place(
+    ask: Any, workdir: Path, ways: tuple[str, str]
+) -> None:
+    """The stock manager moves both by their names, wherever the folder leads by then."""
+    (workdir / "a.ipynb").write_text("broken")
+    (workdir / ".~a.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    refused = await ask("GET", f"{ways[0]}/a.ipynb")
+    assert (refused.status, "a.ipynb is no notebook: " in refused.body["message"]) == (400, True)
+    assert sorted(path.name for path in workdir.iterdir()) == [".~a.ipynb", "a.ipynb"]
+
+
+async def test_no_file_has_a_zero_in_its_name(ask: Any, ways: tuple[str, str]) -> None:
+    for root in ways:
+        assert (await ask("GET", f"{root}/a\0b")).status == 404
+
+
 async def test_a_link_within_the_loop_is_followed(ask: Any, workdir: Path, ways: tuple[str, str]) -> None:
     (workdir / "real").mkdir()
     (workdir / "real" / "a.txt").write_text("mine")

@@ -37,7 +37,9 @@ def test_an_empty_project_asks_for_nothing(tmp_path: Path):
         ({"pyproject.toml": "[project]"}, {"pyproject.toml": "pip install --user --editable ."}),
         ({"pyproject.toml": "[tool.ruff]"}, {}),
         ({".tool-versions": "jq 1"}, {".tool-versions": "mise trust --yes && mise install --yes"}),
-        ({"pyproject.toml": "[project"}, {"pyproject.toml": None}),
+        ({"pyproject.toml": "[a]\n\n [ build-system ]"}, {"pyproject.toml": "pip install --user --editable ."}),
+        ({"pyproject.toml": "[project.urls]"}, {"pyproject.toml": "pip install --user --editable ."}),
+        ({"pyproject.toml": "[projects]\n[tool.project]\n#[project]"}, {}),
     ],
 )
 def test_what_lies_in_the_top_folder(tmp_path: Path, files: dict[str, str], wanted: dict[str, str | None]):
@@ -73,6 +75,23 @@ def test_what_is_no_plain_file_or_too_large_is_not_read(tmp_path: Path):
     assert find_project(tmp_path, LOOP) == ()
     assert read_inside(tmp_path, "pyproject.toml") is None
     assert read_inside(tmp_path, "") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("pyproject.toml", b"a." * 500_000 + b"a = 1"),
+        ("pyproject.toml", b"[" * LARGEST_FILE_BYTES),
+        ("pyproject.toml", b"[\t" * 500_000),
+        (".devcontainer.json", b'"\\' * 500_000),
+        (".devcontainer.json", b"/*" * 500_000),
+        (".devcontainer.json", b"[" * LARGEST_FILE_BYTES),
+        (".devcontainer.json", b"{" + (b"," + b" " * 1000) * 1000),
+    ],
+)
+def test_what_is_made_to_keep_a_reader_busy_does_not(tmp_path: Path, name: str, data: bytes):
+    (tmp_path / name).write_bytes(data)
+    assert [entry.honoured for entry in find_project(tmp_path, LOOP)] == ([] if name == "pyproject.toml" else [False])
 
 
 def test_the_usual_place_of_a_devcontainer_goes_first(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +15,7 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, NewLoop, Repo
 from loopat_jupyter.repos.checkout import Checkout
 from loopat_jupyter.repos.git import Git
+from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
 from loopat_jupyter.workspace.records import new_record
@@ -49,6 +51,12 @@ async def test_a_loop_gets_a_branch_of_its_own_from_the_default_branch(plain: Lo
     assert ask(plain, record, "rev-parse", "origin/trunk") == record.commit
     assert {progress.label for progress in seen} > {f"reaching {remote.url}", "checking out"}
     assert plain.store.read(record.id) == record
+
+
+async def test_a_push_to_a_repo_of_this_machine_says_how_it_is_done(plain: LoopManager, remote: Remote):
+    record = await plain.make(NewLoop(title="a", repo=str(remote.path)))
+    with pytest.raises(AssertionError, match=f"'on the host, jupyter loopat push {record.id[:8]}' does not appear"):
+        ask(plain, record, "push")
 
 
 async def test_a_second_loop_copies_no_objects(plain: LoopManager, remote: Remote):
@@ -249,15 +257,25 @@ async def test_a_loop_that_was_copied_to_another_workspace_works_there(
     manager: LoopManager, remote: Remote, tmp_path: Path, *, reachable: bool
 ):
     record = await manager.make(NewLoop(title="a", repo=remote.url))
+    spec = ExecSpec(argv=("bash", "-ec", "echo here | tee file ~/file; mkfifo fifo"))
+    assert [event async for event in manager.exec(record, spec)][-1] == Exit(0)
     other = Workspace(tmp_path / "other", manager.workspace.runtime_root)
-    shutil.copytree(manager.workspace.loops, other.loops, symlinks=True)
+    other.home.mkdir()
+    subprocess.run(["cp", "--archive", str(manager.workspace.loops), str(other.loops)], check=True)
     if not reachable:
         shutil.move(remote.path, remote.path.with_name("moved"))
     there = LoopManager(other, manager.config, manager.engine, member="ada")
     try:
-        spec = ExecSpec(argv=("git", "log", "--oneline"))
-        events = [event async for event in there.exec(there.store.read(record.id), spec)]
+        copy = there.store.read(record.id)
+        assert copy == record
+        spec = ExecSpec(argv=("bash", "-ec", "cat file ~/file; echo there | tee file ~/file"))
+        events = [event async for event in there.exec(copy, spec)]
+        assert b"".join(event.data for event in events[:-1]) == b"here\nhere\nthere\n"
+        events = [event async for event in there.exec(copy, ExecSpec(argv=("git", "log", "--oneline")))]
         assert (events[-1].exit_code == 0) == reachable
+        # The one that it was copied from runs on, with its own files.
+        events = [event async for event in manager.exec(record, ExecSpec(argv=("cat", "file")))]
+        assert events == [Output("stdout", b"here\n"), Exit(0)]
     finally:
         remove_from_podman(other)
         shutil.rmtree(other.runtime, ignore_errors=True)

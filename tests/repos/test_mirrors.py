@@ -174,6 +174,13 @@ async def test_a_folder_that_is_gone_is_told_from_a_git_that_is_missing(tmp_path
         await Git({**os.environ, "PATH": str(tmp_path)}).run("status", folder=tmp_path)
 
 
+async def test_what_a_remote_says_without_an_end_is_cut(tmp_path: Path):
+    ending = git_that(tmp_path / "git", "head --bytes=50000000 /dev/zero | tr '\\0' x >&2; exit 1")
+    with pytest.raises(GitError, match="Git failed to status: xxx") as caught:
+        await Git({**os.environ, "PATH": ending}).run("status", folder=tmp_path)
+    assert len(caught.value.stderr) < 10_000
+
+
 async def test_git_takes_no_more_memory_than_it_may(tmp_path: Path):
     (tmp_path / "large").write_text((1000 * "x" + "\n") * 30_000)
     runner, arguments = Git(os.environ), ("merge-file", "-p", "large", "large", "large")

@@ -99,6 +99,29 @@ async def test_one_on_this_machine_is_not_followed(plain: LoopManager, remote: R
     assert (plain.workspace.workdir(record.id) / "a.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("https://[bad/x", "https://[bad/x"),
+        ("ssh://me@[bad/x", "[bad/x"),
+        ("https://h\x1b[2J/a\nb", "https://h�[2J/a�b"),
+        ("a\x1b[2J:b\nc", "a�[2J:b�c"),
+    ],
+)
+async def test_an_address_that_is_none_is_left_out_and_told(plain: LoopManager, remote: Remote, url: str, named: str):
+    commit = git(remote.elsewhere, "rev-parse", "HEAD")
+    git(remote.elsewhere, "config", "--file=.gitmodules", "submodule.part.url", url)
+    git(remote.elsewhere, "config", "--file=.gitmodules", "submodule.part.path", "part")
+    git(remote.elsewhere, "update-index", "--add", "--cacheinfo", f"160000,{commit},part")
+    git(remote.elsewhere, "add", ".gitmodules")
+    git(remote.elsewhere, "commit", "--quiet", "--message=Odd")
+    git(remote.elsewhere, "push", "--quiet", "origin", "HEAD")
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    [warning] = record.warnings
+    assert warning.startswith(f"Submodules are missing: {named}. ")
+    assert (plain.workspace.workdir(record.id) / "a.txt").exists()
+
+
 async def test_nor_is_one_of_a_submodule(
     workspace: Workspace, plain: LoopManager, remote: Remote, empty: Remote, ssh_server: SshServer
 ):

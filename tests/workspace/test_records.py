@@ -284,6 +284,18 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_the_others_list(
     assert [each.id for each in store.readable()] == [good.id]
 
 
+@pytest.mark.parametrize("mirror", ["../../.ssh", "/etc", "..", ".git", "a-1.git/../..", "a\n.git", ""])
+def test_a_record_names_no_folder_outside_the_mirrors(store: LoopStore, workspace: Workspace, mirror: str):
+    """It may come from elsewhere with its loop, and what it names is mounted."""
+    bad = record("bad")
+    store.create(bad)
+    store.write(msgspec.structs.replace(bad, mirror="website-0123456789ab.git"))
+    assert store.read(bad.id).mirror == "website-0123456789ab.git"
+    store.write(msgspec.structs.replace(bad, mirror=mirror))
+    with pytest.raises(UnreadableRecordError, match="names a copy of a repo that is none"):
+        store.read(bad.id)
+
+
 def test_an_image_in_a_record_is_no_option(store: LoopStore, workspace: Workspace):
     bad = record("bad")
     store.create(bad)

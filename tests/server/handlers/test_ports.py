@@ -78,10 +78,12 @@ async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serve
 
 
 @pytest.mark.podman
-async def test_a_browser_that_leaves_ends_what_it_asked_for(loop: str, jp_serverapp: Any, workspace: Workspace) -> None:
+async def test_a_browser_that_leaves_ends_what_it_asked_for(
+    loop: str, jp_serverapp: Any, http_server_port: Any, workspace: Workspace
+) -> None:
     said = workspace.workdir(loop).joinpath("ready")
     path = f"{jp_serverapp.base_url}loopat/port/{loop}/8000/silent?token={jp_serverapp.identity_provider.token}"
-    reader, writer = await asyncio.open_connection(jp_serverapp.ip, jp_serverapp.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", http_server_port[1])
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     assert "left" not in said.read_text()
