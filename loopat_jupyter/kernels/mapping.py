@@ -74,9 +74,19 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         for kernel_id in self.list_kernel_ids():
             if self.keeper.may_stay(kernel_id):
                 await self._leave(kernel_id)
+        await self._call_off_starts()
         await super()._async_shutdown_all(now=now)
 
     shutdown_all: Any = _async_shutdown_all
+
+    async def _call_off_starts(self) -> None:
+        """End the starts that are under way: stock shuts down what nobody knows yet, fails, and does not end."""
+        starts = {name: task for name, task in self._pending_kernels.items() if name not in self._kernels}
+        for task in starts.values():
+            task.cancel()
+        await asyncio.gather(*starts.values(), return_exceptions=True)
+        for kernel_id in starts:
+            self._pending_kernels.pop(kernel_id, None)
 
     async def _leave(self, kernel_id: str) -> None:
         """Leave a kernel to the next server; one that is being restarted, or has ended, is shut down as stock."""

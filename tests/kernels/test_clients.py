@@ -138,7 +138,7 @@ SLOW = {"argv": ["bash", "-c", "exec sleep 600", "{connection_file}"], "display_
 
 
 @pytest.mark.fault("F1")
-async def test_a_kernel_whose_server_was_killed_while_it_started_is_ended(place: Place, tmp_path: Path) -> None:
+async def test_a_kernel_whose_server_ends_or_is_killed_while_it_starts_is_ended(place: Place, tmp_path: Path) -> None:
     folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "slow")
     folder.mkdir(parents=True)
     (folder / "kernel.json").write_text(json.dumps(SLOW))
@@ -156,6 +156,16 @@ async def test_a_kernel_whose_server_was_killed_while_it_started_is_ended(place:
         async with jupyter_server(tmp_path, place.workdir, environ, *OPTIONS) as server:
             await gone(kernel)
             assert (await server.api("GET", "api/kernels")).body == []
+            assert (await server.api("POST", "api/kernels", {"name": place.kernel_name})).status == 201
+            asked = asyncio.ensure_future(server.api("POST", "api/kernels", {"name": name}))
+            kernel = await place.wait_for_command("sleep", "600")
+            server.process.terminate()
+            assert await asyncio.wait_for(server.process.wait(), 60) == 0
+            await asyncio.wait([asked])
+            asked.exception()
+        await gone(kernel)
+        # The other one stays for the next server.
+        assert len(place.processes()) == 1
     finally:
         shutil.rmtree(folder)
     await place.manager.start(place.record)
