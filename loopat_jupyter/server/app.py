@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.utils import ensure_async
 from traitlets import Unicode
 from traitlets.config import Config
 
@@ -145,13 +146,19 @@ class LoopatApp(ExtensionApp):
         self.service.start()
 
     async def stop_extension(self) -> None:
-        """Leave or end the terminals in loops, then end the background work."""
+        """Leave or end the terminals and kernels in loops, then end the background work, and podman with it."""
         terminals: Any = self.settings.get("terminal_manager")
-        if hasattr(terminals, "end_in_loops"):
-            # The stock extension forgets to (jupyter_server_terminals 0.5.4), and their shells would go on inside.
-            await terminals.end_in_loops()
-        if hasattr(self, "service"):
-            await self.service.stop()
+        kernels: Any = getattr(self.serverapp, "kernel_manager", None)
+        try:
+            if hasattr(terminals, "end_in_loops"):
+                # The stock extension forgets to (jupyter_server_terminals 0.5.4), and their shells would go on inside.
+                await terminals.end_in_loops()
+            if kernels is not None:
+                # The server does so after its extensions: too late for podman, and not at all if one only starts.
+                await ensure_async(kernels.shutdown_all())
+        finally:
+            if hasattr(self, "service"):
+                await self.service.stop()
 
     def current_activity(self) -> dict[str, Any] | None:
         """Sandboxes do not keep a server alive: they outlive it."""

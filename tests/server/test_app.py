@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox import facts
 from loopat_jupyter.server.routes import ROUTES
 from loopat_jupyter.upkeep import Upkeep
@@ -260,6 +261,23 @@ class TestShutdown:
         await api("POST", "loops", send={"title": "a"})
         await started.extension_manager.stop_all_extensions()
         assert stopped == [workspace.name]
+
+    async def test_kernels_end_while_podman_can_still_be_asked_and_what_fails_there_leaves_nothing_running(
+        self, started: Any, api: Any
+    ) -> None:
+        await api("POST", "loops", send={"title": "a"})
+        service, asked = started.web_app.settings["loopat_service"], []
+        engine = service.manager.engine
+
+        async def shutdown_all() -> None:
+            asked.append(engine._closed)
+            raise EngineError("no")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(started.kernel_manager, "shutdown_all", shutdown_all)
+            with pytest.raises(EngineError):
+                await started.extension_manager.stop_all_extensions()
+        assert (asked, engine._closed, service._tasks) == ([False], True, set())
 
     async def test_nothing_runs_on_afterwards(self, started: Any) -> None:
         before = asyncio.all_tasks()
