@@ -9,6 +9,7 @@ from typing import Any
 
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.ioloop import IOLoop
 
 from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.deadlines import deadline
@@ -42,6 +43,14 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
         if kernel_id not in self._kernels:
             self._pending_kernels.pop(kernel_id, None)
+
+    def _handle_kernel_died(self, kernel_id: str) -> None:
+        """As stock, and what the kernel leaves is removed: nobody asks for its end any more."""
+        km: Any = self._kernels.get(kernel_id)
+        super()._handle_kernel_died(kernel_id)  # type: ignore[no-untyped-call]
+        self.keeper.ended(kernel_id)
+        if km is not None:
+            IOLoop.current().add_callback(km.cleanup_resources)
 
     async def _async_shutdown_kernel(self, kernel_id: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """As stock, and a restart that is under way ends first: stock fails then, and the kernel would stay.

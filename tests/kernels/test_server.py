@@ -42,7 +42,10 @@ def jp_root_dir(place: Place) -> Path:
 @pytest.fixture
 def jp_server_config() -> dict[str, object]:
     return {
-        "ServerApp": {"kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager"},
+        "ServerApp": {
+            "kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
+            "session_manager_class": "loopat_jupyter.kernels.sessions.LoopSessionManager",
+        },
         "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
         # Far too seldom to notice anything in these tests: what is noticed is noticed without it.
         "AsyncIOLoopKernelRestarter": {"time_to_dead": 3600.0},
@@ -145,6 +148,29 @@ async def test_a_kernel_that_cannot_be_restarted_is_dead_to_everybody(
     os.kill(kernels.get_kernel(kernel_id).provisioner.pid, signal.SIGKILL)
     await asyncio.wait_for(dead.wait(), 30)
     assert kernel_id not in kernels
+
+
+@pytest.mark.parametrize("who", ["the process", "the restarter"])
+async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetch, jp_serverapp, who: str) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    kernel = kernels.get_kernel(kernel_id)
+    kernel._restarter.restart_limit = 0
+    dead = event(kernels, kernel_id, "dead")
+    if who == "the restarter":
+        kernel.provisioner._watch.cancel()
+    os.kill(kernel.provisioner.pid, signal.SIGKILL)
+    if who == "the restarter":
+        while await kernel.is_alive():
+            await asyncio.sleep(0.01)
+        await kernel._restarter.poll()
+    await asyncio.wait_for(dead.wait(), 30)
+    assert kernel_id not in kernels.keeper
+    # The session is still in the table, without a kernel.
+    again = await start_session(jp_fetch)
+    assert (again != kernel_id, len(place.processes()), len(place.run_files())) == (True, 1, 8)
+    assert kernel.provisioner._kernel.process is None
+    await jp_fetch("api", "kernels", again, method="DELETE")
 
 
 async def test_an_asked_for_end_is_no_death(place: Place, jp_fetch, jp_serverapp) -> None:
