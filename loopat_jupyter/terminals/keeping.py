@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.errors import LoopatError
+from loopat_jupyter.sandbox.owners import release
 from loopat_jupyter.sandbox.plan import container_name
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.terminals.pty import connect
@@ -43,13 +44,17 @@ class TerminalKeeper:
         self._kept = Kept("t")
 
     def started(self, terminal: LoopTerminal) -> None:
-        """Write down a terminal that can outlive this server."""
+        """Write down a terminal that can outlive this server; until then it belongs to this one."""
         if terminal.held and terminal.term_name is not None:
             data = msgspec.json.encode(_Record(stem=terminal.stem.name, exec_session=terminal.exec_session))
             try:
-                self._kept.keep(self._loops().workspace, terminal.loop_id, terminal.term_name, data)
+                if self._kept.keep(self._loops().workspace, terminal.loop_id, terminal.term_name, data):
+                    release(terminal.stem)
+                    return
+                problem = "another server has one of this name"
             except (LoopatError, OSError) as error:
-                _log.warning("Terminal %s will not outlive this server: %s", terminal.term_name, error)
+                problem = str(error)
+            _log.warning("Terminal %s will not outlive this server: %s", terminal.term_name, problem)
 
     def taken(self, loop_id: str, name: str) -> bool:
         """Whether some server of the workspace has a terminal of this name in the loop."""
@@ -61,6 +66,8 @@ class TerminalKeeper:
         Args:
             terminal: Where it was shown.
         """
+        # One that was never written down is still this server's.
+        release(terminal.stem)
         loops = self._loops()
         name = container_name(loops.workspace.name, terminal.loop_id)
         arguments = ("container", "cleanup", "--exec", terminal.exec_session, "--rm", name)

@@ -13,6 +13,7 @@ import msgspec
 from loopat_jupyter.attach import Screen, bring_up, client_argv, with_notice
 from loopat_jupyter.errors import EngineError, LoopatError
 from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S
+from loopat_jupyter.sandbox.owners import own, release
 from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, exec_argv
 from loopat_jupyter.terminals.pty import connect
 
@@ -96,16 +97,22 @@ async def _started(
         StorageFullError: No space for its files.
     """
     stem.remove()
-    stem.prepare(spec, engine.proxies())
-    arguments = exec_argv(running.name, spec, stem.name)
-    starting = asyncio.ensure_future(
-        engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
-    )
+    # Until it is written down for the next server, it is to end with this one.
+    own(stem)
     try:
-        yield await _connected(starting, stem), starting
-    finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        stem.prepare(spec, engine.proxies())
+        arguments = exec_argv(running.name, spec, stem.name)
+        starting = asyncio.ensure_future(
+            engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
+        )
+        try:
+            yield await _connected(starting, stem), starting
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+    except BaseException:
+        release(stem)
+        raise
 
 
 async def _connected(starting: asyncio.Future[Completed], stem: Stem) -> socket.socket:

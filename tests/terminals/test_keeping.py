@@ -7,14 +7,22 @@ import contextlib
 import os
 import signal
 import socket
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.sandbox.process import exec_roots
+from loopat_jupyter.errors import EngineError
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.lifecycle import Running
+from loopat_jupyter.sandbox.owners import own
+from loopat_jupyter.sandbox.process import Stem, exec_roots
 from loopat_jupyter.sandbox.usage import in_use
+from loopat_jupyter.terminals.keeping import TerminalKeeper
+from loopat_jupyter.terminals.opening import _started
 from loopat_jupyter.terminals.pty import connect
-from loopat_jupyter.workspace.kept import folder
+from loopat_jupyter.workspace.kept import Kept, folder
+from tests.fakes import FakeEngine
 from tests.jupyter_process import Server, jupyter_server
 from tests.terminals.conftest import commands
 from tests.terminals.test_manager import exec_sessions, files_of_terminals
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.podman import Completed
 
 pytestmark = pytest.mark.podman
 
@@ -136,6 +145,35 @@ async def test_a_terminal_that_ended_meanwhile_is_gone_and_its_tab_opens_in_the_
         async with server.terminal(name) as terminal:
             assert f"loop-{running.id[:8]}\r\n" in await terminal.run("hostname")
         await server.api("DELETE", f"api/terminals/{name}")
+
+
+@pytest.mark.fault("F1")
+async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    stem, owner, seen = Stem(tmp_path / "run", "t1"), tmp_path / "host" / "owners" / "t1", []
+
+    def answer(_: tuple[str, ...]) -> Completed:
+        seen.append(owner.exists())
+        raise EngineError("no")
+
+    starting = _started(
+        FakeEngine(answer), Running("box", 1, "2", restart_needed=False), stem, ExecSpec(argv=("true",))
+    )
+    with pytest.raises(EngineError):
+        await starting.__aenter__()
+    assert (seen, owner.exists()) == ([True], False)
+
+    workspace = SimpleNamespace(host=lambda _: tmp_path / "host")
+    keeper, other = TerminalKeeper(lambda: SimpleNamespace(workspace=workspace)), Kept("t")
+    terminal = SimpleNamespace(held=True, term_name="x_1", loop_id="x", stem=stem, exec_session="")
+    own(stem)
+    # Another server has one of this name.
+    assert other.keep(workspace, "x", "x_1", b"")
+    keeper.started(terminal)
+    assert owner.exists()
+    other.let_go("x_1")
+    keeper.started(terminal)
+    assert not owner.exists()
 
 
 @pytest.mark.fault("F19")
