@@ -113,10 +113,13 @@ class KernelKeeper:
         self._records[kernel_id] = record
         try:
             data = msgspec.json.encode(record)
-            self._kept.keep(place.manager.workspace, place.place.loop_id, kernel_id, data)
-            place.outlives()
+            if self._kept.keep(place.manager.workspace, place.place.loop_id, kernel_id, data):
+                place.outlives()
+                return
+            problem = "another server has one of this id"
         except (LoopatError, OSError) as error:
-            self._kernels.log.warning("Kernel %s will not outlive this server: %s", kernel_id, error)
+            problem = str(error)
+        self._kernels.log.warning("Kernel %s will not outlive this server: %s", kernel_id, problem)
 
     def note_sessions(self, sessions: Mapping[str, Sequence[SessionRow]]) -> None:
         """Write down which notebooks use the kernels.
@@ -194,7 +197,12 @@ class KernelKeeper:
         kernel: SandboxKernel | None = km.provisioner.take_over(record.info, km.get_connection_info())
         if kernel is None:
             return None
-        km.write_connection_file()
+        try:
+            km.write_connection_file()
+        except OSError:
+            kernel.outlives()
+            kernel.close()
+            raise
         km.ready.set_result(None)
         kernels._kernels[kernel_id] = km  # noqa: SLF001
         kernels._kernel_connections[kernel_id] = 0  # noqa: SLF001

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 
-from loopat_jupyter.workspace.kept import folder
+from loopat_jupyter.kernels import launch
+from loopat_jupyter.kernels.keeping import KernelKeeper
+from loopat_jupyter.kernels.launch import SandboxKernel
+from loopat_jupyter.kernels.mapping import LoopMappingKernelManager
+from loopat_jupyter.sandbox.owners import own
+from loopat_jupyter.workspace.kept import Kept, folder
 from tests.jupyter_process import Kernel, Result, Server, jupyter_server
-from tests.kernels.test_provisioner import run, started
+from tests.kernels.test_provisioner import held_processes, run, started
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.kernels.conftest import Place
 
 pytestmark = pytest.mark.podman
@@ -254,3 +261,49 @@ async def test_nothing_stays_where_the_sandbox_is_to_stop(home: Home) -> None:
     finally:
         settings.unlink()
         await home.place.manager.start(home.place.record)
+
+
+def kernel_of(place: Place) -> SandboxKernel:
+    """A kernel of this process, whose process is this very one."""
+    kernel = SandboxKernel(place.manager, launch.Place(place.record.id, "python3", Path()))
+    own(kernel._stem)
+    kernel.process = SimpleNamespace(pid=os.getpid(), close=lambda: None)
+    return kernel
+
+
+def belongs_to_this_process(kernel: SandboxKernel) -> bool:
+    return (kernel.manager.workspace.host(kernel.place.loop_id) / "owners" / kernel._stem.name).exists()
+
+
+@pytest.mark.fault("F1")
+def test_a_kernel_that_cannot_be_written_down_ends_with_its_server(place: Place) -> None:
+    kernel, log = kernel_of(place), logging.getLogger()
+    km = AsyncKernelManager(kernel_name="python3")
+    km.kernel_id, km._launch_args = "x", {}
+    keeper = KernelKeeper(SimpleNamespace(log=log, root_dir="/"))
+    # Another server has one of this id.
+    other = Kept("k")
+    assert other.keep(place.manager.workspace, place.record.id, "x", b"")
+    keeper.started(km, kernel)
+    assert belongs_to_this_process(kernel)
+    other.let_go("x")
+    keeper.started(km, kernel)
+    assert not belongs_to_this_process(kernel)
+    keeper.ended("x")
+
+
+@pytest.mark.fault("F1")
+async def test_a_kernel_that_cannot_be_taken_over_stays_for_the_next_server(place: Place, tmp_path: Path) -> None:
+    kernel = kernel_of(place)
+    km = AsyncKernelManager(kernel_name="python3")
+    km.kernel_id, km._launch_args = "x", {}
+    first = KernelKeeper(SimpleNamespace(log=logging.getLogger(), root_dir="/"))
+    first.started(km, kernel)
+    first.let_go("x")
+    kernels, before = LoopMappingKernelManager(connection_dir=str(tmp_path / "nowhere")), held_processes()
+    assert kernels.keeper.adopt(place.manager.workspace) == {}
+    assert not belongs_to_this_process(kernel)
+    assert held_processes() == before
+    assert (kernels.list_kernel_ids(), "x" in kernels.keeper) == ([], False)
+    first.started(km, kernel)
+    first.ended("x")
