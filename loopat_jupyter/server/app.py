@@ -122,22 +122,22 @@ class LoopatApp(ExtensionApp):
 
     def _adopt(self) -> None:
         """Find again what outlived the last server, before the first request asks for it."""
-        from loopat_jupyter.errors import BadInputError  # noqa: PLC0415
+        from loopat_jupyter.errors import LoopatError  # noqa: PLC0415
         from loopat_jupyter.workspace.paths import Workspace  # noqa: PLC0415
 
         kernels = getattr(getattr(self.serverapp, "kernel_manager", None), "keeper", None)
         sessions: Any = getattr(self.serverapp, "session_manager", None)
+        terminals: Any = self.settings.get("terminal_manager")
         try:
             workspace = Workspace.from_environment(os.environ)
-        except BadInputError:
-            return
-        if kernels is not None:
-            found = kernels.adopt(workspace)
-            if hasattr(sessions, "restore"):
-                sessions.restore(found)
-        terminals: Any = self.settings.get("terminal_manager")
-        if hasattr(terminals, "adopt"):
-            terminals.adopt(workspace)
+            if kernels is not None:
+                found = kernels.adopt(workspace)
+                if hasattr(sessions, "restore"):
+                    sessions.restore(found)
+            if hasattr(terminals, "adopt"):
+                terminals.adopt(workspace)
+        except (LoopatError, OSError) as error:
+            self.log.warning("Kernels and terminals of the last server are left to the next one: %s", error)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin the background work once the event loop runs."""

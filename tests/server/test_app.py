@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,10 +17,8 @@ from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox import facts
 from loopat_jupyter.server.routes import ROUTES
 from loopat_jupyter.upkeep import Upkeep
+from loopat_jupyter.workspace.paths import Workspace
 from tests.jupyter_process import FACES, LEAN
-
-if TYPE_CHECKING:
-    from loopat_jupyter.workspace.paths import Workspace
 
 SHIPPED = Path(__file__).parents[2] / "jupyter-config" / "jupyter_loopat_config.json"
 LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
@@ -151,6 +149,18 @@ class TestUnreadableConfiguration:
     async def test_it_is_told(self, started: Any, api: Any) -> None:
         answer = await api("GET", "loops")
         assert (answer.status, answer.body["reason"]) == (503, "bad_configuration")
+
+
+class TestUnreadableRecords:
+    @pytest.fixture
+    def jp_environ(self, jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(_: Workspace) -> list[str]:
+            raise PermissionError("not yours")
+
+        monkeypatch.setattr(Workspace, "started_loops", fail)
+
+    async def test_what_outlived_the_last_server_is_not_found_and_loops_work(self, api: Any) -> None:
+        assert (await api("GET", "loops")).status == 200
 
 
 @pytest.mark.fault("F7")
