@@ -275,7 +275,6 @@ def belongs_to_this_process(kernel: SandboxKernel) -> bool:
     return (kernel.manager.workspace.host(kernel.place.loop_id) / "owners" / kernel._stem.name).exists()
 
 
-@pytest.mark.fault("F1")
 def test_a_kernel_that_cannot_be_written_down_ends_with_its_server(place: Place) -> None:
     kernel, log = kernel_of(place), logging.getLogger()
     km = AsyncKernelManager(kernel_name="python3")
@@ -292,7 +291,6 @@ def test_a_kernel_that_cannot_be_written_down_ends_with_its_server(place: Place)
     keeper.ended("x")
 
 
-@pytest.mark.fault("F1")
 async def test_a_kernel_that_cannot_be_taken_over_stays_for_the_next_server(place: Place, tmp_path: Path) -> None:
     kernel = kernel_of(place)
     km = AsyncKernelManager(kernel_name="python3")

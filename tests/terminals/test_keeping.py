@@ -147,7 +147,6 @@ async def test_a_terminal_that_ended_meanwhile_is_gone_and_its_tab_opens_in_the_
         await server.api("DELETE", f"api/terminals/{name}")
 
 
-@pytest.mark.fault("F1")
 async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path: Path):
     (tmp_path / "run").mkdir()
     stem, owner, seen = Stem(tmp_path / "run", "t1"), tmp_path / "host" / "owners" / "t1", []
