@@ -19,7 +19,7 @@ from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import network_name
 from loopat_jupyter.sandbox.template import template_folder
-from loopat_jupyter.sharing.containers import accepting, list_shown, taken_ports
+from loopat_jupyter.sharing.containers import accepting, has_network, list_shown, taken_ports
 from loopat_jupyter.sharing.nginx import VERSION_PATH, config_version, edge_config
 from loopat_jupyter.sharing.notes import Notes
 from loopat_jupyter.sharing.plan import (
@@ -287,7 +287,11 @@ class Edge:
                 taken |= lost | await asyncio.to_thread(used_ports)
                 continue
             if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
-                return showing
+                if has_network(self._notes.pid(EDGE)):
+                    return showing
+                _log.warning("Podman started the edge %s without a network; it is made anew", spec.name)
+                await self._remove_named(spec.name)
+                continue
             raise EngineError(
                 f"The edge {spec.name} was started and does not answer. `podman exec {spec.name} nginx -t -c "
                 "/loopat/edge/conf/nginx.conf` may say why."

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _TICKET_CHARACTERS = 40
 _TICKET_PREFIX = "loopat/shared"
+_BODILESS = (204, 304)
 _VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -51,20 +52,25 @@ class _Answer(HTTPMessageDelegate):
         self._handler, self._host, self._prefix = handler, host, prefix
         self.begun = False
 
-    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:  # noqa: ANN401 - as tornado has it
-        """Status and headers."""
+    async def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:  # noqa: ANN401
+        """Status and headers; those of a stream go at once, for its first piece may be long in coming."""
         line = cast("ResponseStartLine", start_line)
         if line.code < 200:
             return
         self.begun = True
         self._handler.set_status(line.code, line.reason or "Unknown")
         self._handler.take_headers(browser_headers(headers, self._host, self._prefix))
+        if "Content-Length" not in headers and line.code not in _BODILESS:
+            await self._pass()
 
     async def data_received(self, chunk: bytes) -> None:
         """A piece; the program waits until the browser has taken it."""
-        # One that has gone has also ended the request.
+        self._handler.write(chunk)
+        await self._pass()
+
+    async def _pass(self) -> None:
+        # A browser that has gone has also ended the request.
         with contextlib.suppress(StreamClosedError):
-            self._handler.write(chunk)
             await self._handler.flush()
 
 
