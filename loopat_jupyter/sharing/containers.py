@@ -113,17 +113,3 @@ def accepting(init_pid: int) -> int:
         except OSError:
             continue
     return len([title for title in titles if b"worker process" in title and b"shutting down" not in title])
-
-
-def has_network(init_pid: int | None) -> bool:
-    """Whether a container has an interface beside its own loopback; podman may lose it when it ends another one just then.
-
-    Args:
-        init_pid: Its first process on the host; None where it is not known.
-    """
-    try:
-        lines = Path(f"/proc/{init_pid}/net/dev").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return False
-    # Two lines of headings, see proc_pid_net(5).
-    return any(line.partition(":")[0].strip() != "lo" for line in lines[2:])

@@ -19,7 +19,7 @@ from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import network_name
 from loopat_jupyter.sandbox.template import template_folder
-from loopat_jupyter.sharing.containers import accepting, has_network, list_shown, taken_ports
+from loopat_jupyter.sharing.containers import accepting, list_shown, taken_ports
 from loopat_jupyter.sharing.nginx import VERSION_PATH, config_version, edge_config
 from loopat_jupyter.sharing.notes import Notes
 from loopat_jupyter.sharing.plan import (
@@ -268,7 +268,11 @@ class Edge:
             await self._remove([found])
             await _until_free(frozenset(found.ports.values()))
         await self._prepare(tell)
-        return await self._create(spec, wanted)
+        # Two edges of one person at once would want the same ports. Podman 4 does worse than refuse the second: it also
+        # takes away the network of a container beside it.
+        lock = self._workspace.runtime_root / "ports.lock"
+        async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the ports for sharing"):
+            return await self._create(spec, wanted)
 
     async def _create(self, spec: EdgeSpec, wanted: Wanted) -> Showing:
         """Make the edge, on the ports that the host has left."""
@@ -287,11 +291,7 @@ class Edge:
                 taken |= lost | await asyncio.to_thread(used_ports)
                 continue
             if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
-                if has_network(self._notes.pid(EDGE)):
-                    return showing
-                _log.warning("Podman started the edge %s without a network; it is made anew", spec.name)
-                await self._remove_named(spec.name)
-                continue
+                return showing
             raise EngineError(
                 f"The edge {spec.name} was started and does not answer. `podman exec {spec.name} nginx -t -c "
                 "/loopat/edge/conf/nginx.conf` may say why."
