@@ -42,6 +42,11 @@ TIDY = """async () => {
 }"""
 
 
+LABS_OWN = re.compile(r"Failed to fetch|Disposed\Z")
+"""What Lab's own code does not handle: a server that is away while it saves its layout; a document that is closed while
+its kernel starts."""
+
+
 class Browser:
     """A page of JupyterLab, and everything that went wrong in it.
 
@@ -56,9 +61,7 @@ class Browser:
         page.on("console", self._listen)
 
     def _hear(self, error: Any) -> None:
-        # Lab's own code that saves its layout does not expect a server to be away.
-        labs_own = "Failed to fetch" in str(error.stack) and "/lab/extensions/loopat-jupyter/" not in str(error.stack)
-        if not labs_own:
+        if not LABS_OWN.match(error.message) or "/lab/extensions/loopat-jupyter/" in str(error.stack):
             self.problems.append(f"unhandled: {error.stack}")
 
     def _listen(self, message: ConsoleMessage) -> None:
