@@ -333,22 +333,25 @@ class LoopManager:
             NotFoundError: There is no such loop.
             EngineError: Podman refused; the files are still there.
         """
-        try:
-            record = self.store.read(loop_id)
-            unsaved = "" if force else await find_losses(self.workspace, record, functools.partial(self.opened, record))
-        except UnreadableRecordError:
-            _log.warning("Loop %s is deleted although its record cannot be read", loop_id)
-            unsaved = ""
-        if unsaved:
-            raise ConflictError(f"What is only in this loop would be lost: {unsaved}. Push or promote it, or force it.")
+        await self.refuse_loss(loop_id, force=force)
         await self.sandboxes.remove(loop_id, force=force)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)
-        # The lock's file goes with the loop.
         async with self.sandboxes.lock(loop_id):
             await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
+
+    async def refuse_loss(self, loop_id: str, *, force: bool = False) -> None:
+        """Refuse what `delete` would, except for what runs in the loop; see `loopat_jupyter.losses.find_losses`."""
+        try:
+            record = self.store.read(loop_id)
+        except UnreadableRecordError as error:
+            _log.warning("Nobody can tell what is lost with this loop. %s", error.message)
+        else:
+            lost = "" if force else await find_losses(self.workspace, record, functools.partial(self.opened, record))
+            if lost:
+                raise ConflictError(f"What is only in it would be lost: {lost}. Push or promote it, or force it.")
 
     async def opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
         """`inside` for a loop whose sandbox may have to be started first; that does not count as use of it."""

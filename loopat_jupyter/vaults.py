@@ -28,7 +28,7 @@ from loopat_jupyter.workspace.vault_keys import forget_in_keyring, store_in_keyr
 from loopat_jupyter.workspace.vaults import NOTHING, check_choice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from loopat_jupyter.models import ExecSpec, LoopRecord, NewLoop, Progress
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.vaults import Contents
 
 _log = logging.getLogger(__name__)
+
+_PLACES: Mapping[KeyPlace, str] = {
+    "file": "in a file",
+    "keyring": "in the desktop's keyring",
+    "passphrase": "behind a passphrase",
+}
 
 
 class Vault(Value, frozen=True, kw_only=True):
@@ -175,21 +181,29 @@ class Vaults:
         """
         self._edits.unset(self._member, name, variable)
 
-    def encrypt(self, name: str, key: KeyPlace, passphrase: str = "") -> Vault:
+    def encrypt(self, name: str, key: KeyPlace | None = None, passphrase: str = "") -> Vault:
         """Encrypt the variables of a vault, and all that are set from now on; what is mounted stays as it is.
 
         Args:
             name: The vault.
             key: Where its key is kept: in the identity file of the configuration, in the keyring of the desktop, or
-                in the vault itself, where a passphrase opens it.
+                in the vault itself, where a passphrase opens it. None leaves it where it is; at first that is the file.
             passphrase: That passphrase.
 
         Raises:
             BadInputError: The configuration names no identity file, or the passphrase is empty.
+            ConflictError: It is encrypted already, with its key in another place.
             ConfigurationError: The identity file may not be used.
             NotFoundError: There is no such vault, or no keyring.
             StorageFullError: No space; every variable is there in one of the two ways.
         """
+        place = self.key_place(name)
+        if place is not None and key not in (None, place):
+            raise ConflictError(
+                f"Vault {name} is encrypted already, with its key {_PLACES[place]}. To change that, decrypt it first: "
+                f"`jupyter loopat vault decrypt {name}`."
+            )
+        key = key or "file"
         if not self._edits.encrypt_rest(self._member, name):
             if key == "passphrase" and not passphrase:
                 raise BadInputError("passphrase", "must not be empty")
@@ -209,6 +223,15 @@ class Vaults:
         """
         self._edits.decrypt(self._member, name)
         return self._describe(name)
+
+    def key_place(self, name: str) -> KeyPlace | None:
+        """Where the key of a vault is; None for one that is not encrypted, or not there.
+
+        Args:
+            name: The vault.
+        """
+        contents = self._contents(self._member, name)
+        return contents.seal.key if contents and contents.seal else None
 
     def asks_passphrase(self, name: str, member: str | None = None) -> bool:
         """Whether a vault is locked, and a passphrase would open it.

@@ -119,7 +119,9 @@ def _find(session: Session, kind: str, loop: str) -> Proposal:
     found = [proposal for proposal in waiting if proposal.kind == kind and proposal.loop_id.startswith(loop)]
     if len(found) != 1:
         raise BadInputError(
-            "loop", f"{loop[:80]!r} names {len(found)} proposals. `jupyter loopat context proposals` shows them."
+            "loop",
+            f"{'more than one' if found else 'no'} proposal on the {kind} is of a loop {loop[:80]!r}. "
+            "`jupyter loopat context proposals` shows them, each with the id of its loop",
         )
     return found[0]
 

@@ -140,8 +140,11 @@ def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: flo
     async def work() -> int:
         with shown_progress(session.err, f"Sandbox of {record.title}", quiet_when_piped=True) as tell:
             running = await manager.use(record, tell)
-        if session.err.is_terminal and (told := changes(record, running)):
+        if (session.err.is_terminal or running.replaced) and (told := changes(record, running)):
             session.tell(told, style="yellow")
+        if not spec.tty and manager.toolchains.problem(record):
+            why = f"`jupyter loopat show {record.id[:8]}` says why"
+            session.tell(f"The toolchain of this loop could not be built: {why}.", style="yellow")
         sized = msgspec.structs.replace(spec, size=_terminal_size()) if spec.tty else spec
         sized = with_notice(manager, record, sized) if spec.tty else sized
         run_folder = manager.workspace.run(record.id)

@@ -16,7 +16,7 @@ from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import count, listing, size
 from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, short_id
-from loopat_jupyter.errors import BadInputError, UnreadableRecordError
+from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
@@ -100,6 +100,8 @@ def create_verb(
         session.show_json(loop)
     else:
         session.show(created_sheet(loop))
+    for warning in loop.warnings:
+        session.tell(f"! {warning}", style="yellow")
 
 
 @click.command("distill", epilog=examples('jupyter loopat distill "Sales in May"'))
@@ -192,7 +194,12 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
         shown = await manager.get(record.id)
         if shown.state != "running" or record.archived:
             return shown, [(name, "") for name in Registry.of_user().names(record.id)]
-        specs = await manager.kernelspecs(record)
+        try:
+            specs = await manager.kernelspecs(record)
+        except LoopatError as error:
+            # What is known is shown all the same.
+            session.tell(f"! {error.message}", style="yellow")
+            return shown, [(name, "") for name in Registry.of_user().names(record.id)]
         return shown, [(registered_name(record, spec.name), spec.display_name) for spec in specs]
 
     shown, kernels = session.run(look())
@@ -216,6 +223,9 @@ def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool)
     manager = session.manager
     for reference in loops:
         loop_id, title = _to_delete(manager, reference)
+        if not (yes or force):
+            # Nobody is asked about what is refused then.
+            session.run(manager.refuse_loss(loop_id))
         living = session.run(inside_now(manager, loop_id)) if force else []
         files, size_bytes = measure(manager.workspace.loop(loop_id))
         question = f"Delete {title} ({short_id(loop_id)}) with {count(files, 'file')}, {size(size_bytes)}"

@@ -12,6 +12,7 @@ from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import count
 from loopat_jupyter.cli.views import no_vaults, vaults_table
+from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.workspace.variables import MAX_VARIABLE_BYTES, as_bytes, check_variable_name
 
@@ -81,15 +82,23 @@ def remove_vault(session: Session, *, name: str, yes: bool, force: bool) -> None
 )
 @click.argument("variable", metavar="VARIABLE")
 @_vault_option
+@click.option("--empty", is_flag=True, help="Set it to nothing.")
 @pass_session
-def set_variable(session: Session, *, variable: str, vault: str) -> None:
+def set_variable(session: Session, *, variable: str, vault: str, empty: bool) -> None:
     """Set a variable. Its value is asked for without being shown, or read from standard input."""
     # Nobody types a value for what is refused then.
     check_variable_name("variable", variable)
-    if sys.stdin.isatty():
+    if empty:
+        value = b""
+    elif sys.stdin.isatty():
         value = as_bytes(click.prompt(f"Value of {variable}", hide_input=True, err=True))
     else:
         value = sys.stdin.buffer.read(MAX_VARIABLE_BYTES + 1)
+        if not value.rstrip(b"\n"):
+            # Most often what should have written it has failed.
+            raise BadInputError(
+                variable, "nothing came from standard input. It is as it was; --empty sets it to nothing"
+            )
     session.manager.vaults.set(vault, variable, value.rstrip(b"\n"))
     click.echo(f"Set {variable} in vault {vault}. What starts from now on has it.")
 
@@ -125,23 +134,23 @@ def use_vault(session: Session, *, loop: str, name: str) -> None:
 @click.option(
     "--key",
     type=click.Choice(["file", "keyring", "passphrase"]),
-    default="file",
-    show_default=True,
-    help="Where the key is: `[vault] identity` of the configuration, the desktop's keyring, or behind a passphrase.",
+    help="Where the key is: `[vault] identity` of the configuration (at first), the desktop's keyring, or behind a "
+    "passphrase.",
 )
 @pass_session
-def encrypt_vault(session: Session, *, name: str, key: KeyPlace) -> None:
+def encrypt_vault(session: Session, *, name: str, key: KeyPlace | None) -> None:
     """Encrypt the variables of a vault on disk, and all that are set later. Files for the home stay as they are.
 
     Called again, it encrypts what was laid there in the clear meanwhile.
     """
     vaults = session.manager.vaults
-    passphrase = ""
-    if key == "passphrase" and not vaults.show(name).encrypted:
+    before, passphrase = vaults.show(name).encrypted, ""
+    if key == "passphrase" and not before:
         passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
     encrypted = vaults.encrypt(name, key, passphrase)
-    click.echo(f"Encrypted {count(len(encrypted.variables), 'variable')} of vault {name}.")
-    if key == "file" and (file := vaults.store.keys.identity_file):
+    variables = count(len(encrypted.variables), "variable")
+    click.echo(f"{'All' if before else 'Encrypted'} {variables} of vault {name}{' are encrypted' if before else ''}.")
+    if vaults.key_place(name) == "file" and (file := vaults.store.keys.identity_file):
         click.echo(f"Its key is in {file}: keep a copy elsewhere. Without it the variables are lost.")
 
 
@@ -166,6 +175,8 @@ def unlock_vault(session: Session, *, name: str) -> None:
     Without a keyring, `jupyter loopat shell` and `exec` ask for the passphrase themselves and keep it to themselves.
     """
     session.manager.vaults.show(name)
+    if session.manager.vaults.key_place(name) != "passphrase":
+        raise ConflictError(f"Vault {name} has no passphrase. `jupyter loopat vault list` shows which ones are locked.")
     passphrase = click.prompt(f"Passphrase of vault {name!r}", hide_input=True, err=True)
     session.manager.vaults.unlock(name, passphrase)
     click.echo(f"Unlocked vault {name}. What starts from now on has its variables.")

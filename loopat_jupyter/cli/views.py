@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import (
         Check,
+        ContextKind,
         ContextRemote,
         Health,
         Kernelspec,
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
     from loopat_jupyter.vaults import Vault
+
+_GOES: dict[ContextKind, str] = {
+    "knowledge": "goes to everybody",
+    "notes": "goes to everybody",
+    "personal": "goes to your other loops",
+}
 
 _STATES: dict[State, tuple[str, str]] = {
     "absent": ("○ not started", "dim"),
@@ -146,7 +153,7 @@ def contexts_table(remotes: Iterable[ContextRemote]) -> Table:
     table.columns[1].overflow = "fold"
     for remote in remotes:
         kept = Text(plain(remote.remote)) if remote.remote else Text("in this workspace", style="dim")
-        table.add_row(remote.kind, kept, "waits to be merged" if remote.gated else "goes to everybody")
+        table.add_row(remote.kind, kept, "waits to be merged" if remote.gated else _GOES[remote.kind])
     return table
 
 
@@ -252,18 +259,20 @@ def _kernel(name: str, about: str) -> Text:
 def created_sheet(loop: Loop) -> RenderableType:
     """What a person wants to know right after making a loop."""
     name = quoted(loop)
-    commands = Table.grid(padding=(0, 3))
-    for command, about in (
-        (f"jupyter loopat shell {name}", "a terminal in it"),
-        (f"jupyter loopat exec {name} -- python3 --version", "one command"),
-        (f"jupyter loopat show {name}", "its kernels, for nbconvert and papermill"),
+    commands: list[RenderableType] = []
+    for about, command in (
+        ("a terminal in it", f"jupyter loopat shell {name}"),
+        ("one command", f"jupyter loopat exec {name} -- python3 --version"),
+        ("its kernels, for nbconvert and papermill", f"jupyter loopat show {name}"),
     ):
-        commands.add_row(Text(command, style="bold"), Text(about, style="dim"))
+        # Whole and on a line of its own: it is to be copied.
+        commands.append(Text(f"# {about}", style="dim"))
+        commands.append(Text(command, style="bold", no_wrap=True, overflow="ignore"))
     return Group(
         Text.assemble("Made loop ", (plain(loop.title), "bold"), "  ", (loop.id, "cyan")),
         Text.assemble("Its files are in ", plain(str(loop.workdir))),
         Text(""),
-        commands,
+        *commands,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.context.merging import push
-from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError, UnsafePathError
+from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError, GitError, UnsafePathError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextRemote, Progress
 from loopat_jupyter.repos.addresses import check_address, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
@@ -192,10 +192,19 @@ class Origins:
         await self.mirrors.reach(address, access)
         async with self.changing(kind, member):
             folder = await self._source(kind, member, access)
-            await self._git.run(
-                "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",
-                folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing=f"push to {shown(address)}", access=access,
-            )  # fmt: skip
+            try:
+                await self._git.run(
+                    "push", "--quiet", "--", address, "refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*",
+                    folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing=f"push to {shown(address)}", access=access,
+                )  # fmt: skip
+            except GitError as error:
+                if "[rejected]" not in error.stderr:
+                    raise
+                raise GitError(
+                    f"{shown(address)} has a history of its own. The remote of a context must be empty, or have this "
+                    f"context's history. Nothing was changed: the {kind} is kept where it was.",
+                    stderr=error.stderr,
+                ) from error
             async with self.mirrors.lock("contexts"):
                 written = {**self._written(), _key(kind, member): address}
                 data = msgspec.json.format(msgspec.json.encode(dict(sorted(written.items()))), indent=2)

@@ -79,6 +79,8 @@ class Checkout:
         """
         if new.ref is not None:
             check_ref(new.ref)
+            if new.repo is None:
+                raise BadInputError("ref", "means nothing without a repo")
         if new.repo is not None:
             self.mirrors.refuse_unsafe(self.registry.address(new.repo))
 

@@ -71,7 +71,7 @@ def _description(folder: Path) -> str:
         text = read_untrusted(folder / "profile.toml", limit_bytes=_ABOUT_BYTES).decode("utf-8")
         return msgspec.convert(tomllib.loads(text), _About).description
     except (OSError, ValueError) as error:
-        return "" if isinstance(error, FileNotFoundError) else "profile.toml is broken"
+        return "" if isinstance(error, FileNotFoundError) else f"{folder / 'profile.toml'} is broken: {error}"
 
 
 def check_profiles(workspace: Workspace, names: Sequence[str]) -> None:

@@ -69,6 +69,12 @@ def test_a_value_comes_from_standard_input(fake: FakeCommandLine, monkeypatch: p
     assert answer == (0, "Set TOKEN in vault work. What starts from now on has it.\n", "")
     file = fake.manager.vaults.folder("work") / "envs" / "TOKEN"
     assert file.read_bytes() == f"{CANARY}\n\xff".encode("latin-1")
+    # What should have written the value has failed: the old one is worth more.
+    piped(monkeypatch, b"\n")
+    failed = fake("vault", "set", "TOKEN", "--vault", "work")
+    assert (failed.code, "It is as it was" in failed.err, file.exists()) == (2, True, True)
+    assert fake("vault", "set", "EMPTY", "--vault", "work", "--empty").code == 0
+    assert file.with_name("EMPTY").read_bytes() == b""
     listed = fake("vault", "list").out
     assert "TOKEN" in listed
     assert CANARY not in listed + fake("vault", "list", "--json").out
@@ -128,6 +134,11 @@ def test_encrypted_with_a_file(fake: FakeCommandLine, monkeypatch: pytest.Monkey
     folder = fake.manager.vaults.folder("default")
     assert [path.name for path in (folder / "envs").iterdir()] == ["TOKEN.age"]
     assert "encrypted" in fake("vault", "list").out
+    assert fake("vault", "encrypt", "default").out.startswith("All 1 variable of vault default are encrypted.\n")
+    typed(monkeypatch)
+    refused = fake("vault", "encrypt", "default", "--key", "passphrase")
+    assert (refused.code, "encrypted already, with its key in a file" in refused.err) == (1, True)
+    assert "has no passphrase" in fake("vault", "unlock", "default").err
     assert "Decrypted 1 variable" in fake("vault", "decrypt", "default").out
     assert (folder / "envs" / "TOKEN").read_text() == CANARY
 

@@ -76,7 +76,13 @@ def test_a_new_loop_is_told_with_its_folder_and_what_comes_next(fake: FakeComman
     [record] = fake.manager.store.readable()
     assert record.id in answer.out
     assert str(fake.manager.workspace.workdir(record.id)) in answer.out
-    assert f"jupyter loopat shell {record.id[:8]}" in answer.out
+    assert f"\njupyter loopat shell {record.id[:8]}\n" in answer.out
+
+
+def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
+    answer = fake("create", "Fix", "--repo", "https://127.0.0.1:9/no.git")
+    [record] = fake.manager.store.readable()
+    assert (answer.code, answer.err.splitlines()[-1]) == (0, f"! {record.warnings[0]}")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,7 @@ def test_a_new_loop_is_told_with_its_folder_and_what_comes_next(fake: FakeComman
         (["create", " "], "title: must not be empty"),
         (["create", "a", "--image", "-v"], "image: '-v' is not an image reference"),
         (["create", "a", "--metadata", "novalue"], "metadata: 'novalue' is not of the form NAME=VALUE"),
+        (["create", "a", "--ref", "v1"], "ref: means nothing without a repo"),
         (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
         (["create"], "Missing argument 'TITLE'"),
         (["list", "--limit", "0"], "0 is not in the range"),

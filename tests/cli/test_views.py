@@ -126,9 +126,12 @@ def test_a_new_loop_comes_with_what_to_do_next() -> None:
         "Made loop Sales [red]in[/] May  0123abcd-0000-4000-8000-000000000000",
         "Its files are in /w/loops/0123abcd/workdir",
         "",
-        "jupyter loopat shell 0123abcd                       a terminal in it",
-        "jupyter loopat exec 0123abcd -- python3 --version   one command",
-        "jupyter loopat show 0123abcd                        its kernels, for nbconvert and papermill",
+        "# a terminal in it",
+        "jupyter loopat shell 0123abcd",
+        "# one command",
+        "jupyter loopat exec 0123abcd -- python3 --version",
+        "# its kernels, for nbconvert and papermill",
+        "jupyter loopat show 0123abcd",
     ]
 
 

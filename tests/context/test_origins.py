@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.errors import ConfigurationError, EngineTimeoutError
+from loopat_jupyter.errors import ConfigurationError, EngineTimeoutError, GitError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import NewLoop
 from loopat_jupyter.repos import mirrors
@@ -52,6 +52,15 @@ async def test_a_remote_that_becomes_unsafe_is_a_warning_and_another_takes_its_p
     again = await solo.make(NewLoop(title="Again"))
     assert again.warnings == ()
     assert (solo.workspace.context(again.id, "notes") / "team.md").read_text() == "theirs\n"
+
+
+async def test_a_remote_with_another_history_is_refused_and_nothing_changes(solo: LoopManager, tmp_path: Path):
+    contexts, remote = solo.cargo.contexts, make_remote(tmp_path, branch="main")
+    remote.commit("a.txt", "theirs\n")
+    await solo.make(NewLoop(title="a"))
+    with pytest.raises(GitError, match="has a history of its own"):
+        await contexts.attach("notes", remote.url)
+    assert [found.remote for found in contexts.remotes()] == [None] * 3
 
 
 async def test_nothing_is_promoted_to_a_remote_that_is_being_left(

@@ -28,8 +28,10 @@ def test_profiles_by_name(workspace: Workspace, tmp_path: Path):
     make(workspace.profiles / "-v")
     (workspace.profiles / "file").write_text("")
     (workspace.profiles / "link").symlink_to(tmp_path)
-    assert list_profiles(workspace) == (
-        Profile(name="broken", description="profile.toml is broken"),
+    found = list_profiles(workspace)
+    assert found[0].description.startswith(f"{workspace.profiles / 'broken' / 'profile.toml'} is broken: ")
+    assert found == (
+        Profile(name="broken", description=found[0].description),
         Profile(name="data", description=""),
         Profile(name="web", description="Web work"),
     )
