@@ -81,9 +81,12 @@ def told_since(workspace: Workspace, before: Position | None) -> tuple[Position 
         now = Position(os.pread(file, _FIRST_BYTES, 0), os.fstat(file).st_size)
         if before is None or not before.first or before.first != now.first or before.size_bytes > now.size_bytes:
             return now, None
-        lines = os.pread(file, now.size_bytes - before.size_bytes, before.size_bytes).decode("ascii", "replace")
+        data = os.pread(file, now.size_bytes - before.size_bytes, before.size_bytes)
     except OSError:
         return None, None
     finally:
         os.close(file)
-    return now, frozenset(filter(is_loop_id, lines.split()))
+    # A line that crosses a page of memory comes in two pieces: the rest of it is read with the next ones.
+    whole = data[: data.rfind(b"\n") + 1]
+    lines = whole.decode("ascii", "replace")
+    return now._replace(size_bytes=before.size_bytes + len(whole)), frozenset(filter(is_loop_id, lines.split()))

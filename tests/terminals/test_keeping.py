@@ -25,7 +25,7 @@ from loopat_jupyter.workspace.kept import Kept, folder
 from tests.fakes import FakeEngine
 from tests.jupyter_process import Server, jupyter_server
 from tests.terminals.conftest import commands
-from tests.terminals.test_manager import exec_sessions, files_of_terminals
+from tests.terminals.test_manager import exec_sessions, files_of_terminals, sessions_go
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ async def test_the_next_server_has_the_same_terminals(
     assert commands(manager, running) == []
     assert files_of_terminals(manager, running) == []
     assert list(folder(manager.workspace, running.id).iterdir()) == []
-    assert set(await exec_sessions(manager, running)) <= {*before}
+    await sessions_go(manager, running, before)
 
 
 async def test_a_program_that_uses_the_whole_screen_is_drawn_anew(

@@ -45,6 +45,20 @@ def test_what_several_processes_tell_is_read_once_and_whole(workspace: Workspace
     assert told_since(workspace, position) == (position, frozenset())
 
 
+def test_a_line_that_is_half_written_is_read_when_it_is_whole(workspace: Workspace):
+    workspace.prepare()
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    tell(workspace, first)
+    position, _ = told_since(workspace, None)
+    with changes_file(workspace).open("ab", buffering=0) as file:
+        file.write(f"{first} 1\n{second[:20]}".encode())
+        position, told = told_since(workspace, position)
+        assert told == {first}
+        assert told_since(workspace, position) == (position, frozenset())
+        file.write(f"{second[20:]} 2\n".encode())
+    assert told_since(workspace, position)[1] == {second}
+
+
 def test_without_a_runtime_directory_nothing_is_said_and_nothing_fails(workspace: Workspace):
     shutil.rmtree(workspace.runtime)
     tell(workspace, str(uuid.uuid4()))
