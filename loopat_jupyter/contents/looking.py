@@ -10,6 +10,7 @@ import datetime
 import mimetypes
 import os
 import stat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from loopat_jupyter.contents.pinned import Place, held, held_folder
@@ -47,7 +48,8 @@ def look(place: Place) -> Seen:
         FileNotFoundError: It is not there.
         UnsafePathError: The way to it leads out.
     """
-    if os.path.realpath(place.path) == str(place.top):
+    if not Path(os.path.realpath(Path(place.path).parent)).is_relative_to(place.top):
+        # The top itself, by whatever name it has outside.
         with held_folder(*place) as folder:
             return _seen(place, folder, ".")
     with held(*place, follow=False) as (folder, name):

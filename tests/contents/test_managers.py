@@ -142,6 +142,8 @@ async def test_files_are_told_as_jupyter_tells_them(
     (workdir / "d").chmod(0o400)
     (workdir / "locked").chmod(0)
     os.utime(workdir / "a.txt", (2**40, 2**40))
+    for name in ("to-file", "to-folder", "to-top", "broken"):
+        os.utime(workdir / name, (1, 1), follow_symlinks=False)
     stock_one, ours = stock(workdir), LoopContentsManager(root_dir=str(workdir), workspace=workspace)
     expected = await stock_one.get("")
     expected["content"].sort(key=lambda entry: entry["name"])
