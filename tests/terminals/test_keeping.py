@@ -25,7 +25,7 @@ from loopat_jupyter.workspace.kept import Kept, folder
 from tests.fakes import FakeEngine
 from tests.jupyter_process import Server, jupyter_server
 from tests.terminals.conftest import commands
-from tests.terminals.test_manager import exec_sessions, files_of_terminals, sessions_go
+from tests.terminals.test_manager import files_of_terminals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,6 @@ async def kill(server: Server) -> None:
 async def test_the_next_server_has_the_same_terminals(
     manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], signum: int
 ):
-    before = await exec_sessions(manager, running)
     workdir, init = manager.workspace.workdir(running.id), manager.sandboxes.state_files(running.id).running().pid
     async with start_server() as server:
         name = await open_terminal(server, workdir)
@@ -96,7 +95,6 @@ async def test_the_next_server_has_the_same_terminals(
     assert commands(manager, running) == []
     assert files_of_terminals(manager, running) == []
     assert list(folder(manager.workspace, running.id).iterdir()) == []
-    await sessions_go(manager, running, before)
 
 
 async def test_a_program_that_uses_the_whole_screen_is_drawn_anew(
