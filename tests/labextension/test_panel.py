@@ -297,9 +297,10 @@ async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:
     await page.evaluate("jupyterapp.shell.collapseLeft()")
     with browser.requests() as asked:
         await stage.server.api("PATCH", f"loopat/api/loops/{record.id}", {"title": "Hidden"})
+        await page.evaluate(HEAR)
         other = stage.add("Other")
         # What follows the events on the page's own connection has been heard after them.
-        await page.evaluate(HEARD, other.id)
+        await page.wait_for_function("id => window.heard.includes(id)", arg=other.id)
     assert asked == []
     with browser.requests() as asked:
         await browser.show_panel()
@@ -308,13 +309,7 @@ async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:
     assert sorted(asked) == sorted([f"GET {path}", f"GET loops/{other.id}"])
 
 
-HEARD = """id => new Promise(resolve => {
-  const { stream } = jupyterapp.serviceManager.events;
-  const listen = (_, event) => {
-    if (event.loop_id === id) {
-      stream.disconnect(listen);
-      setTimeout(resolve, 300);
-    }
-  };
-  stream.connect(listen);
-})"""
+HEAR = """() => {
+  window.heard = [];
+  jupyterapp.serviceManager.events.stream.connect((_, event) => { window.heard.push(event.loop_id); });
+}"""
