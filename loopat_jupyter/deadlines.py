@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
 _Result = TypeVar("_Result")
 
@@ -29,6 +29,22 @@ async def in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:  
         raise
 
 
+async def call_off(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Call tasks off, and return when they have ended.
+
+    One that is ending already has something to clean up; a second request would cut that short.
+
+    Args:
+        tasks: The tasks.
+    """
+    meant = list(tasks)
+    for task in meant:
+        if not task.cancelling():
+            task.cancel()
+    if meant:
+        await asyncio.wait(meant)
+
+
 async def side_by_side(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:
     """Run several things at once; all have ended when this returns, the others called off when one fails.
 
@@ -42,9 +58,7 @@ async def side_by_side(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await call_off(tasks)
 
 
 @contextlib.asynccontextmanager

@@ -50,8 +50,8 @@ class LoopatError(Exception):
     reason: ClassVar[str] = "internal"
 
     def __init__(self, message: str) -> None:
-        super().__init__(plain(message))
         self.message = plain(message)
+        super().__init__(self.message)
 
 
 class BadInputError(LoopatError):

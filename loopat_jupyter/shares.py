@@ -128,6 +128,7 @@ async def _describe(manager: LoopManager, record: LoopRecord, showing: Showing |
     share = record.share
     stamp = manager.sandboxes.state_files(record.id).running()
     ports = await asyncio.to_thread(listening, stamp.pid) if stamp else ()
+    published = kernel_ports(manager.config)
     url = None if record.archived else await _url(manager, record, showing, running=stamp is not None)
     return Sharing(
         mode=share.mode,
@@ -138,7 +139,7 @@ async def _describe(manager: LoopManager, record: LoopRecord, showing: Showing |
         url=url,
         jupyter_path=f"{JUPYTER_PREFIX}/{record.id}/{share.port}/" if share.mode == "port" else None,
         state=judge(record, ports, running=stamp is not None, found=url is not None),
-        listening=tuple(port for port in ports if not is_of_kernels(port, kernel_ports(manager.config))),
+        listening=tuple(port for port in ports if not is_of_kernels(port, published)),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from loopat_jupyter.deadlines import call_off
 from loopat_jupyter.errors import ConflictError, LoopatError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.plan import REPLACED
@@ -43,8 +44,7 @@ class Underway:
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
-            task.cancel()
-            await asyncio.wait([task])
+            await call_off([task])
             raise
         finally:
             tasks.discard(task)
@@ -60,12 +60,7 @@ class Underway:
         Args:
             loop_id: The loop.
         """
-        tasks = tuple(self._tasks.get(loop_id, ()))
-        for task in tasks:
-            if not task.cancelling():
-                task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await call_off(self._tasks.get(loop_id, ()))
 
 
 class Starter:

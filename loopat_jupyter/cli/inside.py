@@ -19,7 +19,7 @@ from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.variables import collect_variables
-from loopat_jupyter.cli.views import changes
+from loopat_jupyter.cli.views import changes, short_id
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import run_inherited
@@ -143,7 +143,7 @@ def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: flo
         if (session.err.is_terminal or running.replaced) and (told := changes(record, running)):
             session.tell(told, style="yellow")
         if not spec.tty and manager.toolchains.problem(record):
-            why = f"`jupyter loopat show {record.id[:8]}` says why"
+            why = f"`jupyter loopat show {short_id(record.id)}` says why"
             session.tell(f"The toolchain of this loop could not be built: {why}.", style="yellow")
         sized = msgspec.structs.replace(spec, size=_terminal_size()) if spec.tty else spec
         sized = with_notice(manager, record, sized) if spec.tty else sized

@@ -306,6 +306,19 @@ def _status_field(pid: int, field: bytes) -> list[bytes]:
     return data[start + 1 + len(field) : data.index(b"\n", start + 1)].split()
 
 
+def stat_fields(pid: int) -> list[bytes]:
+    """Fields of proc_pid_stat(5) from the third on; the second, in parentheses, may hold blanks. None once it ended.
+
+    Args:
+        pid: Id of a process on the host.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return []
+
+
 def exec_roots(init_pid: int) -> list[int]:
     """Processes that somebody outside started in a sandbox and that still run: kernels, terminals, commands.
 

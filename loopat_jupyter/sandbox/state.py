@@ -15,7 +15,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError
 from loopat_jupyter.models import Progress, Value
-from loopat_jupyter.sandbox.process import is_init
+from loopat_jupyter.sandbox.process import is_init, stat_fields
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
@@ -220,8 +220,6 @@ class _Reporter:
 def start_ticks(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc_pid_stat(5), field 22); 0 when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command name may hold blanks and parentheses; the fields after it do not.
-            return int(file.read().rpartition(b") ")[2].split()[19])
-    except (OSError, ValueError, IndexError):
+        return int(stat_fields(pid)[19])
+    except (ValueError, IndexError):
         return 0

@@ -78,7 +78,7 @@ class Sweeper:
         return find_leftovers(
             Findings(
                 containers=containers,
-                loops=self._loops(),
+                loops=self._workspace.loop_ids(),
                 images=tuple((image.id, _image_name(image), image.size_bytes) for image in images),
                 runtime=self._runtime_folders(),
                 logs=self._logs(),
@@ -111,12 +111,6 @@ class Sweeper:
                 case "log":
                     await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)
 
-    def _loops(self) -> frozenset[str]:
-        try:
-            return frozenset(entry.name for entry in os.scandir(self._workspace.loops) if is_loop_id(entry.name))
-        except FileNotFoundError:
-            return frozenset()
-
     async def _network(self) -> str | None:
         name = network_name(self._workspace.name)
         exists = await self._engine.run("network", "exists", name, ok=(0, 1), doing="look for the network")
@@ -124,7 +118,7 @@ class Sweeper:
 
     async def _ours_without_loop(self, listed: Mapping[str, ContainerFacts]) -> dict[str, str]:
         """Containers of this very workspace: the label alone could be that of a namesake in another folder."""
-        unknown = {loop_id: facts for loop_id, facts in listed.items() if loop_id not in self._loops()}
+        unknown = {loop_id: facts for loop_id, facts in listed.items() if loop_id not in self._workspace.loop_ids()}
         if not unknown:
             return {}
         answer = await self._engine.run(

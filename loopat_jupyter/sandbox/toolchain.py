@@ -87,10 +87,10 @@ class Toolchains:
 
     def problem(self, record: LoopRecord) -> str:
         """Why a loop runs without its toolchain; empty when it does not."""
-        if not self._data(record).strip():
+        data = self._data(record)
+        if not data.strip():
             return ""
-        tag = self._tag(record, self._images.reference(record))
-        return read_note(self._failure(tag)) if tag is not None else ""
+        return read_note(self._failure(self._tag_of(data, self._images.reference(record))))
 
     def build_log(self, record: LoopRecord) -> Path:
         """Where the whole output of the last build for a loop is: of its toolchain, else of the image below."""
@@ -125,9 +125,10 @@ class Toolchains:
         base = self._images.reference(record)
         base_id = await self._images.ensure(base, on_progress)
         note_id(self._workspace, base, base_id)
-        data, tag = self._data(record), self._tag(record, base)
-        if tag is None:
+        data = self._data(record)
+        if not data.strip():
             return base_id
+        tag = self._tag_of(data, base)
         found = await self._images.find(tag)
         if found is not None or self._failure(tag).exists():
             return found or base_id
@@ -142,7 +143,10 @@ class Toolchains:
     def _tag(self, record: LoopRecord, base: str) -> str | None:
         """The child image; None for a loop without a toolchain."""
         data = self._data(record)
-        return toolchain_tag(base, noted_id(self._workspace, base), data) if data.strip() else None
+        return self._tag_of(data, base) if data.strip() else None
+
+    def _tag_of(self, data: bytes, base: str) -> str:
+        return toolchain_tag(base, noted_id(self._workspace, base), data)
 
     def _data(self, record: LoopRecord) -> bytes:
         try:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.sandbox.process import HostProcess, pid_namespace
+from loopat_jupyter.sandbox.process import HostProcess, pid_namespace, stat_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,11 +56,10 @@ class Known(NamedTuple):
 
 def _since(pid: int) -> int:
     """When a living process started (proc_pid_stat(5), field 22); 0 for one that is gone, or only to be reaped."""
+    fields = stat_fields(pid)
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b") ")[2].split()
         return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return 0
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from loopat_jupyter.models import InUse, Usage
-from loopat_jupyter.sandbox.process import all_pids, innermost_pid, pid_namespace, roots_of
+from loopat_jupyter.sandbox.process import all_pids, innermost_pid, pid_namespace, roots_of, stat_fields
 from loopat_jupyter.workspace.files import read_untrusted
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def is_stopped(pid: int) -> bool:
     Args:
         pid: Its id on the host.
     """
-    return _stat_fields(pid)[:1] == [b"T"]
+    return stat_fields(pid)[:1] == [b"T"]
 
 
 def unresponsive(pid_inside: int) -> str:
@@ -70,15 +70,6 @@ def unresponsive(pid_inside: int) -> str:
         f"A kernel was stopped and answers nothing: process {pid_inside}. Restart it, or let it go on with "
         f"`kill -CONT {pid_inside}` in a terminal of the loop."
     )
-
-
-def _stat_fields(pid: int) -> list[bytes]:
-    """Fields of proc_pid_stat(5) from the third on; the second, in parentheses, may hold blanks. None once it ended."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2].split()
-    except OSError:
-        return []
 
 
 def _started(run_folder: Path) -> dict[int, _Kind]:
@@ -107,7 +98,7 @@ def usage(init_pid: int) -> Usage:
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError):
             # utime and stime are fields 14 and 15.
-            fields = _stat_fields(pid)
+            fields = stat_fields(pid)
             with open(f"/proc/{pid}/statm", "rb") as file:
                 resident = int(file.read().split()[1])
             cpu_ticks += int(fields[11]) + int(fields[12])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.state import StateFiles
-from loopat_jupyter.workspace.paths import is_loop_id, is_runtime_key, runtime_key
+from loopat_jupyter.workspace.paths import is_runtime_key, runtime_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -172,7 +172,7 @@ def _view(workspace: Workspace, loops: Mapping[str, str] | None, half_made: froz
         changed_ns = workspace.loops.stat().st_mtime_ns
     except FileNotFoundError:
         changed_ns = 0
-    folders = _folders(workspace) if loops is None or changed_ns != listed_ns else None
+    folders = workspace.loop_ids() if loops is None or changed_ns != listed_ns else None
     # The record is written last, so a new folder without one is no loop yet. The first look takes all as they are.
     if loops is None:
         half_made = frozenset()
@@ -181,14 +181,6 @@ def _view(workspace: Workspace, loops: Mapping[str, str] | None, half_made: froz
     without_record = frozenset(loop_id for loop_id in half_made if not workspace.record(loop_id).exists())
     sandboxes = {name: _notes(workspace.runtime / name / "host") for name in _started(workspace)}
     return View(changed_ns, folders, without_record, sandboxes)
-
-
-def _folders(workspace: Workspace) -> frozenset[str]:
-    try:
-        with os.scandir(workspace.loops) as entries:
-            return frozenset(entry.name for entry in entries if is_loop_id(entry.name))
-    except FileNotFoundError:
-        return frozenset()
 
 
 def _started(workspace: Workspace) -> set[str]:

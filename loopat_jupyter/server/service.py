@@ -7,6 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from loopat_jupyter.deadlines import call_off
 from loopat_jupyter.errors import ConfigurationError, LoopatError
 from loopat_jupyter.outgoing import Answering
 
@@ -112,12 +113,7 @@ class LoopService:
         Args:
             loop_id: The loop.
         """
-        tasks = [task for task in self._tasks if task.get_name() == loop_id]
-        for task in tasks:
-            if not task.cancelling():
-                task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await call_off(task for task in self._tasks if task.get_name() == loop_id)
 
     def _settled(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -128,12 +124,7 @@ class LoopService:
 
     async def stop(self) -> None:
         """End the background work and, where the configuration says so, this workspace's sandboxes."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            # One that is ending already has something to clean up; a second request would cut that short.
-            if not task.cancelling():
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await call_off(self._tasks)
         if self._made is None:
             return
         if self._made.config.on_shutdown == "stop":

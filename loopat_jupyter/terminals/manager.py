@@ -71,10 +71,10 @@ class _Asked(msgspec.Struct, kw_only=True):
 
 
 _NAME = re.compile(r"([0-9a-f]{8})_\d{1,9}\Z")
+"""Terminals of loops are called by their loop, so that a tab which JupyterLab restores opens where it was."""
+
 _FILE_NAME = re.compile(r"\w{1,100}\Z", re.ASCII)
 """Names of terminals in loops: the notes of one that outlives its server are files of this name."""
-
-"""Terminals of loops are called by their loop, so that a tab which JupyterLab restores opens where it was."""
 
 
 class LoopTerminalManager(ThrottledTerminalManager):
@@ -340,7 +340,7 @@ class LoopTerminalManager(ThrottledTerminalManager):
         match = _NAME.match(name) if isinstance(name, str) else None
         if match is None or self._workspace is None:
             return None
-        found = [loop_id for loop_id in self.loops.store.ids() if loop_id.startswith(match[1])]
+        found = [loop_id for loop_id in self._workspace.loop_ids() if loop_id.startswith(match[1])]
         if len(found) != 1:
             # No shell of the host opens under a name that somebody knows as a loop's.
             raise NotFoundError(f"The loop of the terminal {match[0]} is gone. `jupyter loopat list` shows the loops.")

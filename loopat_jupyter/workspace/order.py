@@ -103,9 +103,9 @@ class Order:
         told = told or frozenset()
         entries, unknown = self._entries, self._bare | told
         if everything or listed_ns != self._listed_ns:
-            ids = store.ids()
+            ids = store.workspace.loop_ids()
             entries = {loop_id: entry for loop_id, entry in entries.items() if loop_id in ids}
-            unknown = frozenset(ids if everything else (ids - entries.keys()) | (unknown & ids))
+            unknown = ids if everything else (ids - entries.keys()) | (unknown & ids)
         stamps = {loop_id: store.stamp(loop_id) for loop_id in unknown}
         if stamps or entries is not self._entries:
             for loop_id, stamp in stamps.items():

@@ -30,6 +30,7 @@ must find the same sockets and locks.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -220,15 +221,16 @@ class Workspace:
         """Runtime files of one loop that no sandbox sees."""
         return self.runtime / runtime_key(loop_id) / "host"
 
+    def loop_ids(self) -> frozenset[str]:
+        """Ids of all folders of loops, with a record or without; none where somebody removed the folder of all."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.loops) as entries:
+            return frozenset(entry.name for entry in entries if is_loop_id(entry.name))
+        return frozenset()
+
     def started_loops(self) -> list[str]:
         """Ids of loops whose sandbox was started since the runtime directory was made, with a record or not."""
         keys = {entry.parent.parent.name for entry in self.runtime.glob("*/host/sandbox.json")}
-        try:
-            ids = [entry.name for entry in os.scandir(self.loops) if is_loop_id(entry.name)] if keys else []
-        except FileNotFoundError:
-            # Somebody removed the folder, and a sandbox had been started before.
-            return []
-        return [loop_id for loop_id in ids if runtime_key(loop_id) in keys]
+        return [loop_id for loop_id in (self.loop_ids() if keys else ()) if runtime_key(loop_id) in keys]
 
     def loop_of(self, path: Path) -> tuple[str, Path] | None:
         """Which loop's workdir holds `path`, and the path relative to it; None outside every loop.
@@ -236,12 +238,10 @@ class Workspace:
         Both sides are resolved, so that a symlink to a workdir counts and one out of it does not.
         """
         # `Path.resolve` would raise on symlinks that go in a circle.
-        loops = os.path.realpath(self.loops)
         try:
-            relative = Path(os.path.realpath(path)).relative_to(loops)
+            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.loops)).parts
         except ValueError:
             return None
-        parts = relative.parts
         if len(parts) < 2 or not is_loop_id(parts[0]) or parts[1] != "workdir":
             return None
         return parts[0], Path(*parts[2:])

@@ -190,14 +190,6 @@ class LoopStore:
         except FileNotFoundError:
             return False
 
-    def ids(self) -> set[str]:
-        """Ids of all folders of loops, with a record or without."""
-        try:
-            with os.scandir(self.workspace.loops) as entries:
-                return {entry.name for entry in entries if is_loop_id(entry.name)}
-        except FileNotFoundError:
-            return set()
-
     def stamp(self, loop_id: str) -> Stamp | None:
         """When a loop was last used; None where it has no record."""
         try:
@@ -208,7 +200,7 @@ class LoopStore:
 
     def stamps(self) -> list[Stamp]:
         """Every loop on disk, newest activity first. Reads no record: one `stat` per loop."""
-        return sorted(filter(None, map(self.stamp, self.ids())), reverse=True)
+        return sorted(filter(None, map(self.stamp, self.workspace.loop_ids())), reverse=True)
 
     def readable(self) -> Iterator[LoopRecord]:
         """Every record that can be read, newest activity first."""

@@ -34,7 +34,7 @@ from loopat_jupyter.workspace.records import LoopStore, new_record
 chance = random.Random(int(sys.argv[3]))
 store = LoopStore(Workspace(Path(sys.argv[1]), Path(sys.argv[2])))
 for number in range(150):
-    ids = sorted(store.ids())
+    ids = sorted(store.workspace.loop_ids())
     verb = chance.choice(["create", "touch", "touch", "archive", "delete"])
     try:
         if verb == "create" or not ids:
