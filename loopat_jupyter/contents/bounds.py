@@ -89,7 +89,7 @@ def way_out_told(os_path: str) -> Iterator[None]:
         if error.errno != errno.EFBIG:
             raise
         message = f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop."
-        raise web.HTTPError(413, message.replace("%", "%%")) from None
+        raise web.HTTPError(413, message) from None
 
 
 _SAID = {

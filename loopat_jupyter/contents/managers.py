@@ -158,7 +158,7 @@ class LoopContentsManager(AsyncLargeFileManager):
             notebook = await asyncio.to_thread(read, text, as_version)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError, ValidationError) as error:
             problem = f"{Path(os_path).name} is no notebook: {error!r}"
-            raise web.HTTPError(400, problem[:500].replace("%", "%%")) from error
+            raise web.HTTPError(400, problem[:500]) from error
         return (notebook, *data) if raw else notebook
 
     async def _save_large_file(self, os_path: str, content: str, format: str) -> None:  # noqa: A002 - the stock signature
