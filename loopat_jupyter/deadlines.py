@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 
 _Result = TypeVar("_Result")
 
@@ -21,7 +21,16 @@ async def in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:  
         work: What to run.
         arguments: Its arguments.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    return await to_the_end(asyncio.to_thread(work, *arguments))
+
+
+async def to_the_end(work: Awaitable[_Result]) -> _Result:
+    """Wait for something that goes on to its end also when the caller is called off, who then goes no earlier.
+
+    Args:
+        work: What to wait for.
+    """
+    running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
-from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.deadlines import deadline, to_the_end
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
@@ -16,7 +16,7 @@ from loopat_jupyter.sandbox.session import end_members
 from loopat_jupyter.sandbox.trees import end_tree
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from loopat_jupyter.models import ExecSpec
@@ -128,6 +128,7 @@ async def run_attached(
     """
     await end_orphans(run_folder, running.init_pid)
     stem = Stem.new(run_folder, "x")
+    ending = _Ending(stem, running.init_pid, spec)
     ownership = contextlib.ExitStack()
     ownership.enter_context(owned(stem))
     try:
@@ -140,16 +141,15 @@ async def run_attached(
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
                 time_left = TimeLeft(timeout_s)
                 # And none is missed while the consumer does not ask for more.
-                strike = asyncio.ensure_future(_strike(stem, running.init_pid, spec, timeout_s))
-                stack.callback(strike.cancel)
+                stack.callback(ending.begin_after(timeout_s))
                 async with contextlib.aclosing(_pump(client, stdin, time_left)) as outputs:
                     async for output in outputs:
                         yield output
                 exit_code = await asyncio.wait_for(client.wait(), time_left.left_s())
             finally:
-                if client.returncode is None or client.returncode < 0:
-                    await _end_inside(stem, running.init_pid, spec)
-        if strike.done() and not strike.cancelled():
+                if client.returncode is None or client.returncode < 0 or ending.begun:
+                    await to_the_end(ending.begin())
+        if ending.begun:
             raise TimeoutError
         if exit_code:
             _check_run(spec, running, stem, exit_code)
@@ -238,15 +238,6 @@ async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> Non
         ) from None
     finally:
         ended.cancel()
-
-
-async def _strike(stem: Stem, init_pid: int, spec: ExecSpec, timeout_s: float | None) -> None:
-    """End a command at its deadline, whoever reads its output or does not."""
-    if timeout_s is None:
-        await asyncio.Event().wait()
-    else:
-        await asyncio.sleep(timeout_s)
-        await _end_inside(stem, init_pid, spec)
 
 
 def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> None:
@@ -344,3 +335,32 @@ async def _end_inside(stem: Stem, init_pid: int, spec: ExecSpec) -> None:
         await end_members(stem, init_pid)
     else:
         await end_tree(process)
+
+
+class _Ending:
+    """The end of a command, the same one for all who want it.
+
+    Whoever began a second one would find the command gone, and nothing of what had lost its parent by then: so that
+    would be neither waited for nor ended.
+    """
+
+    def __init__(self, stem: Stem, init_pid: int, spec: ExecSpec) -> None:
+        self._whose = (stem, init_pid, spec)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody wants it."""
+        return self._task is not None
+
+    def begin(self) -> asyncio.Task[None]:
+        """Begin it, unless it has begun."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(_end_inside(*self._whose))
+        return self._task
+
+    def begin_after(self, timeout_s: float | None) -> Callable[[], None]:
+        """Begin it at a deadline, whoever reads the command's output or does not; what is returned takes that back."""
+        if timeout_s is None:
+            return lambda: None
+        return asyncio.get_running_loop().call_later(timeout_s, self.begin).cancel

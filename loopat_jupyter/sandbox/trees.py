@@ -105,11 +105,13 @@ async def signal_tree(process: HostProcess, signum: int) -> None:
         await asyncio.to_thread(_signal_all, [Known.of(process.pid)], signum)
 
 
-def _signal_all(roots: Sequence[Known], signum: int) -> None:
+def _signal_all(roots: Sequence[Known], signum: int) -> list[Known]:
     living = [root.pid for root in roots if root.alive]
     family = _stopped(living) if signum == signal.SIGKILL else [*living, *descendants(*living)]
+    meant = [Known.of(pid) for pid in family]
     for pid in family:
         _send(pid, signum)
+    return meant
 
 
 def _stopped(roots: Sequence[int]) -> list[int]:
@@ -140,8 +142,8 @@ async def end_tree(process: HostProcess, *, grace_s: float = TREE_GRACE_S) -> No
         family = await asyncio.to_thread(_family, process.pid) if process.alive else []
         await asyncio.to_thread(_signal_all, family[:1], signal.SIGTERM)
         if not await ended(family, grace_s):
-            await asyncio.to_thread(_signal_all, family, signal.SIGKILL)
-            await ended(family, grace_s)
+            # Also what was started since.
+            await ended(await asyncio.to_thread(_signal_all, family, signal.SIGKILL), grace_s)
     finally:
         process.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 from pathlib import Path
@@ -158,11 +159,34 @@ async def test_the_deadline_ends_the_command_and_its_children(box: Box):
     assert exec_roots(box.running.init_pid) == []
 
 
-async def test_the_deadline_ends_what_ignores_term_below_a_shell_that_heeds_it(box: Box):
-    stubborn = """setsid bash -c "trap '' TERM; sleep 600; sleep 600" & sleep 600"""
-    with pytest.raises(TimeoutError):
-        await box.run("bash", "-c", stubborn, timeout_s=1)
+@pytest.mark.parametrize("reader", ["waits", "asks", "leaves"])
+async def test_the_deadline_ends_what_ignores_term_below_a_shell_that_heeds_it(
+    box: Box, monkeypatch: pytest.MonkeyPatch, reader: str
+):
+    monkeypatch.setattr(execution, "end_tree", functools.partial(end_tree, grace_s=0.5))
+    stubborn = """setsid bash -c "trap '' TERM; echo; sleep 600; sleep 600" & sleep 600"""
+    spec = ExecSpec(argv=("bash", "-c", stubborn))
+    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=1)
+
+    async def read() -> None:
+        async with contextlib.aclosing(events):
+            await anext(events)
+            if reader == "asks":
+                # The shell has ended, what ignores it has not: it is being ended, whoever looks.
+                while exec_roots(box.running.init_pid):
+                    await asyncio.sleep(0.01)
+            await exhausted(events)
+
+    reading = asyncio.ensure_future(read())
+    if reader == "leaves":
+        while not (roots := exec_roots(box.running.init_pid)):
+            await asyncio.sleep(0.01)
+        await gone(*roots)
+        reading.cancel()
+    with pytest.raises((asyncio.CancelledError, TimeoutError)):
+        await reading
     assert not [pid for pid in descendants(box.running.init_pid) if sleeping(pid)]
+    assert list(box.folder.iterdir()) == []
 
 
 async def test_a_folder_that_is_not_there_is_named_and_nothing_runs(box: Box):
