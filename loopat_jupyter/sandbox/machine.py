@@ -14,6 +14,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
 from loopat_jupyter.models import Value
+from loopat_jupyter.sandbox.versions import read_version
 from loopat_jupyter.workspace.paths import fits_socket
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ async def _ask_engine(engine: Engine, path: str) -> tuple[EngineState, str, str,
         answer = await engine.run("info", "--format=json", timeout_s=_DEADLINE_S, doing="describe itself")
         return "works", "", version, read_info(answer.stdout)
     except EngineUnavailableError as error:
+        if version:
+            return "fails", error.message, version, None
         found = shutil.which(binary, mode=os.F_OK, path=path)
         return ("not-executable" if found else "absent"), error.message, version, None
     except EngineTimeoutError as error:
@@ -170,16 +173,6 @@ async def _ask_engine(engine: Engine, path: str) -> tuple[EngineState, str, str,
         return "fails", last[0] if last else error.message, version, None
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError):
         return "fails", "it answers in a form that is not known", version, None
-
-
-def read_version(answer: bytes) -> str:
-    """The version in the answer of `podman version`, JSON or not; empty when there is none.
-
-    Args:
-        answer: Its standard output.
-    """
-    found = re.search(r"\d+\.\d+\.\d+\S*?(?=[\"\s,]|$)", answer.decode("utf-8", "replace"))
-    return found[0] if found else ""
 
 
 def read_info(answer: bytes) -> EngineFacts:

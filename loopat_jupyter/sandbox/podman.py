@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+from loopat_jupyter.sandbox.versions import read_version, too_old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -163,7 +164,7 @@ class Podman:
         Raises:
             EngineError: Podman ended with another code.
             EngineTimeoutError: The deadline passed; the process was ended.
-            EngineUnavailableError: Podman cannot be run at all.
+            EngineUnavailableError: Podman cannot be run at all, or fails and is too old.
             StorageFullError: Podman found no space.
         """
         deadline_s = time.monotonic() + timeout_s
@@ -177,11 +178,19 @@ class Podman:
                 for _ in range(_LIST_ATTEMPTS - 1):
                     if _is_overtaken(arguments, answer):
                         answer = await self._complete(arguments, deadline_s)
+                if answer.returncode not in ok:
+                    await self._check_age()
             except TimeoutError:
                 raise self._too_late(arguments, timeout_s, doing) from None
         if answer.returncode not in ok:
             raise self._failure(arguments, answer, doing)
         return answer
+
+    async def _check_age(self) -> None:
+        """Of a podman that is too old, that is what to tell, whatever it says itself."""
+        told = await self._complete(("version", "--format=json"), time.monotonic() + DEFAULT_TIMEOUT_S)
+        if problem := too_old(read_version(told.stdout)):
+            raise EngineUnavailableError(f"Podman cannot be used: its {problem}. {_NOT_MENDED}")
 
     async def close(self) -> None:
         """End every command that still runs, after a moment to end by itself: the server is going.
@@ -209,7 +218,8 @@ class Podman:
             await _end(process)
             talking.cancel()
             await asyncio.gather(talking, return_exceptions=True)
-        return Completed(cast("int", process.returncode), stdout, _tail(stderr))
+        told = stderr.decode("utf-8", "replace").strip()[-_STDERR_KEPT:]
+        return Completed(cast("int", process.returncode), stdout, told)
 
     @contextlib.asynccontextmanager
     async def open(self, *arguments: str, stdin: bool) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -360,10 +370,6 @@ async def _read_all(stream: asyncio.StreamReader) -> bytes:
                 "Run `jupyter loopat doctor`: is the configured command really podman?"
             )
     return bytes(whole)
-
-
-def _tail(stderr: bytes) -> str:
-    return stderr.decode("utf-8", "replace").strip()[-_STDERR_KEPT:]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

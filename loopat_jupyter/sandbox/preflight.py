@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.models import Check, Health
 from loopat_jupyter.sandbox.machine import collect_facts
+from loopat_jupyter.sandbox.versions import OLDEST_PODMAN, too_old
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
-
-OLDEST_PODMAN = (4, 3)
-"""The first with `keep-id:uid=…,gid=…`, which gives the user inside a fixed id."""
 
 NEEDED_IDS = 65536
 """What distributions give out; images hold owners up to 65534 (nobody)."""
@@ -85,17 +82,13 @@ def _podman(facts: MachineFacts, binary: str) -> Check:
             return _bad("podman", f"{binary} may not be executed", command)
         case "hangs":
             return _bad("podman", "it does not answer", "ps -C podman -o pid,etime,args  # end the stuck one: kill PID")
-    oldest = ".".join(map(str, OLDEST_PODMAN))
-    if facts.version and _version(facts.version) < OLDEST_PODMAN:
+    if problem := too_old(facts.version):
+        oldest = ".".join(map(str, OLDEST_PODMAN))
         fix = _install(facts, "podman", "podman") + f"  # from a release that has {oldest} or newer"
-        return _bad("podman", f"version {facts.version} is older than {oldest}", fix)
+        return _bad("podman", problem, fix)
     if facts.engine_state == "fails":
         return _bad("podman", f"it fails: {facts.engine_problem}", "podman info  # after the checks below pass")
     return _good("podman", f"version {facts.version or 'not known'}")
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
 def _user(facts: MachineFacts) -> Check:

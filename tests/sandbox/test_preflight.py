@@ -17,7 +17,6 @@ from loopat_jupyter.sandbox.machine import (
     id_helper,
     is_fedora,
     read_info,
-    read_version,
     runtime_problem,
 )
 from loopat_jupyter.sandbox.podman import Podman
@@ -309,20 +308,6 @@ def test_every_check_stands_in_the_troubleshooting_page():
     page = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
     for check in judge(GOOD, Config()).checks:
         assert f"## {check.name}\n" in page, check.name
-
-
-@pytest.mark.parametrize(
-    ("answer", "version"),
-    [
-        (b'{"Client": {"APIVersion": "4.3.1", "Version": "4.3.1"}}', "4.3.1"),
-        (b"podman version 4.0.0\n", "4.0.0"),
-        (b'{"Client":{"Version":"5.0.0-dev"}}', "5.0.0-dev"),
-        (b"\xff nonsense", ""),
-        (b"", ""),
-    ],
-)
-def test_the_version_is_read(answer: bytes, version: str):
-    assert read_version(answer) == version
 
 
 def test_subordinate_ids_add_up_by_name_or_number():

@@ -170,35 +170,15 @@ class TestNoPodman:
         monkeypatch.setenv("LOOPAT_PODMAN_BIN", "no-such-podman")
         monkeypatch.setenv("LOOPAT_SANDBOX_IMAGE", "localhost/image:latest")
 
-    async def test_every_route_says_what_to_mend_and_jupyter_works_on(
-        self, started: Any, api: Any, jp_fetch: Any, workspace: Workspace
-    ) -> None:
-        made = await api("POST", "loops", send={"title": "a"})
-        assert made.status == 201
-        loop, record = made.body["id"], workspace.record(made.body["id"]).read_bytes()
+    async def test_the_check_says_what_mends_it_and_nothing_is_changed(self, api: Any, workspace: Workspace) -> None:
+        loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        record = workspace.record(loop).read_bytes()
         health = await api("GET", "health")
         assert (health.status, health.body["ok"]) == (200, False)
         assert all(check["fix"] for check in health.body["checks"] if not check["ok"])
-        for verb, path, send in (
-            ("GET", (), None),
-            ("GET", (loop,), None),
-            ("PATCH", (loop,), {"title": "b"}),
-            ("DELETE", (loop,), None),
-            ("POST", (loop, "start"), None),
-            ("POST", (loop, "start"), None),
-            ("POST", (loop, "stop"), None),
-            ("POST", (loop, "recreate"), None),
-            ("POST", (loop, "exec"), {"argv": ["true"]}),
-            ("POST", (loop, "terminals"), {}),
-        ):
-            answer = await api(verb, "loops", *path, send=send)
-            assert (verb, path, answer.status, answer.body["reason"]) == (verb, path, 503, "engine_unavailable")
-            assert "jupyter loopat doctor" in answer.body["message"]
-        # Reading asks podman nothing.
-        assert (await api("GET", "loops", loop, "kernelspecs")).status == 409
+        for verb, send in (("PATCH", {"title": "b"}), ("DELETE", None)):
+            assert (await api(verb, "loops", loop, send=send)).status == 503
         assert workspace.record(loop).read_bytes() == record
-        assert (await jp_fetch("api", "contents")).code == 200
-        assert (await jp_fetch("api", "terminals")).code == 200
 
     async def test_the_log_warns_of_what_fails_here_and_not_of_what_clients_do_wrong(
         self, server_log: Any, api: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from http.cookies import SimpleCookie
@@ -15,16 +16,20 @@ from openapi_spec_validator import validate
 from traitlets import List
 
 from loopat_jupyter.contents.handlers import handlers as drive_handlers
+from loopat_jupyter.sandbox.podman import DEFAULT_TIMEOUT_S, Podman
 from loopat_jupyter.server.handlers.health import OPENAPI_FILE
 from loopat_jupyter.server.routes import PREFIX, ROUTES, handlers
 from loopat_jupyter.server.schemas import components
+from tests.conftest import add_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loopat_jupyter.workspace.paths import Workspace
+
 VERBS = ("get", "post", "put", "patch", "delete", "head")
 LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
-EXAMPLES = {"loop_id": LOOP, "kind": "notes"}
+EXAMPLES = {"kind": "notes"}
 """Values of parameters in paths that are looked at more closely than a name is."""
 
 
@@ -89,14 +94,14 @@ def test_the_server_knows_all_handlers(jp_serverapp: Any) -> None:
     assert all(found.endswith(f"{pattern}$") for found, (pattern, _) in zip(ours, handlers(), strict=True))
 
 
-async def send(client: Any, base: str, call: Call, **options: Any) -> Any:
-    path = base.rstrip("/") + PREFIX + re.sub(r"{(\w+)}", lambda found: EXAMPLES.get(found[1], "x"), call.path)
+async def send(client: Any, base: str, call: Call, *, loop_id: str = LOOP, body: bytes = b"{}", **options: Any) -> Any:
+    examples = {**EXAMPLES, "loop_id": loop_id}
+    path = base.rstrip("/") + PREFIX + re.sub(r"{(\w+)}", lambda found: examples.get(found[1], "x"), call.path)
     query = options.pop("query", "")
-    body = b"{}" if call.verb in ("post", "put", "patch") else None
     return await client.fetch(
         path + query,
         method=call.verb.upper(),
-        body=body,
+        body=body if call.verb in ("post", "put", "patch") else None,
         raise_error=False,
         follow_redirects=False,
         **options,
@@ -205,6 +210,109 @@ class TestNoTerminals:
             http_server_client, jp_base_url, Call("get", "/loops/{loop_id}/kernelspecs"), headers=jp_auth_header
         )
         assert other.code == 404
+
+
+BODIES = {
+    "post /loops": {"title": "a"},
+    "patch /loops/{loop_id}": {"title": "b"},
+    "post /loops/{loop_id}/exec": {"argv": ["true"]},
+    "post /loops/{loop_id}/promote": {"context": "notes"},
+    "put /loops/{loop_id}/share": {"mode": "static"},
+    "put /repos/{name}": {"url": "/no/such/repo"},
+    "put /contexts/{kind}": {"remote": "/no/such/repo"},
+    "post /vaults": {"name": "new"},
+    "put /vaults/{vault}/variables/{variable}": {"value": "x"},
+}
+NEED_PODMAN = {
+    "get /loops",
+    "get /loops/{loop_id}",
+    "patch /loops/{loop_id}",
+    "delete /loops/{loop_id}",
+    "post /loops/{loop_id}/start",
+    "post /loops/{loop_id}/stop",
+    "post /loops/{loop_id}/recreate",
+    "post /loops/{loop_id}/cancel",
+    "post /loops/{loop_id}/terminals",
+    "post /loops/{loop_id}/exec",
+    "put /loops/{loop_id}/share",
+}
+"""Calls that cannot do without podman; all others work, or are refused for a reason of their own."""
+
+KNOWN_TO_OLD = {"get /loops", "get /loops/{loop_id}", "patch /loops/{loop_id}", "post /loops/{loop_id}/cancel"}
+"""What a podman that is too old can do as well."""
+
+STOCK = ("contents", "kernels", "kernelspecs", "sessions", "terminals", "status")
+OLD = """case $1 in
+version) echo 4.2.0 ;;
+ps) echo '[]' ;;
+inspect) echo '[{"Id": "1"}]'; echo 'Error: no such object' >&2; exit 125 ;;
+image) echo 1 ;;
+*) echo 'Error: unknown flag' >&2; exit 125 ;;
+esac"""
+PODMANS = {
+    "missing": (None, 503, "engine_unavailable", "jupyter loopat doctor"),
+    "not executable": ("", 503, "engine_unavailable", "jupyter loopat doctor"),
+    "too old": (OLD, 503, "engine_unavailable", "version 4.2.0 is older than 4.3. Run `jupyter loopat doctor`"),
+    "hanging": ("exec sleep 1000", 504, "engine_timeout", "end it, and try again"),
+}
+"""What stands in podman's place, and what calls that need podman answer: status, reason and words."""
+
+DEADLINE_S = 0.5
+
+
+@pytest.mark.fault("F7")
+@pytest.mark.fault("F8")
+class TestBrokenPodman:
+    @pytest.fixture(params=PODMANS)
+    def kind(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def jp_environ(
+        self, jp_environ: None, kind: str, tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        podman, script = tmp_path / "podman", PODMANS[kind][0]
+        if script is not None:
+            podman.write_text(f"#!/bin/sh\n{script}\n")
+            podman.chmod(0o755 if script else 0o644)
+        monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
+        monkeypatch.setenv("LOOPAT_SANDBOX_IMAGE", "localhost/image:latest")
+        run = Podman.run
+
+        async def run_briefly(self: Podman, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, **rest: Any) -> Any:
+            return await run(self, *arguments, timeout_s=min(timeout_s, DEADLINE_S), **rest)
+
+        # Every call has a deadline; here all of them are short.
+        monkeypatch.setattr(Podman, "run", run_briefly)
+
+    @pytest.fixture
+    def ask(
+        self, http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str], workspace: Workspace
+    ) -> Any:
+        """Makes a call, of a loop of its own."""
+
+        async def ask(call: Call) -> Any:
+            loop_id, body = add_loop(workspace, "a").id, json.dumps(BODIES.get(str(call), {})).encode()
+            return await send(http_server_client, jp_base_url, call, headers=jp_auth_header, loop_id=loop_id, body=body)
+
+        return ask
+
+    async def test_every_route_answers_and_jupyter_works_on(
+        self, kind: str, started: Any, ask: Any, jp_fetch: Any
+    ) -> None:
+        _, status, reason, words = PODMANS[kind]
+        asked = asyncio.gather(*map(ask, CALLS))
+        while not asked.done():
+            for name in STOCK:
+                assert (await jp_fetch("api", name)).code == 200
+        refused = set()
+        for call, answer in zip(CALLS, await asked, strict=True):
+            if answer.code in (500, 503, 504):
+                problem = json.loads(answer.body)
+                assert (answer.code, problem["reason"]) == (status, reason), (call, problem)
+                assert words in problem["message"]
+                refused.add(str(call))
+        assert refused == NEED_PODMAN - (KNOWN_TO_OLD if kind == "too old" else set())
 
 
 def test_the_description_is_in_the_package() -> None:
