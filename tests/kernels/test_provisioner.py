@@ -231,7 +231,8 @@ async def test_the_provisioner_can_be_told_where_its_kernel_is(place: Place) -> 
         assert await other.provisioner.poll() is None
         assert other.provisioner.pid == manager.provisioner.pid
         await other.provisioner.kill()
-        await asyncio.wait_for(manager.provisioner.wait(), 30)
+        for each in (manager, other):
+            await asyncio.wait_for(each.provisioner.wait(), 30)
 
 
 async def test_paths_that_a_kernel_names_are_found_on_the_host(place: Place) -> None:
