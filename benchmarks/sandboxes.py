@@ -34,7 +34,7 @@ async def start(scene: Scene, rounds: int) -> Row:
         pidfile = manager.workspace.host(raw.id) / "raw.pid"
         create = [
             argument
-            for argument in run_argv(spec, scene.running.image_id, pidfile=pidfile)[1:]
+            for argument in run_argv(spec, scene.running.image_id, pidfile=pidfile, copies=pidfile.parent)[1:]
             if argument != "--detach"
         ]
         with timed(floor):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.builders import noted_image
+from loopat_jupyter.sandbox.copies import copies_folder
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
 from loopat_jupyter.sandbox.mounting import Extras
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
@@ -146,7 +148,7 @@ class Sandboxes:
                     if not self.folders.connected(record.id, facts.pid):
                         raise cut_off(record.id)
                     return self._note(record.id, facts, reference, restart_needed=decision == "restart-needed")
-                self.extras.make_ready(spec.mounts, record.id)
+                await in_thread(self.extras.make_ready, spec)
                 if decision == "start" and facts is not None and await self._start(facts, on_progress):
                     return self._started(record.id, spec, facts.image_id, reference)
                 if image_id is not None:
@@ -341,7 +343,8 @@ class Sandboxes:
         await self.folders.clear_run(spec.loop_id)
         if self._host.nesting.profile is not None:
             self._host.nesting.profile.install(seccomp_folder(self._workspace))
-        arguments = run_argv(spec, reference, pidfile=self.state_files(spec.loop_id).pidfile)
+        pidfile, copies = self.state_files(spec.loop_id).pidfile, copies_folder(self._workspace, spec.loop_id)
+        arguments = run_argv(spec, reference, pidfile=pidfile, copies=copies)
         if spec.network != "none" and not was_ensured(self._workspace):
             await ensure_network(self._engine, self._workspace)
         try:

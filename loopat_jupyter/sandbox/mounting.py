@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import ConflictError, LoopatError, UnsafePathError
 from loopat_jupyter.models import DEFAULT_VAULT, Mount
+from loopat_jupyter.sandbox.copies import copies_folder, make_copies
+from loopat_jupyter.sandbox.isolation import may_remount
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME
 from loopat_jupyter.workspace.nofollow import look_at, make_folders, opened_folder, problem_of, walk
 from loopat_jupyter.workspace.vault_keys import Keys
@@ -22,7 +24,7 @@ from loopat_jupyter.workspace.vaults import HOME, VaultStore, locked, no_vault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.models import LoopRecord, SandboxSpec
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
     from loopat_jupyter.workspace.vaults import Contents
@@ -116,23 +118,25 @@ class Extras:
                 f"`jupyter loopat vault encrypt {vault}` encrypts it."
             )
 
-    def make_ready(self, mounts: tuple[Mount, ...], loop_id: str) -> None:
+    def make_ready(self, spec: SandboxSpec) -> None:
         """Look once more, right before a container starts, that every source is what it was planned to be.
 
         Podman follows links. What a sandbox has put in the place of a source must not be mounted.
 
         Args:
-            mounts: All mounts of the loop.
-            loop_id: The loop.
+            spec: The container.
 
         Raises:
             ConflictError: A source is gone, or something of another kind is in the place where it is to be seen.
+            StorageFullError: No space for copies.
             UnsafePathError: A source is a link, or lies where a sandbox can write; says which.
         """
         shared = shared_folders(self._config, Path.home().resolve())
-        for mount in mounts:
+        for mount in spec.mounts:
             check_source(Path(mount.source), self._workspace, shared)
-        make_targets(mounts, self._workspace.loop(loop_id))
+        make_targets(spec.mounts, self._workspace.loop(spec.loop_id))
+        if may_remount(spec.fence):
+            make_copies(spec.mounts, copies_folder(self._workspace, spec.loop_id))
 
 
 def operator_mounts(config: Config, home: Path, workspace: Workspace) -> Extra:

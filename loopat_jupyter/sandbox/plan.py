@@ -16,6 +16,7 @@ import msgspec
 
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
+from loopat_jupyter.sandbox.copies import own_copy
 from loopat_jupyter.sandbox.helpers import file_name, skill_folder
 from loopat_jupyter.sandbox.isolation import Nesting, allowed, fence, may_remount, wanted_isolation
 from loopat_jupyter.sandbox.resources import enforced, resource_arguments, wanted_resources
@@ -242,13 +243,14 @@ def config_hash(spec: SandboxSpec) -> str:
     return hashlib.sha256(msgspec.json.encode((PLAN_VERSION, spec))).hexdigest()[:16]
 
 
-def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]:
+def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path) -> tuple[str, ...]:
     """Arguments of `podman run` that make and start the container in one go.
 
     Args:
         spec: The container.
         image: Reference of an image that is already there.
         pidfile: Where podman writes the init process's id at every start; no sandbox sees it.
+        copies: Where copies of single files lie, for a sandbox that must not be given the files themselves.
     """
     labels = {LABEL_LOOP: spec.loop_id, LABEL_WORKSPACE: spec.workspace, LABEL_HASH: config_hash(spec)}
     return (
@@ -276,26 +278,29 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path) -> tuple[str, ...]
         *resource_arguments(spec.resources),
         *(f"--env={name}={value}" for name, value in spec.env.items()),
         f"--env=HOME={spec.home}",
-        *(mount_argument(mount, copied=may_remount(spec.fence)) for mount in spec.mounts),
+        *(mount_argument(mount, copies if may_remount(spec.fence) else None) for mount in spec.mounts),
         "--entrypoint=sleep",
         image,
         "infinity",
     )
 
 
-def mount_argument(mount: Mount, *, copied: bool) -> str:
+def mount_argument(mount: Mount, copies: Path | None) -> str:
     """One mount as an argument of `podman run`.
 
     Args:
         mount: The mount.
-        copied: Root inside could make what is read-only writable: so it gets a folder in which its changes go to the
-            container, and never to the source (an overlay). Podman has none for single files.
+        copies: Given where root inside could make what is read-only writable. So it gets a folder in which its changes
+            go to the container, and never to the source (an overlay); of a single file, for which podman has none, it
+            gets the copy that lies here.
 
     Raises:
         ConflictError: The path is one of which podman makes no overlay.
     """
-    if not copied or mount.mode != "ro" or mount.file:
+    if copies is None or mount.mode != "ro":
         return f"--mount={mount_option(mount)}"
+    if mount.file:
+        return f"--mount={mount_option(msgspec.structs.replace(mount, source=str(own_copy(copies, mount.source))))}"
     if {*mount.source, *mount.target} & {*':,\\"'}:
         raise ConflictError(
             f"A privileged loop cannot mount {mount.source}, because of a colon, comma, quote or backslash in it. "

@@ -57,6 +57,12 @@ def _connect(family: str, addresses: str) -> str:
 
 
 _SOCKET = "import socket\nsocket.socket(socket.{}, socket.SOCK_RAW, {})"
+_ADDRESS = (
+    "import fcntl, socket, struct\n"
+    "request = struct.pack('16sHH4s8s', b'eth0:9', socket.AF_INET, 0, socket.inet_aton('192.0.2.9'), b'')\n"
+    "fcntl.ioctl(socket.socket(), 0x8916, request)"
+)
+"""0x8916 is SIOCSIFADDR (netdevice(7))."""
 _TINY = """mkdir -p ~/tiny/{bin,dev,etc,proc,sys,tmp}
 cp /bin/{sh,cat,hostname} ~/tiny/bin/
 for library in $(ldd /bin/{sh,cat,hostname} | grep -o '/[^ :]*so[^ :]*' | sort -u); do
@@ -116,6 +122,7 @@ ROOT = (
     Row("write network settings below `/proc/sys/net`", "echo 0 | sudo -n tee /proc/sys/net/ipv4/ip_forward", "p"),
     Row("open raw sockets, as `ping` may", _python(_SOCKET.format("AF_INET", 1), root=True), "p"),
     Row("listen to packets", _python(_SOCKET.format("AF_PACKET", "socket.htons(3)"), root=True), "p"),
+    Row("take another address in the network that loops share", _python(_ADDRESS, root=True), "p"),
     Row("see the devices of the host", "ls -d /dev/kmsg", "p"),
 )
 """What root inside can do, where there is one."""

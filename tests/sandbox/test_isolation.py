@@ -17,7 +17,7 @@ from loopat_jupyter.sandbox.plan import seccomp_folder
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.seccomp import SeccompProfile
 from loopat_jupyter.values import Resources
-from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
+from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig, TrustConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import remove_from_podman
 from tests.kernels.conftest import in_thread
@@ -179,14 +179,21 @@ async def test_a_privileged_loop_changes_nothing_that_others_are_given(
     workspace: Workspace, sandbox_image: str, tmp_path: Path, remote: Remote
 ):
     (given := tmp_path / "given").mkdir()
-    (given / "file").write_text("as it was")
+    (single := tmp_path / "single").mkdir()
+    for file in (given / "file", single / "file", single / "bundle"):
+        file.write_text("as it was")
     config = Config(
-        image=ImageConfig(use=sandbox_image), mounts=(MountConfig(source=str(given), target="/given", mode="ro"),)
+        image=ImageConfig(use=sandbox_image),
+        trust=TrustConfig(ca_bundle=str(single / "bundle")),
+        mounts=tuple(
+            MountConfig(source=str(source), target=f"/{target}", mode="ro")
+            for source, target in ((given, "given"), (single / "file", "single"))
+        ),
     )
     manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
     record = await manager.make(NewLoop(title="a", repo=remote.url, config=LoopConfig(isolation="privileged")))
     mirror = manager.workspace.mirrors / record.mirror
-    shared = (manager.workspace.helpers, mirror, given)
+    shared = (manager.workspace.helpers, mirror, given, single)
 
     def contents() -> dict[str, bytes]:
         return {str(path): path.read_bytes() for folder in shared for path in folder.rglob("*") if path.is_file()}
@@ -194,26 +201,29 @@ async def test_a_privileged_loop_changes_nothing_that_others_are_given(
     running = await manager.start(record)
     before = contents()
     script = """
-        for place in /loopat/lib /loopat/context/repos/* /given; do
+        for place in /loopat/lib /loopat/context/repos/* /given /single /etc/ssl/certs/ca-certificates.crt; do
           mount -o remount,rw,bind $place || true
           find $place -type f | while read file; do chmod u+w "$file"; echo changed >"$file"; done
-          touch $place/new
+          test -f $place || touch $place/new
         done
-        cat /given/file
+        cat /given/file /single /etc/ssl/certs/ca-certificates.crt
     """
     # Not through the launcher, which this breaks, though for this loop alone.
     answer = await manager.engine.run("exec", "--user=0", running.name, "bash", "-c", script, ok=range(256))
-    assert answer.stdout == b"changed\n", answer
+    assert answer.stdout == b"changed\n" * 3, answer
     assert contents() == before
     other = await manager.make(NewLoop(title="b", repo=remote.url))
     inside = manager.inside(other, await manager.start(other))
-    assert (await inside(["cat", "/given/file"])).stdout == b"as it was"
+    everything = ["cat", "/given/file", "/single", "/etc/ssl/certs/ca-certificates.crt"]
+    assert (await inside(everything)).stdout == b"as it was" * 3
     # It can mend itself, too.
     again = manager.inside(record, await manager.start(record, fresh=True))
-    assert (await again(["cat", "/given/file"])).stdout == b"as it was"
+    assert (await again(everything)).stdout == b"as it was" * 3
+    (single / "file").write_text("anew")
     await manager.stop(record)
     again = manager.inside(record, await manager.use(record))
     assert (await again(["git", "status", "--porcelain"])).exit_code == 0
+    assert (await again(["cat", "/single"])).stdout == b"anew"
 
 
 @pytest.mark.podman

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
+from loopat_jupyter.sandbox.copies import own_copy
 from loopat_jupyter.sandbox.isolation import Nesting
 from loopat_jupyter.sandbox.plan import (
     HOLDER,
@@ -36,6 +37,7 @@ RUN = f"/run/user/1000/loopat/{WORKSPACE.key}/0a1b2c3d1111/run"
 RECORD = LoopRecord(
     id=ID, title="T", slug="t", created_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), created_by="ada"
 )
+COPIES = WORKSPACE.loop(ID) / "given"
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 NESTING = Nesting(SeccompProfile("seccomp-1.json", b"{}"), tun=True)
 NESTED = (
@@ -97,17 +99,18 @@ def test_each_level_of_isolation_differs_in_its_fence_alone(isolation: str, argu
     wanted = msgspec.structs.replace(plan(), fence=arguments)
     assert plan(msgspec.structs.replace(RECORD, config=LoopConfig(isolation=isolation))) == wanted
     assert plan(isolation=isolation) == wanted
-    whole = run_argv(wanted, "image", pidfile=Path("/run/x"))
+    whole = run_argv(wanted, "image", pidfile=Path("/run/x"), copies=COPIES)
     place = whole.index("--security-opt=label=disable") + 1
     assert whole[place : place + len(arguments) + 1] == (*arguments, "--stop-timeout=5")
-    nested = run_argv(plan(), "image", pidfile=Path("/run/x"))
+    nested = run_argv(plan(), "image", pidfile=Path("/run/x"), copies=COPIES)
     assert without_hash(whole[:place] + whole[place + len(arguments) :]) == without_hash(
         tuple(argument for argument in nested if argument not in NESTED)
     )
 
 
 def without_hash(arguments: tuple[str, ...]) -> list[str]:
-    own = ("--label=loopat.config-hash=", "--volume=", f"--mount=type=bind,source={WORKSPACE.helpers}")
+    ours = tuple(f"--mount=type=bind,source={source}" for source in (WORKSPACE.helpers, COPIES, BUNDLE))
+    own = ("--label=loopat.config-hash=", "--volume=", *ours)
     return [argument for argument in arguments if not argument.startswith(own)]
 
 
@@ -128,7 +131,7 @@ def test_without_a_bundle_none_is_mounted():
 
 def test_the_whole_command_that_makes_a_container():
     spec = plan()
-    assert run_argv(spec, "localhost/image:latest", pidfile=Path("/run/x/sandbox.pid")) == (
+    assert run_argv(spec, "localhost/image:latest", pidfile=Path("/run/x/sandbox.pid"), copies=COPIES) == (
         "run",
         "--detach",
         "--pull=never",
@@ -171,22 +174,26 @@ def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
         assert fields == ([*wanted, "ro=true"] if mode == "ro" else wanted)
 
 
-def test_folders_that_a_privileged_loop_could_make_writable_are_copies():
-    argv = run_argv(plan(isolation="privileged"), "image", pidfile=Path("/p"))
+def test_what_a_privileged_loop_could_make_writable_is_a_copy():
+    argv = run_argv(plan(isolation="privileged"), "image", pidfile=Path("/p"), copies=COPIES)
     assert [each for each in argv if each.startswith("--volume=")] == [
         f"--volume={WORKSPACE.helpers}:/loopat/lib:O",
         f"--volume={WORKSPACE.helpers}/skill:/loopat/loop/{ID}/.claude/skills/loopat:O",
     ]
-    assert f"--mount=type=bind,source={BUNDLE},target=/etc/ssl/certs/ca-certificates.crt,ro=true" in argv
-    assert not [each for each in run_argv(plan(), "image", pidfile=Path("/p")) if each.startswith("--volume=")]
+    copy = own_copy(COPIES, str(BUNDLE))
+    assert copy.parent == COPIES
+    assert f"--mount=type=bind,source={copy},target=/etc/ssl/certs/ca-certificates.crt,ro=true" in argv
+    assert not [
+        each for each in run_argv(plan(), "image", pidfile=Path("/p"), copies=COPIES) if each.startswith("--volume=")
+    ]
 
 
 @pytest.mark.parametrize("path", ["a:b", "a,b", 'a"b', "a\\b"])
 def test_no_path_can_smuggle_an_option_of_a_copy(path: str):
     mount = Mount(source=f"/srv/{path}", target="/x", mode="ro")
     with pytest.raises(ConflictError, match="Rename the folder"):
-        mount_argument(mount, copied=True)
-    assert mount_argument(mount, copied=False) == f"--mount={mount_option(mount)}"
+        mount_argument(mount, COPIES)
+    assert mount_argument(mount, None) == f"--mount={mount_option(mount)}"
 
 
 @pytest.mark.parametrize(
