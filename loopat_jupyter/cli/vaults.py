@@ -123,7 +123,7 @@ def use_vault(session: Session, *, loop: str, name: str) -> None:
     record = find_loop(manager, loop)
     session.run(manager.update(record.id, {"vault": name}))
     click.echo(f"{record.title!r} has vault {name} now. What starts from now on has its variables.")
-    click.echo(f"For its files, restart the loop: jupyter loopat recreate {record.id[:8]}")
+    click.echo(f"For its files, recreate the loop: jupyter loopat recreate {record.id[:8]}")
 
 
 @vault_verb.command(

@@ -73,7 +73,7 @@ def state(loop: Loop) -> Text:
     if loop.progress is not None:
         text.append(f": {plain(str(loop.progress))}")
     if loop.restart_needed:
-        text.append(", restart needed", style="yellow")
+        text.append(", recreate needed", style="yellow")
     if loop.archived:
         text.append(", archived", style="dim")
     return text
@@ -99,8 +99,23 @@ def changes(record: LoopRecord, running: Running) -> str:
     return restart_hint(record) if running.restart_needed else ""
 
 
+def changed_text(loop: Loop) -> str:
+    """What to say of a loop that was just changed.
+
+    Args:
+        loop: The loop as it is now.
+    """
+    said = f"Changed {plain(loop.title)} ({short_id(loop.id)})."
+    if loop.restart_needed:
+        return (
+            f"{said} It runs with the settings from before. To apply the new ones, which ends what runs in it: "
+            f"jupyter loopat recreate {short_id(loop.id)}"
+        )
+    return said if loop.state == "running" else f"{said} The next start takes it over."
+
+
 def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
-    """One line per loop.
+    """One line per loop, without its warnings, which would make the table as wide as they are long.
 
     Args:
         loops: In the order to show.
@@ -111,10 +126,9 @@ def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
     table.columns[0].no_wrap = True
     table.columns[1].overflow = "fold"
     for loop in loops:
-        title = Text(plain(loop.title))
-        for warning in loop.warnings:
-            title.append(f"\n! {plain(warning)}", style="yellow")
-        table.add_row(short_id(loop.id), title, state(loop), Text(ago(loop.last_activity, now), style="dim"))
+        table.add_row(
+            short_id(loop.id), Text(plain(loop.title)), state(loop), Text(ago(loop.last_activity, now), style="dim")
+        )
     return table
 
 
@@ -262,7 +276,7 @@ def created_sheet(loop: Loop) -> RenderableType:
     commands: list[RenderableType] = []
     for about, command in (
         ("a terminal in it", f"jupyter loopat shell {name}"),
-        ("one command", f"jupyter loopat exec {name} -- python3 --version"),
+        ("one command", f"jupyter loopat exec {name} python3 --version"),
         ("its kernels, for nbconvert and papermill", f"jupyter loopat show {name}"),
     ):
         # Whole and on a line of its own: it is to be copied.

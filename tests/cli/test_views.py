@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from loopat_jupyter.cli.views import (
+    changed_text,
     created_sheet,
     health_sheet,
     kernelspecs_table,
@@ -68,21 +69,28 @@ def test_a_build_that_failed_is_told_in_place_of_not_started() -> None:
     assert "✗ build failed" in rendered(loops_table([failed], NOW))[1]
 
 
-def test_each_loop_has_a_line_and_its_warnings_below() -> None:
+def test_each_loop_has_a_line_that_no_warning_widens() -> None:
     other = msgspec.structs.replace(
         LOOP,
         title="Other",
         state="preparing",
         progress=Progress(label="system packages", step=2, steps=7),
-        warnings=("no \x1b[31mdisk",),
+        warnings=("no disk " * 100,),
         restart_needed=True,
     )
     assert rendered(loops_table([LOOP, other], NOW)) == [
-        "ID        TITLE                 STATE                                                  LAST USED",
-        "0123abcd  Sales [red]in[/] May  ● running                                              5 min ago",
-        "0123abcd  Other                 ◐ preparing: system packages (2 of 7), restart needed  5 min ago",
-        "          ! no �[31mdisk",
+        "ID        TITLE                 STATE                                                   LAST USED",
+        "0123abcd  Sales [red]in[/] May  ● running                                               5 min ago",
+        "0123abcd  Other                 ◐ preparing: system packages (2 of 7), recreate needed  5 min ago",
     ]
+
+
+def test_a_change_says_when_it_counts() -> None:
+    assert changed_text(LOOP) == "Changed Sales [red]in[/] May (0123abcd)."
+    stopped = msgspec.structs.replace(LOOP, state="stopped")
+    assert changed_text(stopped) == "Changed Sales [red]in[/] May (0123abcd). The next start takes it over."
+    waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True))
+    assert waiting.endswith(", which ends what runs in it: jupyter loopat recreate 0123abcd")
 
 
 def test_no_loops_says_what_one_is_and_how_to_make_it() -> None:
@@ -129,7 +137,7 @@ def test_a_new_loop_comes_with_what_to_do_next() -> None:
         "# a terminal in it",
         "jupyter loopat shell 0123abcd",
         "# one command",
-        "jupyter loopat exec 0123abcd -- python3 --version",
+        "jupyter loopat exec 0123abcd python3 --version",
         "# its kernels, for nbconvert and papermill",
         "jupyter loopat show 0123abcd",
     ]
