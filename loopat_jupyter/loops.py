@@ -192,7 +192,7 @@ class LoopManager:
     async def update(self, loop_id: str, changes: Mapping[str, Any]) -> LoopRecord:
         """Change title, image, vault, metadata or settings of a loop. Its slug stays: kernels are named after it.
 
-        A sandbox that runs with other settings is marked "restart needed", never replaced behind anybody's back. That
+        A sandbox that runs with other settings is marked "recreate needed", never replaced behind anybody's back. That
         of a loop that becomes archived is stopped.
 
         Args:

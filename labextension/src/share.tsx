@@ -228,9 +228,7 @@ class ShareForm extends ReactWidget {
     const states: Partial<Record<Sharing['state'], string>> = {
       not_listening: trans.__('Nothing answers at this port yet.'),
       stopped: trans.__('The loop is stopped.'),
-      restart_needed: trans.__(
-        'It appears when the sandbox is made anew: recreate the loop.'
-      )
+      restart_needed: trans.__('It appears once the loop is recreated.')
     };
     return (
       <div role="status" className="jp-Loops-shared">
