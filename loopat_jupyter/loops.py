@@ -273,7 +273,7 @@ class LoopManager:
             StorageFullError: No space.
         """
         if record.archived:
-            raise ConflictError(f"Loop {record.title!r} is archived. `jupyter loopat unarchive` takes it out again.")
+            raise ConflictError(f"{record.title!r} is archived. To use it: jupyter loopat unarchive {record.id[:8]}")
         return await self.underway.run(record, self._start(record, on_progress, fresh=fresh))
 
     async def _start(self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool) -> Running:

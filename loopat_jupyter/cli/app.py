@@ -184,6 +184,8 @@ def _nobody_reads() -> int:
 def app(context: click.Context, *, debug: bool, no_color: bool) -> None:
     """Loops: units of work, each with its own folder and one container for its notebooks, terminals and commands.
 
+    That container is the sandbox of the loop. It is made at the first use.
+
     A LOOP is named by its id, the first characters of it, its short name or its title; "." is the loop of the
     current folder.
     """

@@ -20,7 +20,7 @@ from loopat_jupyter.cli.views import changed_text
     ),
 )
 @loop_argument()
-@click.option("--title", help="What it is called from now on; its short name stays.")
+@click.option("--title", metavar="TITLE", help="What it is called from now on; its short name stays.")
 @click.option("--vault", metavar="NAME", help="The vault with its credentials.")
 @own_choices
 @click.option(
@@ -46,8 +46,8 @@ def set_verb(
 ) -> None:
     """Change the title, the vault, the image or the settings of a loop. What is not named stays as it is.
 
-    A sandbox that runs keeps the settings that it was made with. Where new ones wait for it to be recreated, this
-    says so, with the command.
+    A sandbox that runs keeps the settings that it was made with. If it has to be recreated for the new ones, this
+    says so, with the command that does it.
     """
     manager = session.manager
     record = find_loop(manager, loop)
@@ -64,6 +64,6 @@ def set_verb(
     if json:
         session.show_json(changed)
     else:
-        click.echo(changed_text(changed))
+        click.echo(changed_text(changed, at_start=bool(changes.keys() - {"title"})))
     for warning in changed.warnings:
         session.tell(f"! {warning}", style="yellow")

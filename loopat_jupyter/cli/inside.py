@@ -56,7 +56,7 @@ class CommandLast(click.Command):
 
 @click.command("shell", epilog=examples('jupyter loopat shell "Sales in May"'))
 @loop_argument()
-@click.option("--cwd", help=_CWD_HELP)
+@click.option("--cwd", metavar="FOLDER", help=_CWD_HELP)
 @pass_session
 def shell_verb(session: Session, *, loop: str, cwd: str | None) -> None:
     """Open a shell in a loop, starting the loop if need be. Ends with the shell's own exit code."""
@@ -75,7 +75,7 @@ def shell_verb(session: Session, *, loop: str, cwd: str | None) -> None:
 @click.command("agent", epilog=examples('jupyter loopat agent "Sales in May" claude'))
 @loop_argument()
 @click.argument("name")
-@click.option("--cwd", help=_CWD_HELP)
+@click.option("--cwd", metavar="FOLDER", help=_CWD_HELP)
 @pass_session
 def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> None:
     """Run an agent's command line in a loop; NAME is one of those that config.toml offers in `[[agents]]`.
@@ -106,7 +106,7 @@ def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> No
 )
 @loop_argument()
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--cwd", help=_CWD_HELP)
+@click.option("--cwd", metavar="FOLDER", help=_CWD_HELP)
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME[=VALUE]", help="A variable; NAME alone passes yours on."
 )
@@ -133,13 +133,15 @@ def exec_verb(
     interactive: bool,
     tty: bool,
 ) -> None:
-    """Run a command in a loop, starting the loop if need be. All from the first word of the command on belongs to it.
+    """Run a command in a loop, starting the loop if need be.
+
+    What follows the first word of the command belongs to the command; options of `exec` stand before it.
 
     Standard input, output and error are the command's own, and so is the exit code; 124 means that --timeout
     passed, 125 that the command could not be run at all. Ctrl-C ends the command and what it started.
 
     Variables reach the command in a private file, never on a command line inside. To keep a secret off this
-    command line too, set it out here and give its name alone, or use --env-file.
+    command line too, export it here and give its name alone, or use --env-file.
     """
     record = find_loop(session.manager, loop)
     on_terminal = sys.stdin is not None and sys.stdin.isatty()

@@ -66,7 +66,7 @@ def build_verb(session: Session, *, force: bool, verbose: bool) -> None:
 
 @click.command("gc", epilog=examples("jupyter loopat gc", "jupyter loopat gc --yes"))
 @as_json
-@click.option("--yes", is_flag=True, help="Remove what was found.")
+@click.option("--yes", "-y", is_flag=True, help="Remove what was found.")
 @pass_session
 def gc_verb(session: Session, *, json: bool, yes: bool) -> None:
     """Show what nothing needs any more, and with --yes remove it.

@@ -45,7 +45,13 @@ if TYPE_CHECKING:
 @click.argument("title")
 @click.option("--repo", metavar="REPO", help="Check out this repo: a registered name, a URL, or a path.")
 @click.option("--ref", metavar="REF", help="Begin from this branch, tag or commit.")
-@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="May be given again; a later one wins.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help="With the tools and agents' settings of this profile; may be given again, a later one wins.",
+)
 @click.option("--vault", metavar="NAME", help="The vault with its credentials; by default the one called `default`.")
 @own_choices
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="A note of your own; may be given again.")
@@ -96,7 +102,9 @@ def create_verb(
 
 @click.command("distill", epilog=examples('jupyter loopat distill "Sales in May"'))
 @loop_argument()
-@click.option("--title", help="What the new loop is called; by default as the other one, with a word before it.")
+@click.option(
+    "--title", metavar="TITLE", help="What the new loop is called; by default as the other one, with a word before it."
+)
 @as_json
 @pass_session
 def distill_verb(session: Session, *, loop: str, title: str | None, json: bool) -> None:
@@ -137,7 +145,7 @@ def parse_metadata(options: Iterable[str]) -> dict[str, str]:
 
 @click.command("list", epilog=examples("jupyter loopat list", "jupyter loopat list --json | jq -r '.loops[].id'"))
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only that many, the last used ones.")
-@click.option("--all", "archived", is_flag=True, help="Archived loops too.")
+@click.option("--all", "archived", is_flag=True, help="Show archived loops too.")
 @as_json
 @pass_session
 def list_verb(session: Session, *, limit: int | None, archived: bool, json: bool) -> None:
@@ -185,7 +193,8 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 
     async def look() -> tuple[Loop, list[tuple[str, str]]]:
         shown = await manager.get(record.id)
-        if shown.state != "running" or record.archived:
+        # To ask one with settings of before for its kernels would recreate it.
+        if shown.state != "running" or shown.restart_needed or record.archived:
             return shown, [(name, "") for name in Registry.of_user().names(record.id)]
         try:
             specs = await manager.kernelspecs(record)

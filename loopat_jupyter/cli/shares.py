@@ -38,12 +38,14 @@ _STATES = {
     ),
 )
 @loop_argument()
-@click.option("--port", type=int, help="Show the web server at this port of the loop under a host name.")
+@click.option(
+    "--port", type=int, metavar="PORT", help="Show the web server at this port of the loop under a host name."
+)
 @click.option("--static", is_flag=True, help="Show the files of the loop, without hidden ones, under a host name.")
 @click.option("--direct", type=int, metavar="PORT", help="Lead a port of this machine to this port of the loop.")
 @click.option("--ephemeral", type=int, metavar="PORT", help="The same, under a number that podman picks at each start.")
 @click.option("--off", is_flag=True, help="Share nothing.")
-@click.option("--alias", help="First part of the host name, in place of the beginning of the id.")
+@click.option("--alias", metavar="NAME", help="First part of the host name, in place of the beginning of the id.")
 @click.option("--udp", is_flag=True, help="The port is a UDP one, with --direct or --ephemeral.")
 @click.option("--public-port", type=int, metavar="PORT", help="The port of this machine, with --direct.")
 @as_json

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.values import Resources
     from loopat_jupyter.vaults import Vault
 
 _GOES: dict[ContextKind, str] = {
@@ -99,11 +100,12 @@ def changes(record: LoopRecord, running: Running) -> str:
     return restart_hint(record) if running.restart_needed else ""
 
 
-def changed_text(loop: Loop) -> str:
+def changed_text(loop: Loop, *, at_start: bool) -> str:
     """What to say of a loop that was just changed.
 
     Args:
         loop: The loop as it is now.
+        at_start: Something was changed that counts from a start on.
     """
     said = f"Changed {plain(loop.title)} ({short_id(loop.id)})."
     if loop.restart_needed:
@@ -111,7 +113,7 @@ def changed_text(loop: Loop) -> str:
             f"{said} It runs with the settings from before. To apply the new ones, which ends what runs in it: "
             f"jupyter loopat recreate {short_id(loop.id)}"
         )
-    return said if loop.state == "running" else f"{said} The next start takes it over."
+    return f"{said} It counts from the next start on." if at_start and loop.state != "running" else said
 
 
 def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
@@ -251,6 +253,8 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         ("network", Text(loop.config.network or "as the workspace says")),
         ("isolation", Text(loop.config.isolation or "as the workspace says")),
     ]
+    if limits := _limits(loop.config.resources):
+        rows.append(("limits", Text(limits)))
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
     if loop.share.mode != "off":
@@ -264,6 +268,18 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         sheet.add_row(label, value)
     warnings = [Text(f"! {plain(warning)}", style="yellow") for warning in loop.warnings]
     return Group(Text(plain(loop.title), style="bold"), Padding(sheet, (0, 0, 0, 2), expand=False), *warnings)
+
+
+def _limits(resources: Resources) -> str:
+    """The limits and devices that a loop chose for itself, in words; empty where it chose none."""
+    words = {
+        "cpus": None if resources.cpus is None else f"{resources.cpus:g}",
+        "memory": None if resources.memory_bytes is None else size(resources.memory_bytes),
+        "pids": resources.pids,
+        "shm-size": None if resources.shm_size_bytes is None else size(resources.shm_size_bytes),
+        "device": None if resources.devices is None else " ".join(resources.devices) or "none",
+    }
+    return ", ".join(f"{name} {word}" for name, word in words.items() if word is not None)
 
 
 def _kernel(name: str, about: str) -> Text:

@@ -45,6 +45,8 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
     real("exec", loop_id, "--", "sh", "-c", "echo kept > file; sudo touch /opt/not-kept")
     changed = real("set", loop_id, "--shm-size", "128MiB").stdout.decode()
     assert changed.endswith(f"which ends what runs in it: jupyter loopat recreate {loop_id[:8]}\n")
+    # To look at it changes nothing.
+    assert [real.json("show", loop_id)["restart_needed"] for _ in range(2)] == [True, True]
     assert b"is recreated, and runs." in real("recreate", loop_id).stdout
     ran = real("exec", loop_id, "sh", "-c", "cat file; df -B1 --output=size /dev/shm; test ! -e /opt/not-kept")
     assert ran.stdout.split() == [b"kept", b"1B-blocks", b"134217728"]

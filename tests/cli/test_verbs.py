@@ -62,7 +62,7 @@ def test_a_loop_is_changed_option_by_option_and_goes_back_to_the_workspace(fake:
         "set", "sales-in-may", "--network", "none", "--cpus", "1.5", "--title", "Sales in June", "--vault", "v"
     )
     # What this machine lacks for it may be told beside it.
-    assert answer[:2] == (0, f"Changed Sales in June ({record.id[:8]}). The next start takes it over.\n")
+    assert answer[:2] == (0, f"Changed Sales in June ({record.id[:8]}). It counts from the next start on.\n")
     changed = fake.manager.store.read(record.id)
     assert (changed.title, changed.slug, changed.vault, changed.image) == ("Sales in June", "sales-in-may", "v", "a")
     assert changed.config == LoopConfig(

@@ -19,7 +19,7 @@ from loopat_jupyter.cli.views import (
 )
 from loopat_jupyter.models import Check, Health, InUse, Kernelspec, Loop, LoopConfig, Progress
 from loopat_jupyter.sandbox.leftovers import Leftover
-from loopat_jupyter.values import Share
+from loopat_jupyter.values import Resources, Share
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 LOOP = Loop(
@@ -86,10 +86,12 @@ def test_each_loop_has_a_line_that_no_warning_widens() -> None:
 
 
 def test_a_change_says_when_it_counts() -> None:
-    assert changed_text(LOOP) == "Changed Sales [red]in[/] May (0123abcd)."
+    assert changed_text(LOOP, at_start=True) == "Changed Sales [red]in[/] May (0123abcd)."
     stopped = msgspec.structs.replace(LOOP, state="stopped")
-    assert changed_text(stopped) == "Changed Sales [red]in[/] May (0123abcd). The next start takes it over."
-    waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True))
+    said = changed_text(stopped, at_start=True)
+    assert said == "Changed Sales [red]in[/] May (0123abcd). It counts from the next start on."
+    assert changed_text(stopped, at_start=False) == changed_text(LOOP, at_start=True)
+    waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True), at_start=True)
     assert waiting.endswith(", which ends what runs in it: jupyter loopat recreate 0123abcd")
 
 
@@ -104,7 +106,12 @@ def test_a_loop_is_shown_whole() -> None:
         LOOP,
         metadata={"team": "Ä"},
         warnings=("the disk is nearly full",),
-        config=LoopConfig(network="none", isolation="strict", shared_tmp=True),
+        config=LoopConfig(
+            network="none",
+            isolation="strict",
+            shared_tmp=True,
+            resources=Resources(cpus=1.5, memory_bytes=4_000_000_000, devices=()),
+        ),
         image="python:3.13",
     )
     created = f"{NOW.astimezone():%Y-%m-%d %H:%M}"
@@ -121,6 +128,7 @@ def test_a_loop_is_shown_whole() -> None:
         "  image        python:3.13",
         "  network      none",
         "  isolation    strict",
+        "  limits       cpus 1.5, memory 4.0 GB, device none",
         "  shares /tmp  yes",
         '  metadata     {"team": "Ä"}',
         "  kernels      loop-sales-in-may-0123ab-python3  Python 3",
