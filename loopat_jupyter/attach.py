@@ -161,7 +161,7 @@ async def bring_up(loops: LoopManager, record: LoopRecord, screen: Screen) -> Ru
     if running.replaced:
         screen.warn(REPLACED)
     if running.restart_needed:
-        screen.warn("The settings of this loop have changed. Restart the loop when its work can end, to apply them.")
+        screen.warn("The settings of this loop have changed. Recreate the loop when its work can end, to apply them.")
     return running
 
 

@@ -192,7 +192,7 @@ class LoopManager:
     async def update(self, loop_id: str, changes: Mapping[str, Any]) -> LoopRecord:
         """Change title, image, vault, metadata or settings of a loop. Its slug stays: kernels are named after it.
 
-        A sandbox that runs with other settings is marked "restart needed", never replaced behind anybody's back. That
+        A sandbox that runs with other settings is marked "recreate needed", never replaced behind anybody's back. That
         of a loop that becomes archived is stopped.
 
         Args:
@@ -273,7 +273,7 @@ class LoopManager:
             StorageFullError: No space.
         """
         if record.archived:
-            raise ConflictError(f"Loop {record.title!r} is archived. `jupyter loopat unarchive` takes it out again.")
+            raise ConflictError(f"{record.title!r} is archived. To use it: jupyter loopat unarchive {record.id[:8]}")
         return await self.underway.run(record, self._start(record, on_progress, fresh=fresh))
 
     async def _start(self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool) -> Running:

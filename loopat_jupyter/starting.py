@@ -129,6 +129,6 @@ class Starter:
         count = len(exec_roots(stamp.pid)) if stamp else 0
         if count:
             noun = "kernel, terminal or command ends" if count == 1 else "kernels, terminals and commands end"
-            message = f"The sandbox is being replaced: {count} {noun}."
+            message = f"The sandbox is being recreated: {count} {noun}."
             _log.warning("Loop %s: %s", loop_id, message)
             self._on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))

@@ -89,22 +89,17 @@ export async function stopLoop(
 
 export async function recreateLoop(
   { manager, trans }: ICommandOptions,
-  loop: Loop,
-  args: ReadonlyPartialJSONObject
+  loop: Loop
 ): Promise<void> {
   const answer = await showDialog({
-    title: args['isRestart']
-      ? trans.__('Restart “%1”?', loop.title)
-      : trans.__('Recreate “%1”?', loop.title),
+    title: trans.__('Recreate “%1”?', loop.title),
     body: trans.__(
-      'A fresh sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
+      'A new sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
       ending(loop, trans)
     ),
     buttons: [
       Dialog.cancelButton(),
-      Dialog.warnButton({
-        label: args['isRestart'] ? trans.__('Restart') : trans.__('Recreate')
-      })
+      Dialog.warnButton({ label: trans.__('Recreate') })
     ]
   });
   if (answer.button.accept) {

@@ -242,7 +242,7 @@ export function addCommands(options: ICommandOptions): string[] {
     CommandIDs.recreate,
     trans.__('Recreate…'),
     refreshIcon,
-    (loop, args) => recreateLoop(options, loop, args),
+    loop => recreateLoop(options, loop),
     loop => active(loop) && loop.state !== 'preparing'
   );
   add(

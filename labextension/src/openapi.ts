@@ -759,7 +759,7 @@ export interface components {
       metadata?: Record<string, never>;
       /** @description the new title */
       title?: string;
-      /** @description the new vault; a running sandbox mounts what lies in it after a restart */
+      /** @description the new vault; a running sandbox mounts what lies in it once it is recreated */
       vault?: string;
     };
     /**

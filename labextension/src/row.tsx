@@ -99,10 +99,10 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       </div>
       {loop.restart_needed && (
         <Mend
-          label={trans.__('Restart “%1”', loop.title)}
-          says={trans.__('Restart it to take the new settings.')}
-          button={trans.__('Restart…')}
-          onClick={() => run(CommandIDs.recreate, { isRestart: true })}
+          label={trans.__('Recreate “%1”', loop.title)}
+          says={trans.__('Recreate it to take the new settings.')}
+          button={trans.__('Recreate…')}
+          onClick={() => run(CommandIDs.recreate)}
         />
       )}
       {loop.warnings.map(warning => (
@@ -121,7 +121,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       {loop.state === 'error' && !loop.archived && (
         <Mend
           label={trans.__('Recreate “%1”', loop.title)}
-          says={trans.__('A fresh sandbox may mend it.')}
+          says={trans.__('A new sandbox may mend it.')}
           button={trans.__('Recreate…')}
           onClick={() => run(CommandIDs.recreate)}
         />

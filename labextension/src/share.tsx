@@ -227,10 +227,11 @@ class ShareForm extends ReactWidget {
     const { url, jupyter_path, state } = this._sharing;
     const states: Partial<Record<Sharing['state'], string>> = {
       not_listening: trans.__('Nothing answers at this port yet.'),
-      stopped: trans.__('The loop is stopped.'),
-      restart_needed: trans.__(
-        'It appears when the sandbox is made anew: recreate the loop.'
-      )
+      stopped: trans.__(
+        '“%1” is stopped. Start it in its row of the Loops panel.',
+        this._title
+      ),
+      restart_needed: trans.__('It appears once the loop is recreated.')
     };
     return (
       <div role="status" className="jp-Loops-shared">

@@ -10,6 +10,8 @@
 `variables`     variables for a command, from options and files
 `machine`       doctor, build, gc
 `records`       create, list, show, rm
+`choices`       options with which a loop decides for itself
+`changing`      set
 `sandboxes`     start, stop, recreate, kernelspecs
 `inside`        shell, exec
 `reference`     writes docs/cli.md

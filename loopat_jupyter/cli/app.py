@@ -41,9 +41,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "project": ("projects", "Show or install what the project in a loop asks for."),
     "list": ("records", "List loops, the last used first."),
     "show": ("records", "Show everything about one loop."),
+    "set": ("changing", "Change the title, vault, image or settings of a loop."),
     "start": ("sandboxes", "Start the sandboxes of loops."),
     "stop": ("sandboxes", "Stop the sandboxes of loops; files stay."),
-    "recreate": ("sandboxes", "Replace the sandbox of a loop by a fresh one; files stay."),
+    "recreate": ("sandboxes", "Recreate the sandbox of a loop, with new settings; files stay."),
     "shell": ("inside", "Open a shell in a loop."),
     "agent": ("inside", "Run an agent's command line in a loop."),
     "exec": ("inside", "Run a command in a loop."),
@@ -182,6 +183,8 @@ def _nobody_reads() -> int:
 @click.pass_context
 def app(context: click.Context, *, debug: bool, no_color: bool) -> None:
     """Loops: units of work, each with its own folder and one container for its notebooks, terminals and commands.
+
+    That container is the sandbox of the loop. It is made at the first use.
 
     A LOOP is named by its id, the first characters of it, its short name or its title; "." is the loop of the
     current folder.

@@ -26,7 +26,9 @@ kind_argument = click.argument("kind", type=click.Choice(CONTEXT_KINDS), metavar
 @click.command("promote", epilog=examples('jupyter loopat promote "Sales in May" notes -m "What we learned"'))
 @loop_argument()
 @kind_argument
-@click.option("-m", "--message", default="", help="What the commit says; by default, which loop it comes from.")
+@click.option(
+    "-m", "--message", default="", metavar="TEXT", help="What the commit says; by default, which loop it comes from."
+)
 @pass_session
 def promote_verb(session: Session, *, loop: str, kind: str, message: str) -> None:
     """Give everybody what a loop changed in a context.

@@ -34,9 +34,29 @@ if TYPE_CHECKING:
 _CWD_HELP = "Folder to be in, as seen inside, or relative to the loop's files."
 
 
+class CommandLast(click.Command):
+    """A verb whose arguments are a loop and a command: from its first word on all belongs to that, `--` or not."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the options before the loop and those before the command."""
+        ctx.allow_interspersed_args = False
+        before, behind = self._split(ctx, args)
+        more, command = self._split(ctx, behind[1:])
+        return super().parse_args(ctx, [*before, *more, *behind[:1], *command])
+
+    def _split(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
+        """Options at the beginning, and what comes behind them; a `--` between them is left out."""
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        _, behind, _ = (
+            click.Command(None, params=[*options], add_help_option=False).make_parser(ctx).parse_args([*args])
+        )
+        before = args[: len(args) - len(behind)]
+        return before[:-1] if before[-1:] == ["--"] else before, behind
+
+
 @click.command("shell", epilog=examples('jupyter loopat shell "Sales in May"'))
 @loop_argument()
-@click.option("--cwd", help=_CWD_HELP)
+@click.option("--cwd", metavar="FOLDER", help=_CWD_HELP)
 @pass_session
 def shell_verb(session: Session, *, loop: str, cwd: str | None) -> None:
     """Open a shell in a loop, starting the loop if need be. Ends with the shell's own exit code."""
@@ -48,14 +68,14 @@ def shell_verb(session: Session, *, loop: str, cwd: str | None) -> None:
         env=terminal_variables(session),
     )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("A shell needs a terminal. For one command, use `jupyter loopat exec LOOP -- COMMAND`.")
+        raise click.UsageError("A shell needs a terminal. For one command, use `jupyter loopat exec LOOP COMMAND`.")
     raise click.exceptions.Exit(_run(session, record, spec, timeout_s=None))
 
 
 @click.command("agent", epilog=examples('jupyter loopat agent "Sales in May" claude'))
 @loop_argument()
 @click.argument("name")
-@click.option("--cwd", help=_CWD_HELP)
+@click.option("--cwd", metavar="FOLDER", help=_CWD_HELP)
 @pass_session
 def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> None:
     """Run an agent's command line in a loop; NAME is one of those that config.toml offers in `[[agents]]`.
@@ -72,20 +92,21 @@ def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> No
         env=terminal_variables(session) | agent_environment(agent, record),
     )
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("An agent needs a terminal. For one command, use `jupyter loopat exec LOOP -- COMMAND`.")
+        raise click.UsageError("An agent needs a terminal. For one command, use `jupyter loopat exec LOOP COMMAND`.")
     raise click.exceptions.Exit(_run(session, record, spec, timeout_s=None))
 
 
 @click.command(
     "exec",
+    cls=CommandLast,
     epilog=examples(
-        'jupyter loopat exec "Sales in May" -- python3 report.py',
-        'jupyter loopat exec "Sales in May" --env API_TOKEN --timeout 60 -- ./fetch < list.txt > out.bin',
+        'jupyter loopat exec "Sales in May" python3 report.py --month 5',
+        'jupyter loopat exec --env API_TOKEN --timeout 60 "Sales in May" ./fetch < list.txt > out.bin',
     ),
 )
 @loop_argument()
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--cwd", help=_CWD_HELP)
+@click.option("--cwd", metavar="FOLDER", help=_CWD_HELP)
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME[=VALUE]", help="A variable; NAME alone passes yours on."
 )
@@ -112,13 +133,15 @@ def exec_verb(
     interactive: bool,
     tty: bool,
 ) -> None:
-    """Run a command in a loop, starting the loop if need be. Put `--` before the command.
+    """Run a command in a loop, starting the loop if need be.
+
+    What follows the first word of the command belongs to the command; options of `exec` stand before it.
 
     Standard input, output and error are the command's own, and so is the exit code; 124 means that --timeout
     passed, 125 that the command could not be run at all. Ctrl-C ends the command and what it started.
 
     Variables reach the command in a private file, never on a command line inside. To keep a secret off this
-    command line too, set it out here and give its name alone, or use --env-file.
+    command line too, export it here and give its name alone, or use --env-file.
     """
     record = find_loop(session.manager, loop)
     on_terminal = sys.stdin is not None and sys.stdin.isatty()

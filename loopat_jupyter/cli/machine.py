@@ -9,7 +9,10 @@ from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import count, size
 from loopat_jupyter.cli.views import health_sheet, leftovers_table
-from loopat_jupyter.errors import plain
+from loopat_jupyter.errors import BadInputError, plain
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import Check, Health
+from loopat_jupyter.workspace.config import Config
 
 
 @click.command("doctor", epilog=examples("jupyter loopat doctor"))
@@ -20,13 +23,26 @@ def doctor_verb(session: Session, *, json: bool) -> None:
 
     Exit code 0: it can. 1: something required is missing.
     """
-    health = session.run(session.manager.health())
+    health = _health(session)
     if json:
         session.show_json(health)
     else:
         session.show(health_sheet(health))
     if not health.ok:
         raise click.exceptions.Exit(1)
+
+
+def _health(session: Session) -> Health:
+    """All checks. A configuration that is wrong fails as one of them; the others go by the defaults then."""
+    try:
+        return session.run(session.manager.health())
+    except BadInputError as error:
+        wrong = error
+    others = session.run(LoopManager.from_environment(session.environ, load=lambda *_: Config()).health())
+    fix = "edit the file that is named, or unset the variable; docs/configuration.md has every key"
+    return Health(
+        ok=False, checks=(Check(name="configuration", ok=False, detail=wrong.message, fix=fix), *others.checks)
+    )
 
 
 @click.command("build", epilog=examples("jupyter loopat build --verbose"))
@@ -50,7 +66,7 @@ def build_verb(session: Session, *, force: bool, verbose: bool) -> None:
 
 @click.command("gc", epilog=examples("jupyter loopat gc", "jupyter loopat gc --yes"))
 @as_json
-@click.option("--yes", is_flag=True, help="Remove what was found.")
+@click.option("--yes", "-y", is_flag=True, help="Remove what was found.")
 @pass_session
 def gc_verb(session: Session, *, json: bool, yes: bool) -> None:
     """Show what nothing needs any more, and with --yes remove it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from loopat_jupyter.cli.choices import chosen, own_choices
 from loopat_jupyter.cli.living import inside_now
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
-    from loopat_jupyter.models import Loop, Network
-    from loopat_jupyter.values import Isolation
+    from loopat_jupyter.models import Loop
 
 
 @click.command(
@@ -45,23 +45,22 @@ if TYPE_CHECKING:
 @click.argument("title")
 @click.option("--repo", metavar="REPO", help="Check out this repo: a registered name, a URL, or a path.")
 @click.option("--ref", metavar="REF", help="Begin from this branch, tag or commit.")
-@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="May be given again; a later one wins.")
-@click.option("--vault", metavar="NAME", help="The vault with its credentials; by default the one called `default`.")
-@click.option("--image", help="Use this image in place of the workspace's.")
-@click.option("--network", type=click.Choice(["bridge", "none"]), help="`none`: no network at all.")
 @click.option(
-    "--isolation",
-    type=click.Choice(["nested", "strict", "privileged"]),
-    help="`nested`: podman runs inside. `strict`: least rights, no sudo. `privileged`: dangerous.",
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help="With the tools and agents' settings of this profile; may be given again, a later one wins.",
 )
-@click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not.")
-@click.option("--knowledge-rw", is_flag=True, default=None, help="Let it change its copy of the team's knowledge.")
+@click.option("--vault", metavar="NAME", help="The vault with its credentials; by default the one called `default`.")
+@own_choices
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="A note of your own; may be given again.")
 @click.option("--start", is_flag=True, help="Start its sandbox right away.")
 @as_json
 @pass_session
 def create_verb(
     session: Session,
+    /,
     *,
     title: str,
     repo: str | None,
@@ -69,13 +68,10 @@ def create_verb(
     profiles: tuple[str, ...],
     vault: str | None,
     image: str | None,
-    network: Network | None,
-    isolation: Isolation | None,
-    shared_tmp: bool | None,
-    knowledge_rw: bool | None,
     metadata: tuple[str, ...],
     start: bool,
     json: bool,
+    **own: object,
 ) -> None:
     """Make a loop: a folder for its files, and at its first use a container for all that runs in it."""
     manager = session.manager
@@ -86,7 +82,7 @@ def create_verb(
         profiles=profiles,
         vault=vault,
         image=image,
-        config=LoopConfig(network=network, isolation=isolation, shared_tmp=shared_tmp, knowledge_rw=knowledge_rw),
+        config=chosen(LoopConfig(), own),
         metadata=parse_metadata(metadata),
     )
     with shown_progress(session.err, f"Loop {title}") as tell:
@@ -106,7 +102,9 @@ def create_verb(
 
 @click.command("distill", epilog=examples('jupyter loopat distill "Sales in May"'))
 @loop_argument()
-@click.option("--title", help="What the new loop is called; by default as the other one, with a word before it.")
+@click.option(
+    "--title", metavar="TITLE", help="What the new loop is called; by default as the other one, with a word before it."
+)
 @as_json
 @pass_session
 def distill_verb(session: Session, *, loop: str, title: str | None, json: bool) -> None:
@@ -147,7 +145,7 @@ def parse_metadata(options: Iterable[str]) -> dict[str, str]:
 
 @click.command("list", epilog=examples("jupyter loopat list", "jupyter loopat list --json | jq -r '.loops[].id'"))
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only that many, the last used ones.")
-@click.option("--all", "archived", is_flag=True, help="Archived loops too.")
+@click.option("--all", "archived", is_flag=True, help="Show archived loops too.")
 @as_json
 @pass_session
 def list_verb(session: Session, *, limit: int | None, archived: bool, json: bool) -> None:
@@ -159,6 +157,9 @@ def list_verb(session: Session, *, limit: int | None, archived: bool, json: bool
         session.show_json({"loops": loops, "unreadable": unreadable})
     elif loops:
         session.show(loops_table(loops, _now()))
+        for loop in loops:
+            for warning in loop.warnings:
+                session.tell(f"! {short_id(loop.id)}: {warning}", style="yellow")
     else:
         session.show(no_loops())
 
@@ -192,7 +193,8 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 
     async def look() -> tuple[Loop, list[tuple[str, str]]]:
         shown = await manager.get(record.id)
-        if shown.state != "running" or record.archived:
+        # To ask one with settings of before for its kernels would recreate it.
+        if shown.state != "running" or shown.restart_needed or record.archived:
             return shown, [(name, "") for name in Registry.of_user().names(record.id)]
         try:
             specs = await manager.kernelspecs(record)

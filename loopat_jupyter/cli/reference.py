@@ -13,7 +13,7 @@ _RANGE = re.compile(r"\s+\[[^]]*\]\Z")
 """What click adds about the range of a number; the words say it."""
 
 _HEAD = """\
-# Command line
+# Command line: `jupyter loopat`
 
 <!-- Written by `python -m loopat_jupyter.cli.reference > docs/cli.md`; a test compares. -->
 

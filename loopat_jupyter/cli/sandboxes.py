@@ -57,7 +57,7 @@ def stop_verb(session: Session, *, loops: tuple[str, ...], everything: bool) -> 
 @without_asking
 @pass_session
 def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
-    """Replace the sandbox of a loop by a fresh one, with today's image and settings.
+    """Recreate the sandbox of a loop: a new container, with the image and the settings of now.
 
     The loop's files and its home stay; what was installed elsewhere inside, with sudo for example, goes.
     """
@@ -66,9 +66,9 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
     living = session.run(inside_now(manager, record.id))
     if living:
         session.confirm(f"Recreating {record.title!r} ends {listing(living)}. Go on?", yes=yes)
-    with shown_progress(session.err, f"Fresh sandbox of {record.title}") as tell:
+    with shown_progress(session.err, f"New sandbox of {record.title}") as tell:
         session.run(manager.start(record, tell, fresh=True))
-    click.echo(f"{record.title} ({short_id(record.id)}) runs in a fresh sandbox.")
+    click.echo(f"{record.title} ({short_id(record.id)}) is recreated, and runs.")
 
 
 @click.command(

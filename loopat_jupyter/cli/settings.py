@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _HEAD = f"""\
-# Configuration
+# Configuration: config.toml
 
 <!-- Written by `python -m loopat_jupyter.cli.settings > docs/configuration.md`; a test compares. -->
 
@@ -29,7 +29,7 @@ Tables are merged key by key: a workspace that sets `image.base` keeps the site'
 name or type is refused with the name of the file and the key; nothing is guessed.
 
 What shapes a container comes from these files alone, so that JupyterLab, the command line and `nbconvert` agree on it.
-A running sandbox whose settings changed is marked "restart needed" and keeps running; `jupyter loopat recreate`
+A running sandbox whose settings changed is marked "recreate needed" and keeps running; `jupyter loopat recreate`
 applies them. A Jupyter server reads these files when it starts; `[[agents]]` count as soon as they are written.
 
 ## Keys that a workspace may not change

@@ -10,18 +10,21 @@ from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.views import short_id
+from loopat_jupyter.errors import plain
 from loopat_jupyter.shares import change_share, look_at_share
 from loopat_jupyter.values import Share
 
 if TYPE_CHECKING:
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.values import ShareMode, Sharing
 
 _STATES = {
     "ready": "",
     "not_listening": "Nothing in the loop is reached at port {port} yet: a program there must listen on 0.0.0.0.",
-    "stopped": "The loop is stopped. `jupyter loopat start` starts it.",
-    "restart_needed": "It is shared once the sandbox is made anew: `jupyter loopat recreate` does it.",
-    "archived": "The loop is archived, so nothing is shown.",
+    "stopped": "{title} is stopped. To start it: jupyter loopat start {id}",
+    "restart_needed": "{title} is shared once it is recreated: jupyter loopat recreate {id}",
+    "archived": "{title} is archived, so nothing is shown. To take it out again: jupyter loopat unarchive {id}",
 }
 
 
@@ -35,12 +38,14 @@ _STATES = {
     ),
 )
 @loop_argument()
-@click.option("--port", type=int, help="Show the web server at this port of the loop under a host name.")
+@click.option(
+    "--port", type=int, metavar="PORT", help="Show the web server at this port of the loop under a host name."
+)
 @click.option("--static", is_flag=True, help="Show the files of the loop, without hidden ones, under a host name.")
 @click.option("--direct", type=int, metavar="PORT", help="Lead a port of this machine to this port of the loop.")
 @click.option("--ephemeral", type=int, metavar="PORT", help="The same, under a number that podman picks at each start.")
 @click.option("--off", is_flag=True, help="Share nothing.")
-@click.option("--alias", help="First part of the host name, in place of the beginning of the id.")
+@click.option("--alias", metavar="NAME", help="First part of the host name, in place of the beginning of the id.")
 @click.option("--udp", is_flag=True, help="The port is a UDP one, with --direct or --ephemeral.")
 @click.option("--public-port", type=int, metavar="PORT", help="The port of this machine, with --direct.")
 @as_json
@@ -87,14 +92,20 @@ def share_verb(
     if json:
         session.show_json(sharing)
     else:
-        click.echo(_told(sharing))
+        click.echo(told(record, sharing))
 
 
-def _told(sharing: Sharing) -> str:
+def told(record: LoopRecord, sharing: Sharing) -> str:
+    """What to say of what a loop shows.
+
+    Args:
+        record: The loop.
+        sharing: What it shows.
+    """
     lines = [sharing.url] if sharing.url else []
     if sharing.state == "off":
         lines.append("Nothing is shared.")
-    elif hint := _STATES[sharing.state].format(port=sharing.port):
+    elif hint := _STATES[sharing.state].format(port=sharing.port, title=plain(record.title), id=short_id(record.id)):
         lines.append(hint)
     if sharing.state in ("off", "not_listening") and sharing.listening:
         ports = ", ".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i?))?b)?", re.IGNORECASE)
 _PERIODS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"))
 
 
@@ -24,6 +26,24 @@ def size(size_bytes: int) -> str:
             return f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} {_UNITS[-1]}"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size as people write it: `4GB` in powers of ten, `4GiB` in powers of two, a number alone in bytes.
+
+    Args:
+        text: The size.
+
+    Raises:
+        ValueError: Not of that form. A bare `4G` is refused too: programs do not agree on what it means.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text[:80]!r} is not a size such as 4GB or 512MiB")
+    number, prefix, binary = found.groups(default="")
+    power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
+    factor: int = (1024 if binary else 1000) ** power
+    return round(float(number) * factor)
 
 
 def ago(then: dt.datetime, now: dt.datetime) -> str:

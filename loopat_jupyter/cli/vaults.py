@@ -38,7 +38,9 @@ def vault_verb() -> None:
     """
 
 
-@vault_verb.command("list", epilog=examples("jupyter loopat vault list"))
+@vault_verb.command(
+    "list", short_help="List vaults and names of variables.", epilog=examples("jupyter loopat vault list")
+)
 @as_json
 @pass_session
 def list_vaults(session: Session, *, json: bool) -> None:
@@ -123,11 +125,12 @@ def use_vault(session: Session, *, loop: str, name: str) -> None:
     record = find_loop(manager, loop)
     session.run(manager.update(record.id, {"vault": name}))
     click.echo(f"{record.title!r} has vault {name} now. What starts from now on has its variables.")
-    click.echo(f"For its files, restart the loop: jupyter loopat recreate {record.id[:8]}")
+    click.echo(f"For its files, recreate the loop: jupyter loopat recreate {record.id[:8]}")
 
 
 @vault_verb.command(
     "encrypt",
+    short_help="Encrypt the variables of a vault on disk.",
     epilog=examples("jupyter loopat vault encrypt work", "jupyter loopat vault encrypt work --key passphrase"),
 )
 @click.argument("name")
@@ -166,7 +169,9 @@ def decrypt_vault(session: Session, *, name: str) -> None:
     click.echo(f"Decrypted {count(len(decrypted.variables), 'variable')} of vault {name}.")
 
 
-@vault_verb.command("unlock", epilog=examples("jupyter loopat vault unlock work"))
+@vault_verb.command(
+    "unlock", short_help="Open a vault with a passphrase.", epilog=examples("jupyter loopat vault unlock work")
+)
 @click.argument("name")
 @pass_session
 def unlock_vault(session: Session, *, name: str) -> None:

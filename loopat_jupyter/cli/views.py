@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from loopat_jupyter.sandbox.leftovers import Leftover
     from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.values import Resources
     from loopat_jupyter.vaults import Vault
 
 _GOES: dict[ContextKind, str] = {
@@ -73,7 +74,7 @@ def state(loop: Loop) -> Text:
     if loop.progress is not None:
         text.append(f": {plain(str(loop.progress))}")
     if loop.restart_needed:
-        text.append(", restart needed", style="yellow")
+        text.append(", recreate needed", style="yellow")
     if loop.archived:
         text.append(", archived", style="dim")
     return text
@@ -99,8 +100,24 @@ def changes(record: LoopRecord, running: Running) -> str:
     return restart_hint(record) if running.restart_needed else ""
 
 
+def changed_text(loop: Loop, *, at_start: bool) -> str:
+    """What to say of a loop that was just changed.
+
+    Args:
+        loop: The loop as it is now.
+        at_start: Something was changed that counts from a start on.
+    """
+    said = f"Changed {plain(loop.title)} ({short_id(loop.id)})."
+    if loop.restart_needed:
+        return (
+            f"{said} It runs with the settings from before. To apply the new ones, which ends what runs in it: "
+            f"jupyter loopat recreate {short_id(loop.id)}"
+        )
+    return f"{said} It counts from the next start on." if at_start and loop.state != "running" else said
+
+
 def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
-    """One line per loop.
+    """One line per loop, without its warnings, which would make the table as wide as they are long.
 
     Args:
         loops: In the order to show.
@@ -111,10 +128,9 @@ def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
     table.columns[0].no_wrap = True
     table.columns[1].overflow = "fold"
     for loop in loops:
-        title = Text(plain(loop.title))
-        for warning in loop.warnings:
-            title.append(f"\n! {plain(warning)}", style="yellow")
-        table.add_row(short_id(loop.id), title, state(loop), Text(ago(loop.last_activity, now), style="dim"))
+        table.add_row(
+            short_id(loop.id), Text(plain(loop.title)), state(loop), Text(ago(loop.last_activity, now), style="dim")
+        )
     return table
 
 
@@ -237,6 +253,8 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         ("network", Text(loop.config.network or "as the workspace says")),
         ("isolation", Text(loop.config.isolation or "as the workspace says")),
     ]
+    if limits := _limits(loop.config.resources):
+        rows.append(("limits", Text(limits)))
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
     if loop.share.mode != "off":
@@ -252,6 +270,18 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
     return Group(Text(plain(loop.title), style="bold"), Padding(sheet, (0, 0, 0, 2), expand=False), *warnings)
 
 
+def _limits(resources: Resources) -> str:
+    """The limits and devices that a loop chose for itself, in words; empty where it chose none."""
+    words = {
+        "cpus": None if resources.cpus is None else f"{resources.cpus:g}",
+        "memory": None if resources.memory_bytes is None else size(resources.memory_bytes),
+        "pids": resources.pids,
+        "shm-size": None if resources.shm_size_bytes is None else size(resources.shm_size_bytes),
+        "device": None if resources.devices is None else " ".join(resources.devices) or "none",
+    }
+    return ", ".join(f"{name} {word}" for name, word in words.items() if word is not None)
+
+
 def _kernel(name: str, about: str) -> Text:
     return Text.assemble((plain(name), "cyan"), (f"  {plain(about)}" if about else "", "dim"))
 
@@ -262,7 +292,7 @@ def created_sheet(loop: Loop) -> RenderableType:
     commands: list[RenderableType] = []
     for about, command in (
         ("a terminal in it", f"jupyter loopat shell {name}"),
-        ("one command", f"jupyter loopat exec {name} -- python3 --version"),
+        ("one command", f"jupyter loopat exec {name} python3 --version"),
         ("its kernels, for nbconvert and papermill", f"jupyter loopat show {name}"),
     ):
         # Whole and on a line of its own: it is to be copied.

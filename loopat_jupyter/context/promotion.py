@@ -53,8 +53,8 @@ class Promoter:
             raise ConflictError(f"Loop {record.title!r} has no {kind}. New loops have it; make another one.")
         if kind == "knowledge" and not record.config.knowledge_rw:
             raise ConflictError(
-                "This loop can only read the knowledge. One made with `jupyter loopat create --knowledge-rw` can "
-                "change its copy of it, and promote that."
+                "This loop can only read the knowledge. To let it change its copy, and promote that: "
+                f"jupyter loopat set {record.id[:8]} --knowledge-rw"
             )
 
     async def promote(

@@ -25,14 +25,14 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PYTHON_PROJECT = re.compile(rb"^[ \t]*\[[ \t]*(?:project|build-system)[ \t]*[\].]", re.MULTILINE)
 """The table of one. The whole is not parsed: a megabyte of dotted keys takes hours. Pip says what is broken."""
 
-_PIP = "Installs into the loop's home, for the kernel python3; it stays when the sandbox is made anew."
+_PIP = "Installs into the loop's home, for the kernel python3; it stays when the sandbox is recreated."
 _UV = "Makes .venv in the project, and a kernel “Python (project)” that uses it."
 _CONDA = (
     "Makes an environment called “project” in the loop's home. It needs micromamba, which the image does not have: "
     "name it in the mise.toml of a profile."
 )
 _MISE = (
-    "Installs into the sandbox as it is now; one that is made anew needs it again. "
+    "Installs into the sandbox as it is now; a recreated one needs it again. "
     "To keep the tools in the loop's image, put them into a profile."
 )
 _UV_COMMAND = (

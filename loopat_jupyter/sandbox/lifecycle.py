@@ -69,7 +69,7 @@ class Running(NamedTuple):
         init_pid: Its init process on the host.
         image_id: The image it was made from.
         restart_needed: It runs with outdated settings, because replacing it would end somebody's work.
-        replaced: It was just made anew without anybody asking for it, because its settings or its image had changed.
+        replaced: It was just recreated without anybody asking for it, because its settings or its image had changed.
     """
 
     name: str
@@ -327,7 +327,7 @@ class Sandboxes:
         return loop_lock(self._workspace, loop_id, timeout_s=LOCK_TIMEOUT_S)
 
     async def _start(self, facts: ContainerFacts, on_progress: Callable[[Progress], None]) -> bool:
-        """Start a stopped container; False when podman cannot any more and it has to be made anew."""
+        """Start a stopped container; False when podman cannot any more and it has to be recreated."""
         on_progress(Progress(label="starting the sandbox"))
         await self.folders.clear_run(facts.loop_id)
         for attempt in range(_ATTEMPTS):

@@ -167,7 +167,7 @@ def operator_mounts(config: Config, home: Path, workspace: Workspace) -> Extra:
             mounts[target] = Mount(source=source, target=target, mode=setting.mode, file=Path(source).is_file())
         else:
             warnings.append(
-                f"A mount of config.toml is left out: {problem[:400]}. Mend it there, then restart the loop."
+                f"A mount of config.toml is left out: {problem[:400]}. Mend it there, then recreate the loop."
             )
     return Extra(tuple(mounts.values()), tuple(warnings))
 

@@ -54,7 +54,7 @@ Decision: TypeAlias = Literal["nothing", "start", "create", "replace", "restart-
 
 
 REPLACED = (
-    "The sandbox was made anew, because its settings or its image had changed. Files and home are as they were; what "
+    "The sandbox was recreated, because its settings or its image had changed. Files and home are as they were; what "
     "was installed with sudo is gone."
 )
 """What to tell of a sandbox that was replaced at its next use."""

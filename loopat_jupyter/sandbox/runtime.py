@@ -111,7 +111,7 @@ def cut_off(loop_id: str) -> ConflictError:
     """
     return ConflictError(
         f"The runtime folder of loop {loop_id} was removed while its sandbox ran, so nothing new can start in it. Save "
-        f"what runs there, then replace the sandbox: `jupyter loopat recreate {loop_id[:8]}`. Its files stay."
+        f"what runs there, then recreate the sandbox: `jupyter loopat recreate {loop_id[:8]}`. Its files stay."
     )
 
 

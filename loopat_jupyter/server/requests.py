@@ -56,7 +56,7 @@ class ChangeLoop(Value, frozen=True, kw_only=True):
 
     title: Annotated[str | UnsetType, _about("the new title")] = UNSET
     vault: Annotated[
-        str | UnsetType, _about("the new vault; a running sandbox mounts what lies in it after a restart")
+        str | UnsetType, _about("the new vault; a running sandbox mounts what lies in it once it is recreated")
     ] = UNSET
     image: Annotated[str | UnsetType | None, _about("the new image; null goes back to the workspace's")] = UNSET
     config: Annotated[LoopConfig | UnsetType, _about("replaces all settings of the loop")] = UNSET

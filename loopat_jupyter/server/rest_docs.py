@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VERBS = ("get", "post", "put", "patch", "delete")
 
 _INTRODUCTION = """\
-# REST
+# REST: loops over HTTP
 
 <!-- Made by `python -m loopat_jupyter.server.rest_docs > docs/rest.md`; change openapi.yaml, not this file. -->
 

@@ -263,7 +263,7 @@ class Edge:
                     os.kill(pid, signal.SIGHUP)
                 if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
                     return showing
-            _log.warning("The edge %s did not take its new configuration, and is made anew", spec.name)
+            _log.warning("The edge %s did not take its new configuration, and is recreated", spec.name)
         if found is not None:
             await self._remove([found])
             await _until_free(frozenset(found.ports.values()))

@@ -6,9 +6,11 @@ container comes from these files alone, so that a server, nbconvert and the comm
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -26,6 +28,7 @@ _REFERENCE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}"
 """An image reference that cannot be mistaken for an option."""
 
 
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _REPO_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
@@ -324,7 +327,7 @@ def _convert(values: Mapping[str, Any], file: Path | None) -> Config:
         problem, _, where = str(error).partition(" - at `$.")
         key = where.rstrip("`") or "config"
         origin = f"in {file}{_line(file, where.rstrip('`'), problem)}" if file else "after environment overrides"
-        raise BadInputError(key, f"{problem} ({origin})") from error
+        raise BadInputError(key, f"{problem} ({origin}){_suggestion(where, problem)}") from error
 
 
 def _line(file: Path, where: str, problem: str = "") -> str:
@@ -333,12 +336,35 @@ def _line(file: Path, where: str, problem: str = "") -> str:
     return f", line {line}" if line else ""
 
 
-def _is_key(path: tuple[str, ...], kind: type = Config) -> bool:
+def _suggestion(where: str, problem: str) -> str:
+    """The key that was meant by an unknown one; nothing where no key is like it."""
+    unknown = _UNKNOWN.search(problem)
+    if unknown is None:
+        return ""
+    table = re.match(r"\w*", where)
+    kind = _table_of(_fields(Config)[table[0]]) if table and table[0] else Config
+    near = difflib.get_close_matches(unknown[1], _fields(kind) if kind else (), n=1)
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
+def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Keys of a table, and their types."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def _table_of(kind: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401 - types of all kinds
+    """The table, or the one that a list is of, in a type; None where it is neither."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next(filter(None, map(_table_of, get_args(kind))), None)
+
+
+def _is_key(path: tuple[str, ...], kind: type[msgspec.Struct] = Config) -> bool:
     """Whether a path names a key, or a whole table."""
-    field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == path[0]), None)
+    field = _fields(kind).get(path[0])
     if field is None or len(path) == 1:
         return field is not None
-    return isinstance(field.type, type) and issubclass(field.type, Value) and _is_key(path[1:], field.type)
+    return isinstance(field, type) and issubclass(field, msgspec.Struct) and _is_key(path[1:], field)
 
 
 def _pin(merged: dict[str, Any], site: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

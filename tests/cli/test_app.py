@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -24,6 +25,7 @@ from loopat_jupyter.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
     from tests.cli.conftest import FakeCommandLine
@@ -68,6 +70,17 @@ def test_an_error_is_a_plain_line_and_a_code(
 ) -> None:
     assert run(["list"], raising(error)) == code
     assert capsys.readouterr() == ("", said)
+
+
+def test_a_wrong_configuration_is_one_failed_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.toml").write_text("netwrok = 'none'\n")
+    session = Session({"LOOPAT_HOME": str(tmp_path), "LOOPAT_PODMAN_BIN": "/nonexistent"})
+    assert run(["doctor", "--json"], session) == 1
+    answer = capsys.readouterr()
+    wrong, *others = msgspec.json.decode(answer.out)["checks"]
+    assert (wrong["name"], wrong["ok"], answer.err) == ("configuration", False, "")
+    assert wrong["detail"].endswith("config.toml, line 1). Did you mean 'network'?")
+    assert {"podman", "ordinary user", "free space"} <= {check["name"] for check in others}
 
 
 def test_debug_shows_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:

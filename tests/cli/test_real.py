@@ -43,14 +43,19 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
     assert (kernel["kernel"], kernel["inside"], kernel["language"]) == (*shown["kernels"], "python3", "python")
 
     real("exec", loop_id, "--", "sh", "-c", "echo kept > file; sudo touch /opt/not-kept")
-    assert b"fresh sandbox" in real("recreate", loop_id).stdout
-    ran = real("exec", loop_id, "--", "sh", "-c", "cat file; test ! -e /opt/not-kept")
-    assert ran.stdout == b"kept\n"
+    changed = real("set", loop_id, "--shm-size", "128MiB").stdout.decode()
+    assert changed.endswith(f"which ends what runs in it: jupyter loopat recreate {loop_id[:8]}\n")
+    # To look at it changes nothing.
+    assert [real.json("show", loop_id)["restart_needed"] for _ in range(2)] == [True, True]
+    assert b"is recreated, and runs." in real("recreate", loop_id).stdout
+    ran = real("exec", loop_id, "sh", "-c", "cat file; df -B1 --output=size /dev/shm; test ! -e /opt/not-kept")
+    assert ran.stdout.split() == [b"kept", b"1B-blocks", b"134217728"]
+    assert "recreate" not in real("set", loop_id, "--title", "Sales in June").stdout.decode()
 
     real("stop", loop_id)
     assert real.json("show", loop_id)["state"] == "stopped"
     real("stop", "--all")
-    assert b"Deleted 'Sales in May'" in real("rm", loop_id, "--yes").stdout
+    assert b"Deleted 'Sales in June'" in real("rm", loop_id, "--yes").stdout
     assert real.json("list") == {"loops": [], "unreadable": []}
 
 

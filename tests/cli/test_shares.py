@@ -24,7 +24,7 @@ async def test_files_are_shared_from_the_command_line(real: RealCommandLine) -> 
     shown = real.json("share", "Sales in May")
     assert (shown["mode"], shown["url"], shown["state"]) == ("static", url, "ready")
     told = real("share", "Sales in May", "--port", "8000").stdout.decode()
-    assert "The loop is stopped." in told
+    assert told.splitlines()[-1] == f"Sales in May is stopped. To start it: jupyter loopat start {made['id'][:8]}"
     assert (await fetch(url)).code == 404
     refused = real("share", "Sales in May", "--port", "8000", "--alias", "No", code=2)
     assert b"alias: must be 1 to 63 lower-case letters" in refused.stderr

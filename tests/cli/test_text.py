@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from loopat_jupyter.cli.text import ago, count, duration, listing, size
+from loopat_jupyter.cli.text import ago, count, duration, listing, parse_size, size
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -23,6 +23,27 @@ NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 )
 def test_a_size_is_short(size_bytes: int, text: str) -> None:
     assert size(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("4096", 4096),
+        ("512 B", 512),
+        ("4GB", 4_000_000_000),
+        ("1.5gib", 3 * 2**29),
+        (" 64 MiB ", 64 * 2**20),
+        ("1kB", 1000),
+    ],
+)
+def test_a_size_is_read(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["", "4G", "4g", "GB", "-1GB", "4 GB 2", "1e9", "4PB", "iB", "4iB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size such as 4GB or 512MiB"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(

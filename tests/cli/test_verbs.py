@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from loopat_jupyter.cli.inside import asked_or_present_folder
+from loopat_jupyter.cli.inside import asked_or_present_folder, exec_verb
 from loopat_jupyter.cli.records import measure, parse_metadata
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.sandbox.plan import sandbox_workdir
+from loopat_jupyter.values import Resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,44 @@ def test_a_loop_is_put_away_and_taken_out_again(fake: FakeCommandLine) -> None:
     assert fake.manager.store.read(record.id).archived
     assert fake("unarchive", "sales-in-may").code == 0
     assert not fake.manager.store.read(record.id).archived
+
+
+def test_a_loop_is_changed_option_by_option_and_goes_back_to_the_workspace(fake: FakeCommandLine) -> None:
+    fake("create", "Sales in May", "--image", "a", "--shared-tmp", "--memory", "4GB", "--device", "a.org/b=c")
+    fake("vault", "create", "v")
+    [record] = fake.manager.store.readable()
+    answer = fake(
+        "set", "sales-in-may", "--network", "none", "--cpus", "1.5", "--title", "Sales in June", "--vault", "v"
+    )
+    # What this machine lacks for it may be told beside it.
+    assert answer[:2] == (0, f"Changed Sales in June ({record.id[:8]}). It counts from the next start on.\n")
+    changed = fake.manager.store.read(record.id)
+    assert (changed.title, changed.slug, changed.vault, changed.image) == ("Sales in June", "sales-in-may", "v", "a")
+    assert changed.config == LoopConfig(
+        network="none",
+        shared_tmp=True,
+        resources=Resources(cpus=1.5, memory_bytes=4_000_000_000, devices=("a.org/b=c",)),
+    )
+    options = [word for name in ("image", "shared-tmp", "memory", "device") for word in ("--unset", name)]
+    shown = msgspec.json.decode(fake("set", "sales-in-may", *options, "--json").out)
+    assert (shown["id"], shown["image"], shown["restart_needed"]) == (record.id, None, False)
+    assert fake.manager.store.read(record.id).config == LoopConfig(network="none", resources=Resources(cpus=1.5))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "Say what to change"),
+        (["--title", " "], "title: must not be empty"),
+        (["--pids", "1"], "--pids: Expected `int` >= 16"),
+        (["--unset", "title"], "'title' is not one of 'image', 'network'"),
+    ],
+)
+def test_a_change_that_cannot_be_changes_nothing(fake: FakeCommandLine, options: list[str], said: str) -> None:
+    record = fake.manager.create(title="Sales in May")
+    answer = fake("set", "sales-in-may", *options)
+    assert (answer.code, answer.out, said in answer.err) == (2, "", True)
+    assert fake.manager.store.read(record.id) == record
 
 
 def test_an_archived_loop_is_shown(fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +131,10 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["create", "a", "--image", "-v"], "image: '-v' is not an image reference"),
         (["create", "a", "--metadata", "novalue"], "metadata: 'novalue' is not of the form NAME=VALUE"),
         (["create", "a", "--ref", "v1"], "ref: means nothing without a repo"),
+        (["create", "a", "--cpus", "0"], "--cpus: Expected `float` > 0.0"),
+        (["create", "a", "--memory", "1kB"], "--memory: Expected `int` >= 6291456"),
+        (["create", "a", "--memory", "4G"], "'4G' is not a size such as 4GB"),
+        (["create", "a", "--device", "/dev/fuse"], "--device: Expected `str` matching regex"),
         (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
         (["create"], "Missing argument 'TITLE'"),
         (["list", "--limit", "0"], "0 is not in the range"),
@@ -107,7 +150,7 @@ def test_bad_input_is_named_and_nothing_is_made(fake: FakeCommandLine, arguments
     assert list(fake.manager.store.readable()) == []
 
 
-@pytest.mark.parametrize("verb", ["show", "start", "stop", "recreate", "shell", "kernelspecs", "rm"])
+@pytest.mark.parametrize("verb", ["show", "set", "start", "stop", "recreate", "shell", "kernelspecs", "rm"])
 def test_an_unknown_loop_is_told_with_a_suggestion(fake: FakeCommandLine, verb: str) -> None:
     fake("create", "Sales in May")
     answer = fake(verb, "sales-in-mai")
@@ -148,6 +191,14 @@ def test_loops_are_listed_last_used_first_and_archived_ones_on_request(fake: Fak
     assert titles("--all") == ["New", "Archived", "Old"]
     assert titles("--all", "--limit", "2") == ["New", "Archived"]
     assert [line.split()[1] for line in fake("list").out.splitlines()] == ["TITLE", "New", "Old"]
+
+
+def test_warnings_are_told_beside_the_list(fake: FakeCommandLine) -> None:
+    record = fake.manager.create(title="Sales in May")
+    fake.manager.store.write(msgspec.structs.replace(record, warnings=("no\x1b[31m disk",)))
+    answer = fake("list")
+    assert max(map(len, answer.out.splitlines())) < 80
+    assert answer.err == f"! {record.id[:8]}: no�[31m disk\n"
 
 
 def test_a_damaged_record_is_named_and_the_others_are_listed(fake: FakeCommandLine) -> None:
@@ -204,7 +255,23 @@ def test_a_shell_needs_a_terminal(fake: FakeCommandLine) -> None:
     fake.manager.create(title="Sales in May")
     answer = fake("shell", "sales-in-may")
     assert answer.code == 2
-    assert "jupyter loopat exec LOOP -- COMMAND" in answer.err
+    assert "jupyter loopat exec LOOP COMMAND" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "timeout_s", "command"),
+    [
+        ("x ls -la --timeout 3", None, "ls -la --timeout 3"),
+        ("--timeout 3 x ls -la", 3, "ls -la"),
+        ("x --timeout 3 ls -la", 3, "ls -la"),
+        ("x --timeout=3 -- ls -la -- -h", 3, "ls -la -- -h"),
+        ("-- x ls --help", None, "ls --help"),
+        ("x -- -odd --", None, "-odd --"),
+    ],
+)
+def test_all_behind_the_first_word_of_a_command_is_its_own(typed: str, timeout_s: float | None, command: str) -> None:
+    values = exec_verb.make_context("exec", typed.split()).params
+    assert (values["loop"], values["timeout_s"], values["command"]) == ("x", timeout_s, tuple(command.split()))
 
 
 def test_exec_has_two_codes_of_its_own(fake: FakeCommandLine) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from loopat_jupyter.cli.views import (
+    changed_text,
     created_sheet,
     health_sheet,
     kernelspecs_table,
@@ -18,7 +19,7 @@ from loopat_jupyter.cli.views import (
 )
 from loopat_jupyter.models import Check, Health, InUse, Kernelspec, Loop, LoopConfig, Progress
 from loopat_jupyter.sandbox.leftovers import Leftover
-from loopat_jupyter.values import Share
+from loopat_jupyter.values import Resources, Share
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 LOOP = Loop(
@@ -68,21 +69,30 @@ def test_a_build_that_failed_is_told_in_place_of_not_started() -> None:
     assert "✗ build failed" in rendered(loops_table([failed], NOW))[1]
 
 
-def test_each_loop_has_a_line_and_its_warnings_below() -> None:
+def test_each_loop_has_a_line_that_no_warning_widens() -> None:
     other = msgspec.structs.replace(
         LOOP,
         title="Other",
         state="preparing",
         progress=Progress(label="system packages", step=2, steps=7),
-        warnings=("no \x1b[31mdisk",),
+        warnings=("no disk " * 100,),
         restart_needed=True,
     )
     assert rendered(loops_table([LOOP, other], NOW)) == [
-        "ID        TITLE                 STATE                                                  LAST USED",
-        "0123abcd  Sales [red]in[/] May  ● running                                              5 min ago",
-        "0123abcd  Other                 ◐ preparing: system packages (2 of 7), restart needed  5 min ago",
-        "          ! no �[31mdisk",
+        "ID        TITLE                 STATE                                                   LAST USED",
+        "0123abcd  Sales [red]in[/] May  ● running                                               5 min ago",
+        "0123abcd  Other                 ◐ preparing: system packages (2 of 7), recreate needed  5 min ago",
     ]
+
+
+def test_a_change_says_when_it_counts() -> None:
+    assert changed_text(LOOP, at_start=True) == "Changed Sales [red]in[/] May (0123abcd)."
+    stopped = msgspec.structs.replace(LOOP, state="stopped")
+    said = changed_text(stopped, at_start=True)
+    assert said == "Changed Sales [red]in[/] May (0123abcd). It counts from the next start on."
+    assert changed_text(stopped, at_start=False) == changed_text(LOOP, at_start=True)
+    waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True), at_start=True)
+    assert waiting.endswith(", which ends what runs in it: jupyter loopat recreate 0123abcd")
 
 
 def test_no_loops_says_what_one_is_and_how_to_make_it() -> None:
@@ -96,7 +106,12 @@ def test_a_loop_is_shown_whole() -> None:
         LOOP,
         metadata={"team": "Ä"},
         warnings=("the disk is nearly full",),
-        config=LoopConfig(network="none", isolation="strict", shared_tmp=True),
+        config=LoopConfig(
+            network="none",
+            isolation="strict",
+            shared_tmp=True,
+            resources=Resources(cpus=1.5, memory_bytes=4_000_000_000, devices=()),
+        ),
         image="python:3.13",
     )
     created = f"{NOW.astimezone():%Y-%m-%d %H:%M}"
@@ -113,6 +128,7 @@ def test_a_loop_is_shown_whole() -> None:
         "  image        python:3.13",
         "  network      none",
         "  isolation    strict",
+        "  limits       cpus 1.5, memory 4.0 GB, device none",
         "  shares /tmp  yes",
         '  metadata     {"team": "Ä"}',
         "  kernels      loop-sales-in-may-0123ab-python3  Python 3",
@@ -129,7 +145,7 @@ def test_a_new_loop_comes_with_what_to_do_next() -> None:
         "# a terminal in it",
         "jupyter loopat shell 0123abcd",
         "# one command",
-        "jupyter loopat exec 0123abcd -- python3 --version",
+        "jupyter loopat exec 0123abcd python3 --version",
         "# its kernels, for nbconvert and papermill",
         "jupyter loopat show 0123abcd",
     ]

@@ -112,13 +112,13 @@ def counted(manager: LoopManager, asked: list[str]) -> Callable[..., Callable[..
 
 
 async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopManager):
-    plain = await manager.make(NewLoop(title="Reader"))
+    plain = await manager.make(NewLoop(title="Writer"))
     await inside(manager, plain, "! touch /loopat/context/knowledge/x 2>/dev/null")
     with pytest.raises(ConflictError, match="only read the knowledge"):
         await promote(manager, plain, "knowledge")
-    first, second = [
-        await manager.make(NewLoop(title=title, config=LoopConfig(knowledge_rw=True))) for title in ("Writer", "Other")
-    ]
+    # As the message says: it may be allowed later.
+    first = await manager.update(plain.id, {"config": LoopConfig(knowledge_rw=True)})
+    second = await manager.make(NewLoop(title="Other", config=LoopConfig(knowledge_rw=True)))
     await inside(manager, first, "echo fact > /loopat/context/knowledge/fact.md")
     # A subject may hold what Python takes for the end of a line.
     assert (await promote(manager, first, "knowledge", message="A\u2028fact")).outcome == "proposed"

@@ -149,15 +149,15 @@ async def test_from_a_new_loop_to_a_running_cell_with_the_keyboard_alone(stage: 
 async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, harbour: str) -> None:
     browser, page = stage.browser, stage.browser.page
     await stage.server.api("PATCH", f"loopat/api/loops/{harbour}", {"config": {"network": "none"}})
-    restart = browser.action("Harbour", "Restart “Harbour”")
-    await restart.wait_for()
+    recreate = browser.action("Harbour", "Recreate “Harbour”")
+    await recreate.wait_for()
     assert await browser.findings("#jp-loops-panel") == []
-    await browser.picture("restart-needed")
-    await restart.click()
+    await browser.picture("recreate-needed")
+    await recreate.click()
     await page.locator(".jp-Dialog", has_text="Files and home stay").wait_for()
     assert await browser.findings(".jp-Dialog") == []
-    await browser.answer("Restart")
-    await restart.wait_for(state="detached")
+    await browser.answer("Recreate")
+    await recreate.wait_for(state="detached")
     await browser.state("Harbour", "running")
     assert not (await stage.loop("Harbour"))["restart_needed"]
 

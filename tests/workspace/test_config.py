@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace import config
 from loopat_jupyter.workspace.config import Config, ImageConfig, ShareConfig, load_config, merge
 
@@ -102,6 +103,25 @@ def test_a_wrong_value_is_named_with_key_and_file(tmp_path: Path, text: str, key
         assert f"{'site.toml' if tier == 'site' else 'config.toml'}, line {line})" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("netwrok = 'none'", "network"),
+        ("[images]\nuse = 'x'", "image"),
+        ("[resources]\nmemory = 1", "memory_bytes"),
+        ("[[mounts]]\nsuorce = '/a'\ntarget = '/b'", "source"),
+        ("[[agents]]\nname = 'a'\ncomand = ['a']", "command"),
+        ("[repos]\nNO = 'x'", None),
+        ("something_else = 1", None),
+        ("[share]\nzzz = 1", None),
+    ],
+)
+def test_a_mistyped_key_is_told_with_the_one_that_was_meant(tmp_path: Path, text: str, meant: str | None):
+    with pytest.raises(BadInputError) as caught:
+        load(tmp_path, workspace=text)
+    assert caught.value.message.endswith(f"). Did you mean {meant!r}?" if meant else ")")
+
+
 def test_a_wrong_override_is_named(tmp_path: Path):
     with pytest.raises(BadInputError, match=r"LOOPAT_SHARE_PORT.*environment"):
         load(tmp_path, LOOPAT_SHARE_PORT="many")
@@ -128,6 +148,11 @@ def test_only_the_site_fixes_keys(tmp_path: Path):
 def test_a_wrong_list_of_fixed_keys_is_named(tmp_path: Path):
     with pytest.raises(BadInputError, match=r"^fixed: in .*site\.toml, line 2 must be a list"):
         load(tmp_path, site="\nfixed = 'network'")
+
+
+def test_a_limit_can_be_fixed(tmp_path: Path):
+    config = load(tmp_path, site='fixed = ["resources.pids"]', workspace="[resources]\npids = 100\ncpus = 2")
+    assert config.resources == Resources(cpus=2)
 
 
 @pytest.mark.parametrize("key", ["netwrok", "network.x", "image.bse", "image.use.x", ""])
