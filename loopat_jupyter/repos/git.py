@@ -300,6 +300,15 @@ def _failure(arguments: Sequence[str], answer: Completed, doing: str) -> GitErro
     return GitError(f"Git failed to {doing or arguments[0]}: {reason(answer)}", stderr=answer.stderr)
 
 
+def lines_of(said: str) -> tuple[str, ...]:
+    """Lines as git ends them: what people named may hold what Python too takes for the end of a line.
+
+    Args:
+        said: What git printed.
+    """
+    return tuple(filter(None, said.split("\n")))
+
+
 def reason(answer: Completed) -> str:
     """Why git failed, in its own words: the first line that says so.
 
