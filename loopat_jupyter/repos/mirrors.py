@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import is_commit, short_name, shown
-from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, lines_of
 from loopat_jupyter.repos.places import unsafe_place
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import file_lock
@@ -183,7 +183,8 @@ class Mirrors:
             name: The mirror's folder name.
         """
         try:
-            head = (self._workspace.mirrors / name / "HEAD").read_text(encoding="utf-8").strip()
+            # Its remote may call it anything, in any encoding.
+            head = (self._workspace.mirrors / name / "HEAD").read_text(encoding="utf-8", errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             return FIRST_BRANCH
         return head.removeprefix("ref: refs/heads/")
@@ -290,7 +291,7 @@ class Mirrors:
         """Note the default branch, and say where it is. A remote may name one that is not there while it has others."""
         form = "--format=%(refname:lstrip=2) %(objectname)"
         listed = await self._git.run("for-each-ref", form, "refs/heads/", folder=path)
-        there: dict[str, str] = dict(line.split(" ") for line in listed.text.splitlines())
+        there: dict[str, str] = dict(line.split(" ") for line in lines_of(listed.text))
         if there and branch not in there:
             branch = next((usual for usual in (FIRST_BRANCH, "master") if usual in there), next(iter(there)))
         if branch != self.default_branch(path.name):
@@ -319,7 +320,7 @@ def head_branch(listing: str) -> str | None:
     Args:
         listing: The output.
     """
-    for line in listing.splitlines():
+    for line in lines_of(listing):
         target, _, name = line.partition("\t")
         if name == "HEAD" and target.startswith("ref: refs/heads/"):
             return target.removeprefix("ref: refs/heads/")

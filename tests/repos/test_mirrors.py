@@ -167,6 +167,19 @@ async def test_a_failed_checkout_leaves_nothing(plain: LoopManager, remote: Remo
     assert seen
 
 
+async def test_branches_may_be_called_anything_that_git_takes(plain: LoopManager, remote: Remote):
+    for name in ("x\u2028y", "x\x85y", b"\xff", "-x", "HEAD", "a'b\"c$(d)", "refs/heads/x", "ﬀ", "TRUNK"):
+        ref = b"refs/heads/" + (name if isinstance(name, bytes) else name.encode())
+        subprocess.run(["git", "update-ref", ref, "trunk"], cwd=remote.path, check=True)
+        subprocess.run(["git", "symbolic-ref", "HEAD", ref], cwd=remote.path, check=True)
+        for title in ("First", "Again"):
+            record = await plain.make(NewLoop(title=title, repo=remote.url))
+            assert record.warnings == ()
+            assert (plain.workspace.workdir(record.id) / "a.txt").read_text() == "two\n"
+        plain.cargo.checkout.repos()
+        shutil.rmtree(plain.workspace.mirrors)
+
+
 async def test_a_folder_that_is_gone_is_told_from_a_git_that_is_missing(tmp_path: Path):
     with pytest.raises(GitError, match="was removed meanwhile"):
         await Git(os.environ).run("status", folder=tmp_path / "gone")
