@@ -313,7 +313,7 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise BadInputError(str(file), f"cannot be read: {error.strerror}. Mend the file and try again.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(str(file), f"is not valid TOML: {error}. Mend the file and try again.") from error
 
 

@@ -118,6 +118,12 @@ def test_broken_toml_is_named_with_its_line(tmp_path: Path):
         load(tmp_path, workspace="network = 'none'\nbroken = = 1\n")
 
 
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, "1979-13-01", "'a\0b'"])
+def test_so_is_what_python_cannot_take_in(tmp_path: Path, value: str):
+    with pytest.raises(BadInputError, match=r"config\.toml: is not valid TOML: .*Mend the file"):
+        load(tmp_path, workspace=f"[agents]\nname = {value}\n")
+
+
 def test_only_the_site_fixes_keys(tmp_path: Path):
     own = tmp_path / "config.toml"
     own.write_text('fixed = ["network"]\n')
