@@ -207,6 +207,8 @@ def git_environment(environ: Mapping[str, str], access: Access | None) -> dict[s
     made |= {
         "LC_ALL": "C.UTF-8",
         "GIT_TERMINAL_PROMPT": "0",
+        # Otherwise a window of the desktop asks (gitcredentials(7)).
+        "GIT_ASKPASS": "",
         "GIT_CONFIG_NOSYSTEM": environ.get("GIT_CONFIG_NOSYSTEM", "0"),
         "GIT_LFS_SKIP_SMUDGE": "1",
         "GIT_CONFIG_COUNT": str(len(_SETTINGS)),

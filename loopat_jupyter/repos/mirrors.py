@@ -11,6 +11,7 @@ import glob
 import hashlib
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
@@ -42,6 +43,8 @@ _FOLLOW = ("--force", "--prune", *_ADD)
 
 READERS = "loopat-readers"
 """Folder in a mirror: who reached which remote, with keys of their own."""
+
+_LOCKED, _STALE_S = ".lock': File exists", 60.0
 
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
@@ -302,12 +305,37 @@ class Mirrors:
         self, path: Path, address: str, access: Access, tell: Callable[[Progress], None], head: str | None
     ) -> tuple[str, str | None]:
         about = shown(address)
-        await self._git.run(
-            "fetch", *_FOLLOW, "--", address, *_REFS,
-            folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
-            on_progress=_teller(about, tell),
-        )  # fmt: skip
+
+        async def fetch() -> None:
+            await self._git.run(
+                "fetch", *_FOLLOW, "--", address, *_REFS,
+                folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
+                on_progress=_teller(about, tell),
+            )  # fmt: skip
+
+        try:
+            await fetch()
+        except GitError as error:
+            if _LOCKED not in error.stderr or not await asyncio.to_thread(_remove_stale_locks, path):
+                raise
+            await fetch()
         return await self._settle_default(path, head or self.default_branch(path.name))
+
+
+def _remove_stale_locks(path: Path) -> bool:
+    """Remove git's own locks that a git left which was killed; whether there were any.
+
+    Who is here has the mirror's lock. Beside it only what loops give back is noted there, in a moment.
+    """
+    stale = [
+        lock
+        for pattern in ("*.lock", "refs/**/*.lock")
+        for lock in path.glob(pattern)
+        if time.time() - lock.lstat().st_mtime > _STALE_S
+    ]
+    for lock in stale:
+        lock.unlink(missing_ok=True)
+    return bool(stale)
 
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:
