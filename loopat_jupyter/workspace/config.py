@@ -137,7 +137,7 @@ class VaultConfig(Value, frozen=True, kw_only=True):
         _about(
             "age identity file whose key opens encrypted vaults, `~` for your home; empty: none. Keep it where no "
             "loop mounts it",
-            pattern=r"^((~|/).*)?$",
+            pattern=r"^([~/][^\x00]*[^\x00/])?$(?!\n)",
         ),
     ] = "~/.config/loopat/identity.txt"
 

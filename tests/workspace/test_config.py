@@ -90,6 +90,8 @@ def test_the_environment_cannot_override_what_the_site_fixed(tmp_path: Path):
         ("[image]\nuse = '--privileged'", "image.use"),
         ("[image]\nbase = '-v/:/host'", "image.base"),
         ("[image]\nbase = ''", "image.base"),
+        ('[vault]\nidentity = "/a\\u0000b"', "vault.identity"),
+        ("[vault]\nidentity = '/'", "vault.identity"),
         ("[image]\nsuite = '--setup-hook=x'", "image.suite"),
     ],
 )
