@@ -20,7 +20,7 @@ from loopat_jupyter.repos.addresses import is_commit, short_name, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, lines_of
 from loopat_jupyter.repos.places import unsafe_place
 from loopat_jupyter.workspace.files import full_disk_told
-from loopat_jupyter.workspace.locks import file_lock
+from loopat_jupyter.workspace.locks import mirror_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +142,8 @@ class Mirrors:
                 with full_disk_told(reader):
                     reader.parent.mkdir(exist_ok=True)
                     reader.touch()
+                    # When it was last of use, for who tidies up.
+                    os.utime(path)
             except GitError as error:
                 # Who never reached the remote with these keys must not read what others fetched with theirs.
                 if not reader.exists():
@@ -176,8 +178,7 @@ class Mirrors:
         Args:
             name: Its folder name.
         """
-        path = self._workspace.locks / f"mirror-{name}.lock"
-        return file_lock(path, timeout_s=_WAIT_TIMEOUT_S, what=f"the copy {name} of a repo")
+        return mirror_lock(self._workspace, name, timeout_s=_WAIT_TIMEOUT_S)
 
     def default_branch(self, name: str) -> str:
         """The default branch as a mirror knows it.
