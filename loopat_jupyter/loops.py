@@ -32,7 +32,7 @@ from loopat_jupyter.sandbox.preflight import check_health
 from loopat_jupyter.sandbox.specs import KernelspecFinder
 from loopat_jupyter.sandbox.toolchain import Toolchains
 from loopat_jupyter.sharing.edge import Edge
-from loopat_jupyter.starting import Starter, Underway
+from loopat_jupyter.starting import Starter, Underway, archived
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title
@@ -217,13 +217,12 @@ class LoopManager:
         checked = {field: checks[field](value) for field, value in changes.items()}
         check_choices(checked.get("config", LoopConfig()), checked.get("image"), self.config)
         self.store.read(loop_id)
-        if checked.get("archived"):
-            await self.stop(self.store.read(loop_id))
         # Read again under the lock, so that two who change different fields at once both succeed.
         async with self.sandboxes.lock(loop_id):
             changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
             self.store.write(changed)
-        await self.edge.follow(loop_id)
+        # Only now: whoever starts it meanwhile sees that it is archived, or is stopped here.
+        await (self.stop(changed) if checked.get("archived") else self.edge.follow(loop_id))
         self.kernels.offer_known(changed)
         self.on_event(LoopEvent(action="updated", loop_id=loop_id))
         return changed
@@ -273,7 +272,7 @@ class LoopManager:
             StorageFullError: No space.
         """
         if record.archived:
-            raise ConflictError(f"{record.title!r} is archived. To use it: jupyter loopat unarchive {record.id[:8]}")
+            raise archived(record)
         return await self.underway.run(record, self._start(record, on_progress, fresh=fresh))
 
     async def _start(self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool) -> Running:

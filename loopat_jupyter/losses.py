@@ -32,10 +32,15 @@ async def unsaved_files(
         opened: Starts its sandbox, where git looks, and answers with what runs commands in it.
 
     Raises:
-        ConflictError: Git cannot tell.
+        ConflictError: Git cannot tell, or the checkout that the loop was made with has no `.git` any more.
         EngineError: Podman refused.
     """
     if not has_checkout(workspace.workdir(record.id)):
+        if record.branch is not None:
+            raise ConflictError(
+                "The loop was made with a checkout, and its .git is gone: nobody can tell what is unsaved in it. Bring "
+                "it back, or force it."
+            )
         return None
     return await find_unsaved(await opened(), record.commit)
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopat_jupyter.errors import UnsafePathError
 from loopat_jupyter.sandbox.plan import SANDBOX_PLUGINS
+from loopat_jupyter.workspace.nofollow import make_folders
 from loopat_jupyter.workspace.plugins import pin_plugins, pinned_list
 from loopat_jupyter.workspace.profiles import check_profiles, compose_tiers
 from loopat_jupyter.workspace.tier_files import lay
@@ -62,10 +64,13 @@ class Composition:
         pinned = self._plugins is not None and pin_plugins(
             self._plugins, SANDBOX_PLUGINS, pinned_list(workspace, record.id)
         )
-        if pinned:
+        problems = composed.problems
+        try:
             # Otherwise podman would make these folders, for somebody who is nobody on the host.
-            for folder in (agent_config, workspace.loop_home(record.id) / ".claude"):
-                (folder / "plugins").mkdir(parents=True, exist_ok=True)
+            for home in (workspace.loop(record.id), workspace.loop_home(record.id)) if pinned else ():
+                make_folders(home, ".claude", "plugins")
+        except UnsafePathError as error:
+            pinned, problems = False, (*problems, f"The loop has no plugins of agents. {error.message}")
         return msgspec.structs.replace(
-            record, profiles=new.profiles, plugins=pinned, warnings=(*record.warnings, *composed.problems)
+            record, profiles=new.profiles, plugins=pinned, warnings=(*record.warnings, *problems)
         )

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def archived(record: LoopRecord) -> ConflictError:
+    """What to tell who would start an archived loop.
+
+    Args:
+        record: The loop.
+    """
+    return ConflictError(f"{record.title!r} is archived. To use it: jupyter loopat unarchive {record.id[:8]}")
+
+
 class Underway:
     """The starts that are under way in this process, so that they can be called off, whoever asked for them."""
 
@@ -104,6 +113,7 @@ class Starter:
             try:
                 running = await self._sandboxes.ensure(record, tell, fresh=fresh)
                 self._store.touch(record.id)
+                await self._stop_if_archived(record.id)
             except (LoopatError, OSError) as error:
                 await self._clear_if_deleted(record.id)
                 self._on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
@@ -123,6 +133,13 @@ class Starter:
             raise
         except UnreadableRecordError:
             return
+
+    async def _stop_if_archived(self, loop_id: str) -> None:
+        """Somebody archived the loop while its sandbox was started."""
+        record = self._store.read(loop_id)
+        if record.archived:
+            await self._sandboxes.stop(loop_id)
+            raise archived(record)
 
     def _announce_end(self, loop_id: str) -> None:
         stamp = self._sandboxes.state_files(loop_id).running()

@@ -12,6 +12,7 @@ from loopat_jupyter.errors import BadInputError, ConflictError, EngineError, Not
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopConfig, LoopEvent
 from loopat_jupyter.sandbox.execution import Exit, Output
+from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.workspace.config import Config
@@ -266,6 +267,37 @@ async def test_an_archived_loop_is_stopped_and_stays_so(quiet: LoopManager, even
             await use(archived)
     back = await quiet.update(record.id, {"archived": False})
     assert back == record
+
+
+@pytest.mark.parametrize("first", ["archive", "start"])
+async def test_a_loop_that_is_archived_while_it_starts_does_not_run(
+    quiet: LoopManager, monkeypatch: pytest.MonkeyPatch, first: str
+):
+    record = quiet.create(title="Old")
+    running: list[bool] = []
+
+    async def ensure(*_: object, **__: object) -> Running:
+        if first == "archive":
+            await quiet.update(record.id, {"archived": True})
+        running.append(True)
+        return Running("container", 1, "image", restart_needed=False)
+
+    async def stop(_: str) -> None:
+        running.clear()
+        nonlocal first
+        if first == "start":
+            first = "nothing more"
+            with pytest.raises(ConflictError):
+                await quiet.start(record)
+
+    monkeypatch.setattr(quiet.sandboxes, "ensure", ensure)
+    monkeypatch.setattr(quiet.sandboxes, "stop", stop)
+    if first == "start":
+        await quiet.update(record.id, {"archived": True})
+    else:
+        with pytest.raises(ConflictError, match="is archived"):
+            await quiet.start(record)
+    assert running == []
 
 
 async def test_a_stop_that_fails_is_announced(workspace: Workspace, events: list[LoopEvent]):

@@ -109,6 +109,35 @@ async def test_the_persons_plugins_are_mounted_with_the_loops_own_list(workspace
     assert not any("plugins" in mount.target for mount in manager.sandboxes.plan(before).mounts)
 
 
+@pytest.mark.parametrize("thing", ["link", "dangling", "file"])
+async def test_a_skeleton_that_leads_out_of_the_loop_is_not_followed(
+    workspace: Workspace, home: Path, tmp_path: Path, thing: str
+):
+    give_plugins(home)
+    outside = tmp_path / "outside"
+    if thing == "link":
+        outside.mkdir()
+    workspace.skeleton.mkdir()
+    for name in (".claude", ".config"):
+        entry = workspace.skeleton / name
+        entry.touch() if thing == "file" else entry.symlink_to(outside)
+    record = await quiet(workspace).make(NewLoop(title="First"))
+    assert not outside.exists() or list(outside.iterdir()) == []
+    assert not record.plugins
+    [warning] = record.warnings
+    assert warning.startswith("The loop has no plugins of agents.")
+
+
+async def test_a_tier_full_of_trouble_leaves_a_loop_that_can_be_read(workspace: Workspace, profiles: Path):
+    for number in range(1500):
+        (profiles / "skills" / f"{number}-{'x' * 200}").symlink_to("/")
+    (profiles / "skills" / "loopat").touch()
+    manager = quiet(workspace)
+    record = await manager.make(NewLoop(title="First", profiles=("data",)))
+    assert manager.store.read(record.id) == record
+    assert record.warnings[-1].startswith("1481 more files of the tiers were left out")
+
+
 @pytest.mark.podman
 async def test_an_agent_inside_finds_its_plugins_and_cannot_change_them(manager: LoopManager, home: Path):
     give_plugins(home)

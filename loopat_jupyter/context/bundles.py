@@ -1,19 +1,26 @@
-"""Commits of a loop, taken out of its sandbox as data: a bundle, which git on the host only reads objects from."""
+"""Commits of a loop, taken out of its sandbox as data: a bundle, which git on the host only reads objects from.
+
+Whoever runs inside decides what the bundle holds, for the git inside is theirs.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.repos.git import lines_of
+from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from loopat_jupyter.repos.git import Git
+    from loopat_jupyter.repos.git import Completed, Git
     from loopat_jupyter.sandbox.asking import Answered
 
 LARGEST_BUNDLE_BYTES = 2 * 2**30
@@ -21,6 +28,10 @@ TAKE_MEMORY_BYTES = 1024**3
 """For git on the host, while it unpacks them."""
 
 TAKE_TIMEOUT_S = 900.0
+
+_TAKEN = "refs/heads/taken"
+_LARGE = ("-c", "core.bigFileThreshold=16m")
+"""A large file is never held in memory, however small it was packed; what is packed as a difference is."""
 
 
 class Ask(Protocol):
@@ -100,19 +111,46 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str:
         StorageFullError: No space.
     """
     _remove_abandoned(repo)
-    bundle = repo / f".incoming-{os.urandom(8).hex()}"
+    box = repo / f".incoming-{os.urandom(8).hex()}"
     try:
-        with bundle.open("xb") as file:
-            await _receive(inside, file.write)
+        with full_disk_told(box):
+            box.mkdir(mode=0o700)
+            with (box / "bundle").open("xb") as file:
+                await _receive(inside, file.write)
+        await _unpack(git, repo, box)
+        # Only what git finds no fault with gets into the repo, which sandboxes read and others check out.
         await git.run(
-            # A large file is never held in memory, however small it was packed; what is packed as a difference is.
-            "-c", "fetch.fsckObjects=true", "-c", "core.bigFileThreshold=16m",
-            "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", str(bundle), f"+HEAD:{ref}",
+            "-c", "fetch.fsckObjects=true", *_LARGE,
+            "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", str(box / "repo"), f"+{_TAKEN}:{ref}",
             folder=repo, timeout_s=TAKE_TIMEOUT_S, memory_bytes=TAKE_MEMORY_BYTES, doing="take the loop's commits",
         )  # fmt: skip
     finally:
-        bundle.unlink(missing_ok=True)
+        await asyncio.to_thread(remove_tree, box)
     return (await git.run("rev-parse", "--verify", ref, folder=repo)).text
+
+
+async def _unpack(git: Git, repo: Path, box: Path) -> None:
+    """Unpack a bundle into a repo of its own, which borrows what the other one has.
+
+    `git fetch` does not do, for it takes what is no bundle for a note of where a repo is (`gitdir: …`), and goes there.
+    """
+
+    async def run(*arguments: str) -> Completed:
+        return await git.run(
+            *_LARGE, *arguments,
+            folder=unpacked, timeout_s=TAKE_TIMEOUT_S, memory_bytes=TAKE_MEMORY_BYTES, doing="take the loop's commits",
+        )  # fmt: skip
+
+    unpacked = box / "repo"
+    unpacked.mkdir()
+    await run("init", "--quiet", "--bare", "--template=", ".")
+    (unpacked / "objects" / "info" / "alternates").write_text(f"{repo / 'objects'}\n", encoding="utf-8")
+    listed = await run("bundle", "unbundle", str(box / "bundle"))
+    heads = [line.partition(" ")[0] for line in lines_of(listed.text) if line.endswith(" HEAD")]
+    if len(heads) != 1:
+        raise GitError("What git inside the loop packed has no newest commit. Nothing was taken.")
+    # It refuses what is no commit.
+    await run("update-ref", _TAKEN, heads[0])
 
 
 def _remove_abandoned(repo: Path) -> None:
@@ -120,7 +158,7 @@ def _remove_abandoned(repo: Path) -> None:
     for left in repo.glob(".incoming-*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > 2 * TAKE_TIMEOUT_S:
-                left.unlink()
+                remove_tree(left)
 
 
 async def _receive(inside: Inside, write: Callable[[bytes], object]) -> None:

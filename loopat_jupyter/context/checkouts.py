@@ -102,7 +102,8 @@ class ContextCheckouts:
         folder = self._workspace.context(record.id, kind)
         folder.mkdir(parents=True)
         branch, origin = context_branch(record.id), sandbox_mirror(mirror.name)
-        await lay(self._git, mirror, folder, branch=branch, commit=start, origin=origin)
+        instead = f"in the loop, loopat-promote {kind}"
+        await lay(self._git, mirror, folder, branch=branch, commit=start, origin=origin, instead_of_push=instead)
         borrow(mirror, folder)
         return ContextStart(kind=kind, commit=start), mirror.problem
 

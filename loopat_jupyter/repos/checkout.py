@@ -151,11 +151,16 @@ class Checkout:
         here = local_path(mirror.address) is not None
         origin = sandbox_mirror(mirror.name) if here else mirror.address
         branch = branch_name(record)
-        await lay(self.git, mirror, workdir, branch=branch, commit=record.commit, origin=origin)
-        if here:
-            # Git repeats it where it fails to push.
-            told = f"on the host, jupyter loopat push {record.id[:8]}"
-            await self.git.run("config", "remote.origin.pushurl", told, folder=workdir)
+        instead = f"on the host, jupyter loopat push {record.id[:8]}" if here else ""
+        await lay(
+            self.git,
+            mirror,
+            workdir,
+            branch=branch,
+            commit=record.commit,
+            origin=origin,
+            instead_of_push=instead,
+        )
         warnings = []
         if record.commit is not None:
             warnings += await Submodules(self.git, mirror.address, access).fetch(workdir, tell)

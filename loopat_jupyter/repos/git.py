@@ -207,6 +207,8 @@ def git_environment(environ: Mapping[str, str], access: Access | None) -> dict[s
     made |= {
         "LC_ALL": "C.UTF-8",
         "GIT_TERMINAL_PROMPT": "0",
+        # Otherwise a window of the desktop asks (gitcredentials(7)).
+        "GIT_ASKPASS": "",
         "GIT_CONFIG_NOSYSTEM": environ.get("GIT_CONFIG_NOSYSTEM", "0"),
         "GIT_LFS_SKIP_SMUDGE": "1",
         "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
@@ -298,6 +300,15 @@ def _failure(arguments: Sequence[str], answer: Completed, doing: str) -> GitErro
     if "No space left on device" in answer.stderr:
         return StorageFullError("No space left for a repo. Free some space and try again.")
     return GitError(f"Git failed to {doing or arguments[0]}: {reason(answer)}", stderr=answer.stderr)
+
+
+def lines_of(said: str) -> tuple[str, ...]:
+    """Lines as git ends them: what people named may hold what Python too takes for the end of a line.
+
+    Args:
+        said: What git printed.
+    """
+    return tuple(filter(None, said.split("\n")))
 
 
 def reason(answer: Completed) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import GitError, GitUnavailableError
+from loopat_jupyter.errors import GitError, GitUnavailableError, UnsafePathError
+from loopat_jupyter.workspace.nofollow import make_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,11 @@ class Identity:
             return record
         name = settings.get("user.name") or record.created_by
         email = settings.get("user.email") or f"{record.created_by}@localhost"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_folders(home, ".config", "git")
+        except UnsafePathError:
+            # The skeleton has something else there; a link in it leads out of the loop.
+            return record
         file.write_text(f"[user]\n\tname = {_quoted(name)}\n\temail = {_quoted(email)}\n", encoding="utf-8")
         return record
 

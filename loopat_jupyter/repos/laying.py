@@ -19,7 +19,9 @@ _PUSH = ("--config=push.autoSetupRemote=true", "--config=push.default=current")
 """`git push` without further words pushes the branch under its own name."""
 
 
-async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: str | None, origin: str) -> None:
+async def lay(
+    git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: str | None, origin: str, instead_of_push: str = ""
+) -> None:
     """Check a commit out as a new branch.
 
     Until `borrow` is called, the checkout finds its objects where the host has them.
@@ -31,6 +33,7 @@ async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: st
         branch: The new branch.
         commit: Where it begins; None leaves it unborn.
         origin: What `origin` is inside.
+        instead_of_push: What does what `git push` cannot do here; git repeats it where it fails. Empty where it can.
 
     Raises:
         GitError: Git refused.
@@ -41,6 +44,8 @@ async def lay(git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: st
         await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=NO_SETTINGS)
 
     options = ("--quiet", "--shared", "--no-checkout", "--template=", *_PUSH)
+    if instead_of_push:
+        options += (f"--config=remote.origin.pushurl={instead_of_push}",)
     await run("clone", *options, "--", str(mirror.path), str(folder))
     await run("remote", "set-url", "origin", origin)
     if commit is None:

@@ -11,15 +11,16 @@ import glob
 import hashlib
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import is_commit, short_name, shown
-from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S
+from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, lines_of
 from loopat_jupyter.repos.places import unsafe_place
 from loopat_jupyter.workspace.files import full_disk_told
-from loopat_jupyter.workspace.locks import file_lock
+from loopat_jupyter.workspace.locks import mirror_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ _FOLLOW = ("--force", "--prune", *_ADD)
 
 READERS = "loopat-readers"
 """Folder in a mirror: who reached which remote, with keys of their own."""
+
+_LOCKED, _STALE_S = ".lock': File exists", 60.0
 
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
@@ -139,6 +142,8 @@ class Mirrors:
                 with full_disk_told(reader):
                     reader.parent.mkdir(exist_ok=True)
                     reader.touch()
+                    # When it was last of use, for who tidies up.
+                    os.utime(path)
             except GitError as error:
                 # Who never reached the remote with these keys must not read what others fetched with theirs.
                 if not reader.exists():
@@ -173,8 +178,7 @@ class Mirrors:
         Args:
             name: Its folder name.
         """
-        path = self._workspace.locks / f"mirror-{name}.lock"
-        return file_lock(path, timeout_s=_WAIT_TIMEOUT_S, what=f"the copy {name} of a repo")
+        return mirror_lock(self._workspace, name, timeout_s=_WAIT_TIMEOUT_S)
 
     def default_branch(self, name: str) -> str:
         """The default branch as a mirror knows it.
@@ -183,7 +187,8 @@ class Mirrors:
             name: The mirror's folder name.
         """
         try:
-            head = (self._workspace.mirrors / name / "HEAD").read_text(encoding="utf-8").strip()
+            # Its remote may call it anything, in any encoding.
+            head = (self._workspace.mirrors / name / "HEAD").read_text(encoding="utf-8", errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             return FIRST_BRANCH
         return head.removeprefix("ref: refs/heads/")
@@ -290,7 +295,7 @@ class Mirrors:
         """Note the default branch, and say where it is. A remote may name one that is not there while it has others."""
         form = "--format=%(refname:lstrip=2) %(objectname)"
         listed = await self._git.run("for-each-ref", form, "refs/heads/", folder=path)
-        there: dict[str, str] = dict(line.split(" ") for line in listed.text.splitlines())
+        there: dict[str, str] = dict(line.split(" ") for line in lines_of(listed.text))
         if there and branch not in there:
             branch = next((usual for usual in (FIRST_BRANCH, "master") if usual in there), next(iter(there)))
         if branch != self.default_branch(path.name):
@@ -301,12 +306,37 @@ class Mirrors:
         self, path: Path, address: str, access: Access, tell: Callable[[Progress], None], head: str | None
     ) -> tuple[str, str | None]:
         about = shown(address)
-        await self._git.run(
-            "fetch", *_FOLLOW, "--", address, *_REFS,
-            folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
-            on_progress=_teller(about, tell),
-        )  # fmt: skip
+
+        async def fetch() -> None:
+            await self._git.run(
+                "fetch", *_FOLLOW, "--", address, *_REFS,
+                folder=path, timeout_s=TRANSFER_TIMEOUT_S, doing=f"fetch {about}", access=access,
+                on_progress=_teller(about, tell),
+            )  # fmt: skip
+
+        try:
+            await fetch()
+        except GitError as error:
+            if _LOCKED not in error.stderr or not await asyncio.to_thread(_remove_stale_locks, path):
+                raise
+            await fetch()
         return await self._settle_default(path, head or self.default_branch(path.name))
+
+
+def _remove_stale_locks(path: Path) -> bool:
+    """Remove git's own locks that a git left which was killed; whether there were any.
+
+    Who is here has the mirror's lock. Beside it only what loops give back is noted there, in a moment.
+    """
+    stale = [
+        lock
+        for pattern in ("*.lock", "refs/**/*.lock")
+        for lock in path.glob(pattern)
+        if time.time() - lock.lstat().st_mtime > _STALE_S
+    ]
+    for lock in stale:
+        lock.unlink(missing_ok=True)
+    return bool(stale)
 
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:
@@ -319,7 +349,7 @@ def head_branch(listing: str) -> str | None:
     Args:
         listing: The output.
     """
-    for line in listing.splitlines():
+    for line in lines_of(listing):
         target, _, name = line.partition("\t")
         if name == "HEAD" and target.startswith("ref: refs/heads/"):
             return target.removeprefix("ref: refs/heads/")

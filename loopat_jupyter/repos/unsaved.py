@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import ConflictError, plain
+from loopat_jupyter.repos.git import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -13,10 +14,17 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.sandbox.asking import Answered
 
+_STATUS = ("status", "--porcelain=v1", "-z", "--untracked-files=normal")
 _NAMED = 3
 """How many files and commits a message names; the rest is counted."""
 
-_ONLY_HERE = ("--branches", "HEAD", "--not", "--remotes", "--tags")
+_SETTINGS = ("-c", "core.fsmonitor=false", "-c", "core.alternateRefsPrefixes=refs/heads refs/tags")
+_ONLY_HERE = ("--exclude=refs/stash", "--all", "--not", "--remotes", "--alternate-refs")
+"""Whatever any branch, tag or worktree leads to, and no remote is known to have: by its branches as git saw them last,
+or by the mirror, which has its tags too. A tag that was only made here is nowhere else."""
+
+_MOST_WORKTREES = 50
+"""More of one checkout than people and agents use at once; each is asked for by itself."""
 
 
 class Unsaved(NamedTuple):
@@ -65,7 +73,7 @@ async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base
     """
 
     async def git(*arguments: str) -> str:
-        answer = await run(("git", "-c", "core.fsmonitor=false", *arguments))
+        answer = await run(("git", *_SETTINGS, *arguments))
         if answer.exit_code:
             raise ConflictError(
                 f"Git cannot tell what is unsaved in the loop: {answer.complaint[:200]}. Look at it in a terminal of "
@@ -74,11 +82,31 @@ async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base
         return answer.stdout.decode("utf-8", "replace")
 
     known = (base,) if base else ()
-    status = await git("status", "--porcelain=v1", "-z", "--untracked-files=normal")
-    has_commits = (await run(("git", "rev-parse", "--verify", "--quiet", "HEAD"))).exit_code == 0
-    commits = await git("log", "--format=%h %s", *_ONLY_HERE, *known) if has_commits else ""
+    files = changed_files(await git(*_STATUS))
+    for folder in linked_worktrees(await git("worktree", "list", "--porcelain")):
+        files += tuple(f"{folder}/{file}" for file in changed_files(await git("-C", folder, *_STATUS)))
+    commits = await git("log", "--format=%h %s", *_ONLY_HERE, *known)
     stashes = await git("stash", "list", "--format=%gd %s")
-    return Unsaved(changed_files(status), tuple(commits.splitlines()), tuple(stashes.splitlines()))
+    return Unsaved(files, lines_of(commits), lines_of(stashes))
+
+
+def linked_worktrees(listing: str) -> tuple[str, ...]:
+    """Further folders into which a checkout has checked out branches, in what `git worktree list --porcelain` prints.
+
+    Args:
+        listing: The output: the checkout itself comes first.
+
+    Raises:
+        ConflictError: There are more than anybody looks through.
+    """
+    _, *others = (entry.split("\n") for entry in listing.strip("\n").split("\n\n"))
+    # Of one whose folder is gone there is nothing to lose but its commits.
+    there = [entry for entry in others if not any(line.startswith("prunable") for line in entry)]
+    if len(there) > _MOST_WORKTREES:
+        raise ConflictError(
+            f"The loop has more than {_MOST_WORKTREES} worktrees. Remove those that are done, or force it."
+        )
+    return tuple(entry[0].removeprefix("worktree ") for entry in there)
 
 
 def changed_files(status: str) -> tuple[str, ...]:

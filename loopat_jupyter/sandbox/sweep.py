@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
 from loopat_jupyter.sandbox.images import StoredImage
-from loopat_jupyter.sandbox.leftovers import Findings, Leftover, find_leftovers
+from loopat_jupyter.sandbox.leftovers import UNUSED_KEPT_S, Findings, Leftover, find_leftovers
 from loopat_jupyter.sandbox.plan import network_name, sandbox_workdir
+from loopat_jupyter.workspace.locks import mirror_lock
 from loopat_jupyter.workspace.paths import is_loop_id, is_runtime_key
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
+
+
+_MIRROR_TIMEOUT_S = 10.0
 
 
 class Sweeper:
@@ -106,10 +112,24 @@ class Sweeper:
                     await self._engine.run("network", "rm", leftover.key, ok=(0, 1, 2), doing="remove the network")
                 case "image":
                     await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
-                case "runtime" | "loop" | "mirror":
+                case "mirror":
+                    # One that somebody is busy with is of use.
+                    with contextlib.suppress(EngineTimeoutError):
+                        await self._remove_mirror(Path(leftover.key))
+                case "runtime" | "loop":
                     await self._sandboxes.folders.remove(Path(leftover.key))
                 case "log":
                     await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)
+
+    async def _remove_mirror(self, path: Path) -> None:
+        """Remove a copy of a repo, unless a loop is being made from it; what is half removed is nobody's copy."""
+        async with mirror_lock(self._workspace, path.name, timeout_s=_MIRROR_TIMEOUT_S):
+            unused = await asyncio.to_thread(unused_mirrors, self._workspace)
+            if not any(name == str(path) and age_s > UNUSED_KEPT_S for name, age_s, _ in unused):
+                return
+            aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
+            await asyncio.to_thread(path.rename, aside)
+        await self._sandboxes.folders.remove(aside)
 
     async def _network(self) -> str | None:
         name = network_name(self._workspace.name)

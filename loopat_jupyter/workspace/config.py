@@ -140,7 +140,7 @@ class VaultConfig(Value, frozen=True, kw_only=True):
         _about(
             "age identity file whose key opens encrypted vaults, `~` for your home; empty: none. Keep it where no "
             "loop mounts it",
-            pattern=r"^((~|/).*)?$",
+            pattern=r"^([~/][^\x00]*[^\x00/])?$(?!\n)",
         ),
     ] = "~/.config/loopat/identity.txt"
 
@@ -316,7 +316,7 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise BadInputError(str(file), f"cannot be read: {error.strerror}. Mend the file and try again.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(str(file), f"is not valid TOML: {error}. Mend the file and try again.") from error
 
 

@@ -97,6 +97,17 @@ async def loop_lock(workspace: Workspace, loop_id: str, *, timeout_s: float) -> 
                     os.unlink(path)  # noqa: PTH108 - one system call
 
 
+def mirror_lock(workspace: Workspace, name: str, *, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+    """The lock under which the copy of a repo changes.
+
+    Args:
+        workspace: Where it is.
+        name: Its folder name.
+        timeout_s: How long to wait for another holder.
+    """
+    return file_lock(workspace.locks / f"mirror-{name}.lock", timeout_s=timeout_s, what=f"the copy {name} of a repo")
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
         there = path.lstat()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
 MOST_PROFILES = 50
+MOST_PROBLEMS = 20
+"""Of what was left out; the rest is counted. They stand in the record of each loop, which has a limit."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _ABOUT_BYTES = 64 * 1024
 
@@ -70,7 +73,7 @@ def _description(folder: Path) -> str:
     try:
         text = read_untrusted(folder / "profile.toml", limit_bytes=_ABOUT_BYTES).decode("utf-8")
         return msgspec.convert(tomllib.loads(text), _About).description
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return "" if isinstance(error, FileNotFoundError) else f"{folder / 'profile.toml'} is broken: {error}"
 
 
@@ -108,4 +111,8 @@ def compose_tiers(workspace: Workspace, profiles: Sequence[str], member: str) ->
     readers += [TierReader(workspace.profiles / name, f"Profile {name}", f"Profile {name}") for name in profiles]
     readers.append(TierReader(workspace.members / member_key(member) / "tier", "Personal", "The personal tier"))
     tier = compose(reader.read() for reader in readers)
-    return Composed(tier, tuple(problem for reader in readers for problem in reader.problems))
+    problems = tuple(problem for reader in readers for problem in reader.problems)
+    if len(problems) > MOST_PROBLEMS:
+        more = f"{len(problems) - MOST_PROBLEMS} more files of the tiers were left out for reasons like these."
+        problems = (*problems[:MOST_PROBLEMS], more)
+    return Composed(tier, problems)

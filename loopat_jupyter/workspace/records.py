@@ -133,10 +133,17 @@ class LoopStore:
         """Replace the record on disk.
 
         Raises:
+            BadInputError: It is so long that nobody would read it again; the old record stands.
             StorageFullError: No space; the old record stands.
         """
-        data = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        write_atomic(self.workspace.record(record.id), data + b"\n")
+        data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+        if len(data) > _RECORD_MAX_BYTES:
+            raise BadInputError(
+                "config",
+                f"the loop's settings and all that is noted of it would have {len(data)} bytes, and may have "
+                f"{_RECORD_MAX_BYTES}. Give it fewer or shorter variables",
+            )
+        write_atomic(self.workspace.record(record.id), data)
         tell(self.workspace, record.id)
 
     def read(self, loop_id: str) -> LoopRecord:

@@ -14,8 +14,10 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import tomli_w
 
 from loopat_jupyter.workspace.files import full_disk_told, write_new
+from loopat_jupyter.workspace.plugins import SKILL_FOLDER
 from loopat_jupyter.workspace.tiers import FOLDERS, Section, Tier, TierFile, toolchain, written
 from loopat_jupyter.workspace.walking import MOST_LEVELS
 
@@ -65,8 +67,8 @@ class TierReader:
         try:
             instructions = self._text(root, "CLAUDE.md")
             return Tier(
-                mise=self._table(root, "mise.toml", tomllib.loads),
-                settings=self._table(root, "settings.json", msgspec.json.decode),
+                mise=self._table(root, "mise.toml", _toml),
+                settings=self._table(root, "settings.json", _json),
                 instructions=(Section(self._heading, instructions),) if instructions.strip() else (),
                 files=dict(self._files(root)),
             )
@@ -74,7 +76,7 @@ class TierReader:
             os.close(root)
 
     def _left_out(self, path: str, problem: str) -> None:
-        where = f"{self._name}: {path}" if path else self._name
+        where = f"{self._name}: {path[:_SHOWN]}" if path else self._name
         self.problems.append(f"{where} {problem}; it was left out. Mend it and make a new loop to have it.")
 
     def _table(self, root: int, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class TierReader:
                 # A symbolic link to a folder stands among the folders, and would not be entered anyway.
                 folders[:] = [name for name in sorted(folders) if self._may_enter(descriptor, name, parent)]
                 if folders and parent.count("/") >= MOST_LEVELS:
-                    self._left_out(parent[:_SHOWN], "holds folders that are nested too deeply")
+                    self._left_out(parent, "holds folders that are nested too deeply")
                     folders.clear()
                 for name in sorted(names):
                     count += 1
@@ -117,7 +119,9 @@ class TierReader:
                     path = f"{parent}/{name}"
                     found = self._file(descriptor, name, path)
                     if len(path) > MOST_PATH_CHARACTERS:
-                        self._left_out(path[:_SHOWN], "has too long a path")
+                        self._left_out(path, "has too long a path")
+                    elif f"{path}/".startswith(f"{SKILL_FOLDER}/"):
+                        self._left_out(path, "has the name of a skill that every loop has")
                     elif found is not None and _is_text(path):
                         yield path, found
 
@@ -160,6 +164,30 @@ class TierReader:
             self._left_out(path, "is too large")
             return None
         return TierFile(data, bool(status.st_mode & 0o100))
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """The tables of a file that can be written again, too: Python reads numbers that it does not print.
+
+    Raises:
+        RecursionError: It is nested too deeply.
+        ValueError: It is broken.
+    """
+    tables = tomllib.loads(text)
+    tomli_w.dumps(tables)
+    return tables
+
+
+def _json(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """A value that can be written again, too.
+
+    Raises:
+        RecursionError: It is nested too deeply.
+        ValueError: It is broken.
+    """
+    value = msgspec.json.decode(text)
+    msgspec.json.format(msgspec.json.encode(value), indent=2)
+    return value
 
 
 def _is_text(path: str) -> bool:

@@ -148,8 +148,12 @@ class Keys:
             found = read_identities(file)
         except FileNotFoundError:
             # Whoever made another one at the same moment would encrypt with a key that is in no file.
-            with thread_lock(file.with_name(f".{file.name}.lock"), timeout_s=_LOCK_TIMEOUT_S, what="the identity file"):
-                _make_identity_file(file)
+            try:
+                lock = file.with_name(f".{file.name}.lock")
+                with thread_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the identity file"):
+                    _make_identity_file(file)
+            except OSError as error:
+                raise _unusable(file, error) from error
             found = read_identities(file)
         if not found:
             raise ConfigurationError(f"{file} holds no age identity. Make one with `age-keygen`.")
@@ -161,6 +165,10 @@ def _make_identity_file(file: Path) -> None:
     if not file.exists():
         identity = pyrage.x25519.Identity.generate()
         write_atomic(file, f"# public key: {identity.to_public()}\n{identity}\n".encode("ascii"))
+
+
+def _unusable(file: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"The identity file {file} cannot be used: {error.strerror}. Name a plain file of yours.")
 
 
 def parse_identity(text: str) -> pyrage.x25519.Identity | None:
@@ -191,6 +199,10 @@ def read_identities(file: Path) -> list[pyrage.x25519.Identity]:
             status = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
     except UnsafePathError as error:
         raise ConfigurationError(f"The identity file {file} {error.message}. Name a plain file of yours.") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unusable(file, error) from error
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise ConfigurationError(f"The identity file {file} must be yours alone: `chmod 600 {file}`.")
     lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]

@@ -6,9 +6,13 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from loopat_jupyter.context.bundles import Inside, has_commits, take_commits
+from loopat_jupyter.errors import GitError
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered
+from tests.context.test_extent import fed
 from tests.git_remotes import NOBODY, git
 
 if TYPE_CHECKING:
@@ -39,8 +43,9 @@ async def test_commits_are_taken_and_nothing_else_stays(remote: Remote, tmp_path
     assert await has_commits(inside)
     # A process that was killed left one; another one is at work.
     killed, at_work = remote.path / ".incoming-killed", remote.path / ".incoming-work"
-    killed.touch()
-    at_work.touch()
+    killed.mkdir()
+    (killed / "bundle").touch()
+    at_work.mkdir()
     os.utime(killed, (0, 0))
     commit = await take_commits(inside, ours, remote.path, "refs/loopat/loops/x")
     assert commit == git(checkout, "rev-parse", "HEAD") == git(remote.path, "rev-parse", "refs/loopat/loops/x")
@@ -50,3 +55,79 @@ async def test_commits_are_taken_and_nothing_else_stays(remote: Remote, tmp_path
 async def test_a_checkout_without_a_first_commit_has_none(tmp_path: Path):
     git(tmp_path, "init", "--quiet", "checkout")
     assert not await has_commits(Inside(ask, str(tmp_path / "checkout")))
+
+
+def says(data: bytes) -> Inside:
+    """A loop in which git is somebody else's program."""
+
+    async def lie(argv: Sequence[str], *, on_stdout: Callable[[bytes], object], **_: object) -> Answered:
+        on_stdout(data)
+        return Answered(0, b"", b"")
+
+    return Inside(lie, "/nowhere")
+
+
+@pytest.mark.abuse("A11")
+async def test_a_loop_does_not_send_git_to_another_repo_of_the_host(remote: Remote, empty: Remote, tmp_path: Path):
+    secret = empty.commit("secret.txt", "canary\n")
+    planted = f"gitdir: {empty.path}\n".encode()
+    (tmp_path / "bundle").write_bytes(planted)
+    git(tmp_path, "clone", "--quiet", "--bare", str(remote.path), "naive.git")
+    git(tmp_path / "naive.git", "fetch", "--quiet", str(tmp_path / "bundle"), "+HEAD:refs/taken")
+    assert git(tmp_path / "naive.git", "rev-parse", "refs/taken") == secret, "git follows the note"
+    for data in (planted, b"", b"nonsense", b"# v2 git bundle\n", b"# v2 git bundle\n" + b"1" * 40 + b" HEAD\n\nPACK"):
+        with pytest.raises(GitError):
+            await take_commits(says(data), Git(os.environ), remote.path, "refs/taken")
+    assert list(remote.path.glob(".incoming-*")) == []
+    ran = subprocess.run(["git", "cat-file", "-e", secret], cwd=remote.path, capture_output=True, check=False)
+    assert ran.returncode
+
+
+def planted(checkout: Path, what: str) -> str:
+    """Make an object that no git of good faith makes; its name."""
+    blob = fed(checkout, "x", "hash-object", "-w", "--stdin")
+    inner = fed(checkout, f"100644 blob {blob}\tconfig\n", "mktree")
+    entries = {".git": f"40000 .git\0{inner}", "..": f"40000 ..\0{inner}", "a/../../b": f"100644 a/../../b\0{blob}"}
+    if what in entries:
+        head, _, name = entries[what].partition("\0")
+        data = head.encode() + b"\0" + bytes.fromhex(name)
+        made = subprocess.run(
+            ["git", "hash-object", "-t", "tree", "-w", "--stdin", "--literally"],
+            cwd=checkout, input=data, capture_output=True, check=True,
+        )  # fmt: skip
+        tree = made.stdout.decode().strip()
+    elif what == "option":
+        modules = fed(
+            checkout, '[submodule "x"]\n\tpath = x\n\turl = --upload-pack=evil\n', "hash-object", "-w", "--stdin"
+        )
+        tree = fed(
+            checkout, f"100644 blob {modules}\t.gitmodules\n160000 commit {'1' * 40}\tx\n", "mktree", "--missing"
+        )
+    else:
+        tree = inner
+    if what == "tree":
+        return tree
+    commit = fed(checkout, "", "commit-tree", tree, "-p", "HEAD", "-m", "Planted")
+    return (
+        fed(checkout, f"object {commit}\ntype commit\ntag t\ntagger a <a> 1 +0000\n\nt\n", "mktag")
+        if what == "tag"
+        else commit
+    )
+
+
+@pytest.mark.parametrize("what", [".git", "..", "a/../../b", "option", "tag", "tree"])
+async def test_what_would_harm_who_checks_it_out_is_not_taken(remote: Remote, tmp_path: Path, what: str):
+    checkout = tmp_path / "checkout"
+    git(tmp_path, "clone", "--quiet", str(remote.path), str(checkout))
+    name = planted(checkout, what)
+    git(checkout, "update-ref", "refs/x", name)
+    packed = subprocess.run(
+        ["git", "bundle", "create", "-", "refs/x", "--not", "--remotes=origin"],
+        cwd=checkout, capture_output=True, check=True,
+    )  # fmt: skip
+    with pytest.raises(GitError):
+        await take_commits(
+            says(packed.stdout.replace(b" refs/x\n", b" HEAD\n")), Git(os.environ), remote.path, "refs/taken"
+        )
+    # Nor is it kept where sandboxes read.
+    assert subprocess.run(["git", "cat-file", "-e", name], cwd=remote.path, capture_output=True, check=False).returncode

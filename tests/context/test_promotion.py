@@ -67,6 +67,8 @@ async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopMan
     first = await manager.make(NewLoop(title="First"))
     assert first.warnings == ()
     await inside(manager, first, "echo learned > /loopat/context/notes/a.md; echo mine > /loopat/context/personal/p.md")
+    told = await inside(manager, first, "! git -C /loopat/context/notes push 2>&1")
+    assert "'in the loop, loopat-promote notes' does not appear to be a git repository" in told
     asked: list[str] = []
     manager.inside = counted(manager, asked)
     promotion = await promote(manager, first, "notes", message="What we learned")

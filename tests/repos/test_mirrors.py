@@ -142,6 +142,42 @@ async def test_a_server_that_is_killed_during_a_first_clone_is_in_nobodys_way(
     git(workspace.mirrors / mirror, "fsck")
 
 
+async def test_locks_that_a_killed_git_left_are_in_nobodys_way(plain: LoopManager, remote: Remote):
+    git(remote.path, "branch", "short-lived")
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    mirror = plain.workspace.mirrors / str(record.mirror)
+    locks = [mirror / name for name in ("packed-refs.lock", "HEAD.lock", "refs/heads/trunk.lock")]
+    for lock in locks:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    git(remote.path, "branch", "-D", "short-lived")
+    commit = remote.commit("b.txt", "new\n")
+    at_work = await plain.make(NewLoop(title="b", repo=remote.url))
+    assert "File exists" in at_work.warnings[0], "another git may be at work"
+    for lock in locks:
+        os.utime(lock, (0, 0))
+    later = await plain.make(NewLoop(title="c", repo=remote.url))
+    assert (later.warnings, later.commit) == ((), commit)
+
+
+async def test_a_remote_that_wants_a_password_opens_no_window(tmp_path: Path):
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.0 401 No\r\nWWW-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n')
+        writer.close()
+        await writer.wait_closed()
+
+    asked, window = tmp_path / "asked", tmp_path / "window"
+    window.write_text(f"#!/bin/sh\ntouch {asked}\necho x\n")
+    window.chmod(0o755)
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.git"
+        environ = {**os.environ, "SSH_ASKPASS": str(window), "GIT_ASKPASS": str(window), "DISPLAY": ":0"}
+        with pytest.raises(GitError):
+            await Git(environ).run("ls-remote", address)
+    assert not asked.exists()
+
+
 async def test_a_stand_in_replaces_nothing(workspace: Workspace, remote: Remote, plain: LoopManager):
     record = await plain.make(NewLoop(title="a", repo=remote.url))
     await asyncio.gather(*(plain.cargo.checkout.mirrors.stand_in(str(record.mirror)) for _ in range(3)))
@@ -165,6 +201,19 @@ async def test_a_failed_checkout_leaves_nothing(plain: LoopManager, remote: Remo
     seen: list[Progress] = []
     await plain.make(NewLoop(title="b", repo=remote.url, ref="v1"), seen.append)
     assert seen
+
+
+async def test_branches_may_be_called_anything_that_git_takes(plain: LoopManager, remote: Remote):
+    for name in ("x\u2028y", "x\x85y", b"\xff", "-x", "HEAD", "a'b\"c$(d)", "refs/heads/x", "ﬀ", "TRUNK"):
+        ref = b"refs/heads/" + (name if isinstance(name, bytes) else name.encode())
+        subprocess.run(["git", "update-ref", ref, "trunk"], cwd=remote.path, check=True)
+        subprocess.run(["git", "symbolic-ref", "HEAD", ref], cwd=remote.path, check=True)
+        for title in ("First", "Again"):
+            record = await plain.make(NewLoop(title=title, repo=remote.url))
+            assert record.warnings == ()
+            assert (plain.workspace.workdir(record.id) / "a.txt").read_text() == "two\n"
+        plain.cargo.checkout.repos()
+        shutil.rmtree(plain.workspace.mirrors)
 
 
 async def test_a_folder_that_is_gone_is_told_from_a_git_that_is_missing(tmp_path: Path):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import ExecSpec, NewLoop
-from loopat_jupyter.repos.unsaved import Unsaved, changed_files
-from tests.git_remotes import unsaved
+from loopat_jupyter.repos import unsaved as module
+from loopat_jupyter.repos.unsaved import Unsaved, changed_files, find_unsaved
+from loopat_jupyter.sandbox.asking import Answered
+from tests.git_remotes import NOBODY, git, unsaved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
     from tests.git_remotes import Remote
@@ -29,6 +35,64 @@ def test_it_is_told_in_few_words():
     )
     assert not Unsaved((), (), ())
     assert str(Unsaved(("a\x1b[2Jb\nc",), (), ())) == "1 uncommitted file (a�[2Jb�c)"
+
+
+async def found_after(plain: LoopManager, remote: Remote, script: str) -> Unsaved:
+    """What is unsaved after a script in a checkout, which sees the mirror where the host has it."""
+    git(remote.path, "tag", "--force", "aside", git(remote.path, "commit-tree", "-m", "Aside", "trunk^{tree}"))
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    workdir = plain.workspace.workdir(record.id)
+    objects = plain.workspace.mirrors / str(record.mirror) / "objects"
+    (workdir / ".git/objects/info/alternates").write_text(f"{objects}\n")
+
+    async def run(argv: Sequence[str]) -> Answered:
+        ran = subprocess.run(argv, cwd=workdir, env={**os.environ, **NOBODY}, capture_output=True, check=False)
+        return Answered(ran.returncode, ran.stdout, ran.stderr)
+
+    await run(("bash", "-c", script))
+    return await find_unsaved(run, record.commit)
+
+
+_COMMIT = "git commit --quiet --allow-empty --message=$'Lost\\u2028or\\u0085not'"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"{_COMMIT}; git tag mine",
+        f"{_COMMIT}; git tag mine; git reset --quiet --hard HEAD~",
+        f"{_COMMIT}; git switch --quiet --orphan new",
+        f"git switch --quiet --detach; {_COMMIT}",
+        f"git worktree add --quiet --detach ../tree; cd ../tree; {_COMMIT}",
+        f"git worktree add --quiet ../tree; cd ../tree; {_COMMIT}; rm -rf ../tree",
+    ],
+)
+async def test_commits_that_only_the_loop_has_are_found_wherever_they_are(
+    plain: LoopManager, remote: Remote, script: str
+):
+    found = await found_after(plain, remote, script)
+    assert [commit.partition(" ")[2] for commit in found.commits] == ["Lost\u2028or\x85not"]
+    assert found.files == ()
+
+
+async def test_so_are_files_of_further_worktrees(plain: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch):
+    script = "mkdir .git/info; echo /tree >.git/info/exclude; git worktree add --quiet tree; echo x >tree/new.txt"
+    found = await found_after(plain, remote, script)
+    assert [file.rpartition("/workdir/")[2] for file in found.files] == ["tree/new.txt"]
+    monkeypatch.setattr(module, "_MOST_WORKTREES", 0)
+    with pytest.raises(ConflictError, match="more than 0 worktrees"):
+        await found_after(plain, remote, script)
+
+
+async def test_what_the_remote_has_is_not_lost(plain: LoopManager, remote: Remote):
+    assert not await found_after(plain, remote, "git switch --quiet --detach aside; git branch --track x origin/trunk")
+
+
+async def test_a_checkout_without_its_git_is_no_leave_to_delete(plain: LoopManager, remote: Remote):
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    (plain.workspace.workdir(record.id) / ".git").rename(plain.workspace.home / "moved")
+    with pytest.raises(ConflictError, match=r"its \.git is gone"):
+        await unsaved(plain, record)
 
 
 async def inside(manager: LoopManager, record: LoopRecord, script: str) -> None:

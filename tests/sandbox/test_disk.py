@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from loopat_jupyter.models import NewLoop
+from loopat_jupyter.repos.git import Access
 from loopat_jupyter.repos.mirrors import mirror_name
 from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
-from loopat_jupyter.sandbox.leftovers import HALF_MADE_KEPT_S, UNUSED_KEPT_S, Findings, find_leftovers
+from loopat_jupyter.sandbox.leftovers import HALF_MADE_KEPT_S, UNUSED_KEPT_S, Findings, Leftover, find_leftovers
+from loopat_jupyter.sandbox.sweep import Sweeper
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -59,6 +62,35 @@ async def test_a_mirror_is_unused_once_the_last_loop_is_gone(manager: LoopManage
     gone = {leftover.kind: leftover.name for leftover in await manager.upkeep.gc(remove=True)}
     assert gone["mirror"] == str(mirror)
     assert not mirror.exists()
+
+
+async def test_a_mirror_that_came_into_use_stays(plain: LoopManager, remote: Remote) -> None:
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    plain.workspace.record(record.id).unlink()
+    mirror = plain.workspace.mirrors / mirror_name(remote.url)
+
+    def left_alone() -> None:
+        for part in (mirror, mirror / "HEAD", mirror / "packed-refs"):
+            os.utime(part, (1, 1))
+
+    sweeper = Sweeper(plain.workspace, plain.engine, plain.sandboxes, plain.images)
+    left_alone()
+    found = [Leftover(kind="mirror", name=str(mirror), reason="", key=str(mirror))]
+    async with plain.cargo.checkout.mirrors.lock(mirror.name):
+        removing = asyncio.ensure_future(sweeper.remove(found))
+        await asyncio.wait([removing], timeout=0.05)
+        assert mirror.exists()
+        # As whoever makes a loop from it does.
+        os.utime(mirror)
+    await removing
+    assert mirror.exists()
+    left_alone()
+    await plain.cargo.checkout.mirrors.refresh(remote.url, Access(), lambda _: None)
+    await sweeper.remove(found)
+    assert mirror.exists()
+    left_alone()
+    await sweeper.remove(found)
+    assert list(plain.workspace.mirrors.iterdir()) == []
 
 
 async def test_a_record_that_cannot_be_read_keeps_all_mirrors(plain: LoopManager, remote: Remote) -> None:

@@ -91,6 +91,8 @@ def test_the_environment_cannot_override_what_the_site_fixed(tmp_path: Path):
         ("[image]\nuse = '--privileged'", "image.use"),
         ("[image]\nbase = '-v/:/host'", "image.base"),
         ("[image]\nbase = ''", "image.base"),
+        ('[vault]\nidentity = "/a\\u0000b"', "vault.identity"),
+        ("[vault]\nidentity = '/'", "vault.identity"),
         ("[image]\nsuite = '--setup-hook=x'", "image.suite"),
     ],
 )
@@ -136,6 +138,12 @@ def test_an_override_that_is_no_image_is_named(tmp_path: Path, image: str):
 def test_broken_toml_is_named_with_its_line(tmp_path: Path):
     with pytest.raises(BadInputError, match="line 2"):
         load(tmp_path, workspace="network = 'none'\nbroken = = 1\n")
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, "1979-13-01", "'a\0b'"])
+def test_so_is_what_python_cannot_take_in(tmp_path: Path, value: str):
+    with pytest.raises(BadInputError, match=r"config\.toml: is not valid TOML: .*Mend the file"):
+        load(tmp_path, workspace=f"[agents]\nname = {value}\n")
 
 
 def test_only_the_site_fixes_keys(tmp_path: Path):

@@ -81,6 +81,14 @@ def test_an_unreadable_record_is_set_aside_and_the_others_list(
     assert workspace.record(bad.id).read_bytes() == data
 
 
+def test_a_record_that_nobody_would_read_again_is_not_written(store: LoopStore, workspace: Workspace):
+    large = LoopConfig(env={f"A{number}": "x" * 30_000 for number in range(10)})
+    one = msgspec.structs.replace(record(), config=large)
+    with pytest.raises(BadInputError, match="fewer or shorter variables"):
+        store.create(one)
+    assert list(workspace.loops.iterdir()) == []
+
+
 def test_a_record_that_names_another_loop_is_set_aside(store: LoopStore, workspace: Workspace):
     one, other = record(), record()
     store.create(one)

@@ -76,7 +76,12 @@ def test_a_tier_that_is_not_there_is_empty(tmp_path: Path):
     [
         ("mise.toml", "[tools", "is broken"),
         ("mise.toml", "a = 1\xff".encode("latin-1"), "is not UTF-8 text"),
+        ("mise.toml", "a = " + "[" * 300 + "]" * 300, "is broken"),
+        ("mise.toml", "a = " + "[" * 100_000, "is broken"),
+        ("mise.toml", "a = " + "9" * 5000, "is broken"),
+        ("mise.toml", "a = 0x" + "f" * 5000, "is broken"),
         ("settings.json", "{", "is broken"),
+        ("settings.json", '{"a": "\\ud800"}', "is broken"),
         ("settings.json", "[" * 100_000, "is broken"),
         ("settings.json", "[1]", "is not an object"),
         ("CLAUDE.md", b"\xff", "is not UTF-8 text"),

@@ -119,6 +119,14 @@ class TestFile:
             Keys(link).find(seal("file"))
         assert "AGE-SECRET" not in refused.value.message
 
+    @pytest.mark.parametrize("place", ["identity.txt/below", "locked/below/identity.txt", "n" * 300])
+    def test_a_place_that_cannot_be_is_told(self, file: Path, place: str):
+        (file.parent / "locked").mkdir(mode=0o500)
+        keys = Keys(file.parent / place)
+        with pytest.raises(ConfigurationError, match="Name a plain file of yours"):
+            keys.from_file()
+        assert not keys.at_hand(seal("file"))
+
     def test_one_without_any_identity_is_told(self, file: Path):
         file.write_text("# nothing\n")
         with pytest.raises(ConfigurationError, match="age-keygen"):
