@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,3 +83,19 @@ class Drive:
         if loop_id is None or ".." in Path(rest).parts:
             return None
         return self.workspace.workdir(loop_id) / rest
+
+    def meant_path(self, path: str, root: Path) -> Path | None:
+        """Where on the host a path is that a front end means in the drive; None when it is in no loop.
+
+        JupyterLab leaves the name of the drive out for consoles and terminals, and before 4.5 for notebooks. What the
+        server's own root has comes first.
+
+        Args:
+            path: As the front end writes it.
+            root: The server's root folder.
+        """
+        inside = in_drive(path)
+        first = path.strip("/").partition("/")[0]
+        if inside is None and ("\0" in first or os.path.lexists(root / first)):
+            return None
+        return self.host_path(path if inside is None else inside)

@@ -18,7 +18,6 @@ from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from tornado.ioloop import IOLoop
 from traitlets import TraitError
 
-from loopat_jupyter.contents.drive import in_drive
 from loopat_jupyter.errors import LoopatError
 from loopat_jupyter.kernels.launch import encode_connection
 from loopat_jupyter.models import Value
@@ -180,7 +179,9 @@ class KernelKeeper:
             self._records[found.name], self._places[found.name] = record, kernel
             self._kernels.log.info("Kernel %s of loop %s is found again", found.name, found.loop_id)
             same_root = record.root_dir == self._kernels.root_dir
-            sessions[found.name] = tuple(row for row in record.sessions if same_root or in_drive(row.path or ""))
+            sessions[found.name] = tuple(
+                row for row in record.sessions if same_root or self._kernels.meant_path(row.path or "") is not None
+            )
         return sessions
 
     def _take_over(self, kernel_id: str, record: KernelRecord) -> SandboxKernel | None:

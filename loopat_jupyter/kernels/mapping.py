@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
@@ -113,6 +114,14 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=km.kernel_name).dec()
         self.log.info("Kernel %s goes on", kernel_id)
 
+    def meant_path(self, path: str) -> Path | None:
+        """Where on the host a path of the drive is; None for a path elsewhere.
+
+        Args:
+            path: Path of a notebook, console or folder, as the front end names it.
+        """
+        return None if self._drive is None else self._drive.meant_path(path, Path(self.root_dir).expanduser())
+
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:  # noqa: ANN401 - the stock signature
         """The folder of the host that a kernel starts in.
 
@@ -123,13 +132,12 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         Raises:
             KernelNotStarted: It is in the drive, and there is no such loop any more.
         """
-        inside = in_drive(path)
-        if inside is None:
+        folder = self.meant_path(path)
+        if folder is None or self._drive is None:
+            if in_drive(path) is not None:
+                raise KernelNotStarted(NotFoundError(f"{path} is in no loop. The Loops panel shows all loops."))
             found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
             return found
-        folder = self._drive.host_path(inside) if self._drive is not None else None
-        if self._drive is None or folder is None:
-            raise KernelNotStarted(NotFoundError(f"{path} is in no loop. The Loops panel shows all loops."))
         # A folder that is gone, or the notebook itself: the next one above it, within the loop.
         least = len(self._drive.workspace.workdir("any").parts)
         while not folder.is_dir() and len(folder.parts) > least:

@@ -19,7 +19,7 @@ from tornado.ioloop import IOLoop
 
 from loopat_jupyter.agents import agent_environment, find_agent
 from loopat_jupyter.attach import shell_spec
-from loopat_jupyter.contents.drive import Drive, in_drive
+from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager
@@ -197,14 +197,10 @@ class LoopTerminalManager(ThrottledTerminalManager):
         """A folder, on the host where it is one of the drive of loops.
 
         Args:
-            cwd: As the client wrote it. JupyterLab leaves the name of the drive out, so a folder of the server's root
-                comes first.
+            cwd: As the client wrote it.
         """
         workspace = self._workspace
-        inside = in_drive(cwd)
-        if workspace is None or "\0" in cwd or (inside is None and os.path.lexists(self._root / cwd)):
-            return cwd
-        found = Drive(workspace).host_path(cwd if inside is None else inside)
+        found = None if workspace is None or "\0" in cwd else Drive(workspace).meant_path(cwd, self._root)
         return cwd if found is None else str(found)
 
     @property

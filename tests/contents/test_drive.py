@@ -10,6 +10,8 @@ from loopat_jupyter.workspace.records import LoopStore, folder_name, new_record
 from tests.workspace.test_records import NOW
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.workspace.paths import Workspace
 
 ID = "0a1b2c3d-1111-4222-8333-444455556666"
@@ -67,3 +69,21 @@ def test_two_loops_whose_ids_begin_alike_are_told_apart(drive: Drive) -> None:
     LoopStore(drive.workspace).create(other)
     assert drive.loop_id("rain-in-march-0a1b2c3d") == ID
     assert drive.loop_id("snow-0a1b2c3d") == other.id
+
+
+@pytest.mark.parametrize(
+    "path", ["loops:rain-in-march-0a1b2c3d/a", "rain-in-march-0a1b2c3d/a", "/rain-in-march-0a1b2c3d/a"]
+)
+def test_a_path_without_the_name_of_the_drive_is_meant_there(drive: Drive, tmp_path: Path, path: str) -> None:
+    assert drive.meant_path(path, tmp_path) == drive.workspace.workdir(ID) / "a"
+
+
+def test_what_the_server_has_itself_comes_first(drive: Drive, tmp_path: Path) -> None:
+    (tmp_path / "rain-in-march-0a1b2c3d").mkdir()
+    assert drive.meant_path("rain-in-march-0a1b2c3d/console-1", tmp_path) is None
+    assert drive.meant_path("loops:rain-in-march-0a1b2c3d/a", tmp_path) is not None
+
+
+@pytest.mark.parametrize("path", ["", "/", "a/b", "snow-0a1b2c3d/a", "rain-in-march-0a1b2c3d/../x", "a\0b/c"])
+def test_other_paths_are_meant_elsewhere(drive: Drive, tmp_path: Path, path: str) -> None:
+    assert drive.meant_path(path, tmp_path) is None

@@ -55,14 +55,20 @@ async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
 
 @pytest.mark.parametrize(
     ("path", "below"),
-    [("n.ipynb", ""), ("sub/n.ipynb", "/sub"), ("gone/n.ipynb", ""), ("sub/console-1-0a1b", "/sub")],
+    [
+        ("loops:{}/n.ipynb", ""),
+        ("loops:{}/sub/n.ipynb", "/sub"),
+        ("loops:{}/gone/n.ipynb", ""),
+        # JupyterLab leaves the name of the drive out for consoles.
+        ("{}/sub/console-1-0a1b", "/sub"),
+    ],
 )
 async def test_a_session_of_the_drive_runs_in_its_loop(
     place: Place, jp_fetch, jp_serverapp, path: str, below: str
 ) -> None:
     (place.workdir / "sub").mkdir(exist_ok=True)
     (place.workdir / "n.ipynb").touch()
-    kernel_id = await open_session(jp_fetch, f"loops:{folder_name(place.record)}/{path}")
+    kernel_id = await open_session(jp_fetch, path.format(folder_name(place.record)))
     where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
     inside = f"/loopat/loop/{place.record.id}/workdir"
     assert where == f"{inside}{below} loop-{place.record.id[:8]}"

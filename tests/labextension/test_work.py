@@ -63,6 +63,16 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     assert await browser.run_cell(NODE) == f"loop-{harbour[:8]}"
     await browser.command("launcher:create")
     await section.wait_for()
+    await cards.nth(1).click()
+    # JupyterLab leaves the name of the drive out of a console's path.
+    console = page.locator(".jp-CodeConsole")
+    await console.locator(".jp-CodeConsole-banner", has_text="Python").wait_for()
+    await console.locator(".jp-CodeConsole-promptCell .cm-content").click()
+    await page.keyboard.type(NODE)
+    await page.keyboard.press("Shift+Enter")
+    await console.locator(".jp-OutputArea-output", has_text=f"loop-{harbour[:8]}").wait_for()
+    await browser.command("launcher:create")
+    await section.wait_for()
     await cards.nth(2).click()
     await page.wait_for_selector(".jp-Terminal .xterm-screen")
     await page.locator(".lm-TabBar-tabLabel", has_text="Harbour: ").wait_for()
