@@ -129,9 +129,9 @@ class LoopManager:
         """What keeps the workspace in order, with nobody asking for one loop in particular."""
         return Upkeep(self)
 
-    async def health(self) -> Health:
-        """Whether the machine offers what loops need."""
-        return await check_health(self.engine, self.workspace, self.config)
+    async def health(self, *, noted: bool = False) -> Health:
+        """Whether the machine offers what loops need; `noted`: as far as podman said so before."""
+        return await check_health(self.engine, self.workspace, self.config, noted=noted)
 
     async def make(self, new: NewLoop, on_progress: Callable[[Progress], None] = ignore) -> LoopRecord:
         """Make a loop with what it carries. Its sandbox is made at the first use.

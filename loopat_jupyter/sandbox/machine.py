@@ -14,6 +14,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
 from loopat_jupyter.models import Value
+from loopat_jupyter.sandbox.engine_facts import EngineFacts, EngineNote, read_info
 from loopat_jupyter.sandbox.versions import read_version
 from loopat_jupyter.workspace.paths import fits_socket
 
@@ -28,28 +29,6 @@ _SYSTEM_FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin")
 EngineState: TypeAlias = Literal["works", "absent", "not-executable", "hangs", "fails"]
 DeviceState: TypeAlias = Literal["usable", "absent", "closed"]
 HelperState: TypeAlias = Literal["usable", "absent", "unprivileged"]
-
-
-class EngineFacts(Value, frozen=True, kw_only=True):
-    """What `podman info` says.
-
-    Attributes:
-        cgroup_version: `v1` or `v2`.
-        cgroup_controllers: Those that an ordinary user may use.
-        storage_driver: Usually `overlay`.
-        native_overlay: The kernel does overlay mounts for ordinary users, no FUSE needed.
-        storage_path: Where images and containers are.
-        network_backend: `netavark` or `cni`.
-        mapped_ids: How many user ids a container may use.
-    """
-
-    cgroup_version: str
-    cgroup_controllers: tuple[str, ...]
-    storage_driver: str
-    native_overlay: bool
-    storage_path: str
-    network_backend: str
-    mapped_ids: int
 
 
 class MachineFacts(Value, frozen=True, kw_only=True):
@@ -104,15 +83,16 @@ class MachineFacts(Value, frozen=True, kw_only=True):
     socket_paths_fit: bool
 
 
-async def collect_facts(engine: Engine, workspace: Workspace) -> MachineFacts:
+async def collect_facts(engine: Engine, workspace: Workspace, *, noted: bool = False) -> MachineFacts:
     """Look at the machine; at most two podman calls, each with a short deadline.
 
     Args:
         engine: Runs podman.
         workspace: Whose disk and runtime directory to look at.
+        noted: What podman said of itself before will do.
     """
     path = engine.environment().get("PATH", os.defpath)
-    state, problem, version, info = await _ask_engine(engine, path)
+    state, problem, version, info = await _ask_engine(engine, path, workspace.runtime_root, noted=noted)
     return MachineFacts(
         engine_state=state,
         engine_problem=problem,
@@ -153,14 +133,19 @@ def _look_around(workspace: Workspace, path: str) -> dict[str, Any]:
     }
 
 
-async def _ask_engine(engine: Engine, path: str) -> tuple[EngineState, str, str, EngineFacts | None]:
+async def _ask_engine(
+    engine: Engine, path: str, runtime_root: Path, *, noted: bool
+) -> tuple[EngineState, str, str, EngineFacts | None]:
     binary = engine.argv()[0]
     version = ""
     try:
         answer = await engine.run("version", "--format=json", timeout_s=_DEADLINE_S, doing="tell its version")
         version = read_version(answer.stdout)
-        answer = await engine.run("info", "--format=json", timeout_s=_DEADLINE_S, doing="describe itself")
-        return "works", "", version, read_info(answer.stdout)
+        note = EngineNote(engine, answer.stdout, runtime_root)
+        facts = note.read() if noted else None
+        if facts is None:
+            facts = await _describe(engine)
+            note.write(facts)
     except EngineUnavailableError as error:
         if version:
             return "fails", error.message, version, None
@@ -173,30 +158,13 @@ async def _ask_engine(engine: Engine, path: str) -> tuple[EngineState, str, str,
         return "fails", last[0] if last else error.message, version, None
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError):
         return "fails", "it answers in a form that is not known", version, None
+    else:
+        return "works", "", version, facts
 
 
-def read_info(answer: bytes) -> EngineFacts:
-    """What is judged of the answer of `podman info --format=json`.
-
-    Args:
-        answer: Its standard output.
-
-    Raises:
-        KeyError: Something is missing in it.
-        msgspec.DecodeError: It is no JSON.
-    """
-    info: dict[str, Any] = msgspec.json.decode(answer)
-    host, store = info["host"], info["store"]
-    mappings = (host.get("idMappings") or {}).get("uidmap") or ()
-    return EngineFacts(
-        cgroup_version=host.get("cgroupVersion", ""),
-        cgroup_controllers=tuple(host.get("cgroupControllers") or ()),
-        storage_driver=store["graphDriverName"],
-        native_overlay=(store.get("graphStatus") or {}).get("Native Overlay Diff") == "true",
-        storage_path=store["graphRoot"],
-        network_backend=host.get("networkBackend", "cni"),
-        mapped_ids=sum(mapping["size"] for mapping in mappings),
-    )
+async def _describe(engine: Engine) -> EngineFacts:
+    answer = await engine.run("info", "--format=json", timeout_s=_DEADLINE_S, doing="describe itself")
+    return read_info(answer.stdout)
 
 
 def granted_ids(text: str, user: str, uid: int) -> int:

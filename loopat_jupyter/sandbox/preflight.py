@@ -11,7 +11,8 @@ from loopat_jupyter.sandbox.versions import OLDEST_PODMAN, too_old
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loopat_jupyter.sandbox.machine import DeviceState, EngineFacts, MachineFacts
+    from loopat_jupyter.sandbox.engine_facts import EngineFacts
+    from loopat_jupyter.sandbox.machine import DeviceState, MachineFacts
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
@@ -27,15 +28,19 @@ LIMITS = ("cpu", "memory", "pids")
 """Controllers that resource limits need."""
 
 
-async def check_health(engine: Engine, workspace: Workspace, config: Config) -> Health:
+async def check_health(engine: Engine, workspace: Workspace, config: Config, *, noted: bool = False) -> Health:
     """Check the machine. A missing, old or hanging podman is a failed check, never an error.
 
     Args:
         engine: Runs podman.
         workspace: The workspace that is to work here.
         config: Its settings.
+        noted: What podman said of itself before will do, as long as nothing that is needed is missing.
     """
-    return judge(await collect_facts(engine, workspace), config)
+    health = judge(await collect_facts(engine, workspace, noted=noted), config)
+    if noted and not health.ok:
+        return await check_health(engine, workspace, config)
+    return health
 
 
 def judge(facts: MachineFacts, config: Config) -> Health:

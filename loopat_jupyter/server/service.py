@@ -137,7 +137,7 @@ class LoopService:
 
     async def _check_machine(self) -> None:
         try:
-            health = await self.manager.health()
+            health = await self.manager.health(noted=True)
         except ConfigurationError:
             return
         except LoopatError as error:

@@ -8,15 +8,14 @@ import msgspec
 import pytest
 
 from loopat_jupyter.models import Check
+from loopat_jupyter.sandbox.engine_facts import EngineFacts, read_info
 from loopat_jupyter.sandbox.machine import (
-    EngineFacts,
     MachineFacts,
     collect_facts,
     device,
     granted_ids,
     id_helper,
     is_fedora,
-    read_info,
     runtime_problem,
 )
 from loopat_jupyter.sandbox.podman import Podman

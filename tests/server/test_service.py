@@ -44,7 +44,7 @@ class FakeManager:
     def started_loops(self) -> list[str]:
         return []
 
-    async def health(self) -> Health:
+    async def health(self, *, noted: bool) -> Health:
         await self._do("health")
         checks = (
             Check(name="podman", ok=True, detail="4.3"),
