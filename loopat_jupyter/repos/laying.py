@@ -43,7 +43,7 @@ async def lay(
     async def run(*arguments: str) -> None:
         await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=NO_SETTINGS)
 
-    options = ("--quiet", "--shared", "--no-checkout", "--template=", *_PUSH)
+    options: tuple[str, ...] = ("--quiet", "--shared", "--no-checkout", "--template=", *_PUSH)
     if instead_of_push:
         options += (f"--config=remote.origin.pushurl={instead_of_push}",)
     await run("clone", *options, "--", str(mirror.path), str(folder))
