@@ -30,7 +30,7 @@ def test_only_what_was_sent_is_a_change() -> None:
         (b"{", "body", "is not JSON"),
         (b"[]", "body", "expected `object`"),
         (b'"\xff"', "body", ""),
-        (b'{"\xff":1}', "body", "must be UTF-8"),
+        (b'{"\xff":1}', "body", "UTF-8"),
         (b"\xef\xbb\xbf{}", "body", "is not JSON"),
         (b'{"title":' + b"[" * 100_000, "title", "expected `str`"),
         (b'{"metadata":' + b'{"a":' * 100_000, "body", "is nested too deeply"),
