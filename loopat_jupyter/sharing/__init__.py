@@ -4,6 +4,7 @@
 - `plan`, `nginx`: names, addresses, containers, and the configuration of nginx; pure.
 - `containers`: what podman says of them.
 - `ports`: which ports are taken on the host, and what listens inside a loop.
+- `listener`: the port of the host for what goes by host name.
 - `records`: which loops are shared.
 - `notes`: runtime files of the edge, and what it was told last.
 - `edge`: makes it so.

@@ -13,11 +13,9 @@ from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_WORKSPACE
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.sandbox.trees import descendants
-from loopat_jupyter.sharing.plan import LABEL_SHARE, WEB_PORT, Showing
+from loopat_jupyter.sharing.plan import LABEL_PORT, LABEL_SHARE, Showing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from loopat_jupyter.sandbox.podman import Engine
 
 _PORT_IN_ADDRESS = re.compile(r":(\d{1,5})(?=[:\s])")
@@ -31,20 +29,14 @@ class Shown(NamedTuple):
         share: `edge`, or the id of the loop whose files it serves.
         digest: Hash of what it was made from.
         alive: It runs, and its init process is there.
-        ports: Port of the host by port inside and protocol.
+        showing: The ports of the host that it has.
     """
 
     name: str
     share: str
     digest: str
     alive: bool
-    ports: Mapping[tuple[int, str], int]
-
-    @property
-    def showing(self) -> Showing:
-        """The ports of the edge."""
-        direct = frozenset(host for (inside, _), host in self.ports.items() if inside != WEB_PORT)
-        return Showing(web_port=self.ports.get((WEB_PORT, "tcp"), 0), direct_ports=direct)
+    showing: Showing
 
 
 async def list_shown(engine: Engine, workspace: str) -> dict[str, Shown]:
@@ -87,16 +79,17 @@ def taken_ports(stderr: str) -> frozenset[int]:
 
 def _shown(entry: dict[str, Any]) -> Shown:
     labels, pid = entry["Labels"], int(entry.get("Pid") or 0)
+    published = [
+        int(found["host_port"]) + offset
+        for found in entry.get("Ports") or ()
+        for offset in range(int(found.get("range") or 1))
+    ]
     return Shown(
         name=entry["Names"][0],
         share=labels[LABEL_SHARE],
         digest=labels.get(LABEL_HASH, ""),
         alive=entry.get("State") == "running" and is_init(pid),
-        ports={
-            (int(found["container_port"]) + offset, found["protocol"]): int(found["host_port"]) + offset
-            for found in entry.get("Ports") or ()
-            for offset in range(int(found.get("range") or 1))
-        },
+        showing=Showing(web_port=int(labels.get(LABEL_PORT, 0)), direct_ports=frozenset(published)),
     )
 
 

@@ -17,9 +17,10 @@ from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.network import ensure_network
-from loopat_jupyter.sandbox.plan import network_name
+from loopat_jupyter.sandbox.plan import network_name, publishing_host
 from loopat_jupyter.sandbox.template import template_folder
 from loopat_jupyter.sharing.containers import accepting, list_shown, taken_ports
+from loopat_jupyter.sharing.listener import giving, take_port, until_free
 from loopat_jupyter.sharing.nginx import VERSION_PATH, config_version, edge_config
 from loopat_jupyter.sharing.notes import Notes
 from loopat_jupyter.sharing.plan import (
@@ -38,6 +39,7 @@ from loopat_jupyter.sharing.plan import (
     plan_edge,
     plan_sites,
     plan_streams,
+    web_ports,
 )
 from loopat_jupyter.sharing.ports import used_ports
 from loopat_jupyter.sharing.records import SharedLoops
@@ -66,9 +68,6 @@ _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
 _ANSWER_TIMEOUT_S = 10.0
 _ATTEMPTS = 12
-_FREE_LOOKS = 100
-"""How often to look whether the process that held a removed container's ports has ended."""
-
 _GLANCE_S = 1.0
 _POLL_S = 0.02
 
@@ -254,7 +253,7 @@ class Edge:
         """Make the edge run by the wanted configuration: the one that runs, if it can."""
         if found is not None and found.alive and found.digest == edge_hash(spec):
             showing = found.showing
-            config = await self._configure(wanted, showing)
+            config = await self._configure(spec, wanted, showing)
             if await self._answers(config, timeout_s=0):
                 return showing
             if (pid := self._notes.pid(EDGE)) is not None:
@@ -266,7 +265,7 @@ class Edge:
             _log.warning("The edge %s did not take its new configuration, and is recreated", spec.name)
         if found is not None:
             await self._remove([found])
-            await _until_free(frozenset(found.ports.values()))
+            await until_free(found.showing.direct_ports | {found.showing.web_port})
         await self._prepare(tell)
         # Two edges of one person at once would want the same ports. Podman 4 does worse than refuse the second: it also
         # takes away the network of a container beside it.
@@ -277,35 +276,41 @@ class Edge:
     async def _create(self, spec: EdgeSpec, wanted: Wanted) -> Showing:
         """Make the edge, on the ports that the host has left."""
         taken = await asyncio.to_thread(used_ports)
-        for _ in range(_ATTEMPTS):
-            showing = choose_ports(spec, taken)
-            config = await self._configure(wanted, showing)
-            arguments = edge_argv(spec, showing, pidfile=self._notes.pidfile(EDGE))
-            try:
-                await self._start(arguments, spec.name)
-            except EngineError as error:
-                lost = taken_ports(error.stderr)
-                if not lost:
-                    raise
-                # Somebody took it between the look at the host's ports and now.
-                taken |= lost | await asyncio.to_thread(used_ports)
-                continue
-            if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
-                return showing
-            raise EngineError(
-                f"The edge {spec.name} was started and does not answer. `podman exec {spec.name} nginx -t -c "
-                "/loopat/edge/conf/nginx.conf` may say why."
-            )
+        listener = take_port(spec.host, web_ports(spec, taken))
+        async with giving(listener, self._notes.giving):
+            for _ in range(_ATTEMPTS):
+                showing = choose_ports(spec, listener.getsockname()[1], taken)
+                config = await self._configure(spec, wanted, showing)
+                arguments = edge_argv(spec, showing, pidfile=self._notes.pidfile(EDGE))
+                try:
+                    await self._start(arguments, spec.name)
+                except EngineError as error:
+                    lost = taken_ports(error.stderr)
+                    if not lost:
+                        raise
+                    # Somebody took it between the look at the host's ports and now.
+                    taken |= lost | await asyncio.to_thread(used_ports)
+                    continue
+                if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
+                    return showing
+                raise EngineError(
+                    f"The edge {spec.name} was started and does not answer. `podman exec {spec.name} nginx -t -c "
+                    "/loopat/edge/conf/nginx.conf` may say why."
+                )
         raise ConflictError("The ports for sharing are taken again and again. Set share.port and share.port_range.")
 
-    async def _configure(self, wanted: Wanted, showing: Showing) -> str:
+    async def _configure(self, spec: EdgeSpec, wanted: Wanted, showing: Showing) -> str:
         """Write the configuration; loops whose public port cannot be had get another one first."""
         records, addresses = wanted
         ports = assign_ports(records, showing.direct_ports)
         records = [
             await self._with_port(record, ports[record.id]) if record.id in ports else record for record in records
         ]
-        config = edge_config(plan_sites(records, self._config.share, addresses), plan_streams(records, addresses))
+        config = edge_config(
+            f"{publishing_host(spec.host)}:{showing.web_port}",
+            plan_sites(records, self._config.share, addresses),
+            plan_streams(records, addresses),
+        )
         await asyncio.to_thread(write_atomic, self._notes.config, config.encode())
         return config
 
@@ -379,14 +384,6 @@ async def _ask(socket: Path) -> bytes:
         return b""
     finally:
         writer.close()
-
-
-async def _until_free(ports: frozenset[int]) -> None:
-    """Wait a moment until nobody has these ports any more."""
-    for _ in range(_FREE_LOOKS):
-        if not ports & await asyncio.to_thread(used_ports):
-            break
-        await asyncio.sleep(_POLL_S)
 
 
 def _ignore(_: object) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.sharing.plan import RUN, WEB_PORT
+from loopat_jupyter.sharing.plan import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,11 @@ VERSION_PATH = "/version"
 """Where the edge tells the host by which configuration it works."""
 
 
-def edge_config(sites: Sequence[Site], streams: Sequence[Stream]) -> str:
+def edge_config(address: str, sites: Sequence[Site], streams: Sequence[Stream]) -> str:
     """The whole `nginx.conf` of the edge. What it answers at `VERSION_PATH` on its socket is `config_version` of it.
 
     Args:
+        address: Where what goes by host name is found: that of the socket that nginx is given, to the letter.
         sites: What goes by host name.
         streams: What goes by a port of the host.
     """
@@ -34,7 +35,7 @@ def edge_config(sites: Sequence[Site], streams: Sequence[Stream]) -> str:
         )
         for stream in streams
     )
-    text = _HEAD + servers + "}\n\nstream {" + passed + "}\n"
+    text = (_HEAD + servers + "}\n\nstream {" + passed + "}\n").replace("@address@", address)
     return text.replace("@version@", hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
@@ -96,7 +97,7 @@ http {{
     proxy_set_header X-Forwarded-Proto $forwarded_proto;
 
     server {{
-        listen {WEB_PORT} default_server;
+        listen @address@ default_server;
         error_page 404 /404.html;
         location = /404.html {{ internal; root /usr/share/loopat; }}
         location / {{ return 404; }}
@@ -109,7 +110,7 @@ http {{
 """
 
 _SERVER = f"""\
-        listen {WEB_PORT};
+        listen @address@;
         listen unix:{RUN}/http.sock;
         server_name {{host}};
         error_page 502 504 /.loopat/502.html;

@@ -42,6 +42,11 @@ class Notes:
         """Where the edge answers this host alone."""
         return self._folder / "run" / "http.sock"
 
+    @property
+    def giving(self) -> Path:
+        """Where the edge, when it starts, is handed the socket for what goes by host name."""
+        return self._folder / "run" / "give.sock"
+
     def pidfile(self, share: str) -> Path:
         """Where podman writes the first process of one of the edge's containers.
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import SANDBOX_UID, Mount, Value
 from loopat_jupyter.sandbox.plan import (
     LABEL_HASH,
@@ -30,14 +29,17 @@ EDGE_IMAGE = "loopat-edge"
 LABEL_SHARE = "loopat.share"
 """On every container that shows something: what it shows, `edge` or the id of the loop whose files it serves."""
 
+LABEL_PORT = "loopat.web-port"
+"""On the edge: the port of the host for what goes by host name. Podman publishes none for it, so it cannot tell."""
+
 EDGE = "edge"
 WEB_PORT = 8080
-"""Where the edge, and each server of files, listens inside; not below 1024, since neither is root."""
+"""Where each server of files listens inside; not below 1024, since it is not root."""
 
 NEXT_PORTS = 100
 """How far above the configured port another one is looked for."""
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 """Raised when `edge_argv` or `files_argv` change in a way that existing containers must follow."""
 
 CONF, RUN = "/loopat/edge/conf", "/loopat/edge/run"
@@ -140,22 +142,28 @@ def assign_ports(records: Sequence[LoopRecord], ports: frozenset[int]) -> dict[s
     return {record.id: found.get(record.id) or next(left, None) for record in direct}
 
 
-def choose_ports(spec: EdgeSpec, taken: frozenset[int]) -> Showing:
-    """The ports of the host to publish.
+def web_ports(spec: EdgeSpec, taken: frozenset[int]) -> tuple[int, ...]:
+    """Ports of the host that what goes by host name can have, the best first.
 
     Args:
         spec: The edge.
         taken: Ports that somebody else has.
-
-    Raises:
-        ConflictError: None is left for what goes by host name.
     """
     first, last = spec.range
-    candidates = (port for port in range(spec.port, min(spec.port + NEXT_PORTS, 65536)) if port not in taken)
-    web_port = next((port for port in candidates if port == spec.port or not first <= port <= last), None)
-    if web_port is None:
-        raise ConflictError(f"Port {spec.port} and the next {NEXT_PORTS} are taken. Set share.port to a free one.")
-    return Showing(web_port=web_port, direct_ports=frozenset(range(first, last + 1)) - taken - {web_port, WEB_PORT})
+    candidates = range(spec.port, min(spec.port + NEXT_PORTS, 65536))
+    return tuple(port for port in candidates if port not in taken and (port == spec.port or not first <= port <= last))
+
+
+def choose_ports(spec: EdgeSpec, web_port: int, taken: frozenset[int]) -> Showing:
+    """The ports of the host that the edge has.
+
+    Args:
+        spec: The edge.
+        web_port: The one for what goes by host name.
+        taken: Ports that somebody else has.
+    """
+    first, last = spec.range
+    return Showing(web_port=web_port, direct_ports=frozenset(range(first, last + 1)) - taken - {web_port})
 
 
 def plan_sites(records: Sequence[LoopRecord], config: ShareConfig, addresses: Mapping[str, str]) -> tuple[Site, ...]:
@@ -242,7 +250,8 @@ def edge_argv(spec: EdgeSpec, showing: Showing, *, pidfile: Path) -> tuple[str, 
 
     Args:
         spec: The edge.
-        showing: The ports of the host; those for loops are published for TCP and UDP.
+        showing: The ports of the host; those for loops are published for TCP and UDP. The one for what goes by host
+            name is not: the edge is handed a socket that listens there.
         pidfile: Where podman writes the id of its first process.
     """
     direct = [f"{port}:{port}/{protocol}" for port in sorted(showing.direct_ports) for protocol in ("tcp", "udp")]
@@ -252,7 +261,7 @@ def edge_argv(spec: EdgeSpec, showing: Showing, *, pidfile: Path) -> tuple[str, 
         *_common(spec.name, spec.workspace, EDGE, edge_hash(spec)),
         f"--pidfile={pidfile}",
         f"--network={spec.network}",
-        f"--publish={host}:{showing.web_port}:{WEB_PORT}/tcp",
+        f"--label={LABEL_PORT}={showing.web_port}",
         *(f"--publish={host}:{ports}" for ports in direct),
         *(f"--mount={mount_option(mount)}" for mount in mounts),
         spec.image,

@@ -11,11 +11,16 @@ from tests.fakes import FakeEngine
 
 ENTRY = {
     "Names": ["loopat-work-edge"],
-    "Labels": {"loopat.share": "edge", "loopat.workspace": "work", "loopat.config-hash": "abc"},
+    "Labels": {
+        "loopat.share": "edge",
+        "loopat.workspace": "work",
+        "loopat.config-hash": "abc",
+        "loopat.web-port": "7789",
+    },
     "State": "exited",
     "Pid": 0,
     "Ports": [
-        {"host_ip": "127.0.0.1", "container_port": 8080, "host_port": 7789, "range": 1, "protocol": "tcp"},
+        {"host_ip": "127.0.0.1", "container_port": 7800, "host_port": 7800, "range": 1, "protocol": "tcp"},
         {"host_ip": "127.0.0.1", "container_port": 7800, "host_port": 7800, "range": 2, "protocol": "udp"},
     ],
 }
@@ -23,10 +28,9 @@ ENTRY = {
 
 async def test_what_podman_lists_is_understood():
     engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([ENTRY]), ""))
-    ports = {(8080, "tcp"): 7789, (7800, "udp"): 7800, (7801, "udp"): 7801}
-    shown = Shown(name="loopat-work-edge", share="edge", digest="abc", alive=False, ports=ports)
+    showing = Showing(web_port=7789, direct_ports=frozenset((7800, 7801)))
+    shown = Shown(name="loopat-work-edge", share="edge", digest="abc", alive=False, showing=showing)
     assert await list_shown(engine, "work") == {"edge": shown}
-    assert shown.showing == Showing(web_port=7789, direct_ports=frozenset((7800, 7801)))
     assert engine.calls == [
         ("ps", "--all", "--filter=label=loopat.workspace=work", "--filter=label=loopat.share", "--format=json")
     ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import msgspec
+import psutil
 import pytest
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
@@ -40,6 +43,8 @@ async def test_a_web_server_inside_is_found_by_name(scene: Scene):
     body = msgspec.json.decode(answer.body)
     assert (answer.code, body["loop"], body["uri"]) == (200, "one", "/some/path?x=1")
     assert body["headers"]["Host"] == body["headers"]["X-Forwarded-Host"] == shown.url.split("/")[2]
+    # The program is told who asks.
+    assert body["headers"]["X-Forwarded-For"] == "127.0.0.1"
     big = b"x" * 3_000_000
     assert (await fetch(shown.url, method="POST", body=big)).body == big
     connection = await websocket(shown.url, "echo")
@@ -324,13 +329,29 @@ async def test_whatever_dies_or_is_wiped_comes_back_and_nothing_else_is_asked(sc
         await until(lambda: not scene.manager.edge._notes.up_to_date(scene.manager.edge._wanted()))
         await scene.manager.edge.keep()
         assert [(await fetch(url)).code for url in (one.url, two.url + "server.py")] == [200, 200]
+    # One that somebody starts by hand has no port of the host.
+    await scene.manager.engine.run("restart", "--time=0", f"loopat-{name}-edge", ok=(0, 125))
+    await until(lambda: not scene.manager.edge._notes.up_to_date(scene.manager.edge._wanted()))
+    await scene.manager.edge.keep()
+    assert (await fetch(one.url)).code == 200
+    # Without podman's monitor it goes on, follows what changes, and ends.
+    await kill_monitor(scene)
+    moved = await scene.share(scene.one, mode="port", port=8000, alias="moved")
+    assert [(await fetch(url)).code for url in (moved.url, one.url)] == [200, 404]
+    shutil.rmtree(edge_folder(scene.manager.workspace))
+    await scene.manager.edge.keep()
+    assert (await fetch(moved.url)).code == 200
     engine = scene.manager.edge._engine
     scene.manager.edge._engine = None
     await scene.manager.edge.keep()
     scene.manager.edge._engine = engine
-    shutil.rmtree(edge_folder(scene.manager.workspace))
-    await scene.manager.edge.keep()
-    assert (await fetch(one.url)).code == 200
+
+
+async def kill_monitor(scene: Scene) -> None:
+    name = f"loopat-{scene.manager.workspace.name}-edge"
+    found = await scene.manager.engine.run("inspect", "--format={{.State.ConmonPid}}", name)
+    os.kill(pid := int(found.stdout), signal.SIGKILL)
+    await until(lambda: not psutil.pid_exists(pid))
 
 
 async def test_what_is_left_over_is_found(scene: Scene):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import LoopRecord
 from loopat_jupyter.sharing.plan import (
     EdgeSpec,
@@ -27,6 +26,7 @@ from loopat_jupyter.sharing.plan import (
     plan_edge,
     plan_sites,
     plan_streams,
+    web_ports,
 )
 from loopat_jupyter.values import Share
 from loopat_jupyter.workspace.config import ShareConfig
@@ -65,7 +65,7 @@ def test_the_whole_command_of_the_edge():
         "--label=loopat.workspace=work", "--label=loopat.share=edge", f"--label=loopat.config-hash={edge_hash(SPEC)}",
         *COMMON,
         "--pidfile=/run/edge/pids/edge", "--network=loopat-work",
-        "--publish=127.0.0.1:7789:8080/tcp",
+        "--label=loopat.web-port=7789",
         "--publish=127.0.0.1:7800:7800/tcp", "--publish=127.0.0.1:7800:7800/udp",
         "--publish=127.0.0.1:7801:7801/tcp", "--publish=127.0.0.1:7801:7801/udp",
         "--mount=type=bind,source=/run/edge/conf,target=/loopat/edge/conf,ro=true",
@@ -76,8 +76,8 @@ def test_the_whole_command_of_the_edge():
 
 def test_an_address_of_ipv6_is_written_in_brackets():
     spec = msgspec.structs.replace(SPEC, host="::1")
-    argv = edge_argv(spec, Showing(web_port=1, direct_ports=frozenset()), pidfile=Path("/p"))
-    assert "--publish=[::1]:1:8080/tcp" in argv
+    argv = edge_argv(spec, Showing(web_port=1, direct_ports=frozenset((2,))), pidfile=Path("/p"))
+    assert "--publish=[::1]:2:2/tcp" in argv
 
 
 def test_the_whole_command_of_a_server_of_files():
@@ -142,16 +142,15 @@ def test_what_is_needed():
 
 def test_ports_that_others_have_are_left_out():
     spec = msgspec.structs.replace(SPEC, range=(7789, 7792))
-    assert choose_ports(spec, frozenset()) == Showing(web_port=7788, direct_ports=frozenset(range(7789, 7793)))
-    assert choose_ports(spec, frozenset((7788, 7790))) == Showing(
+    assert web_ports(spec, frozenset())[:2] == (7788, 7793)
+    assert web_ports(spec, frozenset((7788, 7790)))[:2] == (7793, 7794)
+    assert web_ports(SPEC, frozenset(range(7788, 7888))) == ()
+    assert web_ports(msgspec.structs.replace(SPEC, port=65535), frozenset()) == (65535,)
+    assert choose_ports(spec, 7793, frozenset((7788, 7790))) == Showing(
         web_port=7793, direct_ports=frozenset((7789, 7791, 7792))
     )
     inside = msgspec.structs.replace(SPEC, range=(7780, 7790))
-    assert choose_ports(inside, frozenset()).direct_ports == frozenset(range(7780, 7791)) - {7788}
-    around = msgspec.structs.replace(SPEC, range=(8079, 8081))
-    assert choose_ports(around, frozenset()).direct_ports == {8079, 8081}
-    with pytest.raises(ConflictError, match="Set share.port"):
-        choose_ports(SPEC, frozenset(range(7788, 7888)))
+    assert choose_ports(inside, 7788, frozenset()).direct_ports == frozenset(range(7780, 7791)) - {7788}
 
 
 @given(
