@@ -120,7 +120,7 @@ _SERVER = f"""\
 _SITE = f"""
     upstream loop{{number}} {{{{
         server {{upstream}};
-        keepalive 16;
+        keepalive 64;
     }}}}
     server {{{{
 {_SERVER}\
