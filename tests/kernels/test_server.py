@@ -322,4 +322,17 @@ class TestPending:
         assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
         assert kernel_id not in kernels
         assert place.run_files() == []
-        await kernels.shutdown_all()
+
+    async def test_a_start_that_is_under_way_does_not_keep_the_server_from_ending(
+        self, place: Place, jp_fetch, jp_serverapp, breakable: Path
+    ) -> None:
+        spec = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable", "kernel.json")
+        argv = ["bash", "-c", "exec sleep 600", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": "Slow", "language": "x"}))
+        await place.manager.start(place.record)
+        kernels = jp_serverapp.kernel_manager
+        kernel_id = await start_session(jp_fetch, place.kernel_name.replace("python3", "breakable"))
+        kernel = await place.wait_for_command("sleep", "600")
+        await asyncio.wait_for(kernels.shutdown_all(), 30)
+        await gone(kernel)
+        assert kernel_id not in kernels
