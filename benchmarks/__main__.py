@@ -36,7 +36,7 @@ async def measure(rounds: int) -> list[Row]:
         say("terminals")
         rows += [await terminals.first_prompt(made, rounds), await terminals.throughput(made, rounds)]
         say("a shared port")
-        rows.append(await shares.requests(made, rounds))
+        rows += [await shares.requests(made, rounds), *await shares.through_jupyter(made, rounds)]
         say("a long list")
         rows.append(await sandboxes.first_page(made, rounds))
     return rows

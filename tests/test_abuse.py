@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import psutil
 import pytest
+import pytest_asyncio
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
@@ -67,10 +68,18 @@ def naive_loops(loops: Path) -> None:
     assert len({ODD[kind].lower().replace(" ", "-") for kind in ("lower", "upper")}) == 1, "two have one address"
 
 
-@pytest.fixture
-async def server(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> AsyncIterator[Server]:
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(
+    workspace: Workspace, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
+    """One server for all of it."""
     environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-    async with jupyter_server(tmp_path, workspace.home, environ) as server:
+    async with jupyter_server(tmp_path_factory.mktemp("server"), workspace.home, environ) as server:
         yield server
 
 
@@ -245,11 +254,12 @@ async def test_a_page_of_another_site_opens_no_websocket(server: Server, manager
 @pytest.mark.abuse("A13")
 async def test_a_huge_body_is_refused_and_not_kept(server: Server) -> None:
     loop = (await server.api("POST", "loopat/api/loops", {"title": "a"})).body["id"]
+    before = (await server.api("GET", "loopat/api/loops")).body["loops"]
     for path in ("loops", f"loops/{loop}/exec", "vaults"):
         for size_bytes in (2**30, 2**28):
             assert await growth(server, path, size_bytes) < 64 * 2**20, (path, size_bytes)
     shown = await server.api("GET", "loopat/api/loops")
-    assert [each["id"] for each in shown.body["loops"]] == [loop]
+    assert [each["id"] for each in shown.body["loops"]] == [each["id"] for each in before]
 
 
 async def growth(server: Server, path: str, size_bytes: int) -> int:

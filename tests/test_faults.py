@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import random
@@ -26,7 +25,7 @@ from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.paths import Workspace
-from tests.conftest import add_loop, remove_from_podman
+from tests.conftest import add_loop, end_all, remove_from_podman
 from tests.jupyter_process import jupyter_server
 
 if TYPE_CHECKING:
@@ -109,19 +108,17 @@ def workspace(workspace_of_module: Workspace) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def other(workspace: Workspace) -> LoopRecord:
-    """The loop that must not notice is the same for all tests."""
-    return add_loop(workspace, "other")
+def loops(workspace: Workspace) -> tuple[LoopRecord, LoopRecord]:
+    """Both are the same for all tests: the one works after each of them, and the other has not noticed."""
+    return add_loop(workspace, "one"), add_loop(workspace, "other")
 
 
 @pytest.fixture
-async def scene(manager: LoopManager, other: LoopRecord) -> AsyncIterator[Scene]:
-    one = manager.create(title="one")
-    for record in (one, other):
+async def scene(manager: LoopManager, loops: tuple[LoopRecord, LoopRecord]) -> Scene:
+    for record in loops:
         await manager.start(record)
-    yield Scene(manager, one, other)
-    with contextlib.suppress(NotFoundError):
-        await manager.delete(one.id, force=True)
+    end_all(manager, loops[0])
+    return Scene(manager, *loops)
 
 
 @pytest.mark.fault("F2")
@@ -151,27 +148,30 @@ async def test_a_container_removed_behind_our_back_is_made_again(scene: Scene) -
 
 
 @pytest.mark.fault("F6")
-@pytest.mark.parametrize("way", ["rmi", "prune"])
-async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, small_image: str, way: str) -> None:
+async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, small_image: str) -> None:
     manager = scene.manager
-    scene.one = record = await manager.update(scene.one.id, {"image": small_image})
     # An image of this loop alone, as those of others must stay.
-    manager.workspace.toolchain(record.id).write_text(f"[tools]\n# {record.id}\n")
-    image = (await manager.start(record)).image_id
+    tools = manager.workspace.toolchain(scene.one.id)
+    tools.write_text(f"[tools]\n# {scene.one.id}\n")
+    scene.one = record = await manager.update(scene.one.id, {"image": small_image})
     tag = manager.toolchains.reference(record)
     assert tag.startswith("localhost/loopat-tools-"), manager.toolchains.problem(record)
-    await manager.stop(record)
-    if way == "rmi":
-        await manager.engine.run("rmi", "--force", tag)
-    else:
-        # As `podman system prune --all` does, of what is ours.
-        await manager.engine.run("container", "prune", "--force", f"--filter=label=loopat.loop-id={record.id}")
-        await manager.engine.run("rmi", image)
-    assert await scene.state() == "absent"
-    await scene.works()
-    # The person sees why it takes its time.
-    assert "toolchain" in scene.steps
-    await manager.delete(record.id)
+    for way in ("rmi", "prune"):
+        image = (await manager.start(record)).image_id
+        await manager.stop(record)
+        if way == "rmi":
+            await manager.engine.run("rmi", "--force", tag)
+        else:
+            # As `podman system prune --all` does, of what is ours.
+            await manager.engine.run("container", "prune", "--force", f"--filter=label=loopat.loop-id={record.id}")
+            await manager.engine.run("rmi", image)
+        assert await scene.state() == "absent"
+        scene.steps.clear()
+        await scene.works()
+        # The person sees why it takes its time.
+        assert "toolchain" in scene.steps
+    tools.unlink()
+    await manager.start(await manager.update(record.id, {"image": None}), fresh=True)
     await manager.engine.run("rmi", tag)
 
 

@@ -13,7 +13,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.ioloop import IOLoop
 
 from loopat_jupyter.contents.drive import Drive, in_drive
-from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.deadlines import call_off, deadline
 from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.kernels.keeping import KernelKeeper
@@ -32,6 +32,11 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         return KernelKeeper(self)
 
     @functools.cached_property
+    def _starting(self) -> set[str]:
+        """Kernels whose start is under way; with `use_pending_kernels` they are among the others already."""
+        return set()
+
+    @functools.cached_property
     def _drive(self) -> Drive | None:
         try:
             return Drive(Workspace.from_environment(os.environ))
@@ -41,7 +46,11 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
 
     async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Any) -> None:  # noqa: ANN401
         """As stock, and a kernel that did not start is not waited for any more: the server could not end."""
-        await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+        self._starting.add(kernel_id)
+        try:
+            await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+        finally:
+            self._starting.discard(kernel_id)
         if kernel_id not in self._kernels:
             self._pending_kernels.pop(kernel_id, None)
 
@@ -91,12 +100,16 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
 
     async def _call_off_starts(self) -> None:
         """End the starts that are under way: stock shuts down what nobody knows yet, fails, and does not end."""
-        starts = {name: task for name, task in self._pending_kernels.items() if name not in self._kernels}
-        for task in starts.values():
-            task.cancel()
-        await asyncio.gather(*starts.values(), return_exceptions=True)
+        starts = {
+            name: task
+            for name, task in self._pending_kernels.items()
+            if name not in self._kernels or name in self._starting
+        }
+        waiting = [self._pending_kernel_tasks.pop(name) for name in starts.keys() & self._pending_kernel_tasks.keys()]
+        await call_off((*starts.values(), *waiting))
         for kernel_id in starts:
             self._pending_kernels.pop(kernel_id, None)
+            self.remove_kernel(kernel_id)
 
     async def _leave(self, kernel_id: str) -> None:
         """Leave a kernel to the next server; one that is being restarted, or has ended, is shut down as stock."""

@@ -14,6 +14,7 @@ import pytest
 
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.process import Stem, exec_roots
+from tests.conftest import add_loop
 from tests.jupyter_process import jupyter_server
 
 if TYPE_CHECKING:
@@ -21,15 +22,26 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
 
 SLEEPER = ["bash", "-c", "trap '' TERM; sleep 1000 & sleep 1000; exit"]
 
 
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def shared_loop(workspace: Workspace) -> LoopRecord:
+    """A loop that both leave as they found it."""
+    return add_loop(workspace, "A loop")
+
+
 @pytest.fixture
-async def record(manager: LoopManager) -> LoopRecord:
-    record = manager.create(title="A loop")
-    await manager.start(record)
-    return record
+async def record(manager: LoopManager, shared_loop: LoopRecord) -> LoopRecord:
+    await manager.start(shared_loop)
+    return shared_loop
 
 
 def environ(manager: LoopManager, sandbox_image: str) -> dict[str, str]:
