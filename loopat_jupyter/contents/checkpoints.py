@@ -70,7 +70,8 @@ class LoopCheckpoints(AsyncFileCheckpoints):
         """
         self._files.refuse_archived(path)
         self._make_folder(self.checkpoint_path("checkpoint", path))
-        made: dict[str, Any] = await super().create_checkpoint(contents_mgr, path)  # type: ignore[no-untyped-call]
+        with change_told(path):
+            made: dict[str, Any] = await super().create_checkpoint(contents_mgr, path)  # type: ignore[no-untyped-call]
         return made
 
     async def restore_checkpoint(self, contents_mgr: LoopContentsManager, checkpoint_id: str, path: str) -> None:
@@ -80,7 +81,8 @@ class LoopCheckpoints(AsyncFileCheckpoints):
             tornado.web.HTTPError: The loop is archived, or a symlink leads out of it (403), or as stock.
         """
         self._files.refuse_archived(path)
-        await super().restore_checkpoint(contents_mgr, checkpoint_id, path)  # type: ignore[no-untyped-call]
+        with change_told(path):
+            await super().restore_checkpoint(contents_mgr, checkpoint_id, path)  # type: ignore[no-untyped-call]
 
     async def rename_checkpoint(self, checkpoint_id: str, old_path: str, new_path: str) -> None:
         """Have a checkpoint go along with its file.

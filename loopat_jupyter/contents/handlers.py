@@ -6,8 +6,9 @@ Whoever may use the server's files may use these: the authorizer is asked about 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+import msgspec
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import path_regex
 from jupyter_server.services.contents import handlers as stock
@@ -47,8 +48,36 @@ class DriveMixin:
             raise web.HTTPError(error.status, error.message, reason=error.reason) from error
 
 
+class _Body(msgspec.Struct):
+    """What the stock handler and manager take for granted of a request's body."""
+
+    path: str = ""
+    name: str | None = None
+    copy_from: str | None = None
+    ext: str | None = None
+    type: str | None = None
+    format: Literal["text", "base64", "json"] | None = None
+    chunk: int | None = None
+    content: Any = None
+
+
 class ContentsHandler(DriveMixin, stock.ContentsHandler):
     """`/contents/…`: files and folders."""
+
+    def get_json_body(self) -> dict[str, Any] | None:
+        """The body of the request.
+
+        Raises:
+            tornado.web.HTTPError: It is none that makes sense; names the field.
+        """
+        try:
+            body = super().get_json_body()
+            checked = msgspec.convert({} if body is None else body, _Body)
+            for text in (checked.path, checked.name, checked.copy_from, checked.ext, checked.content):
+                (text if isinstance(text, str) else "").encode()
+        except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
+            raise web.HTTPError(400, f"The body makes no sense: {error}") from error
+        return body
 
     def location_url(self, path: str) -> str:
         """Address of a file that was made."""

@@ -13,6 +13,7 @@ import datetime
 import functools
 import itertools
 import os
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
 
 MOST_FOLDERS = 500
 """How many loops the root of the drive lists, newest activity first; the panel finds the others."""
+
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ImportError, RecursionError, ValidationError)
+"""What nbformat raises at what is no notebook."""
+
+_UNFIT = (*_UNREADABLE, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LoopContentsManager(AsyncLargeFileManager):
@@ -156,7 +163,7 @@ class LoopContentsManager(AsyncLargeFileManager):
         read = functools.partial(nbformat.reads, capture_validation_error=capture_validation_error)
         try:
             notebook = await asyncio.to_thread(read, text, as_version)
-        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, ValidationError) as error:
+        except _UNREADABLE as error:
             problem = f"{Path(os_path).name} is no notebook: {error!r}"
             raise web.HTTPError(400, problem[:500]) from error
         return (notebook, *data) if raw else notebook
@@ -313,6 +320,35 @@ class LoopDriveManager(LoopContentsManager):
         store = self.drive.store
         records = itertools.islice(store.readable(), MOST_FOLDERS)
         return [_folder(folder_name(record), store.last_activity(record.id)) for record in records]
+
+    async def is_hidden(self, path: str) -> bool:
+        """As stock; what is said to lie below a file is not there."""
+        with change_told(path):
+            return bool(await super().is_hidden(path))  # type: ignore[no-untyped-call]
+
+    async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
+        """Write a file or make a folder in a loop.
+
+        Raises:
+            tornado.web.HTTPError: What should be written, or where, makes no sense (400), or as stock.
+        """
+        try:
+            return await super().save(model, path)
+        except web.HTTPError as error:
+            # The stock manager takes the blame for whatever goes wrong.
+            if error.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(error.__cause__, _UNFIT):
+                raise
+            raise web.HTTPError(400, f"{path} cannot be saved: {error.__cause__!r}"[:500]) from error
+
+    async def trust_notebook(self, path: str) -> None:
+        """Note that a notebook in a loop is trusted.
+
+        Raises:
+            tornado.web.HTTPError: It is none (400), or as stock.
+        """
+        if (await self.get(path, content=False))["type"] != "notebook":
+            raise web.HTTPError(400, f"{path} is no notebook.")
+        await super().trust_notebook(path)  # type: ignore[no-untyped-call]
 
     async def delete_file(self, path: str) -> None:
         """Delete a file or folder in a loop.

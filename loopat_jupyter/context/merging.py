@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 20
 """Each one that fails means that somebody else got through."""
 
+MERGE_MEMORY_BYTES = 1024**3
+"""Of two files that differ git holds both, and what they were, however small they were packed."""
+
 _FIRST_WINS = ("\t[rejected]", "(cannot lock ref", "(failed to update ref)", "(incorrect old value provided)")
 """How git says of a ref that somebody else was first. Any other `[remote rejected]` refuses: a hook, rights."""
 
@@ -159,6 +162,7 @@ async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
         theirs,
         ours,
         folder=mirror.path,
+        memory_bytes=MERGE_MEMORY_BYTES,
         ok=(0, 1),
         environ=NO_SETTINGS,
     )

@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox.copies import copies_folder, make_copies
 from loopat_jupyter.sandbox.isolation import may_remount
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME
 from loopat_jupyter.workspace.nofollow import look_at, make_folders, opened_folder, problem_of, walk
+from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT
 from loopat_jupyter.workspace.vault_keys import Keys
 from loopat_jupyter.workspace.vaults import HOME, VaultStore, locked, no_vault
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
     from loopat_jupyter.workspace.vaults import Contents
+
+CHAT = "chat"
+"""Folder beside a loop's contexts."""
 
 _KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 _ENGINE_SOCKETS = frozenset(("podman.sock", "docker.sock", "containerd.sock", "crio.sock"))
@@ -75,7 +79,15 @@ class Extras:
             for mount in own
             if mount.target in taken
         ]
-        return Extra((*operators.mounts, *(mount for mount in own if mount.target not in taken)), tuple(warnings))
+        mounts = (*operators.mounts, *self._chat(record), *(mount for mount in own if mount.target not in taken))
+        return Extra(mounts, tuple(warnings))
+
+    def _chat(self, record: LoopRecord) -> Iterator[Mount]:
+        """What was said about the loop, if a program of the host has laid any of it down; no sandbox writes there."""
+        folder = self._workspace.context(record.id, CHAT)
+        with contextlib.suppress(OSError):
+            if os.listdir(folder):  # noqa: PTH208 - `iterdir` would come to the same
+                yield Mount(source=str(folder), target=f"{SANDBOX_CONTEXT}/{CHAT}", mode="ro")
 
     def warnings(self, record: LoopRecord) -> tuple[str, ...]:
         """What a person should know of the mounts and the vault of a loop.

@@ -100,6 +100,37 @@ async def test_what_is_in_no_loop_is_not_found(ask: Any, folder: str, method: st
     assert answer.status == 404, answer.body
 
 
+_NO_NOTEBOOKS: tuple[Any, ...] = (
+    None, [], {}, {"nbformat": 99, "nbformat_minor": 0, "metadata": {}, "cells": []},
+    {"nbformat": 4, "nbformat_minor": 5, "metadata": 7, "cells": [7]},
+    {"nbformat": "x", "nbformat_minor": None, "metadata": {}, "cells": []},
+)  # fmt: skip
+
+
+async def test_what_makes_no_sense_is_blamed_on_who_sent_it(ask: Any, folder: str, workdir: Path) -> None:
+    (workdir / "a.txt").write_text("as it was")
+    (workdir / "d").mkdir()
+    text = {"type": "file", "format": "text", "content": "x"}
+    odd = (7, "x", [1], {"path": {}}, {"path": "\ud800"})
+    changes = ({"type": []}, {"format": "x"}, {"chunk": "x"}, {"content": 7})
+    bodies: list[tuple[str, str, Any]] = [
+        ("PATCH", "a.txt", {"path": None}),
+        *((verb, "a.txt", body) for verb in ("PUT", "PATCH") for body in odd),
+        *(("PUT", "a.txt", text | change) for change in changes),
+        *(("PUT", "n.ipynb", {"type": "notebook", "content": content}) for content in _NO_NOTEBOOKS),
+        *(("PUT", place, text) for place in ("a.txt/b", "none/b", "d")),
+        *(("POST", place, {}) for place in ("none/checkpoints", "a.txt/checkpoints/none", "a.txt/trust")),
+        ("POST", "d", {"ext": 7}),
+        ("POST", "d", {"copy_from": {}}),
+    ]
+    for verb, place, body in bodies:
+        answer = await ask(verb, f"{API}/{folder}/{place}", body)
+        assert 400 <= answer.status < 500, (verb, place, body, answer.body)
+    assert (workdir / "a.txt").read_text() == "as it was"
+    assert sorted(path.name for path in workdir.iterdir() if path.name[0] != ".") == ["a.txt", "d"]
+    assert list((workdir / "d").iterdir()) == []
+
+
 async def test_whole_loops_are_not_files(ask: Any, folder: str, workdir: Path) -> None:
     (workdir / "a").touch()
     assert (await ask("DELETE", f"{API}/{folder}")).status == 403

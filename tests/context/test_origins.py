@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.errors import ConfigurationError, EngineTimeoutError, GitError
+from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError, EngineTimeoutError, GitError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import NewLoop
+from loopat_jupyter.outgoing import promote
 from loopat_jupyter.repos import mirrors
 from loopat_jupyter.repos.git import Git
-from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.git_remotes import git, make_remote
 
 if TYPE_CHECKING:
@@ -76,3 +77,31 @@ async def test_nothing_is_promoted_to_a_remote_that_is_being_left(
         with pytest.raises(EngineTimeoutError, match="notes"):
             await contexts.proposals.discard("notes", "x")
     await contexts.attach("knowledge", empty.url)
+
+
+async def test_a_context_out_of_reach_is_a_warning(plain: LoopManager, tmp_path: Path, empty: Remote):
+    shutil.move(empty.path, tmp_path / "moved")
+    config = Config(context=ContextConfig(notes=empty.url))
+    team = LoopManager(plain.workspace, config, plain.engine, member="ada", git=Git(os.environ))
+    record = await team.make(NewLoop(title="a"))
+    [warning] = record.warnings
+    assert warning.startswith("The loop has no notes.")
+    assert [start.kind for start in record.contexts] == ["knowledge", "personal"]
+    with pytest.raises(ConflictError, match="has no notes"):
+        await promote(team, record, "notes")
+    assert team.sandboxes.state_files(record.id).running() is None
+
+
+async def test_a_remote_that_a_loop_can_write_is_refused(solo: LoopManager, tmp_path: Path):
+    """Git on the host would run the hooks that the loop planted in it."""
+    record = solo.create(title="a")
+    planted = solo.workspace.workdir(record.id) / "evil.git"
+    git(tmp_path, "init", "--quiet", "--bare", str(planted))
+    hook = planted / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/proof\n")
+    hook.chmod(0o755)
+    for address in (str(planted), f"file://{planted}"):
+        with pytest.raises(BadInputError, match="lies in the workspace"):
+            await solo.cargo.contexts.attach("notes", address)
+    assert not (tmp_path / "proof").exists()

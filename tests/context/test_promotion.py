@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.errors import BadInputError, ConflictError, GitError, NotFoundError
+from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
 from loopat_jupyter.outgoing import Answering, promote, push_branch
@@ -218,17 +218,6 @@ async def test_a_branch_is_pushed_from_the_host(manager: LoopManager, remote: Re
         await push_branch(manager, record)
 
 
-async def test_a_context_out_of_reach_is_a_warning(manager: LoopManager, tmp_path: Path, empty: Remote):
-    shutil.move(empty.path, tmp_path / "moved")
-    record = await on_remote(manager, empty).make(NewLoop(title="a"))
-    [warning] = record.warnings
-    assert warning.startswith("The loop has no notes.")
-    assert [start.kind for start in record.contexts] == ["knowledge", "personal"]
-    with pytest.raises(ConflictError, match="has no notes"):
-        await promote(manager, record, "notes")
-    assert manager.sandboxes.state_files(record.id).running() is None
-
-
 def spawned(work: Coroutine[Any, Any, None], *, loop_id: str) -> asyncio.Task[None]:
     """What the server does, without the server."""
     return asyncio.create_task(work, name=loop_id)
@@ -254,13 +243,11 @@ async def test_commands_inside_ask_and_are_told(manager: LoopManager):
     assert subject == "From inside"
     assert [path.name for path in manager.workspace.run(record.id).iterdir() if path.name[:4] in ("ask-", "said")] == []
     # Many at once are all told.
-    script = "for n in {1..12}; do loopat-promote 2>/dev/null & done; wait; ls /loopat/run/ask-* 2>/dev/null | wc -l"
-    *told_all, left = await answered(manager, record, script)
+    many = "for n in {1..12}; do loopat-promote knowledge 2>/dev/null & done; wait"
+    *told_all, left = await answered(manager, record, f"{many}; ls /loopat/run/ask-* 2>/dev/null | wc -l")
     assert left == "0"
-    assert set(told_all) <= {
-        "There is nothing new in the notes of this loop.",
-        "requests: 8 of this loop wait already. Ask again later",
-    }
+    begins = {text.partition(" of ")[0].partition(" can ")[0] for text in told_all}
+    assert begins <= {"This loop", "requests: 8"}
     assert len(told_all) == 12
     # What is asked wrongly is told at once.
     script = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
@@ -285,18 +272,3 @@ async def test_a_loop_is_not_deleted_with_what_it_has_not_promoted(
     untouched = await manager.make(NewLoop(title="b"))
     await manager.delete(untouched.id)
     assert not manager.workspace.loop(untouched.id).exists()
-
-
-async def test_a_remote_that_a_loop_can_write_is_refused(manager: LoopManager, tmp_path: Path):
-    """Git on the host would run the hooks that the loop planted in it."""
-    record = manager.create(title="a")
-    planted = manager.workspace.workdir(record.id) / "evil.git"
-    git(tmp_path, "init", "--quiet", "--bare", str(planted))
-    hook = planted / "hooks" / "pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/proof\n")
-    hook.chmod(0o755)
-    for address in (str(planted), f"file://{planted}"):
-        with pytest.raises(BadInputError, match="lies in the workspace"):
-            await manager.cargo.contexts.attach("notes", address)
-    assert not (tmp_path / "proof").exists()

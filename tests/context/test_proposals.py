@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.context import proposals
+from loopat_jupyter.context import merging, proposals
 from loopat_jupyter.context.proposals import moment
 from loopat_jupyter.errors import ConflictError, GitError
 from loopat_jupyter.loops import LoopManager
@@ -145,6 +145,18 @@ async def test_a_large_file_is_not_compared_line_by_line(
     assert "Binary files /dev/null and b/large.txt differ" in await team.cargo.contexts.proposals.diff(
         "knowledge", LOOP
     )
+
+
+async def test_files_too_large_to_be_merged_fill_no_memory(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    propose(remote, "a.txt", "theirs\n" * 2_000_000)
+    git(remote.elsewhere, "switch", "--quiet", "trunk")
+    trunk = remote.commit("a.txt", "ours\n" * 3_000_000)
+    monkeypatch.setattr(merging, "MERGE_MEMORY_BYTES", 16 * 2**20)
+    with pytest.raises(GitError, match="Git failed to merge-tree"):
+        await team.cargo.contexts.proposals.merge("knowledge", LOOP)
+    assert git(remote.path, "rev-parse", "trunk") == trunk
 
 
 async def test_a_remote_that_is_away_after_it_took_the_work_is_no_failure(

@@ -82,11 +82,11 @@ async def make(manager: LoopManager, record: LoopRecord, entry: ProjectFile) -> 
 
 
 @pytest.mark.podman
-async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: LoopManager, sandbox_image: str):
+async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: LoopManager, small_image: str):
     record = await manager.make(NewLoop(title="Project"))
     workdir = manager.workspace.workdir(record.id)
     (workdir / "content").write_text("from the project")
-    (workdir / "Dockerfile").write_text(f"FROM {sandbox_image}\nCOPY content /opt/content\n")
+    (workdir / "Dockerfile").write_text(f"FROM {small_image}\nCOPY content /opt/content\n")
     image = await make(manager, record, wanted(dockerfile="Dockerfile"))
     try:
         changed = await manager.update(record.id, {"image": image})
@@ -98,12 +98,12 @@ async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: Loop
 
 
 @pytest.mark.podman
-async def test_a_build_reads_nothing_of_the_host(manager: LoopManager, sandbox_image: str, tmp_path: Path):
+async def test_a_build_reads_nothing_of_the_host(manager: LoopManager, small_image: str, tmp_path: Path):
     record = await manager.make(NewLoop(title="Project"))
     workdir = manager.workspace.workdir(record.id)
     (tmp_path / "secret").write_text("canary")
     (workdir / "planted").symlink_to(tmp_path / "secret")
-    (workdir / "Dockerfile").write_text(f"FROM {sandbox_image}\nCOPY planted /opt/planted\nRUN cat /opt/planted\n")
+    (workdir / "Dockerfile").write_text(f"FROM {small_image}\nCOPY planted /opt/planted\nRUN cat /opt/planted\n")
     with pytest.raises(ImageBuildError) as failure:
         await make(manager, record, wanted(dockerfile="Dockerfile"))
     assert "canary" not in failure.value.stderr

@@ -440,12 +440,17 @@ class TestReal:
         (home / ".netrc").write_text("machine a\n")
         (manager.vaults.folder("other") / "mounts" / "home" / ".other").mkdir()
         record = manager.create(title="A loop")
-        assert (await output(manager, record, "ls -A ~")).split() == []
+        chat = manager.workspace.context(record.id, "chat")
+        chat.mkdir(parents=True)
+        assert (await output(manager, record, "ls -A ~; ls -d /loopat/context/chat 2>/dev/null || true")).split() == []
+        (chat / "monday.md").write_text("said\n")
         await manager.update(record.id, {"vault": "work"})
         record = manager.store.read(record.id)
         assert (await output(manager, record, "cat ~/.ssh/id ~/.netrc; ls -A ~")).split() == [
             "key", "machine", "a", ".netrc", ".ssh",
         ]  # fmt: skip
+        seen = await output(manager, record, "cd /loopat/context/chat; ! touch x 2>/dev/null; cat monday.md")
+        assert seen == "said\n"
         await output(manager, record, "echo new > ~/.ssh/known_hosts; echo b > ~/.netrc; sudo touch ~/.ssh/of-root")
         assert (home / ".ssh" / "known_hosts").read_text() == "new\n"
         assert (home / ".netrc").read_text() == "b\n"
