@@ -156,7 +156,7 @@ const face: JupyterFrontEndPlugin<void> = {
       browsers.forEach(each => each.model.pathChanged.connect(update));
     }
     if (terminals !== null) {
-      nameTerminals(terminals, loops, trans);
+      nameTerminals(terminals, app.serviceManager.terminals, loops, trans);
     }
     toolbars?.addFactory<NotebookPanel>(
       'Notebook',
