@@ -20,6 +20,7 @@ from loopat_jupyter.errors import ConflictError, LoopatError
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.specs import one_line
 from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.paths import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -59,10 +60,12 @@ def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path) -> dict[str, A
     config = {"loop_id": record.id, "kernel": spec.name, "workspace": str(home)}
     # Whoever runs this may do it in the loop's folder, where anything may be called like a module of ours (-P).
     command = [sys.executable, "-P", "-m", "loopat_jupyter.kernels", "-f", "{connection_file}"]
+    # A user's list of kernels has those of all workspaces.
+    elsewhere = "" if home.name == DEFAULT_NAME else f", workspace: {one_line(home.name)}"
     return {
         # For clients that run the command themselves, in place of asking the provisioner.
         "argv": [*command, f"--workspace={home}", f"--loop={record.id}", f"--kernel={spec.name}"],
-        "display_name": f"{spec.display_name} (loop: {one_line(record.title)})",
+        "display_name": f"{spec.display_name} (loop: {one_line(record.title)}{elsewhere})",
         "language": spec.language,
         "interrupt_mode": spec.interrupt_mode,
         "metadata": {**spec.metadata, "kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}},

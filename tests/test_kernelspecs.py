@@ -73,6 +73,11 @@ def test_kernel_json_says_where_to_run_and_no_secret() -> None:
     }
 
 
+def test_a_kernel_of_a_workspace_that_is_not_the_usual_one_says_so() -> None:
+    shown = kernel_json(record("Rain"), PYTHON, Path("/srv/team\u202e"))["display_name"]
+    assert shown == "Python 3 (loop: Rain, workspace: team)"
+
+
 @given(st.text(min_size=1, max_size=60).filter(lambda title: title.strip() and title.isprintable()))
 def test_names_are_what_jupyter_takes(title: str) -> None:
     loop = record(title)

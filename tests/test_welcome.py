@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from loopat_jupyter.kernelspecs import registered_name
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.welcome import find_welcome, make_welcome, welcome_files
@@ -100,25 +97,3 @@ def test_the_notebook_is_valid_and_has_no_output():
     assert notebook.metadata.kernelspec.name == "python3"
     assert code
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
-
-
-@pytest.mark.podman
-@pytest.mark.timeout(600)
-async def test_the_notebook_runs_in_its_loop(
-    workspace: Workspace, sandbox_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
-    monkeypatch.setenv("LOOPAT_HOME", str(workspace.home))
-    monkeypatch.setenv("LOOPAT_SANDBOX_IMAGE", sandbox_image)
-    real = LoopManager.from_environment(os.environ)
-    record = await make_welcome(real)
-    (kernel,) = [spec.name for spec in await real.kernelspecs(record) if spec.language == "python"]
-    folder = workspace.workdir(record.id)
-    notebook = nbformat.read(folder / "welcome.ipynb", as_version=4)
-    name = registered_name(record, kernel)
-    await NotebookClient(notebook, kernel_name=name, resources={"metadata": {"path": folder}}).async_execute()
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
-    assert f"loopat on loop-{record.id[:8]} with Python" in printed
-    assert "ipykernel" in printed
-    assert (folder / "smoothed.csv").read_text().startswith("month,sea_celsius,air_celsius\n")
-    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))

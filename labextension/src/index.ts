@@ -137,6 +137,15 @@ const face: JupyterFrontEndPlugin<void> = {
     restorer?.add(panel, panel.id);
     app.shell.add(panel, side, { rank: 150, type: 'Loops' });
 
+    if (labShell !== null && loops.isInside('')) {
+      // A server for a loop's own folder, as for the first loop: the panel is open until a person arranges it otherwise.
+      void Promise.all([labShell.restored, app.restored]).then(([layout]) => {
+        if (layout.fresh) {
+          app.shell.activateById(panel.id);
+        }
+      });
+    }
+
     tellOfProgress(loops, commands, trans);
     if (launcher !== null) {
       withoutLoops(launcher, app.serviceManager.kernelspecs);
@@ -147,7 +156,7 @@ const face: JupyterFrontEndPlugin<void> = {
       browsers.forEach(each => each.model.pathChanged.connect(update));
     }
     if (terminals !== null) {
-      nameTerminals(terminals, loops, trans);
+      nameTerminals(terminals, app.serviceManager.terminals, loops, trans);
     }
     toolbars?.addFactory<NotebookPanel>(
       'Notebook',

@@ -90,7 +90,11 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
             aria-label={loop.progress.label}
           />
         )}
-        {inside !== '' && <span className="jp-Loops-inside">{inside}</span>}
+        {inside !== '' && (
+          <span className="jp-Loops-inside" title={inside}>
+            {inside}
+          </span>
+        )}
         {loop.state !== 'preparing' && (
           <time className="jp-Loops-ago" dateTime={loop.last_activity}>
             {ago(loop.last_activity, trans, now)}

@@ -1,3 +1,4 @@
+import type { Terminal } from '@jupyterlab/services';
 import type { ITerminalTracker } from '@jupyterlab/terminal';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
@@ -5,14 +6,16 @@ import type { ILoopManager } from './tokens';
 import { terminalTitle } from './words';
 
 /**
- * Has the tabs of terminals say which loop they are in.
+ * Has the tabs of terminals say which loop they are in, and the loops be looked at once a terminal runs in one.
  *
  * @param tracker - Of all terminals.
+ * @param running - Tells what terminals there are.
  * @param manager - Knows the loops.
  * @param trans - Translates.
  */
 export function nameTerminals(
   tracker: ITerminalTracker,
+  running: Terminal.IManager,
   manager: ILoopManager,
   trans: TranslationBundle
 ): void {
@@ -32,6 +35,15 @@ export function nameTerminals(
     content.title.changed.connect(rename);
     rename();
     void manager.fresh();
+    // It is opened before it runs; the server counts it when it says something.
+    const { session } = content;
+    const onMessage = (_: unknown, message: Terminal.IMessage) => {
+      if (message.type === 'stdout') {
+        session.messageReceived.disconnect(onMessage);
+        running.refreshRunning().catch(() => undefined);
+      }
+    };
+    session.messageReceived.connect(onMessage);
   });
   manager.changed.connect(rename);
 }

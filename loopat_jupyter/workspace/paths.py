@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 SOCKET_PATH_MAX_BYTES = 107
 """sockaddr_un.sun_path holds 108 bytes with the final NUL (unix(7))."""
 
+DEFAULT_NAME = ".loopat"
 SANDBOX_CONTEXT = "/loopat/context"
 
 _SOCKET_NAME_BYTES = len("/01234567/0123456789ab/run/k0123456789ab-5")
@@ -107,7 +108,7 @@ class Workspace:
         Raises:
             BadInputError: `LOOPAT_HOME` is not an absolute path in UTF-8, or goes through a home that nobody has.
         """
-        text = environ.get("LOOPAT_HOME") or str(Path.home() / ".loopat")
+        text = environ.get("LOOPAT_HOME") or str(Path.home() / DEFAULT_NAME)
         try:
             text.encode("utf-8")
             home = Path(text).expanduser()

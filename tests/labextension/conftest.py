@@ -97,18 +97,15 @@ def made_workspace(folder: Path) -> Any:
     shutil.rmtree(workspace.runtime, ignore_errors=True)
 
 
-def lab_server(
-    folder: Path, environ: dict[str, str], *options: str, root: Path | None = None, without: tuple[str, ...] = ()
-) -> Any:
-    """A server with JupyterLab, for a root folder of its own or another one; without some of Lab's extensions."""
+def lab_server(folder: Path, environ: dict[str, str], *options: str, root: Path | None = None) -> Any:
+    """A server with JupyterLab, for a root folder of its own or another one."""
     if root is None:
         root = folder / "root"
         root.mkdir(exist_ok=True)
     settings = folder / "jupyter-config" / "labconfig" / "page_config.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     # Lab would ask whether to fetch news.
-    disabled = ("@jupyterlab/apputils-extension:announcements", *without)
-    settings.write_text(json.dumps({"disabledExtensions": dict.fromkeys(disabled, True)}))
+    settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
     return jupyter_server(folder, root, environ, *EXPOSED, *options, faces=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -279,6 +280,13 @@ async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> 
     await browser.row("Picked").get_by_text("vault work · profiles reports, data").wait_for()
     loop = await stage.loop("Picked")
     assert (loop["vault"], loop["profiles"]) == ("work", ["reports", "data"])
+    # What a person should know of a loop stands in its row.
+    (vault,) = stage.workspace.home.glob("members/*/vaults/work")
+    shutil.rmtree(vault)
+    await page.get_by_role("button", name="Refresh").first.click()
+    await browser.row("Picked").locator(".jp-Loops-note", has_text="work").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("warning")
 
 
 async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:

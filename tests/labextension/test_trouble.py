@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 
+RETRY_MS = 10_000
+"""Longer than the face waits before it asks a server again that could not be reached."""
+
 STEP = re.compile(r"\(\d of \d+\)")
 
 
@@ -190,6 +193,7 @@ async def test_a_server_that_is_away_or_has_a_new_token_is_told_in_a_sentence(
         async with opened(first) as browser:
             message = browser.page.locator(".jp-Loops-message")
             await browser.row("Before").wait_for()
+            await browser.page.clock.install()
             first.process.send_signal(signal.SIGKILL)
             await first.process.wait()
             await browser.command("loops:refresh")
@@ -197,6 +201,8 @@ async def test_a_server_that_is_away_or_has_a_new_token_is_told_in_a_sentence(
             await browser.picture("unreachable")
             async with again():
                 add_loop(workspace, "Meanwhile")
+                # The page asks again after a while.
+                await browser.page.clock.fast_forward(RETRY_MS)
                 await browser.row("Meanwhile").wait_for()
                 await browser.row("Before").wait_for()
             async with again(f"--IdentityProvider.token=not-{TOKEN}"):

@@ -1,25 +1,59 @@
-"""An open page of JupyterLab while its server is killed and started again."""
+"""JupyterLab on the folder of the first loop, as `make lab` opens it, and with a server that is killed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import pytest_asyncio
 
-from tests.jupyter_process import TOKEN, jupyter_server
-from tests.labextension.conftest import lab_server
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.welcome import make_welcome
+from loopat_jupyter.workspace.config import Config, ImageConfig
+from tests.jupyter_process import TOKEN, Server
+from tests.labextension.browser import READY, Browser
+from tests.labextension.conftest import lab_server, made_workspace, new_page
+from tests.labextension.test_work import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from loopat_jupyter.loops import LoopManager
-    from tests.labextension.browser import Browser
+    from playwright.async_api import Browser as Chromium
+    from playwright.async_api import Request
 
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
+
+INSTALLING_MS = 300_000
+"""What the notebook installs comes over the network."""
+
+LONGEST_PAUSE_MS = 60_000
+"""After which JupyterLab has surely tried to reach a server again that was away for some seconds."""
+
+
+class Welcome(NamedTuple):
+    """The first loop and a page for it.
+
+    Attributes:
+        folder: Of the servers.
+        workdir: Of the loop.
+        environ: Of the servers.
+        port: Of all of them, one after the other.
+        server: The first one.
+        browser: Its page.
+    """
+
+    folder: Path
+    workdir: Path
+    environ: dict[str, str]
+    port: str
+    server: Server
+    browser: Browser
 
 
 def free_port() -> int:
@@ -29,13 +63,57 @@ def free_port() -> int:
         return port
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def welcome(
+    chromium: Chromium, sandbox_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Welcome]:
+    folder = tmp_path_factory.mktemp("welcome")
+    with made_workspace(folder) as workspace:
+        config = Config(image=ImageConfig(use=sandbox_image))
+        manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+        record = await make_welcome(manager)
+        workdir = workspace.workdir(record.id)
+        environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
+        port = f"--ServerApp.port={free_port()}"
+        async with lab_server(folder, environ, port, root=workdir) as server:
+            browser = await new_page(chromium, server)
+            await browser.page.goto(f"{server.url}lab/tree/welcome.ipynb?token={TOKEN}")
+            await browser.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+            yield Welcome(folder, workdir, environ, port, server, browser)
+            await browser.page.context.close()
+
+
+@pytest.mark.timeout(600)
+async def test_the_welcome_notebook_runs(welcome: Welcome) -> None:
+    browser, page = welcome.browser, welcome.browser.page
+    # Nobody has arranged anything yet: the loops are in sight.
+    await browser.row("welcome").wait_for()
+    await page.evaluate(READY)
+    await browser.picture("first-sight")
+    await browser.command("notebook:run-all-cells")
+    last = page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-OutputArea-output")
+    failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
+    await last.or_(failed).first.wait_for(timeout=INSTALLING_MS)
+    assert await failed.all_inner_texts() == []
+    assert (await last.inner_text()).startswith("month,sea_celsius,air_celsius\n")
+    assert "loopat on loop-" in await page.locator(".jp-OutputArea-output").first.inner_text()
+    assert await page.locator(".jp-OutputArea-output img").count() == 1
+    await browser.picture("welcome")
+    assert browser.problems == []
+
+
+def is_layout(request: Request) -> bool:
+    """Whether a request keeps how the page is arranged."""
+    return request.method == "PUT" and "/lab/api/workspaces/" in request.url
+
+
 async def run_cell(browser: Browser, code: str, answer: str) -> None:
     """Type into the last cell and run it; its answer is printed."""
-    cell = browser.page.locator(".jp-Notebook .jp-CodeCell .cm-content").last
+    cell = browser.page.locator(".jp-Notebook:visible .jp-CodeCell .cm-content").last
     await cell.click()
     await browser.page.keyboard.type(code)
     await browser.page.keyboard.press("Shift+Enter")
-    await browser.page.locator(".jp-OutputArea-output", has_text=answer).wait_for()
+    await browser.page.locator(".jp-OutputArea-output:visible", has_text=answer).wait_for()
 
 
 async def written(file: Path) -> str:
@@ -47,40 +125,41 @@ async def written(file: Path) -> str:
 
 
 @pytest.mark.fault("F1")
-async def test_an_open_page_goes_on(
-    manager: LoopManager, lab_environment: dict[str, str], opened: Callable[..., Any], tmp_path: Path
-) -> None:
-    record = manager.create(title="A loop")
-    await manager.start(record)
-    workdir = manager.workspace.workdir(record.id)
-    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = {"cells": [], "metadata": {"kernelspec": kernelspec}, "nbformat": 4, "nbformat_minor": 5}
-    (workdir / "a.ipynb").write_text(json.dumps(notebook))
-    port = f"--ServerApp.port={free_port()}"
-    async with (
-        lab_server(tmp_path, lab_environment, port, root=workdir) as server,
-        opened(server, panel=False) as browser,
-    ):
-        page = browser.page
-        # Lab says that its server is away, if that takes long enough.
-        away = page.locator(".jp-Dialog")
-        await page.add_locator_handler(away, lambda: page.keyboard.press("Escape"))
-        await page.goto(f"{server.url}lab/tree/a.ipynb?reset&token={TOKEN}")
-        await page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
-        await run_cell(browser, "left = 20; print(left + 1)", "21")
-        await page.evaluate("() => jupyterapp.commands.execute('terminal:create-new')")
-        screen = page.locator(".jp-Terminal .xterm-helper-textarea")
+async def test_an_open_page_goes_on(welcome: Welcome) -> None:
+    browser, page, workdir = welcome.browser, welcome.browser.page, welcome.workdir
+    # Lab says that its server is away, if that takes long enough.
+    away = page.locator(".jp-Dialog")
+    await page.add_locator_handler(away, lambda: page.keyboard.press("Escape"))
+    await page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
+    (workdir / "a.ipynb").write_text(json.dumps(PLAIN["content"]))
+    await browser.command("docmanager:open", path="a.ipynb")
+    await page.locator(".lm-TabBar-tabLabel", has_text="a.ipynb").wait_for()
+    await page.evaluate(READY)
+    await run_cell(browser, "left = 20; print(left + 1)", "21")
+    await browser.command("terminal:create-new")
+    screen = page.locator(".jp-Terminal .xterm-helper-textarea")
+    await screen.focus()
+    await page.keyboard.type("left=40; echo there''fore > told\n")
+    assert await written(workdir / "told") == "therefore\n"
+    # JupyterLab tries to reach it again after pauses that grow; the page's clock is set forward then.
+    await page.clock.install()
+    welcome.server.process.kill()
+    await welcome.server.process.wait()
+    async with lab_server(welcome.folder, welcome.environ, welcome.port, root=workdir):
+        await page.clock.fast_forward(LONGEST_PAUSE_MS)
+        await page.get_by_role("tab", name="a.ipynb").click()
+        await run_cell(browser, "print(left + 22)", "42")
+        await page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text="welcome: ").click()
         await screen.focus()
-        await page.keyboard.type("left=40; echo there''fore > told\n")
-        assert await written(workdir / "told") == "therefore\n"
-        server.process.kill()
-        await server.process.wait()
-        # The page has loaded all that it needs of Lab.
-        async with jupyter_server(tmp_path, workdir, lab_environment, port):
-            await page.get_by_role("tab", name="a.ipynb").click()
-            await run_cell(browser, "print(left + 22)", "42")
-            await page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text="Terminal").click()
-            await screen.focus()
-            await page.keyboard.type("echo $((left + 2)) > answer\n")
-            assert await written(workdir / "answer") == "42\n"
-            await browser.picture("outlived")
+        await page.keyboard.type("echo $((left + 2)) > answer\n")
+        assert await written(workdir / "answer") == "42\n"
+        await browser.row("welcome").locator("text=1 terminal").wait_for()
+        await browser.picture("outlived")
+        # Opened again, the page is as the person left it.
+        async with page.expect_response(lambda answer: is_layout(answer.request)):
+            await page.get_by_role("tab", name="File Browser").first.click()
+        await page.reload()
+        await page.wait_for_selector("#filebrowser .jp-DirListing-content")
+        await page.locator(".jp-Terminal").wait_for()
+        assert not await page.locator("#jp-loops-panel").is_visible()
+    assert browser.problems == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,9 @@ from tests.labextension.browser import READY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Locator, Page
 
     from tests.labextension.conftest import Stage
 
@@ -28,6 +32,7 @@ PLAIN = {
     },
 }
 NOTE = {"type": "file", "format": "text", "content": "rain"}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 NODE = "import os; print(os.uname().nodename)"
 
 
@@ -172,8 +177,20 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     assert not (await stage.loop("Harbour"))["restart_needed"]
 
 
-async def test_files_of_a_loop_are_files_of_lab(stage: Stage, harbour: str) -> None:
+async def drop(page: Page, target: Locator, file: Path) -> None:
+    """Drop a file of the machine on a part of the page, as from a file manager."""
+    box = await target.bounding_box()
+    assert box is not None
+    where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] - 5}
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    session = await page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        await session.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
+
+
+async def test_files_of_a_loop_are_files_of_lab(stage: Stage, harbour: str, tmp_path: Path) -> None:
     page = stage.browser.page
+    await stage.server.api("PUT", f"loopat/api/contents/{await folder(stage)}/note.txt", NOTE)
     await stage.browser.name("Harbour").click()
     files = page.locator("#jp-loops-files")
     await files.locator(".jp-DirListing-content").wait_for()
@@ -192,8 +209,12 @@ async def test_files_of_a_loop_are_files_of_lab(stage: Stage, harbour: str) -> N
     renamed = files.locator(".jp-DirListing-item", has_text="march")
     await renamed.wait_for()
     assert not uploaded.exists()
+    # What is dropped there is uploaded; an image is shown.
+    (tmp_path / "dot.png").write_bytes(base64.b64decode(PIXEL))
+    await drop(page, files.locator(".jp-DirListing-content"), tmp_path / "dot.png")
+    await files.locator(".jp-DirListing-item", has_text="dot.png").dblclick()
+    await page.wait_for_function("document.querySelector('.jp-ImageViewer img')?.naturalWidth === 1")
     # What is edited and saved is in the loop.
-    await stage.server.api("PUT", f"loopat/api/contents/{await folder(stage)}/note.txt", NOTE)
     note = stage.workspace.workdir(harbour) / "note.txt"
     await files.locator(".jp-DirListing-item", has_text="note.txt").dblclick()
     editor = page.locator(".jp-FileEditor .cm-content")
