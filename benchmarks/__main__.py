@@ -24,6 +24,7 @@ async def measure(rounds: int) -> list[Row]:
         say("kernels")
         rows = [
             await kernels.start(made, rounds),
+            await kernels.start_with_spare(made, rounds),
             await kernels.round_trip(made, rounds),
             await kernels.memory(made),
         ]

@@ -61,6 +61,14 @@ def _own_jupyter_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter-data"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_spare_kernels() -> Iterator[None]:
+    """Tests count processes, so servers keep kernels ready only where a test asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOPAT_SPARE_KERNELS", "0")
+        yield
+
+
 @pytest_asyncio.fixture
 async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """Servers of pytest-jupyter run on the event loop of the test."""

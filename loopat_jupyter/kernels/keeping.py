@@ -19,7 +19,7 @@ from tornado.ioloop import IOLoop
 from traitlets import TraitError
 
 from loopat_jupyter.errors import LoopatError
-from loopat_jupyter.kernels.launch import encode_connection
+from loopat_jupyter.kernels.orders import encode_connection
 from loopat_jupyter.models import Value
 from loopat_jupyter.workspace.kept import Kept
 

@@ -8,53 +8,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import signal
 import stat
 import time
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
-from loopat_jupyter.errors import KernelStartError
+from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.errors import KernelStartError, LoopatError
 from loopat_jupyter.kernels.inside import ExecProcess, InsideProcess, SeenProcess
+from loopat_jupyter.kernels.orders import Order, encode_connection, format_argv, kernel_environment, passed_on
 from loopat_jupyter.kernels.transports import FileSockets, PortSockets, Sockets
 from loopat_jupyter.models import ExecSpec, LoopEvent
 from loopat_jupyter.sandbox.execution import start_detached
 from loopat_jupyter.sandbox.owners import own, release
-from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_RUN, inside_path
+from loopat_jupyter.sandbox.plan import SANDBOX_RUN, inside_path
 from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES, Stem, hold, innermost_pid, pid_namespace
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.sandbox.usage import is_stopped, unresponsive
 from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from loopat_jupyter.kernels.spares import Spares
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import Kernelspec, LoopRecord
     from loopat_jupyter.sandbox.lifecycle import Running
     from loopat_jupyter.sandbox.process import HostProcess
-    from loopat_jupyter.workspace.paths import Workspace
+
+_log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 60.0
 """How long a living kernel may take to open its sockets: far more than any does on a machine under load."""
 
-NOT_PASSED_ON = frozenset(
-    (
-        *("HOME", "LOGNAME", "SHELL", "USER", "OLDPWD", "PWD", "TMPDIR", "XDG_RUNTIME_DIR"),
-        *("LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "VIRTUAL_ENV"),
-    )
-)
-"""Variables that describe the host: inside they would be wrong whoever passed them."""
+WAKE_TIMEOUT_S = 5.0
+"""How long a spare kernel may take for the same before another is started: far more than it needs."""
 
-_SESSION_NAME = "JPY_SESSION_NAME"
 _POLL_S = 0.003
 _LOG_LINES = 12
-_PLACEHOLDER = re.compile(r"\{connection_file\}")
 
 
 class Place(NamedTuple):
@@ -89,10 +84,12 @@ class SandboxKernel:
     Args:
         manager: The loops.
         place: Where it runs.
+        spares: Spare kernels of the server; None outside one.
     """
 
-    def __init__(self, manager: LoopManager, place: Place) -> None:
+    def __init__(self, manager: LoopManager, place: Place, spares: Spares | None = None) -> None:
         self.manager = manager
+        self._spares = spares
         self.place = place
         self.process: InsideProcess | None = None
         self._run = manager.workspace.run(place.loop_id)
@@ -152,22 +149,56 @@ class SandboxKernel:
             StorageFullError: No space for its files.
         """
         self.remove_files()
-        stem = self._stem = Stem.new(self._run, "k")
-        record = self.manager.store.read(self.place.loop_id)
-        of_vault = await self.manager.vaults.variables_of(record)
-        exec_spec = ExecSpec(
-            argv=format_argv((*ready.spec.argv, *extra), f"{SANDBOX_RUN}/{stem.name}.json"),
-            cwd=inside_path(self.place.loop_id, self.place.folder),
-            env=kernel_environment(ready.spec.env, {**of_vault, **env}),
-            detach=True,
+        of_vault = await self.manager.vaults.variables_of(self.manager.store.read(self.place.loop_id))
+        order = Order(
+            ready.running.init_pid,
+            (*ready.spec.argv, *extra),
+            kernel_environment(ready.spec.env, {**of_vault, **env}),
+            inside_path(self.place.loop_id, self.place.folder),
         )
+        process = await self._wake(ready, connection, order)
+        self.process = process or await self._start(ready, connection, order)
+        if self._spares is not None:
+            self._spares.follow(self.place.loop_id, ready.running, order)
+
+    async def _wake(self, ready: Ready, connection: Mapping[str, Any], order: Order) -> InsideProcess | None:
+        """Have a spare kernel become this one; None when there is none, or it is of no use, which costs little time."""
+        spare = None if self._spares is None else self._spares.take(self.place.loop_id, order)
+        if spare is None:
+            return None
+        try:
+            async with deadline(WAKE_TIMEOUT_S):
+                return await self._bring_up(ready, connection, spare.stem, lambda: spare.become(order))
+        except (LoopatError, OSError) as error:
+            _log.info(
+                "A spare kernel of loop %s was of no use: %s", self.place.loop_id, str(error) or type(error).__name__
+            )
+            return None
+        finally:
+            spare.let_go()
+
+    async def _start(self, ready: Ready, connection: Mapping[str, Any], order: Order) -> InsideProcess:
+        stem = Stem.new(self._run, "k")
+        argv = format_argv(order.argv, f"{SANDBOX_RUN}/{stem.name}.json")
+        spec = ExecSpec(argv=argv, cwd=order.cwd, env=dict(order.env), detach=True)
+
+        async def started() -> InsideProcess:
+            found = await start_detached(self.manager.engine, ready.running, stem, spec)
+            return await self._reach(ready, found.process)
+
+        return await self._bring_up(ready, connection, stem, started)
+
+    async def _bring_up(
+        self, ready: Ready, connection: Mapping[str, Any], stem: Stem, started: Callable[[], Awaitable[InsideProcess]]
+    ) -> InsideProcess:
+        """A kernel whose sockets are open; nothing is left of one that did not come to that."""
+        self._stem = stem
         process: InsideProcess | None = None
         try:
             # Until a server writes it down for the next one, the kernel is to end with who starts it.
             own(stem, sockets=self._address)
             write_new(stem.file("json"), encode_connection(connection))
-            started = await start_detached(self.manager.engine, ready.running, stem, exec_spec)
-            process = await self._reach(ready, started.process)
+            process = await started()
             await self._wait_for_sockets(process, ready)
         except BaseException:
             if process is not None:
@@ -175,7 +206,7 @@ class SandboxKernel:
                 process.close()
             self.remove_files()
             raise
-        self.process = process
+        return process
 
     async def _reach(self, ready: Ready, seen: HostProcess | None) -> InsideProcess:
         if seen is not None:
@@ -219,14 +250,15 @@ class SandboxKernel:
         }
 
     @classmethod
-    def taken_over(cls, manager: LoopManager, info: Mapping[str, Any]) -> SandboxKernel:
+    def taken_over(cls, manager: LoopManager, info: Mapping[str, Any], spares: Spares | None = None) -> SandboxKernel:
         """A kernel that another process started; without a process when it has ended meanwhile.
 
         Args:
             manager: The loops.
             info: What `info` answered there.
+            spares: Spare kernels of the server; None outside one.
         """
-        kernel = cls(manager, Place(info["loop_id"], info["kernel"], Path(info["folder"])))
+        kernel = cls(manager, Place(info["loop_id"], info["kernel"], Path(info["folder"])), spares)
         kernel._address, kernel._stem = info["address"], Stem(kernel._run, info["stem"])
         kernel.sockets = kernel._make_sockets(info.get("ports", ()))
         namespace = pid_namespace(info["pid"])
@@ -287,56 +319,6 @@ class SandboxKernel:
         self._stem.remove()
         release(self._stem)
         self.sockets.remove()
-
-
-def format_argv(argv: tuple[str, ...], connection_file: str) -> tuple[str, ...]:
-    """A kernelspec's command with its placeholder filled in.
-
-    Args:
-        argv: The command.
-        connection_file: Path of the connection file inside.
-    """
-    return tuple(_PLACEHOLDER.sub(lambda _: connection_file, part) for part in argv)
-
-
-def kernel_environment(of_spec: Mapping[str, str], passed: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a kernel; those of its kernelspec may refer to the others and to `HOME`.
-
-    Args:
-        of_spec: Variables of the kernelspec inside.
-        passed: Variables that the caller passed for this kernel, as they are inside.
-    """
-    known = {"HOME": SANDBOX_HOME, **passed}
-    return {**passed, **{name: Template(value).safe_substitute(known) for name, value in of_spec.items()}}
-
-
-def passed_on(
-    passed: Mapping[str, str], server: Mapping[str, str], workspace: Workspace, loop_id: str
-) -> dict[str, str]:
-    """What of the variables that a kernel manager passes belongs to the kernel and not to the server.
-
-    Args:
-        passed: What the kernel manager passed.
-        server: The server's environment: nothing that is the same in it goes inside.
-        workspace: Where the loop's folders are.
-        loop_id: The loop.
-    """
-    own = {name: value for name, value in passed.items() if server.get(name) != value and name not in NOT_PASSED_ON}
-    own.pop(_SESSION_NAME, None)
-    found = workspace.loop_of(Path(passed.get(_SESSION_NAME) or "/"))
-    if found is not None and found[0] == loop_id:
-        own[_SESSION_NAME] = inside_path(loop_id, found[1])
-    return own
-
-
-def encode_connection(connection: Mapping[str, Any]) -> bytes:
-    """A connection file.
-
-    Args:
-        connection: What it says; keys may be bytes.
-    """
-    texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in connection.items()}
-    return msgspec.json.encode(texts)
 
 
 def last_lines(log: str) -> str:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from jupyter_client.connect import KernelConnectionInfo
 
+    from loopat_jupyter.kernels.spares import Spares
+
 
 ENDED = -1
 """What `poll` answers for a kernel that ended: its exit code is known only inside."""
@@ -66,7 +68,8 @@ class LoopatProvisioner(LocalProvisioner):
                 return await super().pre_launch(**kwargs)
             environ, place = found
             if self._kernel is None or self._kernel.place != place:
-                self._kernel = SandboxKernel(self._manager(environ), place)
+                manager, spares = self._loops(environ)
+                self._kernel = SandboxKernel(manager, place, spares)
             self._ready = await self._kernel.prepare()
             spec = self._ready.spec
             self.kernel_spec.interrupt_mode = spec.interrupt_mode
@@ -226,7 +229,8 @@ class LoopatProvisioner(LocalProvisioner):
             ConfigurationError: The workspace's configuration is broken.
         """
         environ = {**os.environ, "LOOPAT_HOME": info["workspace"]}
-        self._kernel = SandboxKernel.taken_over(self._manager(environ), info)
+        manager, spares = self._loops(environ)
+        self._kernel = SandboxKernel.taken_over(manager, info, spares)
         self.connection_info = connection
         if self._kernel.process is None:
             self._kernel.remove_files()
@@ -272,17 +276,16 @@ class LoopatProvisioner(LocalProvisioner):
     def _km(self) -> Any:  # noqa: ANN401 - any kernel manager, of whatever package
         return self.parent
 
-    def _manager(self, environ: Mapping[str, str]) -> LoopManager:
+    def _loops(self, environ: Mapping[str, str]) -> tuple[LoopManager, Spares | None]:
         """The server's manager of this workspace, so that its events tell of a start; else one of our own."""
         made = Workspace.from_environment(environ)
         owner: Any = self.parent
         while owner is not None:
             service = getattr(getattr(owner, "web_app", None), "settings", {}).get("loopat_service")
             if service is not None and service.manager.workspace.home == made.home:
-                manager: LoopManager = service.manager
-                return manager
+                return service.manager, service.spares
             owner = getattr(owner, "parent", None)
-        return LoopManager.from_environment(environ)
+        return LoopManager.from_environment(environ), None
 
     def _connect(self, ends: Mapping[str, Any], *, encrypt: bool) -> None:
         """Point the kernel manager at the kernel's sockets and write its connection file."""

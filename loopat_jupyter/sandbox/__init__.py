@@ -9,6 +9,7 @@
 `build`        one `podman build`, ended cleanly when it is cancelled
 `images`       `Images`: one build per tag across processes, with progress
 `process`      processes inside: start, find on the host, signal, watch, read the log
+`sockets`      how the host connects to what listens inside
 `state`        runtime notes about a sandbox, each checked against a living process
 `execution`    commands: attached with streams, or detached and watched
 `facts`        what podman and the host's kernel say of containers

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 INSIDE = Path(__file__).parent / "inside"
 """Where the package has them."""
 
-NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote")
+NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote", "spare")
 COMMANDS = ("loopat-promote",)
 """Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
+
+_IN_FOLDERS = (*(("bin", name, name) for name in COMMANDS), ("waiting", "spare", "ipykernel_launcher/__init__.py"))
+"""Those that are found by a name of their own, each in a folder of the version: folder, helper, name."""
 
 SKILL = "SKILL.md"
 """What agents should know of loops: a skill of theirs. Under one name in all versions, as it is only read; the last
 that was installed counts."""
 
-VERSION = "421740ec"
+VERSION = "dbf55528"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755
@@ -74,12 +77,12 @@ def install(folder: Path) -> None:
             with full_disk_told(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_atomic(target, (INSIDE / name).read_bytes(), mode=_MODE)
-    for name in COMMANDS:
-        command = folder / file_name("bin") / name
-        if not command.exists():
+    for inner, source, name in _IN_FOLDERS:
+        target = folder / file_name(inner) / name
+        if not target.exists():
             with full_disk_told(folder):
-                command.parent.mkdir(exist_ok=True)
-            write_atomic(command, (INSIDE / name).read_bytes(), mode=_MODE)
+                target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, (INSIDE / source).read_bytes(), mode=_MODE)
     skill, text = skill_folder(folder) / SKILL, (INSIDE / SKILL).read_bytes()
     if not skill.exists() or skill.read_bytes() != text:
         with full_disk_told(folder):

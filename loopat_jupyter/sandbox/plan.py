@@ -41,6 +41,8 @@ LAUNCHER = f"{SANDBOX_LIB}/{file_name('launch')}"
 HOLDER_PYTHON = "/usr/bin/python3"
 HOLDER = (HOLDER_PYTHON, "-IS", f"{SANDBOX_LIB}/{file_name('hold')}")
 """Holds the terminal of a program inside, see `inside/hold`; without what a Python loads for convenience."""
+SPARE_FOLDER = f"{SANDBOX_LIB}/{file_name('waiting')}"
+"""Where a spare kernel waits, see `inside/spare`."""
 
 SANDBOX_PLUGINS = f"{SANDBOX_HOME}/.claude/plugins"
 

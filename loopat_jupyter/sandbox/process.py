@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LOG_LIMIT_BYTES = 64 * 1024
 _POLL_S = 0.002
+_WAITING = "/loopat/lib/waiting-"
+"""What the folder begins with in which spare kernels wait, of whatever version (`inside/spare`)."""
+
 _PROC = Path("/proc")
 
 
@@ -323,7 +326,7 @@ def exec_roots(init_pid: int) -> list[int]:
     """Processes that somebody outside started in a sandbox and that still run: kernels, terminals, commands.
 
     They are the ones whose parent lives outside the sandbox's pid namespace. What they left running in the
-    background has init as its parent, and does not count.
+    background has init as its parent, and does not count; nor does a spare kernel that nobody uses yet.
 
     Args:
         init_pid: The sandbox's init process on the host.
@@ -355,5 +358,17 @@ def roots_of(init_pids: list[int]) -> Iterator[tuple[int, int]]:
         if init is None or pid == init or pid_namespace(parent_pid(pid)) == namespace:
             continue
         # One that ended counts no more, though its monitor waits for a reader before it reaps it.
-        if _status_field(pid, b"State:")[:1] != [b"Z"]:
+        if _status_field(pid, b"State:")[:1] != [b"Z"] and not is_waiting(pid):
             yield pid, init
+
+
+def is_waiting(pid: int) -> bool:
+    """Whether a process is a spare kernel that nobody uses yet: it goes to another folder when somebody does.
+
+    Args:
+        pid: Its id on the host.
+    """
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").startswith(_WAITING)  # noqa: PTH115
+    except OSError:
+        return False

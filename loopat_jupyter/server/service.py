@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ from loopat_jupyter.outgoing import Answering
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from loopat_jupyter.kernels.spares import Spares
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.server.follower import Follower
 
@@ -71,6 +73,17 @@ class LoopService:
             except OSError as error:
                 raise self._broken(str(error)) from error
         return self._made
+
+    @functools.cached_property
+    def spares(self) -> Spares:
+        """Kernels that wait to be used.
+
+        Raises:
+            ConfigurationError: The configuration is broken.
+        """
+        from loopat_jupyter.kernels.spares import Spares  # noqa: PLC0415 - only a server with kernels in loops pays
+
+        return Spares(self.manager, self.spawn)
 
     def _broken(self, problem: str) -> ConfigurationError:
         error = ConfigurationError(f"Loops cannot be used because of the configuration: {problem}")

@@ -12,7 +12,7 @@ from loopat_jupyter.errors import LoopatError
 from loopat_jupyter.sandbox.owners import release
 from loopat_jupyter.sandbox.plan import container_name
 from loopat_jupyter.sandbox.process import Stem
-from loopat_jupyter.terminals.pty import connect
+from loopat_jupyter.sandbox.sockets import connect
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.workspace.kept import Found, Kept, folder
 

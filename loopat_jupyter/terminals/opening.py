@@ -15,7 +15,7 @@ from loopat_jupyter.errors import EngineError, LoopatError
 from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S
 from loopat_jupyter.sandbox.owners import own, release
 from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, exec_argv
-from loopat_jupyter.terminals.pty import connect
+from loopat_jupyter.sandbox.sockets import connect
 
 if TYPE_CHECKING:
     import socket

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import os
-import socket
-import stat
 import struct
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.terminals.flow import Feed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import socket
 
 _GREETING = struct.Struct("!HH?")
 _FRAME = struct.Struct("!cI")
@@ -127,29 +124,3 @@ class HeldPty(NoPty):
         """Let go. The program goes on."""
         self.feed.close()
         self._connection.close()
-
-
-def connect(path: Path) -> socket.socket | None:
-    """Connect to the holder of a terminal; None while, or because, nobody listens there.
-
-    What runs inside can put a link in the socket's place that leads to a socket of the host: it is not followed.
-
-    Args:
-        path: The socket, in a folder that a sandbox can write.
-    """
-    try:
-        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            raise ConnectionRefusedError
-        # By its descriptor, so that it is the very file that was looked at; a path of any length will do.
-        connection.connect(f"/proc/self/fd/{descriptor}")
-    except OSError:
-        connection.close()
-        return None
-    finally:
-        os.close(descriptor)
-    return connection

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +10,8 @@ from loopat_jupyter.kernels.inside import family
 from loopat_jupyter.kernels.launch import (
     Place,
     SandboxKernel,
-    encode_connection,
     explain,
-    format_argv,
-    kernel_environment,
     last_lines,
-    passed_on,
 )
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Kernelspec
@@ -41,45 +36,6 @@ def kernel(manager: LoopManager) -> SandboxKernel:
     record = manager.create(title="A loop")
     manager.workspace.run(record.id).mkdir(parents=True)
     return SandboxKernel(manager, Place(record.id, "python3", Path("sub")))
-
-
-def test_only_what_was_passed_for_the_kernel_goes_inside(manager: LoopManager) -> None:
-    record = manager.create(title="A loop")
-    server = {"SECRET": "s", "PATH": "/usr/bin", "SAME": "1"}
-    session = str(manager.workspace.workdir(record.id) / "a b" / "n.ipynb")
-    passed = {**server, "ASKED": "yes", "SAME": "2", "HOME": "/root", "PATH": "/venv", "JPY_SESSION_NAME": session}
-    assert passed_on(passed, server, manager.workspace, record.id) == {
-        "ASKED": "yes",
-        "SAME": "2",
-        "JPY_SESSION_NAME": f"/loopat/loop/{record.id}/workdir/a b/n.ipynb",
-    }
-
-
-@pytest.mark.parametrize("name", ["/etc/n.ipynb", "", "n.ipynb"])
-def test_a_session_outside_the_loop_is_not_named_inside(manager: LoopManager, name: str) -> None:
-    record = manager.create(title="A loop")
-    assert passed_on({"JPY_SESSION_NAME": name}, {}, manager.workspace, record.id) == {}
-
-
-def test_variables_of_a_kernelspec_refer_to_what_is_inside() -> None:
-    of_spec = {"A": "${HOME}/x", "B": "$ASKED", "C": "${UNKNOWN} $", "D": "plain"}
-    assert kernel_environment(of_spec, {"ASKED": "yes"}) == {
-        "ASKED": "yes",
-        "A": "/loopat/home/loopat/x",
-        "B": "yes",
-        "C": "${UNKNOWN} $",
-        "D": "plain",
-    }
-
-
-def test_the_command_gets_the_connection_file() -> None:
-    argv = ("k", "-f={connection_file}", "{connection_file}", "{other}")
-    assert format_argv(argv, r"/run/\1.json") == ("k", r"-f=/run/\1.json", r"/run/\1.json", "{other}")
-
-
-def test_a_connection_file_holds_texts_and_numbers() -> None:
-    connection = {"ip": "/loopat/run/k1", "key": b"abc", "shell_port": 1}
-    assert json.loads(encode_connection(connection)) == {"ip": "/loopat/run/k1", "key": "abc", "shell_port": 1}
 
 
 @pytest.mark.parametrize(

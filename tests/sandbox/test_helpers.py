@@ -30,7 +30,7 @@ def test_they_are_installed_once_and_those_of_other_versions_stay(tmp_path: Path
     install(folder)
     (folder / "launch-00000000").touch()
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert set(before) == {file_name(name) for name in (*NAMES, "bin")} | {"launch-00000000", "skill"}
+    assert set(before) == {file_name(name) for name in (*NAMES, "bin", "waiting")} | {"launch-00000000", "skill"}
     assert all(os.access(folder / file_name("bin") / name, os.X_OK) for name in COMMANDS)
     assert all(os.access(folder / file_name(name), os.X_OK) for name in NAMES)
     install(folder)

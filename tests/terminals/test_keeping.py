@@ -17,10 +17,10 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.owners import own
 from loopat_jupyter.sandbox.process import Stem, exec_roots
+from loopat_jupyter.sandbox.sockets import connect
 from loopat_jupyter.sandbox.usage import in_use
 from loopat_jupyter.terminals.keeping import TerminalKeeper
 from loopat_jupyter.terminals.opening import _started
-from loopat_jupyter.terminals.pty import connect
 from loopat_jupyter.workspace.kept import Kept, folder
 from tests.fakes import FakeEngine
 from tests.jupyter_process import Server, jupyter_server

@@ -1,0 +1,329 @@
+"""Spare kernels in a real sandbox: what becomes of them, and that nobody can tell them from others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jupyter_client.manager import AsyncKernelManager
+from traitlets.config import Configurable
+
+from loopat_jupyter.kernels import launch
+from loopat_jupyter.kernels.orders import Order
+from loopat_jupyter.kernels.spares import Spares
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.lifecycle import Running
+from loopat_jupyter.sandbox.process import is_waiting
+from loopat_jupyter.sandbox.specs import HOME_KERNELS
+from loopat_jupyter.workspace.config import Config, KernelsConfig
+from tests.conftest import processes_inside
+from tests.fakes import FakeEngine
+from tests.jupyter_process import jupyter_server
+from tests.kernels.conftest import gone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from loopat_jupyter.workspace.paths import Workspace
+    from tests.kernels.conftest import Place
+
+RUNNING = Running("box", 1, "image", restart_needed=False)
+
+PROBE = Path(__file__).parents[1] / "data" / "kernel_probe.py"
+
+FAKE = """#!/bin/sh
+case $PWD in
+    /loopat/lib/*) exec /usr/bin/python3 "$HOME/fake.py" "$4" ;;
+    *) exec /usr/bin/python3 "$@" ;;
+esac
+"""
+"""Starts kernels as ever, and in place of a spare something else."""
+
+ANSWERS = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(sys.argv[1].removesuffix(".json") + "-h")
+    listener.listen(1)
+    connection, _ = listener.accept()
+    connection.recv(100000)
+    connection.sendall(ANSWER)
+    os.pause() if PAUSE else None
+"""
+
+
+class Server(Configurable):
+    """What kernels see of a server that keeps spare ones."""
+
+    def __init__(self, manager: LoopManager, spares: Spares) -> None:
+        super().__init__()
+        service = SimpleNamespace(manager=manager, spares=spares)
+        self.web_app = SimpleNamespace(settings={"loopat_service": service})
+        self.spares = spares
+
+
+@pytest.fixture
+async def server(place: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    monkeypatch.setenv("LOOPAT_SPARE_KERNELS", "1")
+    manager = LoopManager.from_environment(os.environ)
+    async with asyncio.TaskGroup() as tasks:
+        spares = Spares(manager, tasks.create_task, calm_s=0)
+        yield Server(manager, spares)
+        spares.close()
+    for pid in waiting(place):
+        await gone(pid)
+
+
+@contextlib.asynccontextmanager
+async def kernel(place: Place, server: Server | None, **options: Any) -> AsyncIterator[Any]:
+    km = AsyncKernelManager(kernel_name="python3", parent=server)
+    await km.start_kernel(**{"cwd": str(place.workdir), **options})
+    try:
+        yield km
+    finally:
+        await km.shutdown_kernel(now=True)
+
+
+async def run(km: Any, code: str) -> Any:
+    """The value of `answer` after some code, by way of JSON."""
+    client = km.client()
+    client.start_channels()
+    try:
+        sent = client.execute(code, user_expressions={"answer": "__import__('json').dumps(answer)"})
+        while (reply := await client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != sent:
+            pass
+        assert reply["content"]["status"] == "ok", reply["content"]
+        text = reply["content"]["user_expressions"]["answer"]["data"]["text/plain"]
+        return json.loads(text[1:-1].encode().decode("unicode-escape"))
+    finally:
+        client.stop_channels()
+
+
+def waiting(place: Place) -> list[int]:
+    """Host ids of the spare kernels of the loop."""
+    return [process.pid for process in processes_inside(place.manager, place.record) if is_waiting(process.pid)]
+
+
+async def a_spare(place: Place, server: Server) -> int:
+    """Have a kernel started and ended; the host id of the spare that is there then."""
+    async with kernel(place, server):
+        assert await server.spares.settled(place.record.id)
+    [pid] = waiting(place)
+    return pid
+
+
+@pytest.fixture
+def startup(place: Place) -> Iterator[None]:
+    """A startup file of IPython that tells what it sees."""
+    folder = place.manager.workspace.loop_home(place.record.id) / ".ipython" / "profile_default" / "startup"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "00-see.py"
+    file.write_text("import os; seen = [os.getcwd(), os.environ.get('JPY_SESSION_NAME'), __name__]\n")
+    yield
+    file.unlink()
+
+
+@pytest.mark.podman
+@pytest.mark.usefixtures("startup")
+async def test_nobody_inside_can_tell_a_spare_kernel_from_another(place: Place, server: Server) -> None:
+    folder = place.workdir / "a b"
+    folder.mkdir()
+    options = {"cwd": str(folder), "env": {**os.environ, "JPY_SESSION_NAME": str(folder / "n.ipynb"), "ASKED": "ü\n"}}
+    async with kernel(place, server, **options):
+        await server.spares.settled(place.record.id)
+    [pid] = waiting(place)
+    found = {}
+    for kind, parent in (("spare", server), ("fresh", None)):
+        async with kernel(place, parent, **options) as km:
+            assert (km.provisioner.pid == pid) == (kind == "spare")
+            text = json.dumps(await run(km, PROBE.read_text()))
+            stem = km.provisioner._kernel.info()["stem"]
+            found[kind] = json.loads(text.replace(stem, "STEM").replace(km.provisioner._kernel._address, "ADDRESS"))
+    assert found["spare"].keys() == found["fresh"].keys()
+    for what, value in found["fresh"].items():
+        assert found["spare"][what] == value, what
+    session = f"/loopat/loop/{place.record.id}/workdir/a b/n.ipynb"
+    assert found["fresh"]["startup"] == [str(Path(session).parent), session, "__main__"]
+    assert (found["fresh"]["environ"]["ASKED"], found["fresh"]["environ"]["PWD"]) == ("ü\n", str(Path(session).parent))
+
+
+@pytest.mark.podman
+async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server: Server) -> None:
+    spare = await a_spare(place, server)
+    status = await place.manager.sandboxes.status(place.record)
+    assert (place.processes(), status.in_use.kernels, status.in_use.commands) == ([], 0, 0)
+    async with kernel(place, server) as km:
+        assert km.provisioner.pid == spare
+        assert place.processes() == [spare]
+        status = await place.manager.sandboxes.status(place.record)
+        assert (status.in_use.kernels, status.in_use.commands) == (1, 0)
+        assert await server.spares.settled(place.record.id)
+        # A restart takes the next one.
+        [following] = waiting(place)
+        await km.restart_kernel(now=True)
+        assert km.provisioner.pid == following
+        assert await run(km, "answer = 42") == 42
+        await gone(spare)
+
+
+@pytest.mark.podman
+async def test_what_was_installed_meanwhile_is_found(place: Place, server: Server) -> None:
+    packages = place.manager.workspace.loop_home(place.record.id) / ".local" / "lib"
+    spare = await a_spare(place, server)
+    [site] = packages.glob("python3*/site-packages")
+    (site / "installed.py").write_text("")
+    async with kernel(place, server) as km:
+        assert km.provisioner.pid != spare
+        assert await run(km, "import installed; answer = 1") == 1
+        await gone(spare)
+
+
+@pytest.mark.podman
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_spare_that_died_or_hangs_does_no_harm(
+    place: Place, server: Server, signum: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "WAKE_TIMEOUT_S", 0.2)
+    spare = await a_spare(place, server)
+    os.kill(spare, signum)
+    if signum == signal.SIGKILL:
+        await gone(spare)
+        while place.run_files():
+            await asyncio.sleep(0.01)
+        assert not await server.spares.settled(place.record.id)
+    async with kernel(place, server) as km:
+        assert km.provisioner.pid != spare
+        assert await run(km, "answer = 42") == 42
+        await gone(spare)
+        assert await server.spares.settled(place.record.id)
+
+
+@pytest.fixture
+def fake(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Python kernels for which anything may wait in place of a spare: what is in the file."""
+    monkeypatch.setattr(launch, "WAKE_TIMEOUT_S", 0.5)
+    home = place.manager.workspace.loop_home(place.record.id)
+    folder = home.joinpath(*HOME_KERNELS, "python3")
+    folder.mkdir(parents=True)
+    command = folder / "python3"
+    command.write_text(FAKE)
+    command.chmod(0o755)
+    argv = ["{resource_dir}/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Fake", "language": "python"}))
+    yield home / "fake.py"
+    shutil.rmtree(folder)
+
+
+@pytest.mark.podman
+@pytest.mark.parametrize(
+    ("script", "ready"),
+    [
+        (ANSWERS.replace("ANSWER", "b'n'").replace("PAUSE", "True"), True),
+        (ANSWERS.replace("ANSWER", "b'y'").replace("PAUSE", "True"), True),
+        (ANSWERS.replace("ANSWER", "b'y'").replace("PAUSE", "False"), True),
+        ("raise SystemExit", False),
+    ],
+    ids=["refuses", "lies", "ends", "never listens"],
+)
+async def test_a_spare_that_is_something_else_costs_little_time(
+    place: Place, server: Server, fake: Path, script: str, ready: bool
+) -> None:
+    fake.write_text(script)
+    for _ in range(2):
+        async with kernel(place, server) as km:
+            assert await run(km, "answer = 42") == 42
+            assert await server.spares.settled(place.record.id) == ready
+            assert place.processes() == [km.provisioner.pid]
+
+
+@pytest.mark.podman
+async def test_spares_end_with_their_server(place: Place, tmp_path: Path) -> None:
+    ours = ("LOOPAT_HOME", "LOOPAT_SANDBOX_IMAGE")
+    environ = {**{name: place.environ[name] for name in ours}, "LOOPAT_SPARE_KERNELS": "1"}
+    model = {"name": "python3", "path": ""}
+    async with jupyter_server(tmp_path, place.workdir, environ, *PROVISIONED) as first:
+        assert (await first.api("POST", "api/kernels", model)).status == 201
+        killed = await one_waits(place)
+        loop = await first.api("GET", f"loopat/api/loops/{place.record.id}")
+        assert (loop.body["in_use"]["kernels"], loop.body["restart_needed"]) == (1, False)
+        first.process.kill()
+        await first.process.wait()
+    await gone(killed)
+    async with jupyter_server(tmp_path, place.workdir, environ, *PROVISIONED) as second:
+        [kept] = (await second.api("GET", "api/kernels")).body
+        assert (await second.api("DELETE", f"api/kernels/{kept['id']}")).status == 204
+        # What the killed one left is removed, too.
+        while place.run_files():
+            await asyncio.sleep(0.05)
+        assert (await second.api("POST", "api/kernels", model)).status == 201
+        ended = await one_waits(place)
+    await gone(ended)
+    left = {name.partition(".")[0].partition("-")[0] for name in place.run_files()}
+    assert len(left) <= 2, "one kernel, with its sockets"
+
+
+PROVISIONED = (
+    "--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner",
+    "--ServerApp.kernel_manager_class=loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
+    "--ServerApp.session_manager_class=loopat_jupyter.kernels.sessions.LoopSessionManager",
+)
+
+
+async def one_waits(place: Place) -> int:
+    async with asyncio.timeout(60):
+        while not (pids := waiting(place)):
+            await asyncio.sleep(0.05)
+    return pids[0]
+
+
+class Recorded(Spares):
+    """Makes spares of nothing, and writes down which ended."""
+
+    def __init__(self, manager: LoopManager, tasks: asyncio.TaskGroup) -> None:
+        super().__init__(manager, tasks.create_task, calm_s=0)
+        self.ended: list[str] = []
+
+    async def _keep(self, loop_id: str, running: Any, order: Order) -> None:
+        self._ready[loop_id] = SimpleNamespace(order=order, let_go=lambda: None)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._ready.pop(loop_id, None)
+            self.ended.append(loop_id)
+
+
+async def test_the_loop_used_least_recently_has_none(workspace: Workspace) -> None:
+    kernels = KernelsConfig(spares=2)
+    manager = LoopManager(workspace, Config(kernels=kernels), FakeEngine(lambda _: b""), member="ada")
+    order = Order(1, ("python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"), {}, "/")
+    async with asyncio.TaskGroup() as tasks:
+        spares = Recorded(manager, tasks)
+        for loop_id in ("a", "b", "a", "c"):
+            spares.follow(loop_id, RUNNING, order)
+            assert await spares.settled(loop_id)
+        await asyncio.sleep(0)
+        assert spares.ended == ["b"]
+        # Another kernel takes its place, and one that none can wait for leaves it.
+        spares.follow("a", RUNNING, order._replace(cwd="/other"))
+        spares.follow("a", RUNNING, order._replace(argv=("bash",)))
+        assert spares.take("a", order._replace(env={"A": "1"})) is None
+        assert spares.take("a", order) is None
+        assert spares.take("c", order._replace(cwd="/other")) is not None
+    assert spares.ended == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("kernels", [KernelsConfig(spares=0), KernelsConfig(transport="tcp")])
+async def test_a_setting_keeps_none(workspace: Workspace, kernels: KernelsConfig) -> None:
+    manager = LoopManager(workspace, Config(kernels=kernels), FakeEngine(lambda _: b""), member="ada")
+    order = Order(1, ("python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"), {}, "/")
+    async with asyncio.TaskGroup() as tasks:
+        spares = Recorded(manager, tasks)
+        spares.follow("a", RUNNING, order)
+        assert not await spares.settled("a")
