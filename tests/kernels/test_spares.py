@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from jupyter_client.manager import AsyncKernelManager
 from traitlets.config import Configurable
@@ -256,10 +257,10 @@ async def test_spares_end_with_their_server(place: Place, tmp_path: Path) -> Non
         first.process.kill()
         await first.process.wait()
     await gone(killed)
+    # It ended by itself; its files are removed by the next server.
     async with jupyter_server(tmp_path, place.workdir, environ, *PROVISIONED) as second:
         [kept] = (await second.api("GET", "api/kernels")).body
         assert (await second.api("DELETE", f"api/kernels/{kept['id']}")).status == 204
-        # What the killed one left is removed, too.
         while place.run_files():
             await asyncio.sleep(0.05)
         assert (await second.api("POST", "api/kernels", model)).status == 201
@@ -277,10 +278,15 @@ PROVISIONED = (
 
 
 async def one_waits(place: Place) -> int:
+    """Wait until a server is connected to a spare; its id on the host."""
     async with asyncio.timeout(60):
-        while not (pids := waiting(place)):
+        while not any(map(connected, pids := waiting(place))) or any(name.endswith("-h") for name in place.run_files()):
             await asyncio.sleep(0.05)
     return pids[0]
+
+
+def connected(pid: int) -> bool:
+    return bool(psutil.Process(pid).net_connections("unix"))
 
 
 class Recorded(Spares):
