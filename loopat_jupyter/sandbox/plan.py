@@ -337,6 +337,8 @@ def exec_argv(name: str, spec: ExecSpec, stem: str) -> tuple[str, ...]:
             ("--tty", spec.tty),
             # Podman would hold every Ctrl-P back until the next key, waiting for a Ctrl-Q.
             ("--detach-keys=", spec.tty),
+            # What waits there is no use of the sandbox, from its first instruction on.
+            (f"--workdir={SPARE_FOLDER}", spec.cwd == SPARE_FOLDER),
         )
         if wanted
     ]

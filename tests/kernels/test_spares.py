@@ -162,10 +162,10 @@ async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server
     assert (place.processes(), status.in_use.kernels, status.in_use.commands) == ([], 0, 0)
     async with kernel(place, server) as km:
         assert km.provisioner.pid == spare
+        assert await server.spares.settled(place.record.id)
         assert place.processes() == [spare]
         status = await place.manager.sandboxes.status(place.record)
         assert (status.in_use.kernels, status.in_use.commands) == (1, 0)
-        assert await server.spares.settled(place.record.id)
         # A restart takes the next one.
         [following] = waiting(place)
         await km.restart_kernel(now=True)

@@ -19,6 +19,7 @@ from loopat_jupyter.sandbox.plan import (
     HostFacts,
     config_hash,
     decide,
+    SPARE_FOLDER,
     exec_argv,
     inside_path,
     mount_argument,
@@ -217,6 +218,10 @@ def test_no_path_can_smuggle_an_option_of_a_copy(path: str):
         (
             ExecSpec(argv=("python3", "-m", "k"), detach=True),
             ("exec", "--detach", "box", LAUNCHER, "x1", "", "python3", "-m", "k"),
+        ),
+        (
+            ExecSpec(argv=("python3",), cwd=SPARE_FOLDER, detach=True),
+            ("exec", "--detach", f"--workdir={SPARE_FOLDER}", "box", LAUNCHER, "x1", SPARE_FOLDER, "python3"),
         ),
     ],
 )
