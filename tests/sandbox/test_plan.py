@@ -16,10 +16,10 @@ from loopat_jupyter.sandbox.isolation import Nesting
 from loopat_jupyter.sandbox.plan import (
     HOLDER,
     LAUNCHER,
+    SPARE_FOLDER,
     HostFacts,
     config_hash,
     decide,
-    SPARE_FOLDER,
     exec_argv,
     inside_path,
     mount_argument,
