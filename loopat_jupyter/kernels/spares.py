@@ -149,7 +149,10 @@ class Spares:
         spare = self._ready.pop(loop_id, None)
         if spare is None:
             return None
-        self._kept.pop(loop_id).task.cancel()
+        kept = self._kept.pop(loop_id, None)
+        # Else it was called off just now.
+        if kept is not None:
+            kept.task.cancel()
         if spare.order.alike(order):
             return spare
         spare.let_go()
