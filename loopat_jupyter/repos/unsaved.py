@@ -85,7 +85,8 @@ async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base
     files = changed_files(await git(*_STATUS))
     for folder in linked_worktrees(await git("worktree", "list", "--porcelain")):
         files += tuple(f"{folder}/{file}" for file in changed_files(await git("-C", folder, *_STATUS)))
-    commits = await git("log", "--format=%h %s", *_ONLY_HERE, *known)
+    # Somebody may have begun anew, with `git init`: the commit that the loop began from is not there then.
+    commits = await git("log", "--format=%h %s", "--ignore-missing", *_ONLY_HERE, *known)
     stashes = await git("stash", "list", "--format=%gd %s")
     return Unsaved(files, lines_of(commits), lines_of(stashes))
 

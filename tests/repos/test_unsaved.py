@@ -63,6 +63,7 @@ _COMMIT = "git commit --quiet --allow-empty --message=$'Lost\\u2028or\\u0085not'
         f"{_COMMIT}; git tag mine; git reset --quiet --hard HEAD~",
         f"{_COMMIT}; git switch --quiet --orphan new",
         f"git switch --quiet --detach; {_COMMIT}",
+        f"rm -rf .git; git init --quiet .; git add .; {_COMMIT}",
         f"git worktree add --quiet --detach ../tree; cd ../tree; {_COMMIT}",
         f"git worktree add --quiet ../tree; cd ../tree; {_COMMIT}; rm -rf ../tree",
     ],
