@@ -102,9 +102,10 @@ async def test_the_welcome_notebook_runs(welcome: Welcome) -> None:
     assert browser.problems == []
 
 
-def is_layout(request: Request) -> bool:
-    """Whether a request keeps how the page is arranged."""
-    return request.method == "PUT" and "/lab/api/workspaces/" in request.url
+def keeps_files_open(request: Request) -> bool:
+    """Whether a request keeps that the file browser is open."""
+    is_layout = request.method == "PUT" and "/lab/api/workspaces/" in request.url
+    return is_layout and '"current":"filebrowser"' in (request.post_data or "")
 
 
 async def run_cell(browser: Browser, code: str, answer: str) -> None:
@@ -156,7 +157,7 @@ async def test_an_open_page_goes_on(welcome: Welcome) -> None:
         await browser.row("welcome").locator("text=1 terminal").wait_for()
         await browser.picture("outlived")
         # Opened again, the page is as the person left it.
-        async with page.expect_response(lambda answer: is_layout(answer.request)):
+        async with page.expect_response(lambda answer: keeps_files_open(answer.request)):
             await page.get_by_role("tab", name="File Browser").first.click()
         await page.reload()
         await page.wait_for_selector("#filebrowser .jp-DirListing-content")
