@@ -37,7 +37,7 @@ from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title
 from loopat_jupyter.workspace.config import Config, load_config
-from loopat_jupyter.workspace.fixed import check_choices
+from loopat_jupyter.workspace.fixed import check_changes, check_first_choices
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
 
@@ -174,7 +174,7 @@ class LoopManager:
     def _new_record(
         self, title: str, image: str | None, config: LoopConfig | None, metadata: dict[str, Any] | None
     ) -> LoopRecord:
-        check_choices(config or LoopConfig(), image, self.config)
+        check_first_choices(config or LoopConfig(), image, self.config)
         return new_record(
             title=title,
             created_by=self.member,
@@ -215,8 +215,7 @@ class LoopManager:
             if field not in checks:
                 raise BadInputError(field, "cannot be changed")
         checked = {field: checks[field](value) for field, value in changes.items()}
-        check_choices(checked.get("config", LoopConfig()), checked.get("image"), self.config)
-        self.store.read(loop_id)
+        check_changes(self.store.read(loop_id), checked, self.config)
         # Read again under the lock, so that two who change different fields at once both succeed.
         async with self.sandboxes.lock(loop_id):
             changed = msgspec.structs.replace(self.store.read(loop_id), **checked)

@@ -56,6 +56,12 @@ class LoopConfig(Value, frozen=True, kw_only=True):
     knowledge_rw: Annotated[bool | None, msgspec.Meta(description="let the loop change its copy of the knowledge")] = (
         None
     )
+    all_loops: Annotated[
+        bool | None,
+        msgspec.Meta(
+            description="see the folders of all loops, read-only; only when it is made, where the workspace allows it"
+        ),
+    ] = None
     resources: Annotated[Resources, msgspec.Meta(description="each left out is as the workspace says")] = Resources()
     env: Annotated[
         dict[VariableName, VariableValue],

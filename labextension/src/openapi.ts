@@ -811,6 +811,7 @@ export interface components {
       /**
        * @description settings of this loop alone
        * @default {
+       *       "all_loops": null,
        *       "env": {},
        *       "isolation": null,
        *       "knowledge_rw": null,
@@ -985,6 +986,11 @@ export interface components {
      * @description What one loop decides for itself; None means: as the workspace says.
      */
     LoopConfig: {
+      /**
+       * @description see the folders of all loops, read-only; only when it is made, where the workspace allows it
+       * @default null
+       */
+      all_loops: boolean | null;
       /**
        * @description variables of every process; everybody on the machine can see them: no secrets
        * @default {}

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
 )
 @click.option("--vault", metavar="NAME", help="The vault with its credentials; by default the one called `default`.")
 @own_choices
+@click.option(
+    "--all-loops",
+    is_flag=True,
+    default=None,
+    help="Let it read the folders of all loops, at /loopat/loops; config.toml must allow it. Never changed later.",
+)
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="A note of your own; may be given again.")
 @click.option("--start", is_flag=True, help="Start its sandbox right away.")
 @as_json

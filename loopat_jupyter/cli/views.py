@@ -257,6 +257,8 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         rows.append(("limits", Text(limits)))
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
+    if loop.config.all_loops:
+        rows.append(("sees all loops", Text("yes, read-only")))
     if loop.share.mode != "off":
         what = f"port {loop.share.port}" if loop.share.port else "files"
         rows.append(("shared", f"{what} ({loop.share.mode})"))

@@ -90,7 +90,8 @@ def build_failure(log: BuildLog, step: str, folder: Path) -> ImageBuildError | S
     if any("no space left on device" in line.lower() for line in tail):
         return StorageFullError(f"No space left to build the image (see {log.path}). Free some space and try again.")
     # Podman ends with the whole failed instruction; what the instruction itself said stands above.
-    own = [line for line in tail if line.strip() and not line.startswith(("Error: building at STEP", "-->"))]
+    said = [line for line in tail if line.strip() and not line.startswith(("Error: building at STEP", "-->"))]
+    own = [line for line in said if not line.startswith('time="')] or said
     return ImageBuildError(
         f"The image could not be built, at the step {step!r}: {own[-1].strip() if own else 'it said nothing'}. The "
         f"whole build is in {log.path}; mend {folder} or the network, then run `jupyter loopat build`.",

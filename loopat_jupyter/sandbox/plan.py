@@ -36,6 +36,8 @@ SANDBOX_HOME = f"/loopat/home/{SANDBOX_USER}"
 """Never the host's home path: bind targets below it would leave folders that the host user cannot delete."""
 SANDBOX_RUN = "/loopat/run"
 SANDBOX_LIB = "/loopat/lib"
+SANDBOX_LOOPS = "/loopat/loops"
+"""Where a loop that may see all loops sees them."""
 SANDBOX_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 LAUNCHER = f"{SANDBOX_LIB}/{file_name('launch')}"
 HOLDER_PYTHON = "/usr/bin/python3"
@@ -202,6 +204,8 @@ def plan_mounts(record: LoopRecord, config: Config, workspace: Workspace, host: 
         mounts.append(Mount(source=str(host.ca_bundle), target=SANDBOX_CA_BUNDLE, mode="ro", file=True))
     if record.plugins and host.plugins is not None:
         mounts += plugin_mounts(host.plugins, pinned_list(workspace, record.id), record.id)
+    if record.config.all_loops and config.all_loops:
+        mounts.append(Mount(source=str(workspace.loops), target=SANDBOX_LOOPS, mode="ro"))
     if shared_tmp:
         mounts.append(Mount(source="/tmp", target="/tmp"))  # noqa: S108 - asked for by the configuration
     return tuple(sorted(mounts))

@@ -195,6 +195,10 @@ class Config(Value, frozen=True, kw_only=True):
     shared_tmp: Annotated[
         bool, _about("share the host's `/tmp` with every loop; each loop then sees the sockets of all others")
     ] = False
+    all_loops: Annotated[
+        bool,
+        _about("loops that ask for it when they are made may read the folders of all loops, homes and notes included"),
+    ] = False
     shell: Annotated[str, _about("shell of new terminals, as found inside the sandbox")] = "bash"
     repos: Annotated[
         dict[Annotated[str, msgspec.Meta(pattern=_REPO_NAME)], str],

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.values import Resources
 
 if TYPE_CHECKING:
-    from loopat_jupyter.models import LoopConfig, LoopRecord
+    from collections.abc import Mapping
+
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.config import Config
 
 _OF_LOOPS = ("network", "isolation", "shared_tmp")
@@ -30,6 +33,41 @@ def _overridden(own: LoopConfig, image: str | None, config: Config) -> tuple[str
         for key, (mine, sites) in asked.items()
         if mine not in (None, sites) and any(key == each or key.startswith(f"{each}.") for each in config.fixed)
     )
+
+
+def check_first_choices(own: LoopConfig, image: str | None, config: Config) -> None:
+    """Refuse what a new loop may not choose for itself.
+
+    Args:
+        own: What it is to decide for itself.
+        image: The image that it is to run.
+        config: The settings.
+
+    Raises:
+        BadInputError: The site has fixed it, or the workspace does not allow it; names the field.
+    """
+    if own.all_loops and not config.all_loops:
+        raise BadInputError(
+            "config.all_loops", "needs `all_loops = true` in config.toml. Set it there, or leave it out"
+        )
+    check_choices(own, image, config)
+
+
+def check_changes(record: LoopRecord, changes: Mapping[str, Any], config: Config) -> None:
+    """Refuse what a loop may not choose for itself any more.
+
+    Args:
+        record: The loop as it is.
+        changes: What is to change, by field.
+        config: The settings.
+
+    Raises:
+        BadInputError: The site has fixed it, or it is decided when a loop is made; names the field.
+    """
+    own: LoopConfig | None = changes.get("config")
+    if own is not None and bool(own.all_loops) != bool(record.config.all_loops):
+        raise BadInputError("config.all_loops", "is decided when a loop is made. Make a new one for it")
+    check_choices(own or LoopConfig(), changes.get("image"), config)
 
 
 def check_choices(own: LoopConfig, image: str | None, config: Config) -> None:
@@ -73,5 +111,9 @@ def fixed_warnings(record: LoopRecord, config: Config) -> tuple[str, ...]:
         record: The loop.
         config: The settings, with what the site has fixed.
     """
-    keys = ", ".join(_overridden(record.config, record.image, config))
-    return (f"The site has fixed {keys} for all loops; what this loop was made with does not count.",) if keys else ()
+    told = []
+    if keys := ", ".join(_overridden(record.config, record.image, config)):
+        told.append(f"The site has fixed {keys} for all loops; what this loop was made with does not count.")
+    if record.config.all_loops and not config.all_loops:
+        told.append("It does not see the folders of all loops any more: config.toml does not allow it (all_loops).")
+    return tuple(told)

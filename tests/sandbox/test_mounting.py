@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from loopat_jupyter.errors import ConflictError, UnsafePathError
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import ExecSpec, LoopRecord, Mount
+from loopat_jupyter.models import ExecSpec, LoopConfig, LoopRecord, Mount
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.mounting import (
     Extra,
@@ -430,6 +430,17 @@ class TestReal:
         assert "canary" not in await output(manager, record, "cat ~/.ssh/key")
         (warning,) = (await manager.get(record.id)).warnings
         assert "'mounts/home/.ssh' of vault 'work' is a symbolic link" in warning
+
+    async def test_who_may_see_all_loops_reads_them_and_changes_nothing(self, workspace: Workspace, sandbox_image: str):
+        config = Config(image=ImageConfig(use=sandbox_image), all_loops=True)
+        manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+        other = manager.create(title="Other")
+        (workspace.workdir(other.id) / "found").write_text("out\n")
+        seeing = manager.create(title="Seeing", config=LoopConfig(all_loops=True))
+        command = f"cd /loopat/loops/{other.id}/workdir && ! touch found 2>/dev/null && ! sudo touch new 2>/dev/null"
+        assert await output(manager, seeing, f"{command} && cat found") == "out\n"
+        plain = await output(manager, other, "ls /loopat/loops 2>/dev/null || echo none")
+        assert plain == "none\n"
 
     async def test_files_of_the_vault_are_seen_and_written_inside(self, manager: LoopManager):
         manager.vaults.create("work")

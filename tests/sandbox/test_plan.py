@@ -82,6 +82,13 @@ def test_a_loop_may_have_no_network_and_the_hosts_tmp():
     assert plan(record) == wanted
 
 
+def test_a_loop_sees_all_loops_only_where_it_asked_for_it_and_the_workspace_allows_it():
+    record = msgspec.structs.replace(RECORD, config=LoopConfig(all_loops=True))
+    mounts = tuple(sorted((*MOUNTS, Mount(source="/srv/ws/loops", target="/loopat/loops", mode="ro"))))
+    assert plan(record, all_loops=True) == msgspec.structs.replace(plan(), mounts=mounts)
+    assert plan(record) == plan(all_loops=True) == plan()
+
+
 def test_a_loop_wins_over_its_workspace():
     record = msgspec.structs.replace(RECORD, config=LoopConfig(network="bridge", shared_tmp=False))
     assert plan(record, network="none", shared_tmp=True) == plan()

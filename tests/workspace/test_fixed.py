@@ -11,7 +11,7 @@ from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config, ImageConfig, TrustConfig
-from loopat_jupyter.workspace.fixed import bound, check_choices, fixed_warnings
+from loopat_jupyter.workspace.fixed import bound, check_changes, check_choices, check_first_choices, fixed_warnings
 from loopat_jupyter.workspace.records import new_record
 from tests.fakes import FakeEngine
 from tests.workspace.test_records import NOW
@@ -56,6 +56,25 @@ def test_everything_else_is_for_the_loop_to_choose():
         assert fixed_warnings(RECORD, config) == ()
     # Who asks for what is fixed anyway contradicts nobody.
     check_choices(LoopConfig(isolation="strict"), None, Config(isolation="strict", fixed=("isolation",)))
+
+
+def test_to_see_all_loops_is_decided_when_a_loop_is_made_and_only_where_the_workspace_allows_it():
+    seeing, config = LoopConfig(all_loops=True), Config(all_loops=True)
+    with pytest.raises(BadInputError, match=r"needs `all_loops = true` in config\.toml") as refused:
+        check_first_choices(seeing, None, Config())
+    assert refused.value.field == "config.all_loops"
+    check_first_choices(seeing, None, config)
+    plain, record = msgspec.structs.replace(RECORD, config=OWN), msgspec.structs.replace(RECORD, config=seeing)
+    for before, after in ((plain, seeing), (record, LoopConfig())):
+        with pytest.raises(BadInputError, match="is decided when a loop is made"):
+            check_changes(before, {"config": after}, config)
+    # Other settings can be changed still, also where it is not allowed any more.
+    for changes in ({"config": msgspec.structs.replace(seeing, network="none")}, {"image": "a"}, {}):
+        check_changes(record, changes, Config())
+    check_changes(plain, {"config": LoopConfig(all_loops=False)}, Config())
+    assert fixed_warnings(record, config) == ()
+    (warning,) = fixed_warnings(record, Config())
+    assert "does not see the folders of all loops any more" in warning
 
 
 async def test_a_loop_made_before_is_held_to_it_and_says_so(workspace: Workspace):

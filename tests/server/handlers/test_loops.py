@@ -47,6 +47,7 @@ CONFIG = {
     "isolation": None,
     "shared_tmp": None,
     "knowledge_rw": None,
+    "all_loops": None,
     "resources": {"cpus": None, "memory_bytes": None, "pids": None, "shm_size_bytes": None, "devices": None},
     "env": {},
 }
