@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.sandbox.asking import Answered
 
-_STATUS = ("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+_STATUS = ("status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=none")
 _NAMED = 3
 """How many files and commits a message names; the rest is counted."""
 
@@ -25,6 +25,12 @@ or by the mirror, which has its tags too. A tag that was only made here is nowhe
 
 _MOST_WORKTREES = 50
 """More of one checkout than people and agents use at once; each is asked for by itself."""
+
+_IN_SUBMODULES = (
+    f"git log --format='%h %s (in '\"$displaypath\"')' --ignore-missing {' '.join(_ONLY_HERE)} && "
+    "git stash list --format='stash: %gd %s (in '\"$displaypath\"')'"
+)
+"""What git's own shell runs in each submodule, those of submodules included."""
 
 
 class Unsaved(NamedTuple):
@@ -88,7 +94,8 @@ async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base
     # Somebody may have begun anew, with `git init`: the commit that the loop began from is not there then.
     commits = await git("log", "--format=%h %s", "--ignore-missing", *_ONLY_HERE, *known)
     stashes = await git("stash", "list", "--format=%gd %s")
-    return Unsaved(files, lines_of(commits), lines_of(stashes))
+    below = await git("submodule", "foreach", "--quiet", "--recursive", _IN_SUBMODULES)
+    return Unsaved(files, lines_of(commits) + lines_of(below), lines_of(stashes))
 
 
 def linked_worktrees(listing: str) -> tuple[str, ...]:

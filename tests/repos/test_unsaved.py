@@ -85,6 +85,19 @@ async def test_so_are_files_of_further_worktrees(plain: LoopManager, remote: Rem
         await found_after(plain, remote, script)
 
 
+async def test_so_are_commits_in_submodules(plain: LoopManager, remote: Remote, empty: Remote):
+    empty.commit("inner.txt", "inner\n")
+    add = f"git -c protocol.file.allow=always submodule --quiet add {empty.path}"
+    record = "git commit --quiet --all --message=Sub"
+    push = f"git push --quiet {remote.path} HEAD:trunk; git fetch --quiet {remote.path} trunk:refs/remotes/origin/new"
+    assert not await found_after(plain, remote, f"{add} one; {record}; {push}")
+    # The repo names the commit by now, and nobody else has it. That git is to keep quiet about it changes nothing.
+    lose = f"(cd two; {_COMMIT}); {record}; git config submodule.two.ignore all"
+    found = await found_after(plain, remote, f"{add} two; {lose}; {push}")
+    assert found.files == ()
+    assert [commit.partition(" ")[2] for commit in found.commits] == ["Lost\u2028or\x85not (in two)"]
+
+
 async def test_what_the_remote_has_is_not_lost(plain: LoopManager, remote: Remote):
     assert not await found_after(plain, remote, "git switch --quiet --detach aside; git branch --track x origin/trunk")
 
