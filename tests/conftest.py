@@ -120,11 +120,15 @@ def sandbox_image(tmp_path_factory: pytest.TempPathFactory) -> str:
     return reference
 
 
+def real_manager(workspace: Workspace, image: str) -> LoopManager:
+    config = Config(image=ImageConfig(use=image))
+    return LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+
+
 @pytest.fixture
 def manager(workspace: Workspace, sandbox_image: str) -> LoopManager:
     """Loops on real podman, with the image that is there."""
-    config = Config(image=ImageConfig(use=sandbox_image))
-    return LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+    return real_manager(workspace, sandbox_image)
 
 
 @pytest.fixture
