@@ -18,19 +18,34 @@ from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.sandbox.usage import usage
 from loopat_jupyter.server.answers import Problem
 from loopat_jupyter.server.handlers.commands import Lines
+from tests.conftest import add_loop, end_all, real_manager
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
 MIB = 1024 * 1024
 
 
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def shared(workspace: Workspace) -> LoopRecord:
+    return add_loop(workspace, "commands")
+
+
 @pytest.fixture
-async def loop(real_image: str, api: Any) -> str:
-    created = await api("POST", "loops", send={"title": "commands"})
-    return created.body["id"]
+async def loop(real_image: str, api: Any, shared: LoopRecord, workspace: Workspace) -> str:
+    """The loop of the module, which runs; nothing runs or lies in it, whatever the test before it left."""
+    started = await api("POST", "loops", shared.id, "start", request_timeout=100)
+    assert started.body["state"] == "running"
+    end_all(real_manager(workspace, real_image), shared)
+    return shared.id
 
 
 def running_inside(workspace: Workspace, loop: str) -> list[int]:
@@ -50,7 +65,6 @@ def open_exec(api: Any, jp_http_port: int, jp_base_url: str, jp_auth_header: dic
 
     @contextlib.asynccontextmanager
     async def opened(loop: str, argv: list[str]) -> AsyncIterator[IOStream]:
-        await api("POST", "loops", loop, "start", request_timeout=100)
         stream = IOStream(socket.socket())
         await stream.connect(("127.0.0.1", jp_http_port))
         body = json.dumps({"argv": argv}).encode()
@@ -179,8 +193,10 @@ class TestCommands:
 
     @pytest.mark.fault("F16")
     async def test_a_client_that_does_not_read_slows_the_command_down(
-        self, api: Any, loop: str, open_exec: Any, workspace: Workspace
+        self, api: Any, real_image: str, open_exec: Any, workspace: Workspace
     ) -> None:
+        loop = add_loop(workspace, "slow").id
+        await api("POST", "loops", loop, "start", request_timeout=100)
         script = "block=$(head -c 65536 /dev/zero | tr '\\0' x); while :; do echo $block; echo >>../home/blocks; done"
         written = workspace.loop_home(loop) / "blocks"
         readings: list[int] = []
