@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -13,8 +14,33 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Output
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import is_init
+from tests.conftest import add_loop, end_all
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.podman
+
+
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def shared(workspace: Workspace) -> LoopRecord:
+    """A loop whose runtime folder tests may spoil: `running` mends it."""
+    return add_loop(workspace, "shared")
+
+
+@pytest.fixture
+async def running(manager: LoopManager, shared: LoopRecord) -> Running:
+    """The sandbox of the shared loop; nothing runs or lies in it, whatever the test before it left."""
+    found = await manager.start(shared)
+    end_all(manager, shared)
+    return found
 
 
 async def inside(manager: LoopManager, name: str, command: str) -> None:
@@ -29,62 +55,59 @@ async def inside(manager: LoopManager, name: str, command: str) -> None:
         "sudo mkdir -p /loopat/run/a/b && sudo chmod 000 /loopat/run/a",
     ],
 )
-async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_starting(manager: LoopManager, mischief: str) -> None:
-    record = manager.create(title="locked")
-    running = await manager.start(record)
+async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_starting(
+    manager: LoopManager, shared: LoopRecord, running: Running, mischief: str
+) -> None:
     await inside(manager, running.name, mischief)
-    await manager.stop(record)
-    again = await manager.start(record)
+    await manager.stop(shared)
+    again = await manager.start(shared)
     await inside(manager, again.name, "touch /loopat/run/mine")
-    assert [entry.name for entry in manager.workspace.run(record.id).iterdir()] == ["mine"]
-    fresh = await manager.start(record, fresh=True)
+    assert [entry.name for entry in manager.workspace.run(shared.id).iterdir()] == ["mine"]
+    fresh = await manager.start(shared, fresh=True)
     await inside(manager, fresh.name, "touch /loopat/run/mine")
-    await manager.delete(record.id)
-    assert not manager.workspace.loop(record.id).exists()
-    assert not manager.workspace.run(record.id).exists()
 
 
-async def test_a_running_sandbox_notices_that_its_runtime_folder_was_wiped(manager: LoopManager) -> None:
-    record = manager.create(title="wiped")
-    running = await manager.start(record)
-    assert manager.sandboxes.known(record) is not None
-    shutil.rmtree(manager.workspace.run(record.id))
-    assert manager.sandboxes.known(record) is None
-    again = await manager.start(record)
+async def test_a_running_sandbox_notices_that_its_runtime_folder_was_wiped(
+    manager: LoopManager, shared: LoopRecord, running: Running
+) -> None:
+    assert manager.sandboxes.known(shared) is not None
+    shutil.rmtree(manager.workspace.run(shared.id))
+    assert manager.sandboxes.known(shared) is None
+    again = await manager.start(shared)
     assert is_init(again.init_pid)
     assert again.init_pid != running.init_pid
     await inside(manager, again.name, "touch /loopat/run/mine")
-    assert (manager.workspace.run(record.id) / "mine").exists()
+    assert (manager.workspace.run(shared.id) / "mine").exists()
 
 
 async def test_folders_nested_deeper_than_python_goes_are_deleted(manager: LoopManager) -> None:
     record = manager.create(title="deep")
     running = await manager.start(record)
+    await inside(manager, running.name, "touch /loopat/run/mine")
     nest = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
     await manager.engine.run("exec", running.name, "python3", "-c", nest)
     await manager.delete(record.id)
     assert not manager.workspace.loop(record.id).exists()
+    assert not manager.workspace.run(record.id).exists()
 
 
-async def test_a_runtime_folder_locked_under_a_running_sandbox_is_opened_again(manager: LoopManager) -> None:
-    record = manager.create(title="locked")
-    running = await manager.start(record)
+async def test_a_runtime_folder_locked_under_a_running_sandbox_is_opened_again(
+    manager: LoopManager, shared: LoopRecord, running: Running
+) -> None:
     await inside(manager, running.name, "chmod 000 /loopat/run")
-    assert manager.sandboxes.known(record) is None
-    again = await manager.use(record)
+    assert manager.sandboxes.known(shared) is None
+    again = await manager.use(shared)
     assert again.init_pid == running.init_pid
     await inside(manager, again.name, "touch /loopat/run/mine")
 
 
-async def test_a_paused_sandbox_is_left_alone(manager: LoopManager) -> None:
-    record = manager.create(title="paused")
-    running = await manager.start(record)
+async def test_a_paused_sandbox_is_left_alone(manager: LoopManager, shared: LoopRecord, running: Running) -> None:
     await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
     # Rootless podman pauses with cgroups only, which not every machine gives it.
     facts = msgspec.structs.replace(
-        (await manager.sandboxes.containers())[record.id], running=False, alive=False, paused=True
+        (await manager.sandboxes.containers())[shared.id], running=False, alive=False, paused=True
     )
-    status = manager.sandboxes.judge(record, facts, None)
+    status = manager.sandboxes.judge(shared, facts, None)
     assert (status.state, "podman unpause" in status.warnings[0]) == ("error", True)
 
 
