@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,9 +17,13 @@ from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.workspace.config import Config
+from tests.conftest import add_loop, end_all, real_manager
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
 
@@ -128,52 +133,78 @@ def test_the_member_is_the_hub_user_or_the_user_of_the_host(workspace: Workspace
 # --- real podman ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.podman
-async def test_a_command_starts_the_loop_by_itself(manager: LoopManager):
-    record = manager.create(title="real")
-    found = [event async for event in manager.exec(record, ExecSpec(argv=("hostname",)))]
-    assert found == [Output("stdout", f"loop-{record.id[:8]}\n".encode()), Exit(0)]
+@pytest.fixture
+def manager(workspace_of_module: Workspace, sandbox_image: str) -> LoopManager:
+    """These tests share a workspace, in which there is one loop between them."""
+    return real_manager(workspace_of_module, sandbox_image)
+
+
+@pytest.fixture(scope="module")
+def shared(workspace_of_module: Workspace) -> LoopRecord:
+    return add_loop(workspace_of_module, "shared")
+
+
+@pytest.fixture
+async def running(manager: LoopManager, shared: LoopRecord) -> Running:
+    """The sandbox of the shared loop; nothing runs or lies in it, whatever the test before it left."""
+    found = await manager.start(shared)
+    end_all(manager, shared)
+    return found
+
+
+@pytest.fixture
+async def own(manager: LoopManager) -> AsyncIterator[LoopRecord]:
+    """A loop of one test, which does not run."""
+    made = manager.create(title="own")
+    yield made
+    with contextlib.suppress(NotFoundError):
+        await manager.delete(made.id, force=True)
 
 
 @pytest.mark.podman
-async def test_deleting_removes_files_that_root_left_inside(manager: LoopManager):
-    record = manager.create(title="real")
+async def test_a_command_starts_the_loop_by_itself(manager: LoopManager, shared: LoopRecord):
+    await manager.stop(shared)
+    found = [event async for event in manager.exec(shared, ExecSpec(argv=("hostname",)))]
+    assert found == [Output("stdout", f"loop-{shared.id[:8]}\n".encode()), Exit(0)]
+
+
+@pytest.mark.podman
+async def test_deleting_removes_files_that_root_left_inside(manager: LoopManager, own: LoopRecord):
     command = ("sudo", "bash", "-c", "mkdir -p deep && touch deep/file && chmod 700 deep")
-    async for _ in manager.exec(record, ExecSpec(argv=command)):
+    async for _ in manager.exec(own, ExecSpec(argv=command)):
         pass
-    await manager.delete(record.id)
-    assert not manager.workspace.loop(record.id).exists()
-    assert await manager.sandboxes.containers() == {}
+    await manager.delete(own.id)
+    assert not manager.workspace.loop(own.id).exists()
+    assert own.id not in await manager.sandboxes.containers()
 
 
 @pytest.mark.podman
-async def test_an_idle_sandbox_stops_and_one_in_use_does_not(manager: LoopManager):
-    idle, busy = manager.create(title="idle"), manager.create(title="busy")
-    await manager.start(idle)
-    running = await manager.start(busy)
-    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
+async def test_an_idle_sandbox_stops_and_one_in_use_does_not(
+    manager: LoopManager, shared: LoopRecord, running: Running, own: LoopRecord
+):
+    busy = await manager.start(own)
+    await manager.engine.run("exec", "--detach", busy.name, "sleep", "600")
     # A daemon in the background does not keep a loop in use.
-    async for _ in manager.exec(idle, ExecSpec(argv=("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &"))):
+    async for _ in manager.exec(shared, ExecSpec(argv=("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &"))):
         pass
     watch = manager.upkeep.idle_watch()
     watch._idle_timeout_s = 0.2
     stopped: list[str] = []
     while not stopped:
         stopped += await watch.look()
-    assert stopped == [idle.id]
-    assert is_init(running.init_pid)
-    assert (await manager.sandboxes.status(idle)).state == "stopped"
-    assert (await manager.sandboxes.status(busy)).state == "running"
+    assert stopped == [shared.id]
+    assert is_init(busy.init_pid)
+    assert (await manager.sandboxes.status(shared)).state == "stopped"
+    assert (await manager.sandboxes.status(own)).state == "running"
 
 
 @pytest.mark.podman
-async def test_several_watches_stop_a_sandbox_once(manager: LoopManager, workspace: Workspace):
+async def test_several_watches_stop_a_sandbox_once(manager: LoopManager, shared: LoopRecord, running: Running):
     events: list[LoopEvent] = []
     managers = [
-        LoopManager(workspace, manager.config, manager.engine, member="ada", on_event=events.append) for _ in range(3)
+        LoopManager(manager.workspace, manager.config, manager.engine, member="ada", on_event=events.append)
+        for _ in range(3)
     ]
-    record = manager.create(title="real")
-    await manager.start(record)
     watches = [each.upkeep.idle_watch() for each in managers]
     for watch in watches:
         watch._idle_timeout_s = 0.2
@@ -181,7 +212,7 @@ async def test_several_watches_stop_a_sandbox_once(manager: LoopManager, workspa
     while not stopped:
         for found in await asyncio.gather(*(watch.look() for watch in watches)):
             stopped += found
-    assert stopped == [record.id]
+    assert stopped == [shared.id]
     assert [event.state for event in events] == ["stopped"]
 
 
@@ -201,11 +232,12 @@ asyncio.run(main())
 
 
 @pytest.mark.podman
-async def test_idling_goes_on_after_the_process_that_watched_was_killed(manager: LoopManager, sandbox_image: str):
-    record = manager.create(title="real")
+async def test_idling_goes_on_after_the_process_that_watched_was_killed(
+    manager: LoopManager, shared: LoopRecord, running: Running, sandbox_image: str
+):
     environ = {**os.environ, "LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WATCH, record.id, env=environ, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", WATCH, shared.id, env=environ, stdout=asyncio.subprocess.PIPE
     )
     assert await server.stdout.readline() == b"watching\n"
     server.kill()
@@ -215,24 +247,22 @@ async def test_idling_goes_on_after_the_process_that_watched_was_killed(manager:
     stopped: list[str] = []
     while not stopped:
         stopped += await watch.look()
-    assert stopped == [record.id]
+    assert stopped == [shared.id]
 
 
 @pytest.mark.podman
-async def test_a_sandbox_that_was_stopped_since_it_was_listed_stays_stopped(manager: LoopManager):
-    record = manager.create(title="a")
-    await manager.start(record)
-    facts = (await manager.sandboxes.containers())[record.id]
-    await manager.stop(record)
-    manager.sandboxes.adopt(record, facts)
-    assert manager.sandboxes.state_files(record.id).stopped_on_purpose()
+async def test_a_sandbox_that_was_stopped_since_it_was_listed_stays_stopped(
+    manager: LoopManager, shared: LoopRecord, running: Running
+):
+    facts = (await manager.sandboxes.containers())[shared.id]
+    await manager.stop(shared)
+    manager.sandboxes.adopt(shared, facts)
+    assert manager.sandboxes.state_files(shared.id).stopped_on_purpose()
 
 
 @pytest.mark.podman
-async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager):
-    record = manager.create(title="real")
-    running = await manager.start(record)
-    files = manager.sandboxes.state_files(record.id)
+async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager, shared: LoopRecord, running: Running):
+    files = manager.sandboxes.state_files(shared.id)
     files.forget()
     await manager.upkeep.adopt()
     stamp = files.running()
@@ -241,20 +271,16 @@ async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager):
 
 
 @pytest.mark.podman
-async def test_stopping_all_leaves_other_workspaces_alone(manager: LoopManager, tmp_path, request):
-    from loopat_jupyter.workspace.paths import Workspace
-    from tests.conftest import remove_from_podman
-
-    other_workspace = Workspace(tmp_path / "other", manager.workspace.runtime_root)
-    request.addfinalizer(lambda: remove_from_podman(other_workspace))
-    other = LoopManager(other_workspace, manager.config, manager.engine, member="ada")
-    mine, theirs = [manager.create(title=f"{number}") for number in range(2)], other.create(title="theirs")
-    for record in mine:
-        await manager.start(record)
-    running = await other.start(theirs)
+async def test_stopping_all_leaves_other_workspaces_alone(
+    manager: LoopManager, shared: LoopRecord, running: Running, own: LoopRecord, workspace: Workspace
+):
+    other = LoopManager(workspace, manager.config, manager.engine, member="ada")
+    theirs = other.create(title="theirs")
+    await manager.start(own)
+    elsewhere = await other.start(theirs)
     await manager.upkeep.stop_all()
-    assert [(await manager.sandboxes.status(record)).state for record in mine] == ["stopped", "stopped"]
-    assert is_init(running.init_pid)
+    assert [(await manager.sandboxes.status(record)).state for record in (shared, own)] == ["stopped", "stopped"]
+    assert is_init(elsewhere.init_pid)
 
 
 async def test_an_archived_loop_is_stopped_and_stays_so(quiet: LoopManager, events: list[LoopEvent]):
