@@ -13,7 +13,7 @@ from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.server.handlers import states
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.workspace.paths import Workspace
@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 SLOW = {"request_timeout": 100}
 
 
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    """The tests share it, and so its network; there is no loop in it between them."""
+    return workspace_of_module
+
+
 @pytest.fixture
-async def loop(real_image: str, api: Any) -> str:
-    return (await api("POST", "loops", send={"title": "states"})).body["id"]
+async def loop(real_image: str, api: Any) -> AsyncIterator[str]:
+    made = (await api("POST", "loops", send={"title": "states"})).body["id"]
+    yield made
+    await api("DELETE", "loops", made, params={"force": "true"}, **SLOW)
 
 
 async def until(next_event: Callable[[], Awaitable[dict[str, Any]]], **wanted: Any) -> dict[str, Any]:
@@ -44,7 +52,7 @@ def command_line(pid: int) -> bytes:
 
 @pytest.mark.podman
 class TestStates:
-    async def test_start_stop_start_recreate_delete(self, api: Any, loop: str, next_event: Any) -> None:
+    async def test_start_stop_start_change_recreate_delete(self, api: Any, loop: str, next_event: Any) -> None:
         started = await api("POST", "loops", loop, "start", **SLOW)
         assert (started.status, started.body["state"]) == (200, "running")
         first = await next_event()
@@ -59,14 +67,17 @@ class TestStates:
         ran = await api("POST", "loops", loop, "exec", send={"argv": ["touch", "/marker"]}, **SLOW)
         assert ran.body[-1]["exit_code"] != 0
         await api("POST", "loops", loop, "exec", send={"argv": ["sudo", "touch", "/marker"]}, **SLOW)
+        changed = await api("PATCH", "loops", loop, send={"config": {"network": "none"}})
+        assert (changed.body["state"], changed.body["restart_needed"]) == ("running", True)
         recreated = await api("POST", "loops", loop, "recreate", **SLOW)
         assert (recreated.status, recreated.body["state"]) == (200, "running")
+        assert not recreated.body["restart_needed"]
         looked = await api("POST", "loops", loop, "exec", send={"argv": ["test", "-e", "/marker"]}, **SLOW)
         assert looked.body[-1] == {"exit_code": 1}
         assert (await api("DELETE", "loops", loop, **SLOW)).status == 204
         assert await until(next_event, action="deleted") == {"action": "deleted", "loop_id": loop}
 
-    async def test_who_does_not_wait_gets_202_and_events(
+    async def test_who_does_not_wait_gets_202_and_events_or_200_when_there_is_nothing_to_wait_for(
         self, api: Any, loop: str, next_event: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(states, "AT_ONCE_S", 0)
@@ -75,17 +86,13 @@ class TestStates:
         assert begun.body["progress"]["label"]
         await until(next_event, action="state", loop_id=loop, state="running")
         assert (await api("GET", "loops", loop)).body["state"] == "running"
+        monkeypatch.setattr(states, "AT_ONCE_S", 60)
+        again = await api("POST", "loops", loop, "start", params={"wait": "false"}, **SLOW)
+        assert (again.status, again.body["state"]) == (200, "running")
+        monkeypatch.setattr(states, "AT_ONCE_S", 0)
         begun = await api("POST", "loops", loop, "stop", params={"wait": "false"})
         assert begun.status == 202
         await until(next_event, action="state", loop_id=loop, state="stopped")
-
-    async def test_who_does_not_wait_gets_200_when_there_is_nothing_to_wait_for(
-        self, api: Any, loop: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(states, "AT_ONCE_S", 60)
-        await api("POST", "loops", loop, "start", **SLOW)
-        again = await api("POST", "loops", loop, "start", params={"wait": "false"}, **SLOW)
-        assert (again.status, again.body["state"]) == (200, "running")
 
     async def test_what_fails_in_the_background_is_told(
         self, api: Any, loop: str, next_event: Any, monkeypatch: pytest.MonkeyPatch
@@ -99,13 +106,6 @@ class TestStates:
         refused = await api("POST", "loops", loop, "start", **SLOW)
         assert (refused.status, refused.body["reason"]) == (500, "engine_failed")
         assert "no-such-image" in refused.body["message"]
-
-    async def test_settings_that_differ_show_until_it_is_recreated(self, api: Any, loop: str) -> None:
-        await api("POST", "loops", loop, "start", **SLOW)
-        changed = await api("PATCH", "loops", loop, send={"config": {"network": "none"}})
-        assert (changed.body["state"], changed.body["restart_needed"]) == ("running", True)
-        recreated = await api("POST", "loops", loop, "recreate", **SLOW)
-        assert (recreated.body["state"], recreated.body["restart_needed"]) == ("running", False)
 
     async def test_delete_asks_before_it_ends_somebody_s_work(self, api: Any, loop: str, workspace: Workspace) -> None:
         working = asyncio.ensure_future(
