@@ -10,12 +10,14 @@ from loopat_jupyter.models import LoopConfig, NewLoop
 from loopat_jupyter.sandbox.host import look_at_host
 from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
+from tests.conftest import real_manager
 from tests.test_profiles import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.workspace.paths import Workspace
 
 LIMITED = Resources(cpus=1, memory_bytes=2**29, pids=300, shm_size_bytes=2**21)
 
@@ -28,12 +30,26 @@ def test_the_host_is_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert look_at_host(Config()).plugins == tmp_path / ".claude" / "plugins"
 
 
+@pytest.fixture
+def manager(workspace_of_module: Workspace, sandbox_image: str) -> LoopManager:
+    """These tests share a workspace, and so its network."""
+    return real_manager(workspace_of_module, sandbox_image)
+
+
 @pytest.mark.podman
-async def test_limits_hold_or_the_loop_says_that_they_do_not(manager: LoopManager):
-    record = await manager.make(NewLoop(title="Limited", config=LoopConfig(resources=LIMITED)))
-    running = await manager.start(record)
+async def test_changed_limits_make_a_new_sandbox_keep_the_files_and_hold_or_the_loop_says_that_they_do_not(
+    manager: LoopManager,
+):
+    record = await manager.make(NewLoop(title="Limited"))
+    before = await manager.start(record)
+    (manager.workspace.workdir(record.id) / "kept").write_text("kept")
+    changed = await manager.update(record.id, {"config": LoopConfig(resources=LIMITED, env={"GREETING": "hello you"})})
+    running = await manager.start(changed)
+    assert running.replaced
+    assert running.init_pid != before.init_pid
+    assert await run(manager, changed, "sh", "-c", 'cat kept; echo "$GREETING"') == (0, "kepthello you\n")
     # The size of /dev/shm is a mount's own, and holds on every host.
-    assert (await run(manager, record, "stat", "--file-system", "--format=%b %S", "/dev/shm"))[1].split() == [
+    assert (await run(manager, changed, "stat", "--file-system", "--format=%b %S", "/dev/shm"))[1].split() == [
         str(2**21 // 4096),
         "4096",
     ]
@@ -59,15 +75,3 @@ async def test_a_device_that_is_not_there_is_told_before_and_when_it_matters(man
     assert any(device in warning for warning in (await manager.get(record.id)).warnings)
     await manager.update(record.id, {"config": LoopConfig()})
     await manager.start(manager.store.read(record.id))
-
-
-@pytest.mark.podman
-async def test_changed_limits_make_a_new_sandbox_and_keep_the_files(manager: LoopManager):
-    record = await manager.make(NewLoop(title="Limited"))
-    before = await manager.start(record)
-    (manager.workspace.workdir(record.id) / "kept").write_text("kept")
-    changed = await manager.update(record.id, {"config": LoopConfig(resources=LIMITED, env={"GREETING": "hello you"})})
-    running = await manager.start(changed)
-    assert running.replaced
-    assert running.init_pid != before.init_pid
-    assert await run(manager, changed, "sh", "-c", 'cat kept; echo "$GREETING"') == (0, "kepthello you\n")
