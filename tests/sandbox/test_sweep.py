@@ -46,28 +46,7 @@ def no_network(arguments: tuple[str, ...]) -> Completed:
 
 
 @pytest.mark.podman
-async def test_the_network_goes_when_no_sandbox_needs_it(manager: LoopManager) -> None:
-    record = manager.create(title="Last")
-    await manager.start(record)
-    sweep, _ = sweeper(manager)
-    assert await sweep.find() == ()
-    await manager.delete(record.id, force=True)
-    name = network_name(manager.workspace.name)
-    assert await sweep.sweep(remove=True) == (
-        Leftover(kind="network", name=name, reason="no loop has a sandbox", key=name),
-    )
-    assert (await manager.engine.run("network", "exists", name, ok=(0, 1))).returncode == 1
-    assert await sweep.find() == ()
-    # F6, for the network: what was on it goes with it, and both are made again.
-    again = manager.create(title="Again")
-    await manager.start(again)
-    await manager.engine.run("network", "rm", "--force", name)
-    assert await manager.sandboxes.containers() == {}
-    await manager.start(again)
-
-
-@pytest.mark.podman
-async def test_the_container_of_a_vanished_loop_goes_and_others_stay(manager: LoopManager) -> None:
+async def test_the_container_of_a_vanished_loop_goes_and_with_the_last_one_the_network(manager: LoopManager) -> None:
     workspace = manager.workspace
     kept, gone = manager.create(title="Kept"), manager.create(title="Gone")
     for record in (kept, gone):
@@ -86,6 +65,20 @@ async def test_the_container_of_a_vanished_loop_goes_and_others_stay(manager: Lo
     assert workspace.host(kept.id).exists()
     assert not workspace.host(gone.id).parent.exists()
     assert await sweep.find() == ()
+    # The network goes when no sandbox needs it.
+    await manager.delete(kept.id, force=True)
+    name = network_name(manager.workspace.name)
+    assert await sweep.sweep(remove=True) == (
+        Leftover(kind="network", name=name, reason="no loop has a sandbox", key=name),
+    )
+    assert (await manager.engine.run("network", "exists", name, ok=(0, 1))).returncode == 1
+    assert await sweep.find() == ()
+    # F6, for the network: what was on it goes with it, and both are made again.
+    again = manager.create(title="Again")
+    await manager.start(again)
+    await manager.engine.run("network", "rm", "--force", name)
+    assert await manager.sandboxes.containers() == {}
+    await manager.start(again)
 
 
 @pytest.mark.podman
