@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -32,6 +33,9 @@ from tests.kernels.conftest import Place, in_thread
 from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
 from tests.kernels.test_keeping import open_session, restarted
 from tests.kernels.test_provisioner import WHERE, run, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RUNNING = Running("loopat-x", 1, "image-1", restart_needed=False)
 NUMBERS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "hb_port": 4, "control_port": 5}
@@ -103,26 +107,37 @@ def test_keys_are_only_for_kernels_that_take_them() -> None:
         make_keys(spec)
 
 
-@pytest.fixture
-def place_over_ports(sandbox_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(scope="module")
+def shared_place_over_ports(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A running loop whose kernels are reached over published ports, two at most."""
-    workspace = Workspace(tmp_path / "workspace", default_runtime_root(os.getuid()))
+    folder = tmp_path_factory.mktemp("ports")
+    workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
     workspace.home.mkdir()
     workspace.config_file.write_text('[kernels]\ntransport = "tcp"\ntcp_kernels = 2\n')
     environ = {
         "LOOPAT_HOME": str(workspace.home),
         "LOOPAT_SANDBOX_IMAGE": sandbox_image,
-        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
-        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
     }
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    manager = LoopManager.from_environment(os.environ)
-    record = manager.create(title="A loop")
-    in_thread(manager.start(record))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        manager = LoopManager.from_environment(os.environ)
+        record = manager.create(title="A loop")
+        in_thread(manager.start(record))
     yield Place(manager, record, environ)
     remove_from_podman(workspace)
     shutil.rmtree(workspace.runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def place_over_ports(shared_place_over_ports: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The shared loop, in an environment in which clients find it; nothing runs in it."""
+    for name, value in shared_place_over_ports.environ.items():
+        monkeypatch.setenv(name, value)
+    shared_place_over_ports.end_all()
+    return shared_place_over_ports
 
 
 @pytest.mark.podman
