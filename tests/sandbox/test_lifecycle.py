@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from loopat_jupyter.errors import ConflictError, EngineError, ImageBuildError
-from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
 
 PID = 4242
@@ -571,25 +571,24 @@ async def test_deleting_many_files_does_not_hold_the_event_loop_up(workspace: Wo
 
 @pytest.mark.podman
 @pytest.mark.serial
-async def test_loops_of_another_workspace_are_out_of_reach(
-    manager: LoopManager, shared: LoopRecord, running: Running, tmp_path: Path
-):
-    other = LoopManager(
-        Workspace(tmp_path / "other", manager.workspace.runtime_root), manager.config, manager.engine, member="ada"
-    )
+async def test_loops_of_another_workspace_are_out_of_reach(workspace: Workspace, sandbox_image: str, tmp_path: Path):
+    # Of its own: what others did to the network before, while this was not alone, must not count.
+    one = real_manager(workspace, sandbox_image)
+    other = real_manager(Workspace(tmp_path / "other", workspace.runtime_root), sandbox_image)
     other.workspace.prepare()
-    there = other.create(title="there")
+    here, there = one.create(title="here"), other.create(title="there")
+    await one.start(here)
     try:
         started = await other.start(there)
         serve = "import http.server; http.server.test(bind='0.0.0.0', port=8000)"
-        await manager.engine.run("exec", "--detach", started.name, "python3", "-c", serve)
+        await other.engine.run("exec", "--detach", started.name, "python3", "-c", serve)
         address = (await out(other, there, "hostname", "-I")).split()[0]
         reach = (
             f"for i in $(seq 100); do (echo >/dev/tcp/{address}/8000) 2>/dev/null && exit 0; sleep 0.1; done; exit 1"
         )
         await out(other, there, "bash", "-c", reach)
         probe = f"timeout 2 bash -c 'echo >/dev/tcp/{address}/8000' 2>/dev/null && echo reached || echo refused"
-        assert await out(manager, shared, "bash", "-c", probe) == "refused"
+        assert await out(one, here, "bash", "-c", probe) == "refused"
     finally:
         remove_from_podman(other.workspace)
         shutil.rmtree(other.workspace.runtime, ignore_errors=True)
