@@ -146,10 +146,11 @@ async def run_attached(
                     async for output in outputs:
                         yield output
                 exit_code = await asyncio.wait_for(client.wait(), time_left.left_s())
+                too_late = ending.begun
             finally:
                 if client.returncode is None or client.returncode < 0 or ending.begun:
                     await to_the_end(ending.begin())
-        if ending.begun:
+        if too_late:
             raise TimeoutError
         if exit_code:
             _check_run(spec, running, stem, exit_code)
