@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from loopat_jupyter.errors import StorageFullError
 from loopat_jupyter.models import Value
 from loopat_jupyter.workspace.files import write_atomic
 
@@ -114,7 +115,7 @@ class EngineNote:
         Args:
             facts: What podman said.
         """
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StorageFullError):
             write_atomic(self._path, msgspec.json.encode((self._state, facts)))
 
 
@@ -138,4 +139,5 @@ def _text(path: Path) -> str:
 
 
 def _hash(value: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()
+    # Variables hold any bytes, which have no JSON.
+    return hashlib.sha256(repr(value).encode()).hexdigest()

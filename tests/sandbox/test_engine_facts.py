@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -109,7 +110,21 @@ async def test_a_broken_note_is_none(told: Told) -> None:
         assert await told.asked() == ["version", "info"]
 
 
-def test_a_note_that_cannot_be_written_is_none(tmp_path: Path) -> None:
-    note = EngineNote(Podman("podman", os.environ), b"4.9.0", tmp_path / "missing")
-    note.write(FACTS)
-    assert note.read() is None
+def test_a_note_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for folder in (tmp_path / "missing", tmp_path):
+        note = EngineNote(Podman("podman", os.environ), b"4.9.0", folder)
+        note.write(FACTS)
+        assert note.read() is None
+
+
+def test_variables_of_any_bytes_are_noted(tmp_path: Path) -> None:
+    notes = [
+        EngineNote(Podman("podman", {"PATH": "/usr/bin", "XDG_DATA_HOME": folder}), b"4.9.0", tmp_path)
+        for folder in ("/a\udcff", "/b\udcff")
+    ]
+    notes[0].write(FACTS)
+    assert [note.read() for note in notes] == [FACTS, None]
