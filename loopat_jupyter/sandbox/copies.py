@@ -1,7 +1,7 @@
 """Copies of the single files that a privileged loop is given read-only.
 
 Root inside could make their mounts writable, and podman lays no overlay over a single file. So the loop gets a copy of
-its own, made anew at each start, which no other loop and nobody on the host reads.
+its own, made anew at each start, which nobody trusts: no other loop is given it, and nobody on the host reads it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def copies_folder(workspace: Workspace, loop_id: str) -> Path:
-    """Where a loop's copies lie; no sandbox sees the folder.
+    """Where a loop's copies lie, in its folder: a sandbox that may read the folders of all loops sees them.
 
     Args:
         workspace: Where the loop is.
@@ -42,7 +42,7 @@ def own_copy(folder: Path, source: str) -> Path:
 
 
 def make_copies(mounts: Iterable[Mount], folder: Path) -> None:
-    """Copy every file that is mounted read-only, as it is now.
+    """Copy every file that is mounted read-only, as it is now, and remove copies of what is not mounted any more.
 
     Args:
         mounts: All mounts of a loop.
@@ -52,6 +52,7 @@ def make_copies(mounts: Iterable[Mount], folder: Path) -> None:
         ConflictError: A file cannot be read.
         StorageFullError: No space.
     """
+    left = set(folder.glob("*"))
     for mount in mounts:
         if mount.file and mount.mode == "ro":
             copy = own_copy(folder, mount.source)
@@ -66,3 +67,6 @@ def make_copies(mounts: Iterable[Mount], folder: Path) -> None:
                     f"{mount.source} cannot be copied for the privileged loop: {error.strerror}. Mend that, then start "
                     "the loop."
                 ) from error
+            left.discard(copy)
+    for copy in left:
+        copy.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ def test_single_files_that_are_read_only_are_copied_anew_each_time(tmp_path: Pat
         make_copies(mounts, copies)
         assert [path.read_text() for path in copies.iterdir()] == [text]
         own_copy(copies, str(source)).write_text("changed inside")
+    make_copies(mounts[1:], copies)
+    assert list(copies.iterdir()) == []
     source.chmod(0)
     with pytest.raises(ConflictError, match="source cannot be copied .* Permission denied"):
         make_copies(mounts, copies)
