@@ -42,7 +42,7 @@ class CommandLast(click.Command):
         ctx.allow_interspersed_args = False
         before, behind = self._split(ctx, args)
         more, command = self._split(ctx, behind[1:])
-        return super().parse_args(ctx, [*before, *more, *behind[:1], *command])
+        return super().parse_args(ctx, [*before, *more, "--", *behind[:1], *command])
 
     def _split(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
         """Options at the beginning, and what comes behind them; a `--` between them is left out."""

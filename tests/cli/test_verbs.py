@@ -274,6 +274,11 @@ def test_all_behind_the_first_word_of_a_command_is_its_own(typed: str, timeout_s
     assert (values["loop"], values["timeout_s"], values["command"]) == ("x", timeout_s, tuple(command.split()))
 
 
+def test_a_loop_of_exec_may_begin_with_a_dash() -> None:
+    values = exec_verb.make_context("exec", ["--timeout", "3", "--", "-odd", "ls", "-la"]).params
+    assert (values["loop"], values["timeout_s"], values["command"]) == ("-odd", 3, ("ls", "-la"))
+
+
 def test_exec_has_two_codes_of_its_own(fake: FakeCommandLine) -> None:
     assert fake("exec", "none", "--", "true").code == 125
     fake.manager.create(title="Sales in May")
