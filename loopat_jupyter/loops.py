@@ -220,10 +220,10 @@ class LoopManager:
         async with self.sandboxes.lock(loop_id):
             changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
             self.store.write(changed)
-        # Only now: whoever starts it meanwhile sees that it is archived, or is stopped here.
-        await (self.stop(changed) if checked.get("archived") else self.edge.follow(loop_id))
         self.kernels.offer_known(changed)
         self.on_event(LoopEvent(action="updated", loop_id=loop_id))
+        # Only now: whoever starts it meanwhile sees that it is archived, or is stopped here.
+        await (self.stop(changed) if checked.get("archived") else self.edge.follow(loop_id))
         return changed
 
     async def get(self, loop_id: str) -> Loop:

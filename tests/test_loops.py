@@ -333,5 +333,8 @@ async def test_a_stop_that_fails_is_announced(workspace: Workspace, events: list
     manager = LoopManager(workspace, Config(), FakeEngine(fail), member="ada", on_event=events.append)
     record = manager.create(title="First")
     with pytest.raises(EngineError):
+        await manager.update(record.id, {"archived": True})
+    assert LoopEvent(action="updated", loop_id=record.id) in events, "it is archived all the same"
+    with pytest.raises(EngineError):
         await manager.stop(record)
     assert events[-1] == LoopEvent(action="failed", loop_id=record.id, message="no")
