@@ -187,6 +187,15 @@ async def test_what_was_installed_meanwhile_is_found(place: Place, server: Serve
 
 
 @pytest.mark.podman
+@pytest.mark.parametrize("path", ["/a:src", ":/a"])
+async def test_none_waits_where_the_folder_of_a_kernel_decides_what_it_loads(
+    place: Place, server: Server, path: str
+) -> None:
+    async with kernel(place, server, env={**os.environ, "PYTHONPATH": path}):
+        assert not await server.spares.settled(place.record.id)
+
+
+@pytest.mark.podman
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_spare_that_died_or_hangs_does_no_harm(
     place: Place, server: Server, signum: int, monkeypatch: pytest.MonkeyPatch
