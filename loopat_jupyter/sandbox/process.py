@@ -110,7 +110,7 @@ class Stem(NamedTuple):
             return None
 
     def socket(self) -> Path:
-        """Where the holder of a terminal listens."""
+        """Where the holder of a terminal, or a spare kernel, listens."""
         return self.folder / f"{self.name}-h"
 
     def log_tail(self) -> str:
