@@ -55,6 +55,11 @@ class LoopCheckpoints(AsyncFileCheckpoints):
         found = str(Path(folder, self.checkpoint_dir, f"{stem}-{checkpoint_id}{extension}"))
         return refuse_way_out(self._files.workspace, found, path)
 
+    def _told(self, path: str) -> contextlib.AbstractContextManager[None]:
+        """What goes wrong with a file of a loop is told; outside all loops it is as stock."""
+        in_loop = self._files.top_of(self._files._get_os_path(path)) is not None  # noqa: SLF001
+        return change_told(path) if in_loop else contextlib.nullcontext()
+
     def _make_folder(self, checkpoint: str) -> None:
         folder = str(Path(checkpoint).parent)
         place = self._files.place(folder)
@@ -70,7 +75,7 @@ class LoopCheckpoints(AsyncFileCheckpoints):
         """
         self._files.refuse_archived(path)
         self._make_folder(self.checkpoint_path("checkpoint", path))
-        with change_told(path):
+        with self._told(path):
             made: dict[str, Any] = await super().create_checkpoint(contents_mgr, path)  # type: ignore[no-untyped-call]
         return made
 
@@ -81,7 +86,7 @@ class LoopCheckpoints(AsyncFileCheckpoints):
             tornado.web.HTTPError: The loop is archived, or a symlink leads out of it (403), or as stock.
         """
         self._files.refuse_archived(path)
-        with change_told(path):
+        with self._told(path):
             await super().restore_checkpoint(contents_mgr, checkpoint_id, path)  # type: ignore[no-untyped-call]
 
     async def rename_checkpoint(self, checkpoint_id: str, old_path: str, new_path: str) -> None:

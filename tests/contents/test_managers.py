@@ -160,6 +160,21 @@ async def test_files_are_told_as_jupyter_tells_them(
                 await each.get(path, content=False)
 
 
+async def test_checkpoints_outside_all_loops_fail_as_stock_ones(workspace: Workspace, outside: Path) -> None:
+    (outside / "folder").mkdir()
+    told: list[list[str]] = []
+    for files in (stock(outside), LoopContentsManager(root_dir=str(outside), workspace=workspace)):
+        told.append([])
+        for path in ("nowhere", "folder"):
+            with pytest.raises(OSError, match=path) as failure:
+                await files.create_checkpoint(path)
+            told[-1].append(repr(failure.value))
+        with pytest.raises(OSError, match="checkpoint") as failure:
+            await files.restore_checkpoint("checkpoint", "secret.txt")
+        told[-1].append(repr(failure.value))
+    assert told[0] == told[1]
+
+
 async def test_a_file_that_is_too_large_is_not_read_into_memory(
     ask: Any, workdir: Path, ways: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
