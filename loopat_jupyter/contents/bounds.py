@@ -92,6 +92,7 @@ def way_out_told(os_path: str) -> Iterator[None]:
         raise web.HTTPError(413, message) from None
 
 
+_FULL = (503, "cannot be written: no space is left. Free some, and try again")
 _SAID = {
     errno.EPERM: (403, "may not be changed"),
     errno.EACCES: (403, "may not be changed"),
@@ -100,6 +101,8 @@ _SAID = {
     errno.ENOTEMPTY: (400, "is not empty"),
     errno.EINVAL: (400, "cannot be put into itself"),
     errno.EXDEV: (400, "cannot be moved to another file system. Copy it, then delete it here"),
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
 }
 
 

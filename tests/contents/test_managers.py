@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado.web import HTTPError
 
+from loopat_jupyter.contents.bounds import change_told
 from loopat_jupyter.contents.managers import LoopContentsManager
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.workspace.test_records import NOW
@@ -173,6 +175,13 @@ async def test_checkpoints_outside_all_loops_fail_as_stock_ones(workspace: Works
             await files.restore_checkpoint("checkpoint", "secret.txt")
         told[-1].append(repr(failure.value))
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_nobodys_mistake(number: int) -> None:
+    with pytest.raises(HTTPError, match="no space is left. Free some") as told, change_told("/loop/a.txt"):
+        raise OSError(number, os.strerror(number))
+    assert told.value.status_code == 503
 
 
 async def test_a_file_that_is_too_large_is_not_read_into_memory(
