@@ -110,7 +110,7 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str:
         GitError: Git inside or outside refused.
         StorageFullError: No space.
     """
-    _remove_abandoned(repo)
+    await asyncio.to_thread(_remove_abandoned, repo)
     box = repo / f".incoming-{os.urandom(8).hex()}"
     try:
         with full_disk_told(box):
