@@ -179,18 +179,19 @@ class Podman:
                     if _is_overtaken(arguments, answer):
                         answer = await self._complete(arguments, deadline_s)
                 if answer.returncode not in ok:
-                    await self._check_age()
+                    await self._check_age(deadline_s)
             except TimeoutError:
                 raise self._too_late(arguments, timeout_s, doing) from None
         if answer.returncode not in ok:
             raise self._failure(arguments, answer, doing)
         return answer
 
-    async def _check_age(self) -> None:
-        """Of a podman that is too old, that is what to tell, whatever it says itself."""
-        told = await self._complete(("version", "--format=json"), time.monotonic() + DEFAULT_TIMEOUT_S)
-        if problem := too_old(read_version(told.stdout)):
-            raise EngineUnavailableError(f"Podman cannot be used: its {problem}. {_NOT_MENDED}")
+    async def _check_age(self, deadline_s: float) -> None:
+        """Of a podman that is too old, that is what to tell, whatever it says itself, if there is time to ask."""
+        with contextlib.suppress(TimeoutError):
+            told = await self._complete(("version", "--format=json"), deadline_s)
+            if problem := too_old(read_version(told.stdout)):
+                raise EngineUnavailableError(f"Podman cannot be used: its {problem}. {_NOT_MENDED}")
 
     async def close(self) -> None:
         """End every command that still runs, after a moment to end by itself: the server is going.

@@ -37,6 +37,13 @@ async def test_a_failure_carries_command_code_and_words(tmp_path: Path):
     assert (await podman.run("stop", "box", ok=(0, 125))).returncode == 125
 
 
+async def test_a_failure_is_told_in_time_where_the_version_is_not(tmp_path: Path):
+    podman = script(tmp_path, "[ $1 = version ] && exec sleep 600; echo 'Error: no such container' >&2; exit 125")
+    with pytest.raises(EngineError, match="no such container"):
+        async with asyncio.timeout(30):
+            await podman.run("stop", "box", timeout_s=1)
+
+
 @pytest.mark.fault("F13")
 async def test_a_full_storage_is_told(tmp_path: Path):
     podman = script(tmp_path, "echo 'Error: write x: no space left on device' >&2; exit 125")
