@@ -328,15 +328,14 @@ def _remove_stale_locks(path: Path) -> bool:
 
     Who is here has the mirror's lock. Beside it only what loops give back is noted there, in a moment.
     """
-    stale = [
-        lock
-        for pattern in ("*.lock", "refs/**/*.lock")
-        for lock in path.glob(pattern)
-        if time.time() - lock.lstat().st_mtime > _STALE_S
-    ]
-    for lock in stale:
-        lock.unlink(missing_ok=True)
-    return bool(stale)
+    found = False
+    for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
+        # Its git may have ended just now.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - lock.lstat().st_mtime > _STALE_S:
+                lock.unlink()
+                found = True
+    return found
 
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:

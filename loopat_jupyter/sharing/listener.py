@@ -45,7 +45,7 @@ def take_port(host: str, ports: Iterable[int]) -> socket.socket:
             raise BadInputError("share.port", f"{port} is kept for root on this machine; choose a higher one") from None
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise BadInputError("share.host", f"{host!r} is no address of this machine") from error
+                raise BadInputError("share.host", f"nobody can listen at {host!r} here: {error.strerror}") from error
         else:
             # nginx expects it, and would otherwise wait for a visitor whom another of its processes has served.
             listener.settimeout(0)
@@ -72,10 +72,12 @@ async def giving(listener: socket.socket, path: Path) -> AsyncIterator[None]:
 
 def _door(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
-    door = socket.socket(socket.AF_UNIX)
-    door.bind(str(path))
-    door.listen()
-    door.settimeout(0)
+    with contextlib.ExitStack() as unless_ready:
+        door = unless_ready.enter_context(socket.socket(socket.AF_UNIX))
+        door.bind(str(path))
+        door.listen()
+        door.settimeout(0)
+        unless_ready.pop_all()
     return door
 
 

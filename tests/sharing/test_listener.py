@@ -41,7 +41,7 @@ def test_every_address_that_can_be_configured(host: str, clients: tuple[str, ...
 
 
 def test_what_nobody_can_listen_on_names_the_setting():
-    with pytest.raises(BadInputError, match=r"^share\.host: '192\.0\.2\.1' is no address of this machine"):
+    with pytest.raises(BadInputError, match=r"^share\.host: nobody can listen at '192\.0\.2\.1' here: Cannot assign"):
         take_port("192.0.2.1", [free_port()])
     first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     with pytest.raises(BadInputError, match=r"^share\.port: .* higher"):
