@@ -39,7 +39,7 @@ async def unsaved_files(
         if record.branch is not None:
             raise ConflictError(
                 "The loop was made with a checkout, and its .git is gone: nobody can tell what is unsaved in it. Bring "
-                "it back, or force it."
+                "it back, or force it (`--force`)."
             )
         return None
     return await find_unsaved(await opened(), record.commit)
@@ -74,7 +74,7 @@ def _refuse_served(workspace: Workspace, loop_id: str) -> None:
         if Path(os.path.realpath(server.get("root_dir", "/"))).is_relative_to(folder):
             raise ConflictError(
                 f"The Jupyter server at {server.get('url')} has its root folder in this loop, and would show nothing "
-                f"any more. End it first, with `jupyter server stop {server.get('port')}`, or force it."
+                f"any more. End it first, with `jupyter server stop {server.get('port')}`, or force it (`--force`)."
             )
 
 

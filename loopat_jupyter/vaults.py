@@ -142,7 +142,9 @@ class Vaults:
         users = await asyncio.to_thread(self.users, name)
         if users and not force:
             titles = ", ".join(repr(record.title) for record in users[:3]) + (", …" if len(users) > 3 else "")
-            raise ConflictError(f"Vault {name!r} is used by {titles}. Give these loops another one first, or force it.")
+            raise ConflictError(
+                f"Vault {name!r} is used by {titles}. Give these loops another one first, or force it (`--force`)."
+            )
         await self._folders.remove(self.store.folder(self._member, name))
         await asyncio.to_thread(forget_keys, self.store.workspace, self._member, name)
 

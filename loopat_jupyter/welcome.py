@@ -16,6 +16,7 @@ from jupyter_core.paths import jupyter_path
 
 from loopat_jupyter.errors import LoopatError, NotFoundError
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import NewLoop
 from loopat_jupyter.sandbox.template import template_folder
 from loopat_jupyter.workspace.files import write_new
 from loopat_jupyter.workspace.locks import file_lock
@@ -63,7 +64,7 @@ async def make_welcome(manager: LoopManager) -> LoopRecord:
     manager.workspace.prepare()
     lock = manager.workspace.locks / "welcome"
     async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the welcome loop"):
-        record = find_welcome(manager) or manager.create(title=TITLE, metadata=dict(MARK))
+        record = find_welcome(manager) or await manager.make(NewLoop(title=TITLE, metadata=dict(MARK)))
         lay_missing(files, manager.workspace.workdir(record.id))
     return record
 

@@ -53,8 +53,11 @@ def set_verb(
     record = find_loop(manager, loop)
     asked = {"title": title, "vault": vault, "image": image}
     changes: dict[str, object] = {field: value for field, value in asked.items() if value is not None}
+    given = {"image"} & changes.keys() | {field for field, value in own.items() if is_given(value)}
+    if both := [option for option in unset if FIELDS[option] in given]:
+        raise click.UsageError(f"--{both[0]} and --unset {both[0]} contradict each other.")
     if "image" in unset:
-        changes.setdefault("image", None)
+        changes["image"] = None
     if unset or any(map(is_given, own.values())):
         changes["config"] = chosen(record.config, own, unset=unset)
     if not changes:

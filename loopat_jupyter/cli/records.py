@@ -17,7 +17,7 @@ from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import count, listing, size
 from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, short_id
-from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError
+from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError, plain
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
@@ -94,8 +94,12 @@ def create_verb(
     with shown_progress(session.err, f"Loop {title}") as tell:
         record = session.run(manager.make(new, tell))
     if start:
-        with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
-            session.run(manager.start(record, tell))
+        try:
+            with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+                session.run(manager.start(record, tell))
+        except LoopatError:
+            session.tell(f"{plain(record.title)} ({short_id(record.id)}) is made, and is not started.")
+            raise
     # Without a start nothing has asked podman for anything, so a loop can be made before podman is there.
     loop = session.run(manager.get(record.id)) if start else manager.describe(record, NOT_STARTED)
     if json:

@@ -7,6 +7,7 @@ import click
 from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import repos_table
+from loopat_jupyter.errors import plain
 
 
 @click.group("repo", epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))
@@ -38,8 +39,11 @@ def add_repo(session: Session, *, name: str, address: str) -> None:
     ADDRESS is a URL, user@host:path, or an absolute path on this machine. It is fetched when the first loop is made
     from it.
     """
-    repo = session.run(session.manager.cargo.checkout.registry.add(name, address))
-    click.echo(f"{repo.name} is {repo.url}.")
+    registry = session.manager.cargo.checkout.registry
+    before = {repo.name: repo.url for repo in registry.all()}.get(name)
+    repo = session.run(registry.add(name, address))
+    told = f", no longer {plain(before)}" if before not in (None, repo.url) else ""
+    click.echo(f"{repo.name} is {repo.url}{told}.")
 
 
 @repo_verb.command("rm", epilog=examples("jupyter loopat repo rm website"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from loopat_jupyter.cli.living import inside_now
@@ -13,6 +15,9 @@ from loopat_jupyter.cli.text import listing
 from loopat_jupyter.cli.views import changes, kernelspecs_table, short_id
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.kernelspecs import registered_name
+
+if TYPE_CHECKING:
+    from loopat_jupyter.models import LoopRecord
 
 
 @click.command("start", epilog=examples('jupyter loopat start "Sales in May"'))
@@ -30,6 +35,7 @@ def start_verb(session: Session, *, loops: tuple[str, ...]) -> None:
         click.echo(f"{record.title} ({short_id(record.id)}) runs.")
         if told := changes(record, running):
             session.tell(told, style="yellow")
+        _warn(session, record)
 
 
 @click.command("stop", epilog=examples('jupyter loopat stop "Sales in May"', "jupyter loopat stop --all"))
@@ -69,6 +75,13 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
     with shown_progress(session.err, f"New sandbox of {record.title}") as tell:
         session.run(manager.start(record, tell, fresh=True))
     click.echo(f"{record.title} ({short_id(record.id)}) is recreated, and runs.")
+    _warn(session, record)
+
+
+def _warn(session: Session, record: LoopRecord) -> None:
+    """Say what a loop that runs lacks, such as tools that could not be installed."""
+    for warning in session.run(session.manager.get(record.id)).warnings:
+        session.tell(f"! {warning}", style="yellow")
 
 
 @click.command(

@@ -110,10 +110,10 @@ def changed_text(loop: Loop, *, at_start: bool) -> str:
     said = f"Changed {plain(loop.title)} ({short_id(loop.id)})."
     if loop.restart_needed:
         return (
-            f"{said} It runs with the settings from before. To apply the new ones, which ends what runs in it: "
-            f"jupyter loopat recreate {short_id(loop.id)}"
+            f"{said} Its sandbox has the settings from before. The next use changes that if nothing runs in it; this "
+            f"does at once, and ends what runs in it: jupyter loopat recreate {short_id(loop.id)}"
         )
-    return f"{said} It counts from the next start on." if at_start and loop.state != "running" else said
+    return f"{said} The new settings count from the next start on." if at_start and loop.state != "running" else said
 
 
 def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
@@ -257,6 +257,8 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         rows.append(("limits", Text(limits)))
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
+    if loop.config.knowledge_rw:
+        rows.append(("knowledge", Text("may be changed")))
     if loop.config.all_loops:
         rows.append(("sees all loops", Text("yes, read-only")))
     if loop.share.mode != "off":

@@ -50,7 +50,9 @@ class Promoter:
             ConflictError: The loop has no such context, or may only read it.
         """
         if kind not in [start.kind for start in record.contexts]:
-            raise ConflictError(f"Loop {record.title!r} has no {kind}. New loops have it; make another one.")
+            raise ConflictError(
+                f"Loop {record.title!r} has no {kind}. It was made without contexts. A new loop has them."
+            )
         if kind == "knowledge" and not record.config.knowledge_rw:
             raise ConflictError(
                 "This loop can only read the knowledge. To let it change its copy, and promote that: "

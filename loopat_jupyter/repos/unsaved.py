@@ -83,7 +83,7 @@ async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base
         if answer.exit_code:
             raise ConflictError(
                 f"Git cannot tell what is unsaved in the loop: {answer.complaint[:200]}. Look at it in a terminal of "
-                "the loop, or force it."
+                "the loop, or force it (`--force`)."
             )
         return answer.stdout.decode("utf-8", "replace")
 
@@ -112,7 +112,7 @@ def linked_worktrees(listing: str) -> tuple[str, ...]:
     there = [entry for entry in others if not any(line.startswith("prunable") for line in entry)]
     if len(there) > _MOST_WORKTREES:
         raise ConflictError(
-            f"The loop has more than {_MOST_WORKTREES} worktrees. Remove those that are done, or force it."
+            f"The loop has more than {_MOST_WORKTREES} worktrees. Remove those that are done, or force it (`--force`)."
         )
     return tuple(entry[0].removeprefix("worktree ") for entry in there)
 

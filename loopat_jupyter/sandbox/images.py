@@ -245,12 +245,13 @@ class Images:
                 except StorageFullError:
                     raise
                 except (EngineError, EngineTimeoutError) as error:
-                    problem = error.message
+                    problem = (isinstance(error, EngineError) and error.stderr.rpartition("\n")[2]) or error.message
         image_id = await self.find(reference)
         if image_id is None:
             raise EngineError(
                 f"The image {reference} is not there and cannot be pulled ({problem}). Build or load it under this "
-                "name, name another one, or leave the name empty to build the sandbox image."
+                "name, or name another one: `jupyter loopat set LOOP --image NAME` for one loop, or `--unset image` to "
+                "go back to the workspace's; `use` in `[image]` of config.toml for all of them."
             )
         return image_id
 

@@ -82,7 +82,8 @@ def resource_warnings(resources: Resources, limits: frozenset[str], folders: tup
     found = []
     if void:
         found.append(
-            f"The limit on {' and '.join(void)} is not enforced on this machine. "
+            f"{'Limits' if len(void) > 1 else 'The limit'} on {', '.join(void)} {'are' if len(void) > 1 else 'is'} not "
+            "enforced on this machine. "
             "`jupyter loopat doctor` says what would change that."
         )
     if resources.devices and not any(_described(folders)):

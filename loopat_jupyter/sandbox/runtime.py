@@ -140,7 +140,7 @@ def refuse_busy(loop_id: str, facts: ContainerFacts | None) -> None:
     count = len(exec_roots(facts.pid)) if facts is not None and facts.alive else 0
     if count:
         ends = "1 kernel, terminal or command" if count == 1 else f"{count} kernels, terminals and commands"
-        raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it.")
+        raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it (`--force`).")
 
 
 def has_launcher(init_pid: int) -> bool:

@@ -44,7 +44,7 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
 
     real("exec", loop_id, "--", "sh", "-c", "echo kept > file; sudo touch /opt/not-kept")
     changed = real("set", loop_id, "--shm-size", "128MiB").stdout.decode()
-    assert changed.endswith(f"which ends what runs in it: jupyter loopat recreate {loop_id[:8]}\n")
+    assert changed.endswith(f"and ends what runs in it: jupyter loopat recreate {loop_id[:8]}\n")
     # To look at it changes nothing.
     assert [real.json("show", loop_id)["restart_needed"] for _ in range(2)] == [True, True]
     assert b"is recreated, and runs." in real("recreate", loop_id).stdout
@@ -132,7 +132,7 @@ def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine) -> None:
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
     refused = real("rm", loop_id, "--yes", code=1)
-    message = f"1 kernel, terminal or command of loop {loop_id} would end. End them first, or force it.\n"
+    message = f"1 kernel, terminal or command of loop {loop_id} would end. End them first, or force it (`--force`).\n"
     assert refused.stderr == message.encode()
     asked = real("recreate", loop_id, code=2)
     assert b"Add --yes" in asked.stderr

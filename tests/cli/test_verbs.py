@@ -62,7 +62,10 @@ def test_a_loop_is_changed_option_by_option_and_goes_back_to_the_workspace(fake:
         "set", "sales-in-may", "--network", "none", "--cpus", "1.5", "--title", "Sales in June", "--vault", "v"
     )
     # What this machine lacks for it may be told beside it.
-    assert answer[:2] == (0, f"Changed Sales in June ({record.id[:8]}). It counts from the next start on.\n")
+    assert answer[:2] == (
+        0,
+        f"Changed Sales in June ({record.id[:8]}). The new settings count from the next start on.\n",
+    )
     changed = fake.manager.store.read(record.id)
     assert (changed.title, changed.slug, changed.vault, changed.image) == ("Sales in June", "sales-in-may", "v", "a")
     assert changed.config == LoopConfig(
@@ -231,7 +234,7 @@ def test_the_root_folder_of_a_running_jupyter_server_is_deleted_by_force_alone(
     root = {"root_dir": str(fake.manager.workspace.workdir(record.id) / "folder")}
     note.write_bytes(msgspec.json.encode(running | root))
     refused = fake("rm", "served", "--yes")
-    assert (refused.code, "`jupyter server stop 8888`, or force it" in refused.err) == (1, True)
+    assert (refused.code, "`jupyter server stop 8888`, or force it (`--force`)" in refused.err) == (1, True)
     assert fake.manager.store.read(record.id) == record
     assert fake("rm", "other", "--yes").code == 0
     assert not fake.manager.workspace.loop(other.id).exists()

@@ -89,10 +89,10 @@ def test_a_change_says_when_it_counts() -> None:
     assert changed_text(LOOP, at_start=True) == "Changed Sales [red]in[/] May (0123abcd)."
     stopped = msgspec.structs.replace(LOOP, state="stopped")
     said = changed_text(stopped, at_start=True)
-    assert said == "Changed Sales [red]in[/] May (0123abcd). It counts from the next start on."
+    assert said == "Changed Sales [red]in[/] May (0123abcd). The new settings count from the next start on."
     assert changed_text(stopped, at_start=False) == changed_text(LOOP, at_start=True)
     waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True), at_start=True)
-    assert waiting.endswith(", which ends what runs in it: jupyter loopat recreate 0123abcd")
+    assert waiting.endswith("and ends what runs in it: jupyter loopat recreate 0123abcd")
 
 
 def test_no_loops_says_what_one_is_and_how_to_make_it() -> None:

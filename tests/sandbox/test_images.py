@@ -118,7 +118,9 @@ async def test_an_image_that_is_there_takes_one_call(workspace: Workspace):
 async def test_a_missing_local_image_is_told_without_a_pull(workspace: Workspace):
     engine = FakeEngine(lambda _: MISSING)
     images = Images(workspace, engine, Config(image=ImageConfig(use="localhost/mine")))
-    with pytest.raises(EngineError, match=r"localhost/mine is not there and cannot be pulled .* leave the name empty"):
+    with pytest.raises(
+        EngineError, match=r"localhost/mine is not there and cannot be pulled .* go back to the workspace"
+    ):
         await images.ensure("localhost/mine", ignore)
     assert engine.verbs == ["image", "image"]
 

@@ -62,7 +62,7 @@ def test_what_does_not_hold_is_told(tmp_path: Path):
     (tmp_path / "gpu.yaml").write_text("")
     assert resource_warnings(WHOLE, ALL, (tmp_path,)) == ()
     (warning,) = resource_warnings(WHOLE, frozenset(("memory",)), (tmp_path,))
-    assert warning.startswith("The limit on processors and processes is not enforced")
+    assert warning.startswith("Limits on processors, processes are not enforced")
     (warning,) = resource_warnings(WHOLE, ALL, (tmp_path / "none",))
     assert "nvidia.com/gpu=0, vendor.org/tpu=all" in warning
     assert resource_warnings(Resources(), frozenset(), ()) == ()
