@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine
 from tornado.iostream import IOStream
 from tornado.netutil import Resolver
 
@@ -150,6 +150,7 @@ async def ask_edge(
 
     Raises:
         StreamClosedError: The edge is gone, or it was called off.
+        HTTPInputError: The answer is malformed.
     """
     try:
         parameters = HTTP1ConnectionParameters(no_keep_alive=True, max_body_size=_LARGEST_ANSWER_BYTES)
@@ -159,7 +160,8 @@ async def ask_edge(
         headers["Connection"] = "close"
         await connection.write_headers(request, headers, body)
         connection.finish()
-        await connection.read_response(answer)
+        if not await connection.read_response(answer):
+            raise HTTPInputError("The answer is malformed.")
     finally:
         stream.close()
 

@@ -92,9 +92,16 @@ async def main():
         def on_connection_close(self):
             self.left.set()
 
+    class Raw(tornado.web.RequestHandler):
+        async def get(self):
+            stream = self.detach()
+            await stream.write(self.get_query_argument("answer", strip=False).encode())
+            stream.close()
+
     app = tornado.web.Application(
         [
             ("/silent", Silent),
+            ("/raw", Raw),
             ("/echo", Echo),
             (r"/(?:page|script)[.](html|js)", Page),
             ("/moved", tornado.web.RedirectHandler, {"url": "/there"}),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketError, WebSocketHandler, websocket_connect
 
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-_TICKET_CHARACTERS = 40
 _TICKET_PREFIX = "loopat/shared"
+_TICKET = re.compile(rf"(/{_TICKET_PREFIX}/[^/]+/[^/]+/)[0-9a-f]{{40}}")
 _BODILESS = (204, 304)
 _VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -58,6 +59,9 @@ class _Answer(HTTPMessageDelegate):
         if line.code < 200:
             return
         self.begun = True
+        if line.code == 204:
+            # It has no body, whatever the program says, and tornado would take it for malformed.
+            headers.pop("Content-Length", None)
         self._handler.set_status(line.code, line.reason or "Unknown")
         self._handler.take_headers(browser_headers(headers, self._host, self._prefix))
         if "Content-Length" not in headers and line.code not in _BODILESS:
@@ -85,6 +89,17 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
 
     _gone = False
     """Whether the browser has gone."""
+
+    def initialize(self, name: str) -> None:
+        """Prepare one request: tickets in what may be logged of it are nobody else's business.
+
+        Args:
+            name: Of the extension.
+        """
+        super().initialize(name)
+        self.request.uri = _TICKET.sub(r"\1[ticket]", self.request.uri or "")
+        if "Referer" in self.request.headers:
+            self.request.headers["Referer"] = _TICKET.sub(r"\1[ticket]", self.request.headers["Referer"])
 
     def on_connection_close(self) -> None:
         """The browser has gone: nobody waits for the program any more."""
@@ -146,14 +161,14 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
             self._stream = edge_stream()
             await self._stream.connect(str(self.service.manager.edge.socket))
             await ask_edge(self._stream, line, headers, bytes(self._body), answer)
-        except (OSError, StreamClosedError) as error:
+        except (OSError, StreamClosedError, HTTPInputError) as error:
             if self._gone:
                 return
-            if answer.begun:
+            if self._headers_written:
                 # Cut off: only a broken connection tells the browser that something is missing.
                 self.request.connection.stream.close()  # type: ignore[union-attr]
                 return
-            raise web.HTTPError(502, "What is shared is not reached at the moment. Try again.") from error
+            raise web.HTTPError(502, "What is shared gives no whole answer at the moment. Try again.") from error
         if self._gone:
             return
         if not answer.begun:
@@ -293,19 +308,6 @@ class TicketHandler(RelayHandler):
 
     def check_xsrf_cookie(self) -> None:
         """The ticket is the permission, and no cookie is looked at."""
-
-    def _log(self) -> None:
-        self.request.uri = self._masked()
-        super()._log()
-
-    def _request_summary(self) -> str:
-        """What tornado writes of a request that failed."""
-        return f"{self.request.method} {self._masked()} ({self.request.remote_ip})"
-
-    def _masked(self) -> str:
-        """The address without the ticket, which is nobody else's business."""
-        parts = (self.request.uri or "").split("/")
-        return "/".join("[ticket]" if len(part) == _TICKET_CHARACTERS else part for part in parts)
 
     @allow_unauthenticated
     async def get(self, loop_id: str, port: str, given: str) -> None:

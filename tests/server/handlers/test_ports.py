@@ -122,6 +122,19 @@ async def test_targets_come_from_the_loops_own_record_alone(loop: str, get: Any,
             assert found["loop"] == "relayed"
 
 
+RAW = (
+    (204, "204 No\r\nContent-Length: 5\r\n\r\nhello"),
+    (204, "204 No\r\n\r\nhello"),
+    (204, "204 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    (304, "304 Same\r\nContent-Length: 5\r\n\r\nhello"),
+    (304, "304 Same\r\n\r\nhello"),
+    (404, "404 No\r\nContent-Length: 0\r\n\r\n"),
+    (500, "500 No\r\nContent-Length: 0\r\n\r\n"),
+    (502, "200 OK\r\nContent-Length: 2305843009213693952\r\n\r\nok"),
+    (502, "nothing that HTTP knows"),
+)
+
+
 @pytest.mark.podman
 async def test_a_page_needs_no_cookies_and_says_when_the_loop_is_stopped(
     loop: str, get: Any, api: Any, jp_serverapp: Any, server_log: Any
@@ -142,6 +155,17 @@ async def test_a_page_needs_no_cookies_and_says_when_the_loop_is_stopped(
     assert (posted.code, posted.body) == (200, big)
     asked = await get(inside, known=False, method="OPTIONS", headers={"Access-Control-Request-Method": "PUT"})
     assert (asked.code, "PUT" in asked.headers["Access-Control-Allow-Methods"]) == (204, True)
+    # Nothing that the program answers gets the ticket into the log.
+    pages = inside.removesuffix("page?x=1")
+    for status, answered in RAW:
+        raw = f"{pages}raw?answer={quote(f'HTTP/1.1 {answered}')}"
+        answer = await get(raw, known=False, headers={"Referer": f"http://localhost:8888{pages}"})
+        assert (answer.code, answered) == (status, answered)
+    for path in (f"{base}0/", pages.replace("/8000/", "/8001/")):
+        await get(path, headers={"Referer": f"http://localhost:8888{pages}"})
+    assert "/8000/[ticket]/raw" in server_log.text
+    assert "Uncaught exception" not in server_log.text
+    assert (await get(inside, known=False, method="PROPFIND")).code == 405
     assert ticket not in server_log.text
 
     wrong = inside.replace(ticket, "0" * 40)
