@@ -85,6 +85,8 @@ http {{
     proxy_http_version 1.1;
     proxy_buffering off;
     proxy_request_buffering off;
+    # Orders to nginx are not the program's business.
+    proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;
     proxy_connect_timeout 5s;
     # A websocket may be silent for long.
     proxy_read_timeout 1d;

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
 import psutil
@@ -47,6 +48,11 @@ async def test_a_web_server_inside_is_found_by_name(scene: Scene):
     assert body["headers"]["X-Forwarded-For"] == "127.0.0.1"
     big = b"x" * 3_000_000
     assert (await fetch(shown.url, method="POST", body=big)).body == big
+    # What nginx would obey, the program cannot ask of it.
+    obeyed = "X-Accel-Redirect: /.loopat/502.html\r\nX-Accel-Charset: koi8-r"
+    raw = quote(f"HTTP/1.1 200 OK\r\n{obeyed}\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")
+    answer = await fetch(f"{shown.url}raw?answer={raw}")
+    assert (answer.code, answer.body, answer.headers["Content-Type"]) == (200, b"ok", "text/plain; charset=utf-8")
     connection = await websocket(shown.url, "echo")
     await connection.write_message("hello")
     assert await connection.read_message() == "one hello"
