@@ -123,6 +123,8 @@ _SITE = f"""
     upstream loop{{number}} {{{{
         server {{upstream}};
         keepalive 64;
+        # Sooner than uvicorn and Node.js close them (5 s): a POST that comes just then would be a 502.
+        keepalive_timeout 4s;
     }}}}
     server {{{{
 {_SERVER}\

@@ -25,6 +25,13 @@ def test_the_configuration_names_what_is_shared_and_nothing_else():
     assert config.count("{") == config.count("}")
 
 
+def test_idle_connections_to_a_program_end_before_the_program_ends_them():
+    # Uvicorn and Node.js do after five seconds.
+    assert re.search(
+        r"\n    upstream loop0 \{[^}]*\n        keepalive_timeout 4s;", edge_config(ADDRESS, SITES, STREAMS)
+    )
+
+
 def test_every_configuration_has_a_version_of_its_own():
     versions = {
         config_version(edge_config(ADDRESS, sites, streams))
