@@ -70,6 +70,9 @@ async def change_share(
         try:
             showing = await edge.settle(on_progress)
             changed = manager.store.read(record.id)
+            if share.mode != "off":
+                # It may have been archived meanwhile.
+                _refuse(manager, changed, share)
             if share.mode == "direct" and changed.share.public_port is None:
                 raise ConflictError("No port of the range is left. Share less, or widen share.port_range.")
         except LoopatError:

@@ -17,6 +17,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from loopat_jupyter.errors import BadInputError, ConflictError
+from loopat_jupyter.shares import change_share
 from loopat_jupyter.sharing.plan import edge_folder
 from loopat_jupyter.values import Share
 from tests.sharing.conftest import fetch, until
@@ -319,6 +320,9 @@ async def test_archived_and_deleted_loops_show_nothing(scene: Scene):
     assert (await scene.look(record)).state == "archived"
     with pytest.raises(ConflictError, match="is archived"):
         await scene.share(record, mode="static")
+    # It was archived while it was being shared.
+    with pytest.raises(ConflictError, match="is archived"):
+        await change_share(scene.manager, record, Share(mode="direct", port=9000))
     await scene.manager.update(record.id, {"archived": False})
     assert (await fetch(shown.url)).body == b"third"
     await scene.manager.delete(record.id)
