@@ -218,6 +218,7 @@ async def test_files_are_shared_while_the_sandbox_is_stopped_and_a_port_says_tha
         assert b"asyncio" in (await fetch(files.url + "server.py")).body
         answer = await fetch(port.url + "deep/path", method="POST", body=b"x")
         assert (answer.code, b"The program does not answer" in answer.body) == (502, True)
+        assert b"stop the loop and start it" in answer.body
         assert (await scene.look(scene.one)).state == "stopped"
     finally:
         await scene.serve(scene.one)
