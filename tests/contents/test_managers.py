@@ -197,7 +197,11 @@ async def test_a_file_that_is_too_large_is_not_read_into_memory(
             413, f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop.",
         )  # fmt: skip
         assert (await ask("GET", f"{ways[0]}/{name}", content="0")).body["size"] == 300_000
-        assert (await ask("POST", f"{ways[0]}/{name}/checkpoints")).status == 201
+        refused = await ask("POST", f"{ways[0]}/{name}/checkpoints")
+        assert (refused.status, refused.body["message"]) == (
+            413, f"{name} is too large for a checkpoint. Copy it in a terminal.",
+        )  # fmt: skip
+    assert list((workdir / ".ipynb_checkpoints").iterdir()) == []
     assert (await ask("GET", f"{ways[1]}/README.md")).body == bytes(300_000)
     # Tornado doubles a percent sign of a message by itself, and Jupyter shows that.
     (workdir / "README.md").rename(workdir / "100%.md")
