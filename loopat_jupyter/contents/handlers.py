@@ -21,7 +21,7 @@ from loopat_jupyter.errors import LoopatError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from loopat_jupyter.contents.managers import LoopDriveManager
+    from loopat_jupyter.contents.drive_manager import LoopDriveManager
 
 PREFIX = "/loopat/api/contents"
 FILES_PREFIX = "/loopat/api/files"
