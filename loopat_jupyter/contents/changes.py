@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from loopat_jupyter.contents.pinned import PLAIN, Place, held
 from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.nofollow import look_at, make_folders, names_in, opened_folder
 from loopat_jupyter.workspace.walking import MOST_LEVELS, remove_tree
 
@@ -94,7 +95,7 @@ def throw_away(place: Place, home: Path, inside: str) -> None:
         opened_folder(home, *_TRASH, "files") as trash,
     ):
         look_at(folder, name)
-        was = Path(inside, os.path.relpath(os.path.realpath(Path(place.path).parent), place.top), name)
+        was = Path(inside, os.path.relpath(real_path(Path(place.path).parent), place.top), name)
         kept = os.urandom(8).hex() if len(os.fsencode(name)) > _LONGEST_NAME_BYTES else name
         if kept in names_in(trash) or f"{kept}.trashinfo" in names_in(notes):
             kept = f"{kept}.{os.urandom(8).hex()}"
@@ -121,7 +122,7 @@ def copy_folder(source: Place, target: Place) -> None:
         OSError: It cannot be copied. Nothing is left of what was copied until then.
         UnsafePathError: A way leads out, or folders are nested too deep.
     """
-    if Path(os.path.realpath(target.path)).is_relative_to(os.path.realpath(source.path)):
+    if real_path(target.path).is_relative_to(real_path(source.path)):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), target.path)
     with held(*source) as (folder, name), held(*target) as (into, new):
         os.mkdir(new, dir_fd=into)

@@ -21,7 +21,7 @@ from nbformat import ValidationError
 from tornado import web
 from traitlets import Instance, default
 
-from loopat_jupyter.contents.bounds import change_told, refuse_way_out, top_of, way_out_told
+from loopat_jupyter.contents.bounds import change_told, refuse_way_out, swap_told, top_of, way_out_told
 from loopat_jupyter.contents.changes import copy_folder, make_folder, move, remove, throw_away
 from loopat_jupyter.contents.checkpoints import LoopCheckpoints
 from loopat_jupyter.contents.looking import Seen, look, look_into, model
@@ -29,6 +29,7 @@ from loopat_jupyter.contents.pinned import Place, opened, replaced
 from loopat_jupyter.contents.sending import LoopFileHandler
 from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, sandbox_workdir
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore
 
@@ -67,7 +68,8 @@ class LoopContentsManager(AsyncLargeFileManager):
 
     def top_of(self, os_path: str) -> Path | None:
         """The folder of a loop that a path of the host enters, and must not leave; None outside all loops."""
-        return top_of(self.workspace, os_path)
+        with way_out_told(os_path):
+            return top_of(self.workspace, os_path)
 
     def place(self, os_path: str) -> Place | None:
         """A file of a loop, for `changes`; None outside all loops."""
@@ -179,7 +181,8 @@ class LoopContentsManager(AsyncLargeFileManager):
             tornado.web.HTTPError: It is one (403).
         """
         for path in paths if self.workspace is not None else ():
-            record = loop_record(self.workspace, Path(self._get_os_path(path.strip("/"))))
+            with way_out_told(path):
+                record = loop_record(self.workspace, Path(self._get_os_path(path.strip("/"))))
             if record is not None and record.archived:
                 raise web.HTTPError(403, f"Loop {record.title!r} is archived. Unarchive it to change its files.")
 
@@ -190,16 +193,29 @@ class LoopContentsManager(AsyncLargeFileManager):
             tornado.web.HTTPError: The loop is archived (403), or as stock.
         """
         self.refuse_archived(path)
-        saved: dict[str, Any] = await super().save(model, path)  # type: ignore[no-untyped-call]
+        try:
+            saved: dict[str, Any] = await super().save(model, path)  # type: ignore[no-untyped-call]
+        except web.HTTPError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or self.top_of(self._get_os_path(path.strip("/"))) is None:
+                raise
+            # The stock manager would say where it is on the host.
+            with change_told(path), swap_told(path):
+                raise cause from None
         return saved
 
     async def _save_directory(self, os_path: str, model: dict[str, Any], path: str = "") -> None:
         place = self.place(os_path)
-        if place is None or not self._is_free(os_path):
+        if place is None:
             await super()._save_directory(os_path, model, path)  # type: ignore[no-untyped-call]
             return
+        self._refuse_hidden("create", os_path)
         with change_told(os_path):
-            make_folder(place)
+            try:
+                make_folder(place)
+            except FileExistsError:
+                if not look(place).is_folder:
+                    raise
 
     async def delete_file(self, path: str) -> None:
         """Delete a file or folder; what goes to the trash goes to that of its loop.
@@ -210,9 +226,10 @@ class LoopContentsManager(AsyncLargeFileManager):
         self.refuse_archived(path)
         os_path = self._get_os_path(path.strip("/"))
         place = self.place(os_path)
-        if place is None or self._is_hidden(os_path):
+        if place is None:
             await super().delete_file(path)  # type: ignore[no-untyped-call]
             return
+        self._refuse_hidden("delete", os_path)
         with change_told(os_path):
             if self.delete_to_trash:
                 loop, top = place.top.parent, place.top
@@ -231,10 +248,13 @@ class LoopContentsManager(AsyncLargeFileManager):
         self.refuse_archived(old_path, new_path)
         old, new = (self._get_os_path(path.strip("/")) for path in (old_path, new_path))
         places = self.places(old, new)
-        if places is None or not self._is_free(new) or self._is_hidden(old):
+        if places is None:
             await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
             return
+        self._refuse_hidden("rename", old, new)
         with change_told(old):
+            if _is_taken(new, old):
+                raise web.HTTPError(409, f"File already exists: {new_path}")
             move(*places)
 
     async def _copy_dir(self, from_path: str, to_path_original: str, to_name: str, to_path: str) -> dict[str, Any]:
@@ -249,17 +269,27 @@ class LoopContentsManager(AsyncLargeFileManager):
         model: dict[str, Any] = await self.get(to_path, content=False)  # type: ignore[no-untyped-call]
         return model
 
-    def _is_free(self, os_path: str) -> bool:
-        """Whether something new may have this name. The stock manager says what is wrong where it may not."""
-        return not os.path.lexists(os_path) and not self._is_hidden(os_path)
+    def _refuse_hidden(self, what: str, *os_paths: str) -> None:
+        for os_path in os_paths:
+            if self._is_hidden(os_path):
+                raise web.HTTPError(400, f"Cannot {what} hidden file or directory {Path(os_path).name!r}")
 
     def _is_hidden(self, os_path: str) -> bool:
         return not self.allow_hidden and is_hidden(os_path, self.root_dir)
 
 
+def _is_taken(name: str, old: str) -> bool:
+    """Whether something else than a file has its new name already; a link that leads nowhere may be replaced.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    return Path(name).exists() and not Path(old).samefile(name)
+
+
 def _trusted(os_path: str) -> Place:
     """A file outside all loops."""
-    return Place(Path(os.path.realpath(Path(os_path).parent)), os_path)
+    return Place(real_path(Path(os_path).parent), os_path)
 
 
 def loop_record(workspace: Workspace | None, path: Path) -> LoopRecord | None:

@@ -115,6 +115,7 @@ async def test_what_makes_no_sense_is_blamed_on_who_sent_it(ask: Any, folder: st
     changes = ({"type": []}, {"format": "x"}, {"chunk": "x"}, {"content": 7})
     bodies: list[tuple[str, str, Any]] = [
         ("PATCH", "a.txt", {"path": None}),
+        ("PATCH", "none.txt", {"path": f"{folder}/."}),
         *((verb, "a.txt", body) for verb in ("PUT", "PATCH") for body in odd),
         *(("PUT", "a.txt", text | change) for change in changes),
         *(("PUT", "n.ipynb", {"type": "notebook", "content": content}) for content in _NO_NOTEBOOKS),
