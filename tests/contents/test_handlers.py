@@ -24,6 +24,9 @@ async def test_the_root_lists_the_loops(ask: Any, folder: str) -> None:
         (folder, folder, "directory")
     ]
     assert (await ask("GET", API, content="0")).body["content"] is None
+    # A folder has no hash.
+    for path in (API, f"{API}/{folder}"):
+        assert (await ask("GET", path, hash="1")).body["hash"] is None
 
 
 async def test_files_are_made_read_renamed_copied_and_deleted(ask: Any, folder: str, workdir: Path) -> None:
