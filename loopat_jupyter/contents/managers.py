@@ -160,6 +160,14 @@ class LoopContentsManager(AsyncLargeFileManager):
             raise web.HTTPError(400, problem[:500]) from error
         return (notebook, *data) if raw else notebook
 
+    async def _notebook_model(self, path: str, content: bool = True, require_hash: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - as stock
+        """As stock, which compares a notebook with its signature, and fails at one that cannot be signed."""
+        try:
+            found: dict[str, Any] = await super()._notebook_model(path, content, require_hash)  # type: ignore[no-untyped-call]
+        except UnicodeEncodeError as error:
+            raise web.HTTPError(400, f"{path} has text that is no Unicode: {error}") from error
+        return found
+
     async def _save_large_file(self, os_path: str, content: str, format: str) -> None:  # noqa: A002 - the stock signature
         top = self.top_of(os_path)
         if top is None:
