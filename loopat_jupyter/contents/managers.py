@@ -86,9 +86,11 @@ class LoopContentsManager(AsyncLargeFileManager):
     def _base_model(self, path: str) -> dict[str, Any]:
         os_path = self._get_os_path(path)
         place = self.place(os_path)
-        if place is None or self._is_hidden(os_path):
+        if place is None:
             found: dict[str, Any] = super()._base_model(path)  # type: ignore[no-untyped-call]
             return found
+        if self._is_hidden(os_path):
+            raise web.HTTPError(404, f"file or directory does not exist: {path!r}")
         with self.perm_to_403(os_path), change_told(os_path):
             return model(path, look(place))
 
