@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from tornado import web
 
 from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import is_loop_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.paths import Workspace
 
 
 class WayOutError(web.HTTPError, OSError):
@@ -44,12 +45,12 @@ def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
     """
     if workspace is None:
         return None
-    loops, written = Path(os.path.realpath(workspace.loops)), Path(os.path.abspath(os_path))  # noqa: PTH100
-    if os.path.realpath(written) == str(written) and not written.is_relative_to(loops):
+    loops, written = real_path(workspace.loops), Path(os.path.abspath(os_path))  # noqa: PTH100
+    if real_path(written) == written and not written.is_relative_to(loops):
         # No link on the way, as with most files: one look in place of one for each folder above.
         return None
     for folder in (*reversed(written.parents), written):
-        real = Path(os.path.realpath(folder))
+        real = real_path(folder)
         if real.parent.parent == loops and is_loop_id(real.parent.name) and real.is_dir():
             return real
     return None
@@ -66,9 +67,10 @@ def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str
     Raises:
         WayOutError: A symlink leads out.
     """
-    top = top_of(workspace, os_path)
-    if top is not None and not Path(os.path.realpath(os_path)).is_relative_to(top):
-        raise WayOutError(shown)
+    with way_out_told(shown):
+        top = top_of(workspace, os_path)
+        if top is not None and not real_path(os_path).is_relative_to(top):
+            raise WayOutError(shown)
     return os_path
 
 
@@ -90,6 +92,21 @@ def way_out_told(os_path: str) -> Iterator[None]:
             raise
         message = f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop."
         raise web.HTTPError(413, message) from None
+
+
+@contextlib.contextmanager
+def swap_told(os_path: str) -> Iterator[None]:
+    """Answer 403 where stock code reads a link just when it is swapped for something else.
+
+    Raises:
+        WayOutError: It did.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise WayOutError(Path(os_path).name) from None
 
 
 _FULL = (503, "cannot be written: no space is left. Free some, and try again")

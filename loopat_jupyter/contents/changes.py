@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import errno
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from loopat_jupyter.contents.pinned import PLAIN, Place, held
 from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.nofollow import look_at, make_folders, names_in, opened_folder
 from loopat_jupyter.workspace.walking import MOST_LEVELS, remove_tree
 
@@ -95,7 +95,7 @@ def throw_away(place: Place, home: Path, inside: str) -> None:
         opened_folder(home, *_TRASH, "files") as trash,
     ):
         look_at(folder, name)
-        was = Path(inside, os.path.relpath(os.path.realpath(Path(place.path).parent), place.top), name)
+        was = Path(inside, os.path.relpath(real_path(Path(place.path).parent), place.top), name)
         kept = os.urandom(8).hex() if len(os.fsencode(name)) > _LONGEST_NAME_BYTES else name
         if kept in names_in(trash) or f"{kept}.trashinfo" in names_in(notes):
             kept = f"{kept}.{os.urandom(8).hex()}"
@@ -119,20 +119,28 @@ def copy_folder(source: Place, target: Place) -> None:
         target: The copy, which must not be there yet.
 
     Raises:
-        OSError: It cannot be copied.
+        OSError: It cannot be copied. Nothing is left of what was copied until then.
         UnsafePathError: A way leads out, or folders are nested too deep.
     """
-    if Path(os.path.realpath(target.path)).is_relative_to(os.path.realpath(source.path)):
+    if real_path(target.path).is_relative_to(real_path(source.path)):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), target.path)
     with held(*source) as (folder, name), held(*target) as (into, new):
         os.mkdir(new, dir_fd=into)
-        for here, folders, files, descriptor in os.fwalk(name, dir_fd=folder, follow_symlinks=False):
-            parts = Path(here).parts[1:]
-            if len(parts) > MOST_LEVELS:
-                raise UnsafePathError(f"{source.path} has more than {MOST_LEVELS} folders in one another.")
-            with opened_folder(_by_descriptor(into), new, *parts) as copy:
-                for entry in (*folders, *files):
-                    _copy(entry, descriptor, copy)
+        try:
+            _copy_all(folder, name, into, new)
+        except BaseException:
+            remove_tree(Path(new), within=into)
+            raise
+
+
+def _copy_all(folder: int, name: str, into: int, new: str) -> None:
+    for here, folders, files, descriptor in os.fwalk(name, dir_fd=folder, follow_symlinks=False):
+        parts = Path(here).parts[1:]
+        if len(parts) > MOST_LEVELS:
+            raise UnsafePathError(f"{name} has more than {MOST_LEVELS} folders in one another.")
+        with opened_folder(_by_descriptor(into), new, *parts) as copy:
+            for entry in (*folders, *files):
+                _copy(entry, descriptor, copy)
 
 
 def _copy(name: str, source: int, target: int) -> None:
@@ -149,9 +157,35 @@ def _copy(name: str, source: int, target: int) -> None:
                 return
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
             with open(os.open(name, flags, status.st_mode & 0o777, dir_fd=target), "wb") as copy:
-                shutil.copyfileobj(original, copy)
-                copy.flush()
-                os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+                copy_content(original.fileno(), copy.fileno())
+
+
+def copy_content(source: int, target: int) -> None:
+    """Copy what a file holds now, and its times: nothing that is added meanwhile, and holes stay holes.
+
+    It takes nothing to make a file of any size, and its copy must not fill the disk.
+
+    Args:
+        source: Descriptor of the file.
+        target: Descriptor of an empty one.
+
+    Raises:
+        OSError: It cannot be copied.
+    """
+    status, end = os.fstat(source), 0
+    while end < status.st_size:
+        try:
+            start = os.lseek(source, end, os.SEEK_DATA)
+            end = min(os.lseek(source, start, os.SEEK_HOLE), status.st_size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break
+        os.lseek(target, start, os.SEEK_SET)
+        while start < end and (sent := os.sendfile(target, source, start, end - start)):
+            start += sent
+    os.ftruncate(target, min(status.st_size, os.fstat(source).st_size))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _by_descriptor(folder: int) -> Path:

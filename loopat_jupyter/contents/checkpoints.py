@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
+from tornado import web
 
+from loopat_jupyter.contents import pinned
 from loopat_jupyter.contents.bounds import change_told, refuse_way_out
-from loopat_jupyter.contents.changes import make_folder, move, remove
+from loopat_jupyter.contents.changes import copy_content, make_folder, move, remove
 
 if TYPE_CHECKING:
     from loopat_jupyter.contents.managers import LoopContentsManager
@@ -35,10 +36,11 @@ class LoopCheckpoints(AsyncFileCheckpoints):
         if self._files.top_of(src) is None and self._files.top_of(dest) is None:
             await super()._copy(src, dest)  # type: ignore[no-untyped-call]
             return
-        with self._files.open(src, "rb") as source, self._files.atomic_writing(dest, text=False) as target:
-            await asyncio.to_thread(shutil.copyfileobj, source, target)
-            times = os.fstat(source.fileno())
-            os.utime(target.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
+        with self._files.open(src, "rb") as source:
+            if os.fstat(source.fileno()).st_size > pinned.LARGEST_READ_BYTES:
+                raise web.HTTPError(413, f"{Path(src).name} is too large for a checkpoint. Copy it in a terminal.")
+            with self._files.atomic_writing(dest, text=False) as target:
+                await asyncio.to_thread(copy_content, source.fileno(), target.fileno())
 
     def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
         """Where a checkpoint is. In a loop its folder need not be there.
@@ -71,7 +73,8 @@ class LoopCheckpoints(AsyncFileCheckpoints):
         """Keep a file as it is now.
 
         Raises:
-            tornado.web.HTTPError: The loop is archived, or a symlink leads out of it (403), or as stock.
+            tornado.web.HTTPError: The loop is archived, or a symlink leads out of it (403), or it is too large (413),
+                or as stock.
         """
         self._files.refuse_archived(path)
         self._make_folder(self.checkpoint_path("checkpoint", path))

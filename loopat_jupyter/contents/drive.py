@@ -21,13 +21,13 @@ _PREFIX = f"{DRIVE}:"
 _FOLDER = re.compile(r"(?P<slug>[a-z0-9-]+)-(?P<start>[0-9a-f]{8})\Z")
 
 
-def in_drive(path: str) -> str | None:
+def in_drive(path: object) -> str | None:
     """The part of a path behind the name of the drive; None for a path elsewhere.
 
     Args:
-        path: As a front end writes it, such as `loops:sales-in-may-3f2a9c1e/report.ipynb`.
+        path: As a front end writes it, such as `loops:sales-in-may-3f2a9c1e/report.ipynb`; or what is no path at all.
     """
-    return path.removeprefix(_PREFIX) if path.startswith(_PREFIX) else None
+    return path.removeprefix(_PREFIX) if isinstance(path, str) and path.startswith(_PREFIX) else None
 
 
 class Drive:
@@ -84,16 +84,18 @@ class Drive:
             return None
         return self.workspace.workdir(loop_id) / rest
 
-    def meant_path(self, path: str, root: Path) -> Path | None:
+    def meant_path(self, path: object, root: Path) -> Path | None:
         """Where on the host a path is that a front end means in the drive; None when it is in no loop.
 
         JupyterLab leaves the name of the drive out for consoles and terminals, and before 4.5 for notebooks. What the
         server's own root has comes first.
 
         Args:
-            path: As the front end writes it.
+            path: As the front end writes it, or what is no path at all.
             root: The server's root folder.
         """
+        if not isinstance(path, str):
+            return None
         inside = in_drive(path)
         first = path.strip("/").partition("/")[0]
         if inside is None and ("\0" in first or os.path.lexists(root / first)):

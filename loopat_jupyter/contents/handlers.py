@@ -21,7 +21,7 @@ from loopat_jupyter.errors import LoopatError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from loopat_jupyter.contents.managers import LoopDriveManager
+    from loopat_jupyter.contents.drive_manager import LoopDriveManager
 
 PREFIX = "/loopat/api/contents"
 FILES_PREFIX = "/loopat/api/files"
@@ -78,6 +78,14 @@ class ContentsHandler(DriveMixin, stock.ContentsHandler):
         except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
             raise web.HTTPError(400, f"The body makes no sense: {error}") from error
         return body
+
+    @web.authenticated
+    @authorized
+    async def get(self, path: str = "") -> None:
+        """Tell of a file or folder. A folder has no hash, and stock would fail at that."""
+        if "hash" in self.request.query_arguments and await self.contents_manager.dir_exists(path or ""):  # type: ignore[no-untyped-call]
+            del self.request.query_arguments["hash"]
+        await cast("Awaitable[None]", super().get(path))
 
     def location_url(self, path: str) -> str:
         """Address of a file that was made."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from loopat_jupyter.contents.pinned import Place, held, held_folder
 from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.nofollow import look_at, names_in
 
 _EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
@@ -48,7 +49,7 @@ def look(place: Place) -> Seen:
         FileNotFoundError: It is not there.
         UnsafePathError: The way to it leads out.
     """
-    if not Path(os.path.realpath(Path(place.path).parent)).is_relative_to(place.top):
+    if not real_path(Path(place.path).parent).is_relative_to(place.top):
         # The top itself, by whatever name it has outside.
         with held_folder(*place) as folder:
             return _seen(place, folder, ".")
@@ -80,7 +81,7 @@ def look_into(place: Place) -> list[Seen]:
 def _seen(place: Place, folder: int, name: str) -> Seen:
     status = look_at(folder, name)
     if stat.S_ISLNK(status.st_mode):
-        if os.path.realpath(place.path) == str(place.top):
+        if real_path(place.path) == place.top:
             with held_folder(*place) as top:
                 return Seen(name, status, *_facts(top, "."))
         # One that leads nowhere can be told and removed all the same.

@@ -1,7 +1,7 @@
-"""The contents managers: of the server's own root folder, and of the drive of loops.
+"""The contents manager of the server's own root folder.
 
-Both are the stock one for files, with one check more: a symlink that leads out of a loop's workdir is refused, since
-what runs in the loop may have planted it.
+It is the stock one for files, with one check more: a symlink that leads out of a loop's workdir is refused, since what
+runs in the loop may have planted it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import datetime
 import functools
-import itertools
 import os
-from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,31 +21,25 @@ from nbformat import ValidationError
 from tornado import web
 from traitlets import Instance, default
 
-from loopat_jupyter.contents.bounds import change_told, refuse_way_out, top_of, way_out_told
+from loopat_jupyter.contents.bounds import change_told, refuse_way_out, swap_told, top_of, way_out_told
 from loopat_jupyter.contents.changes import copy_folder, make_folder, move, remove, throw_away
 from loopat_jupyter.contents.checkpoints import LoopCheckpoints
-from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.contents.looking import Seen, look, look_into, model
 from loopat_jupyter.contents.pinned import Place, opened, replaced
 from loopat_jupyter.contents.sending import LoopFileHandler
 from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, sandbox_workdir
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import LoopStore, folder_name
+from loopat_jupyter.workspace.records import LoopStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopat_jupyter.models import LoopRecord
 
-MOST_FOLDERS = 500
-"""How many loops the root of the drive lists, newest activity first; the panel finds the others."""
-
-
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ImportError, RecursionError, ValidationError)
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ImportError, RecursionError, ValidationError)
 """What nbformat raises at what is no notebook."""
-
-_UNFIT = (*_UNREADABLE, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LoopContentsManager(AsyncLargeFileManager):
@@ -77,7 +68,8 @@ class LoopContentsManager(AsyncLargeFileManager):
 
     def top_of(self, os_path: str) -> Path | None:
         """The folder of a loop that a path of the host enters, and must not leave; None outside all loops."""
-        return top_of(self.workspace, os_path)
+        with way_out_told(os_path):
+            return top_of(self.workspace, os_path)
 
     def place(self, os_path: str) -> Place | None:
         """A file of a loop, for `changes`; None outside all loops."""
@@ -94,9 +86,11 @@ class LoopContentsManager(AsyncLargeFileManager):
     def _base_model(self, path: str) -> dict[str, Any]:
         os_path = self._get_os_path(path)
         place = self.place(os_path)
-        if place is None or self._is_hidden(os_path):
+        if place is None:
             found: dict[str, Any] = super()._base_model(path)  # type: ignore[no-untyped-call]
             return found
+        if self._is_hidden(os_path):
+            raise web.HTTPError(404, f"file or directory does not exist: {path!r}")
         with self.perm_to_403(os_path), change_told(os_path):
             return model(path, look(place))
 
@@ -163,10 +157,18 @@ class LoopContentsManager(AsyncLargeFileManager):
         read = functools.partial(nbformat.reads, capture_validation_error=capture_validation_error)
         try:
             notebook = await asyncio.to_thread(read, text, as_version)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             problem = f"{Path(os_path).name} is no notebook: {error!r}"
             raise web.HTTPError(400, problem[:500]) from error
         return (notebook, *data) if raw else notebook
+
+    async def _notebook_model(self, path: str, content: bool = True, require_hash: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - as stock
+        """As stock, which compares a notebook with its signature, and fails at one that cannot be signed."""
+        try:
+            found: dict[str, Any] = await super()._notebook_model(path, content, require_hash)  # type: ignore[no-untyped-call]
+        except UnicodeEncodeError as error:
+            raise web.HTTPError(400, f"{path} has text that is no Unicode: {error}") from error
+        return found
 
     async def _save_large_file(self, os_path: str, content: str, format: str) -> None:  # noqa: A002 - the stock signature
         top = self.top_of(os_path)
@@ -189,7 +191,8 @@ class LoopContentsManager(AsyncLargeFileManager):
             tornado.web.HTTPError: It is one (403).
         """
         for path in paths if self.workspace is not None else ():
-            record = loop_record(self.workspace, Path(self._get_os_path(path.strip("/"))))
+            with way_out_told(path):
+                record = loop_record(self.workspace, Path(self._get_os_path(path.strip("/"))))
             if record is not None and record.archived:
                 raise web.HTTPError(403, f"Loop {record.title!r} is archived. Unarchive it to change its files.")
 
@@ -200,16 +203,29 @@ class LoopContentsManager(AsyncLargeFileManager):
             tornado.web.HTTPError: The loop is archived (403), or as stock.
         """
         self.refuse_archived(path)
-        saved: dict[str, Any] = await super().save(model, path)  # type: ignore[no-untyped-call]
+        try:
+            saved: dict[str, Any] = await super().save(model, path)  # type: ignore[no-untyped-call]
+        except web.HTTPError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or self.top_of(self._get_os_path(path.strip("/"))) is None:
+                raise
+            # The stock manager would say where it is on the host.
+            with change_told(path), swap_told(path):
+                raise cause from None
         return saved
 
     async def _save_directory(self, os_path: str, model: dict[str, Any], path: str = "") -> None:
         place = self.place(os_path)
-        if place is None or not self._is_free(os_path):
+        if place is None:
             await super()._save_directory(os_path, model, path)  # type: ignore[no-untyped-call]
             return
+        self._refuse_hidden("create", os_path)
         with change_told(os_path):
-            make_folder(place)
+            try:
+                make_folder(place)
+            except FileExistsError:
+                if not look(place).is_folder:
+                    raise
 
     async def delete_file(self, path: str) -> None:
         """Delete a file or folder; what goes to the trash goes to that of its loop.
@@ -220,9 +236,10 @@ class LoopContentsManager(AsyncLargeFileManager):
         self.refuse_archived(path)
         os_path = self._get_os_path(path.strip("/"))
         place = self.place(os_path)
-        if place is None or self._is_hidden(os_path):
+        if place is None:
             await super().delete_file(path)  # type: ignore[no-untyped-call]
             return
+        self._refuse_hidden("delete", os_path)
         with change_told(os_path):
             if self.delete_to_trash:
                 loop, top = place.top.parent, place.top
@@ -241,10 +258,13 @@ class LoopContentsManager(AsyncLargeFileManager):
         self.refuse_archived(old_path, new_path)
         old, new = (self._get_os_path(path.strip("/")) for path in (old_path, new_path))
         places = self.places(old, new)
-        if places is None or not self._is_free(new) or self._is_hidden(old):
+        if places is None:
             await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
             return
+        self._refuse_hidden("rename", old, new)
         with change_told(old):
+            if _is_taken(new, old):
+                raise web.HTTPError(409, f"File already exists: {new_path}")
             move(*places)
 
     async def _copy_dir(self, from_path: str, to_path_original: str, to_name: str, to_path: str) -> dict[str, Any]:
@@ -259,17 +279,27 @@ class LoopContentsManager(AsyncLargeFileManager):
         model: dict[str, Any] = await self.get(to_path, content=False)  # type: ignore[no-untyped-call]
         return model
 
-    def _is_free(self, os_path: str) -> bool:
-        """Whether something new may have this name. The stock manager says what is wrong where it may not."""
-        return not os.path.lexists(os_path) and not self._is_hidden(os_path)
+    def _refuse_hidden(self, what: str, *os_paths: str) -> None:
+        for os_path in os_paths:
+            if self._is_hidden(os_path):
+                raise web.HTTPError(400, f"Cannot {what} hidden file or directory {Path(os_path).name!r}")
 
     def _is_hidden(self, os_path: str) -> bool:
         return not self.allow_hidden and is_hidden(os_path, self.root_dir)
 
 
+def _is_taken(name: str, old: str) -> bool:
+    """Whether something else than a file has its new name already; a link that leads nowhere may be replaced.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    return Path(name).exists() and not Path(old).samefile(name)
+
+
 def _trusted(os_path: str) -> Place:
     """A file outside all loops."""
-    return Place(Path(os.path.realpath(Path(os_path).parent)), os_path)
+    return Place(real_path(Path(os_path).parent), os_path)
 
 
 def loop_record(workspace: Workspace | None, path: Path) -> LoopRecord | None:
@@ -286,108 +316,3 @@ def loop_record(workspace: Workspace | None, path: Path) -> LoopRecord | None:
         return LoopStore(workspace).read(found[0])
     except LoopatError:
         return None
-
-
-class LoopDriveManager(LoopContentsManager):
-    """Files of all loops: the first folder of a path means a loop, the rest is in its workdir."""
-
-    drive = Instance(Drive)
-
-    def _get_os_path(self, path: str) -> str:
-        if not path.strip("/"):
-            return str(self.drive.workspace.loops)
-        found = None if "\0" in path else self.drive.host_path(path)
-        if found is None:
-            raise web.HTTPError(404, f"{path} is in no loop. The Loops panel shows all loops.")
-        return refuse_way_out(self.workspace, str(found), path)
-
-    async def get(
-        self,
-        path: str,
-        content: bool = True,  # noqa: FBT001, FBT002 - the stock signature
-        type: str | None = None,  # noqa: A002
-        format: str | None = None,  # noqa: A002
-        require_hash: bool = False,  # noqa: FBT001, FBT002
-    ) -> dict[str, Any]:
-        """A file or folder. The root lists the loops."""
-        if path.strip("/"):
-            found: dict[str, Any] = await super().get(path.strip("/"), content, type, format, require_hash)  # type: ignore[no-untyped-call]
-            return found
-        root = _folder("", datetime.datetime.now(datetime.UTC))
-        return {**root, "content": self._folders(), "format": "json"} if content else root
-
-    def _folders(self) -> list[dict[str, Any]]:
-        store = self.drive.store
-        records = itertools.islice(store.readable(), MOST_FOLDERS)
-        return [_folder(folder_name(record), store.last_activity(record.id)) for record in records]
-
-    async def is_hidden(self, path: str) -> bool:
-        """As stock; what is said to lie below a file is not there."""
-        with change_told(path):
-            return bool(await super().is_hidden(path))  # type: ignore[no-untyped-call]
-
-    async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
-        """Write a file or make a folder in a loop.
-
-        Raises:
-            tornado.web.HTTPError: What should be written, or where, makes no sense (400), or as stock.
-        """
-        try:
-            return await super().save(model, path)
-        except web.HTTPError as error:
-            # The stock manager takes the blame for whatever goes wrong.
-            if error.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(error.__cause__, _UNFIT):
-                raise
-            raise web.HTTPError(400, f"{path} cannot be saved: {error.__cause__!r}"[:500]) from error
-
-    async def trust_notebook(self, path: str) -> None:
-        """Note that a notebook in a loop is trusted.
-
-        Raises:
-            tornado.web.HTTPError: It is none (400), or as stock.
-        """
-        if (await self.get(path, content=False))["type"] != "notebook":
-            raise web.HTTPError(400, f"{path} is no notebook.")
-        await super().trust_notebook(path)  # type: ignore[no-untyped-call]
-
-    async def delete_file(self, path: str) -> None:
-        """Delete a file or folder in a loop.
-
-        Raises:
-            tornado.web.HTTPError: It is a whole loop (403), or there is no such file (404).
-        """
-        _refuse_whole_loop(path)
-        await super().delete_file(path)
-
-    async def rename_file(self, old_path: str, new_path: str) -> None:
-        """Rename or move a file or folder, also from one loop to another.
-
-        Raises:
-            tornado.web.HTTPError: It is or would be a whole loop (403), or there is no such file (404).
-        """
-        _refuse_whole_loop(old_path)
-        _refuse_whole_loop(new_path)
-        await super().rename_file(old_path, new_path)
-
-
-def _refuse_whole_loop(path: str) -> None:
-    if "/" not in path.strip("/"):
-        raise web.HTTPError(403, "Loops are renamed and deleted in the Loops panel, not in the file browser.")
-
-
-def _folder(name: str, last_modified: datetime.datetime) -> dict[str, Any]:
-    """The contents model of a loop's folder, or of the root, without its content."""
-    return {
-        "name": name,
-        "path": name,
-        "type": "directory",
-        "created": last_modified,
-        "last_modified": last_modified,
-        "content": None,
-        "format": None,
-        "mimetype": None,
-        "size": None,
-        "writable": bool(name),
-        "hash": None,
-        "hash_algorithm": None,
-    }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from loopat_jupyter.errors import UnsafePathError
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.nofollow import opened_folder
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def held(top: Path, path: str, *, follow: bool = True) -> Iterator[tuple[int, st
         UnsafePathError: It leads out, or was swapped just now.
     """
     written = Path(path)
-    real = Path(os.path.realpath(path)) if follow else Path(os.path.realpath(written.parent)) / written.name
+    real = real_path(path) if follow else real_path(written.parent) / written.name
     if real == top or not real.is_relative_to(top):
         raise UnsafePathError(f"{path} leads out of its loop.")
     with opened_folder(top, *real.relative_to(top).parent.parts) as folder:
@@ -84,7 +85,7 @@ def held_folder(top: Path, path: str) -> Iterator[int]:
         FileNotFoundError: There is no such folder.
         UnsafePathError: It leads out, is no folder, or was swapped just now.
     """
-    real = Path(os.path.realpath(path))
+    real = real_path(path)
     if not real.is_relative_to(top):
         raise UnsafePathError(f"{path} leads out of its loop.")
     with opened_folder(top, *real.relative_to(top).parts) as folder:

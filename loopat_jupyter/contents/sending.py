@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 from jupyter_server.base.handlers import AuthenticatedFileHandler
 from tornado import web
 
-from loopat_jupyter.contents.bounds import refuse_way_out
+from loopat_jupyter.contents.bounds import refuse_way_out, swap_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,8 @@ class LoopFileHandler(AuthenticatedFileHandler):
             raise web.HTTPError(404)
         manager = cast("LoopContentsManager", self.contents_manager)
         refuse_way_out(manager.workspace, absolute_path, Path(absolute_path).name)
-        found = super().validate_absolute_path(root, absolute_path)
+        with swap_told(absolute_path):
+            found = super().validate_absolute_path(root, absolute_path)
         if manager.top_of(absolute_path) is not None:
             self._opened = ExitStack()
             try:

@@ -13,7 +13,7 @@ from traitlets.config import Config
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-    from loopat_jupyter.contents.managers import LoopDriveManager
+    from loopat_jupyter.contents.drive_manager import LoopDriveManager
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopEvent
     from loopat_jupyter.server.events import EventStream
@@ -90,7 +90,7 @@ class LoopatApp(ExtensionApp):
                     "configured with another ServerApp.kernel_manager_class than loopat_jupyter's. Unset it."
                 )
             from loopat_jupyter.contents.drive import Drive  # noqa: PLC0415
-            from loopat_jupyter.contents.managers import LoopDriveManager  # noqa: PLC0415
+            from loopat_jupyter.contents.drive_manager import LoopDriveManager  # noqa: PLC0415
 
             workspace = self.service.manager.workspace
             workspace.prepare()

@@ -6,15 +6,34 @@ import contextlib
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import StorageFullError
+from loopat_jupyter.errors import StorageFullError, UnsafePathError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_ATTEMPTS = 10
+
+
+def real_path(path: str | Path) -> Path:
+    """Where a path leads, symbolic links resolved as far as there is something.
+
+    Args:
+        path: The path. What runs in a loop may swap a link on it for a folder just when the link is read.
+
+    Raises:
+        UnsafePathError: It does so all the time.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return Path(os.path.realpath(path))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+    raise UnsafePathError(f"{path} is swapped for something else all the time. Try again when that has ended.")
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, EngineUnavailableError
-from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.files import full_disk_told, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -240,7 +240,7 @@ class Workspace:
         """
         # `Path.resolve` would raise on symlinks that go in a circle.
         try:
-            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.loops)).parts
+            parts = real_path(path).relative_to(real_path(self.loops)).parts
         except ValueError:
             return None
         if len(parts) < 2 or not is_loop_id(parts[0]) or parts[1] != "workdir":
@@ -256,7 +256,7 @@ class Workspace:
             path: An absolute path.
         """
         try:
-            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.loops)).parts
+            parts = real_path(path).relative_to(real_path(self.loops)).parts
         except ValueError:
             return None
         return parts[0] if parts and is_loop_id(parts[0]) and parts[1:2] != ("workdir",) else None
@@ -270,10 +270,10 @@ class Workspace:
         Args:
             path: An absolute path, symlinks not yet followed.
         """
-        loops = Path(os.path.realpath(self.loops))
+        loops = real_path(self.loops)
         written = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow symlinks
         for folder in (*reversed(written.parents), written):
-            real = Path(os.path.realpath(folder))
+            real = real_path(folder)
             if real.parent.parent == loops and real.name == "workdir" and is_loop_id(real.parent.name):
                 return real.parent.name
         return None

@@ -29,9 +29,10 @@ def test_the_folder_of_a_loop_is_readable(drive: Drive) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "inside"), [("loops:a/b", "a/b"), ("loops:", ""), ("a/b", None), ("other:a", None), ("a/loops:b", None)]
+    ("path", "inside"),
+    [("loops:a/b", "a/b"), ("loops:", ""), ("a/b", None), ("other:a", None), ("a/loops:b", None), (5, None)],
 )
-def test_paths_of_the_drive_are_told_by_its_name(path: str, inside: str | None) -> None:
+def test_paths_of_the_drive_are_told_by_its_name(path: object, inside: str | None) -> None:
     assert in_drive(path) == inside
 
 
@@ -84,6 +85,6 @@ def test_what_the_server_has_itself_comes_first(drive: Drive, tmp_path: Path) ->
     assert drive.meant_path("loops:rain-in-march-0a1b2c3d/a", tmp_path) is not None
 
 
-@pytest.mark.parametrize("path", ["", "/", "a/b", "snow-0a1b2c3d/a", "rain-in-march-0a1b2c3d/../x", "a\0b/c"])
-def test_other_paths_are_meant_elsewhere(drive: Drive, tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize("path", ["", "/", "a/b", "snow-0a1b2c3d/a", "rain-in-march-0a1b2c3d/../x", "a\0b/c", 5, None])
+def test_other_paths_are_meant_elsewhere(drive: Drive, tmp_path: Path, path: object) -> None:
     assert drive.meant_path(path, tmp_path) is None

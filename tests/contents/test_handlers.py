@@ -24,6 +24,9 @@ async def test_the_root_lists_the_loops(ask: Any, folder: str) -> None:
         (folder, folder, "directory")
     ]
     assert (await ask("GET", API, content="0")).body["content"] is None
+    # A folder has no hash.
+    for path in (API, f"{API}/{folder}"):
+        assert (await ask("GET", path, hash="1")).body["hash"] is None
 
 
 async def test_files_are_made_read_renamed_copied_and_deleted(ask: Any, folder: str, workdir: Path) -> None:
@@ -110,16 +113,21 @@ _NO_NOTEBOOKS: tuple[Any, ...] = (
 async def test_what_makes_no_sense_is_blamed_on_who_sent_it(ask: Any, folder: str, workdir: Path) -> None:
     (workdir / "a.txt").write_text("as it was")
     (workdir / "d").mkdir()
+    lone = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\ud800", id="one")])
+    (workdir / "lone.ipynb").write_text(json.dumps(lone))
     text = {"type": "file", "format": "text", "content": "x"}
     odd = (7, "x", [1], {"path": {}}, {"path": "\ud800"})
     changes = ({"type": []}, {"format": "x"}, {"chunk": "x"}, {"content": 7})
     bodies: list[tuple[str, str, Any]] = [
         ("PATCH", "a.txt", {"path": None}),
+        ("PATCH", "none.txt", {"path": f"{folder}/."}),
         *((verb, "a.txt", body) for verb in ("PUT", "PATCH") for body in odd),
         *(("PUT", "a.txt", text | change) for change in changes),
         *(("PUT", "n.ipynb", {"type": "notebook", "content": content}) for content in _NO_NOTEBOOKS),
         *(("PUT", place, text) for place in ("a.txt/b", "none/b", "d")),
         *(("POST", place, {}) for place in ("none/checkpoints", "a.txt/checkpoints/none", "a.txt/trust")),
+        ("POST", "lone.ipynb/trust", {}),
+        ("GET", "lone.ipynb", None),
         ("POST", "d", {"ext": 7}),
         ("POST", "d", {"copy_from": {}}),
     ]
@@ -127,7 +135,7 @@ async def test_what_makes_no_sense_is_blamed_on_who_sent_it(ask: Any, folder: st
         answer = await ask(verb, f"{API}/{folder}/{place}", body)
         assert 400 <= answer.status < 500, (verb, place, body, answer.body)
     assert (workdir / "a.txt").read_text() == "as it was"
-    assert sorted(path.name for path in workdir.iterdir() if path.name[0] != ".") == ["a.txt", "d"]
+    assert sorted(path.name for path in workdir.iterdir() if path.name[0] != ".") == ["a.txt", "d", "lone.ipynb"]
     assert list((workdir / "d").iterdir()) == []
 
 

@@ -15,6 +15,7 @@ from tornado.web import HTTPError
 from loopat_jupyter.contents.bounds import change_told
 from loopat_jupyter.contents.managers import LoopContentsManager
 from loopat_jupyter.workspace.records import LoopStore, new_record
+from tests.swapping import exchanged
 from tests.workspace.test_records import NOW
 
 if TYPE_CHECKING:
@@ -197,12 +198,46 @@ async def test_a_file_that_is_too_large_is_not_read_into_memory(
             413, f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop.",
         )  # fmt: skip
         assert (await ask("GET", f"{ways[0]}/{name}", content="0")).body["size"] == 300_000
-        assert (await ask("POST", f"{ways[0]}/{name}/checkpoints")).status == 201
+        refused = await ask("POST", f"{ways[0]}/{name}/checkpoints")
+        assert (refused.status, refused.body["message"]) == (
+            413, f"{name} is too large for a checkpoint. Copy it in a terminal.",
+        )  # fmt: skip
+    assert list((workdir / ".ipynb_checkpoints").iterdir()) == []
     assert (await ask("GET", f"{ways[1]}/README.md")).body == bytes(300_000)
     # Tornado doubles a percent sign of a message by itself, and Jupyter shows that.
     (workdir / "README.md").rename(workdir / "100%.md")
     refused = await ask("GET", f"{ways[0]}/100%.md")
     assert refused.body["message"].startswith("100%%.md is too large")
+
+
+@pytest.mark.abuse("A6")
+async def test_a_folder_that_is_swapped_for_a_link_all_the_time_is_no_fault_of_the_server(
+    ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]
+) -> None:
+    (workdir / "d").mkdir()
+    (workdir / "d" / "a.txt").write_text("mine")
+    (workdir / "to").mkdir()
+    (workdir / "link").symlink_to(outside)
+    text = {"type": "file", "format": "text", "content": "mine"}
+    contents, files = ways
+    api_path = contents.split("contents/", 1)[1]
+    with exchanged(workdir / "d", workdir / "link"):
+        for number in range(30):
+            for request in (
+                ("GET", f"{contents}/d/a.txt"),
+                ("GET", f"{files}/d/a.txt"),
+                ("PUT", f"{contents}/d/new-{number}.txt", text),
+                ("POST", f"{contents}/d", {"type": "directory"}),
+                ("GET", f"{contents}/d"),
+                ("POST", f"{contents}/to", {"copy_from": f"{api_path}/d"}),
+                ("POST", f"{contents}/d/a.txt/checkpoints"),
+                ("PATCH", f"{contents}/d/new-{number}.txt", {"path": f"{api_path}/d/b.txt"}),
+                ("DELETE", f"{contents}/d/b.txt"),
+            ):
+                answer = await ask(*request)
+                assert answer.status < 500, (request, answer.body)
+                assert request[0] != "PUT" or str(workspace.home) not in str(answer.body), request
+    assert [path.name for path in outside.iterdir()] == ["secret.txt"]
 
 
 async def test_a_planted_notebook_that_was_never_finished_takes_no_place(

@@ -86,6 +86,32 @@ def test_what_is_no_plain_file_is_refused(top: Path, outside: Path) -> None:
     assert (outside / "file").read_text() == "secret"
 
 
+def test_a_copy_takes_no_more_room_than_the_original(top: Path) -> None:
+    with (top / "d" / "sparse").open("wb") as file:
+        for offset, data in ((2**20, b"first"), (2**25, b"second")):
+            file.seek(offset)
+            file.write(data)
+        file.truncate(2**26)
+    os.utime(top / "d" / "sparse", (1, 2))
+    copy_folder(Place(top, str(top / "d")), Place(top, str(top / "copy")))
+    copy, original = ((top / name / "sparse") for name in ("copy", "d"))
+    assert copy.read_bytes() == original.read_bytes()
+    assert (copy.stat().st_blocks, copy.stat().st_mtime) == (original.stat().st_blocks, 2)
+
+
+def test_nothing_is_left_of_a_copy_that_fails(top: Path) -> None:
+    (top / "d" / "locked").mkdir()
+    (top / "d" / "locked" / "file").touch(0)
+    with pytest.raises(PermissionError):
+        copy_folder(Place(top, str(top / "d")), Place(top, str(top / "copy")))
+    assert [path.name for path in top.iterdir()] == ["d"]
+    # What is there already is nobody's copy.
+    (top / "copy").mkdir()
+    with pytest.raises(FileExistsError):
+        copy_folder(Place(top, str(top / "d")), Place(top, str(top / "copy")))
+    assert (top / "copy").is_dir()
+
+
 @pytest.fixture
 def inner(top: Path, outside: Path) -> None:
     """A folder in each, with a key in the one outside."""

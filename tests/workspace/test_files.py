@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from loopat_jupyter.errors import StorageFullError
-from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic, write_new
+from loopat_jupyter.errors import StorageFullError, UnsafePathError
+from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, real_path, write_atomic, write_new
+from tests.swapping import exchanged
 
 
 def test_an_atomic_write_replaces_the_whole_file_and_keeps_it_private(tmp_path: Path):
@@ -16,6 +18,24 @@ def test_an_atomic_write_replaces_the_whole_file_and_keeps_it_private(tmp_path: 
     assert file.read_bytes() == b"two"
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_link_that_is_swapped_while_it_is_read_is_no_error_of_the_system(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with exchanged(tmp_path / "folder", tmp_path / "link"):
+        # The usual way fails.
+        with pytest.raises(OSError, match="Invalid argument") as failure:
+            any(os.path.realpath(tmp_path / "folder" / "file") == "" for _ in iter(int, 1))
+        assert failure.value.errno == errno.EINVAL
+        found = set()
+        for _ in range(5000):
+            try:
+                found.add(real_path(tmp_path / "folder" / "file").parent.name)
+            except UnsafePathError:
+                continue
+    assert found <= {"folder", "there", "link"}
 
 
 @pytest.mark.fault("F13")
