@@ -24,7 +24,7 @@ class LoopTerminalRootHandler(TerminalRootHandler):
         """
         if not self.settings.get("terminals_available"):
             raise web.HTTPError(404)
-        body: dict[str, Any] | None = super().get_json_body()
+        body: object = super().get_json_body()
         if body is None:
             return None
         if not isinstance(body, dict) or not (_is_text(body.get("cwd", "")) and _is_text(body.get("name") or "")):

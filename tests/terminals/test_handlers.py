@@ -49,6 +49,8 @@ async def test_a_link_that_stays_in_its_loop_is_followed(person: Person, manager
     (workdir / "folder").mkdir()
     (workdir / "link").symlink_to("folder")
     async with person.watch(await person.open(workdir / "link")) as terminal:
+        for size in ([], [1], ["x", 80], [24.5, 80], [70_000, 80], [-1, 80], [True, 80], [[], {}]):
+            terminal.resize(*size)
         assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"
 
 
