@@ -15,6 +15,7 @@
     ├── EngineUnavailableError      503  engine_unavailable
     ├── ConfigurationError          503  bad_configuration what is read at start makes no sense
     ├── StorageFullError            503  storage_full
+    ├── StorageRefusedError         503  storage_refused   no permission to write, or it is read-only
     └── EngineTimeoutError          504  engine_timeout
 
 Each class carries the HTTP status and the machine-readable reason that REST answers with; the message is for a
@@ -179,6 +180,13 @@ class StorageFullError(LoopatError):
 
     status = 503
     reason = "storage_full"
+
+
+class StorageRefusedError(LoopatError):
+    """What had to be written may not be: no permission, or the file system is read-only."""
+
+    status = 503
+    reason = "storage_refused"
 
 
 class EngineTimeoutError(LoopatError):

@@ -132,8 +132,8 @@ class Terminal:
         self._connection = connection
         self.seen = ""
 
-    def resize(self, rows: int, columns: int) -> None:
-        self._connection.write_message(json.dumps(["set_size", rows, columns, 0, 0]))
+    def resize(self, *size: object) -> None:
+        self._connection.write_message(json.dumps(["set_size", *size]))
 
     def type(self, text: str) -> None:
         self._connection.write_message(json.dumps(["stdin", text]))

@@ -5,12 +5,13 @@ A verb's module is imported when that verb runs, so that `--help` and completion
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
@@ -32,6 +33,9 @@ COMPLETION_VARIABLE = "_JUPYTER_LOOPAT_COMPLETE"
 
 FAILED, BAD_INPUT, NO_ENGINE, TOO_LATE, ENGINE_FAILED = 1, 2, 3, 124, 125
 """Exit codes. 124 and 125 mean what they mean to timeout(1) and podman-exec(1)."""
+
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+"""How writing a result fails; a file that cannot be written would be named."""
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "doctor": ("machine", "Check that this machine can run loops."),
@@ -140,6 +144,7 @@ def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -
     Returns:
         The exit code.
     """
+    _open_missing_streams()
     try:
         answer = app.main(
             args=list(arguments),
@@ -153,8 +158,6 @@ def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -
         return 128 + signal.SIGINT
     except Interrupted as interrupted:
         return 128 + interrupted.signum
-    except BrokenPipeError:
-        return _nobody_reads()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -163,13 +166,35 @@ def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -
             traceback.print_exc()
         session.tell(str(error) or "That took too long.", style="red")
         return exit_code_of(error, verb=session.verb)
+    except OSError as error:
+        return _unwritten(session, error)
     return int(answer or 0)
 
 
-def _nobody_reads() -> int:
-    """Python must not complain about the closed pipe when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+def _open_missing_streams() -> None:
+    """Who starts a program may close its streams; what is opened takes their numbers, the lowest that are free."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+
+
+def _drop_output(stream: TextIO) -> None:
+    """Python must not complain about a closed pipe or a full disk when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _unwritten(session: Session, error: OSError) -> int:
+    if error.filename is not None or error.errno not in _NO_OUTPUT:
+        raise error
+    _drop_output(sys.stdout)
+    if error.errno == errno.EPIPE:
+        # Nobody reads any more; that is no news to whoever ended the reader.
+        return 128 + signal.SIGPIPE
+    try:
+        session.tell(f"The result could not be written: {error.strerror}.", style="red")
+    except OSError:
+        _drop_output(sys.stderr)
+    return FAILED
 
 
 @click.group(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopat_jupyter.errors import StorageFullError
+from loopat_jupyter.errors import StorageFullError, StorageRefusedError
 from loopat_jupyter.models import Value
 from loopat_jupyter.workspace.files import write_atomic
 
@@ -115,7 +115,7 @@ class EngineNote:
         Args:
             facts: What podman said.
         """
-        with contextlib.suppress(OSError, StorageFullError):
+        with contextlib.suppress(OSError, StorageFullError, StorageRefusedError):
             write_atomic(self._path, msgspec.json.encode((self._state, facts)))
 
 

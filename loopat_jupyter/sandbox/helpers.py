@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.files import failed_write_told, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,21 +70,22 @@ def install(folder: Path) -> None:
 
     Raises:
         StorageFullError: No space.
+        StorageRefusedError: It may not be written.
     """
     for name in NAMES:
         target = folder / file_name(name)
         if not target.exists():
-            with full_disk_told(folder):
+            with failed_write_told(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_atomic(target, (INSIDE / name).read_bytes(), mode=_MODE)
     for inner, source, name in _IN_FOLDERS:
         target = folder / file_name(inner) / name
         if not target.exists():
-            with full_disk_told(folder):
+            with failed_write_told(folder):
                 target.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(target, (INSIDE / source).read_bytes(), mode=_MODE)
     skill, text = skill_folder(folder) / SKILL, (INSIDE / SKILL).read_bytes()
     if not skill.exists() or skill.read_bytes() != text:
-        with full_disk_told(folder):
+        with failed_write_told(folder):
             skill.parent.mkdir(exist_ok=True)
         write_atomic(skill, text, mode=0o644)

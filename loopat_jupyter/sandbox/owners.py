@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopat_jupyter.errors import StorageRefusedError
 from loopat_jupyter.models import Value
 from loopat_jupyter.sandbox.process import Stem, find_process
 from loopat_jupyter.sandbox.session import end_members
@@ -56,7 +57,7 @@ def own(stem: Stem, *, sockets: str | None = None) -> None:
     file = _folder(stem.folder) / stem.name
     owner = _Owner(os.getpid(), start_ticks(os.getpid()), sockets)
     # Where it cannot be written, the files of what is to start cannot either, and that is told.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, StorageRefusedError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(file, msgspec.json.encode(owner))
 

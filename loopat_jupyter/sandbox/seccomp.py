@@ -17,7 +17,7 @@ import msgspec
 from loopat_jupyter.errors import ConfigurationError
 from loopat_jupyter.models import Value
 from loopat_jupyter.sandbox.template import template_file
-from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.files import failed_write_told, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,10 +60,11 @@ class SeccompProfile(NamedTuple):
 
         Raises:
             StorageFullError: No space.
+        StorageRefusedError: It may not be written.
         """
         file = folder / self.name
         if not file.exists():
-            with full_disk_told(folder):
+            with failed_write_told(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_atomic(file, self.content)
 

@@ -45,6 +45,7 @@ class SharedLoops:
 
         Raises:
             StorageFullError: No space; nothing was noted.
+            StorageRefusedError: It may not be written; nothing was noted.
         """
         self._write(self.ids() | {loop_id})
 
@@ -53,6 +54,7 @@ class SharedLoops:
 
         Raises:
             StorageFullError: No space.
+            StorageRefusedError: It may not be written.
         """
         noted, shared, unreadable = self.ids(), [], set()
         for loop_id in sorted(noted):

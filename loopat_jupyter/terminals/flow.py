@@ -18,6 +18,8 @@ from jupyter_server_terminals.handlers import TermSocket
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from terminado.management import PtyWithClients
 
 SCROLLBACK_CHARACTERS = 256 * 1024
@@ -151,6 +153,8 @@ class Feed:
 class LoopTermSocket(TermSocket):
     """A client of a terminal, which counts what waits for it."""
 
+    _size: tuple[int | None, ...] = (None, None)
+
     def initialize(self, name: str, **kwargs: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """As stock, with the terminals of the server.
 
@@ -191,6 +195,17 @@ class LoopTermSocket(TermSocket):
             done.exception()
         if self.terminal is not None and hasattr(self.term_manager, "took"):
             self.term_manager.took(self.terminal)
+
+    @property  # type: ignore[override]
+    def size(self) -> tuple[int | None, ...]:
+        """Rows and columns; None for what it did not tell."""
+        return self._size
+
+    @size.setter
+    def size(self, told: Sequence[object]) -> None:
+        """What makes no sense is ignored: it would end the connections of all who watch the terminal."""
+        if len(told) == 2 and all(cells is None or (type(cells) is int and 0 < cells < 65_536) for cells in told):
+            self._size = tuple(told)  # type: ignore[arg-type]
 
     def let_go(self) -> None:
         """End the connection at once: what waits for it is dropped."""

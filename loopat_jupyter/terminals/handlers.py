@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jupyter_server_terminals.api_handlers import TerminalRootHandler
@@ -18,17 +19,26 @@ class LoopTerminalRootHandler(TerminalRootHandler):
         """The body, once its folder was checked.
 
         Raises:
-            tornado.web.HTTPError: The server has no terminals, or a symlink leads out of the loop that the folder is
-                in as it is written.
+            tornado.web.HTTPError: The server has no terminals, the body says nothing that makes sense, or a symlink
+                leads out of the loop that the folder is in as it is written.
         """
         if not self.settings.get("terminals_available"):
             raise web.HTTPError(404)
-        body: dict[str, Any] | None = super().get_json_body()
+        body: object = super().get_json_body()
+        if body is None:
+            return None
+        if not isinstance(body, dict) or not (_is_text(body.get("cwd", "")) and _is_text(body.get("name") or "")):
+            raise web.HTTPError(400, "The body must be an object; its cwd a path, and its name a text.")
         manager = self.terminal_manager
-        if isinstance(body, dict) and isinstance(body.get("cwd"), str) and isinstance(manager, LoopTerminalManager):
+        if "cwd" in body and isinstance(manager, LoopTerminalManager):
             body["cwd"] = manager.on_host(body["cwd"])
             manager.refuse_way_out(body["cwd"])
         return body
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a text that can be a path: no NUL, and no half of a character, which JSON may hold."""
+    return isinstance(value, str) and re.search(r"[\0\ud800-\udfff]", value) is None
 
 
 HANDLERS: list[tuple[str, type[Any]]] = [

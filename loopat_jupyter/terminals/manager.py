@@ -70,7 +70,7 @@ class _Asked(msgspec.Struct, kw_only=True):
     width: _Cells = DEFAULT_SIZE[1]
 
 
-_NAME = re.compile(r"([0-9a-f]{8})_\d{1,9}\Z")
+_NAME = re.compile(r"([0-9a-f]{8})_.*", re.DOTALL)
 """Terminals of loops are called by their loop, so that a tab which JupyterLab restores opens where it was."""
 
 _FILE_NAME = re.compile(r"\w{1,100}\Z", re.ASCII)
@@ -333,13 +333,15 @@ class LoopTerminalManager(ThrottledTerminalManager):
 
     def _named_place(self, name: object) -> Place | None:
         """The loop that a terminal of this name once was in."""
-        match = _NAME.match(name) if isinstance(name, str) else None
+        match = _NAME.fullmatch(name) if isinstance(name, str) else None
         if match is None or self._workspace is None:
             return None
         found = [loop_id for loop_id in self._workspace.loop_ids() if loop_id.startswith(match[1])]
         if len(found) != 1:
             # No shell of the host opens under a name that somebody knows as a loop's.
-            raise NotFoundError(f"The loop of the terminal {match[0]} is gone. `jupyter loopat list` shows the loops.")
+            raise NotFoundError(
+                f"The loop of the terminal {match[0][:80]} is gone. `jupyter loopat list` shows the loops."
+            )
         return Place(self.loops.store.read(found[0]), inside_path(found[0], Path()))
 
     def _place(self, cwd: object) -> Place | None:

@@ -9,12 +9,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import StorageFullError, UnsafePathError
+from loopat_jupyter.errors import StorageFullError, StorageRefusedError, UnsafePathError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ATTEMPTS = 10
 
 
@@ -54,6 +55,27 @@ def full_disk_told(path: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def failed_write_told(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "may not be written" inside the block into typed errors; nothing else is read there.
+
+    Args:
+        path: What was being written, for the message.
+
+    Raises:
+        StorageFullError: The file system or the quota is full.
+        StorageRefusedError: It may not be written.
+    """
+    try:
+        with full_disk_told(path):
+            yield
+    except OSError as error:
+        if error.errno in _REFUSED:
+            problem = f"{path} cannot be written: {error.strerror}. Make it writable for you and try again."
+            raise StorageRefusedError(problem) from error
+        raise
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` with `data`: readers see the old content or the new, also after a crash.
 
@@ -64,9 +86,10 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     Raises:
         StorageFullError: No space; the old content stands.
+        StorageRefusedError: It may not be written; the old content stands.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    with full_disk_told(path):
+    with failed_write_told(path):
         try:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)

@@ -106,7 +106,7 @@ class Workspace:
             environ: Usually `os.environ`; read here, never at import.
 
         Raises:
-            BadInputError: `LOOPAT_HOME` is not an absolute path in UTF-8, or goes through a home that nobody has.
+            BadInputError: `LOOPAT_HOME` is no absolute path in plain UTF-8, or goes through a home that nobody has.
         """
         text = environ.get("LOOPAT_HOME") or str(Path.home() / DEFAULT_NAME)
         try:
@@ -115,10 +115,11 @@ class Workspace:
             if not home.is_absolute():
                 raise BadInputError("LOOPAT_HOME", f"{text!r} is not an absolute path. Set it to one, or unset it.")
             resolved = home.resolve()
+            if re.search(r"[\x00-\x1f\x7f-\x9f]", str(resolved)):
+                raise BadInputError("LOOPAT_HOME", f"{str(resolved)!r} holds control characters. Choose another path.")
         except (RuntimeError, UnicodeEncodeError, OSError) as error:
-            raise BadInputError(
-                "LOOPAT_HOME", f"{text[:80]!r} cannot be used: {error}. Set it to a folder, or unset it."
-            ) from error
+            problem = f"{text[:80]!r} cannot be used: {error}. Set it to a folder, or unset it."
+            raise BadInputError("LOOPAT_HOME", problem) from error
         return cls(resolved, default_runtime_root(os.getuid()))
 
     @property
@@ -352,8 +353,7 @@ def workspace_name(home: Path, key: str) -> str:
         home: The workspace folder.
         key: Hash of the whole path.
     """
-    plain = home.name.lstrip(".")
-    safe = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    safe = re.sub(r"[^a-z0-9]+", "-", home.name.lower().lstrip(".")).strip("-")
     if home == Path.home() / f".{safe}" and len(safe) <= _WORKSPACE_NAME_MAX:
         return safe
     return f"{safe[: _WORKSPACE_NAME_MAX - len(key) - 1].strip('-')}-{key}".lstrip("-")

@@ -25,7 +25,7 @@ from loopat_jupyter.errors import (
 from loopat_jupyter.models import RECORD_SCHEMA, LoopConfig, LoopRecord
 from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title, is_image
 from loopat_jupyter.workspace.changes import tell
-from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
+from loopat_jupyter.workspace.files import failed_write_told, full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
 from loopat_jupyter.workspace.plugins import SKILL_FOLDER
 from loopat_jupyter.workspace.walking import remove_tree
@@ -246,9 +246,11 @@ class LoopStore:
 
         Raises:
             NotFoundError: It was deleted meanwhile.
+            StorageRefusedError: The file system is read-only.
         """
         try:
-            os.utime(self.workspace.record(loop_id))
+            with failed_write_told(self.workspace.record(loop_id)):
+                os.utime(self.workspace.record(loop_id))
         except FileNotFoundError:
             raise _unknown(loop_id) from None
         tell(self.workspace, loop_id)

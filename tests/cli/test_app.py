@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +26,6 @@ from loopat_jupyter.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
     from tests.cli.conftest import FakeCommandLine
@@ -70,6 +70,24 @@ def test_an_error_is_a_plain_line_and_a_code(
 ) -> None:
     assert run(["list"], raising(error)) == code
     assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--version"]])
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        ("<&- >&-", 0, b""),
+        (">/dev/full", 1, b"The result could not be written: No space left on device.\n"),
+        (">/dev/full 2>&1", 1, b""),
+    ],
+)
+def test_a_result_that_nobody_can_take_is_a_plain_line(
+    tmp_path: Path, arguments: list[str], streams: str, code: int, said: bytes
+) -> None:
+    argv = ("bash", "-c", f'"$@" {streams}', "", Path(sys.executable).parent / "jupyter-loopat", *arguments)
+    environ = {**os.environ, "LOOPAT_HOME": str(tmp_path)}
+    ran = subprocess.run(argv, env=environ, check=False, timeout=60, capture_output=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, b"", said)
 
 
 def test_a_wrong_configuration_is_one_failed_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

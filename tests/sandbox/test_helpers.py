@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
+from loopat_jupyter.errors import StorageRefusedError
 from loopat_jupyter.sandbox.helpers import (
     COMMANDS,
     INSIDE,
@@ -35,6 +38,15 @@ def test_they_are_installed_once_and_those_of_other_versions_stay(tmp_path: Path
     assert all(os.access(folder / file_name(name), os.X_OK) for name in NAMES)
     install(folder)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StorageRefusedError, match="/lib cannot be written: Permission denied"):
+            install(tmp_path / "lib")
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_the_skill_of_the_last_version_counts(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from tornado.httpclient import HTTPClientError
 from loopat_jupyter.workspace.records import folder_name
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
     from tests.terminals.conftest import Person
@@ -46,6 +49,8 @@ async def test_a_link_that_stays_in_its_loop_is_followed(person: Person, manager
     (workdir / "folder").mkdir()
     (workdir / "link").symlink_to("folder")
     async with person.watch(await person.open(workdir / "link")) as terminal:
+        for size in ([], [1], ["x", 80], [24.5, 80], [70_000, 80], [-1, 80], [True, 80], [[], {}]):
+            terminal.resize(*size)
         assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"
 
 
@@ -75,15 +80,28 @@ async def test_a_folder_that_is_only_inside_may_be_missing(person: Person, manag
 
 
 async def test_a_folder_of_a_loop_that_is_gone_opens_no_shell_of_the_host(
-    person: Person, manager: LoopManager, running: LoopRecord
+    person: Person, manager: LoopManager, running: LoopRecord, jp_fetch: Callable[..., Awaitable[Any]]
 ):
     with pytest.raises(HTTPClientError) as refused:
         await person.open(manager.workspace.workdir(running.id) / "gone")
     assert refused.value.code == 404
     # A page that is loaded again asks by name.
-    with pytest.raises(HTTPClientError) as refused:
-        await person.open(None, name="00000000_1")
-    assert refused.value.code == 404
+    for number in ("1", "99999999999", "7\n", "x\ny"):
+        with pytest.raises(HTTPClientError) as refused:
+            await person.open(None, name=f"00000000_{number}")
+        assert refused.value.code == 404
+    for body in (
+        5,
+        ["cwd"],
+        {"cwd": ["x"]},
+        {"cwd": "\0"},
+        {"cwd": "\ud800"},
+        {"cwd": None},
+        {"name": ["x"]},
+    ):
+        with pytest.raises(HTTPClientError) as refused:
+            await jp_fetch("api", "terminals", method="POST", body=json.dumps(body))
+        assert refused.value.code == 400
     # Notes of a terminal are files of its name.
     for name in ("x/../../../evil", "a b", "x" * 101, "é"):
         with pytest.raises(HTTPClientError) as refused:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopat_jupyter.errors import StorageFullError, UnsafePathError
+from loopat_jupyter.errors import StorageFullError, StorageRefusedError, UnsafePathError
 from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, real_path, write_atomic, write_new
 from tests.swapping import exchanged
 
@@ -42,6 +42,16 @@ def test_a_link_that_is_swapped_while_it_is_read_is_no_error_of_the_system(tmp_p
 def test_a_real_full_file_system_is_told():
     with pytest.raises(StorageFullError, match="Free some space"), full_disk_told(Path("/dev/full")):
         Path("/dev/full").write_bytes(b"x")
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StorageRefusedError, match="/a cannot be written: Permission denied. Make it writable"):
+            write_atomic(tmp_path / "a", b"one")
+    finally:
+        tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_file_never_follows_what_a_sandbox_planted(tmp_path: Path):

@@ -157,6 +157,15 @@ def test_a_home_that_cannot_be_meant_is_refused(text: str):
     assert refused.value.field == "LOOPAT_HOME"
 
 
+def test_a_home_with_control_characters_is_refused(tmp_path: Path):
+    (tmp_path / "new\nline").mkdir()
+    (tmp_path / "link").symlink_to("new\nline")
+    for name in ("new\nline", "link", "bell\x07", "new\x85line"):
+        with pytest.raises(BadInputError, match="LOOPAT_HOME: .* holds control characters"):
+            Workspace.from_environment({"LOOPAT_HOME": str(tmp_path / name)})
+    assert Workspace.from_environment({"LOOPAT_HOME": str(tmp_path / "日本　ünï")}).home.name == "日本　ünï"
+
+
 @pytest.mark.parametrize("way", ["a file", "below a file", "not writable", "too long", "a circle"])
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, way: str):
     (tmp_path / "file").touch()
