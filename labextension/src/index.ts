@@ -148,7 +148,7 @@ const face: JupyterFrontEndPlugin<void> = {
 
     tellOfProgress(loops, commands, trans);
     if (launcher !== null) {
-      withoutLoops(launcher, app.serviceManager.kernelspecs);
+      withoutLoops(launcher);
       const browsers = [browser, stockBrowser].filter(each => each !== null);
       const update = addCards(launcher, loops, trans, () =>
         browsers.map(each => each.model.path)
