@@ -62,20 +62,20 @@ function isOfLoop(metadata: ReadonlyJSONValue | undefined): boolean {
  * @param launcher - Where the cards are.
  * @param manager - Knows the loops.
  * @param trans - Translates.
- * @param here - Paths of the open folders; the first that is in a loop counts.
+ * @param here - Tells the path of the open folder that is in a loop.
  * @returns Called when another folder was opened.
  */
 export function addCards(
   launcher: ILauncher,
   manager: ILoopManager,
   trans: TranslationBundle,
-  here: () => readonly string[]
+  here: () => string | undefined
 ): () => void {
   const watch = new Watch(manager);
   let shown: Cards | undefined;
   let cards: IDisposable | undefined;
   const update = () => {
-    const path = here().find(each => manager.isInside(each));
+    const path = here();
     watch.isLooking = path !== undefined;
     const loop = path === undefined ? undefined : manager.ofPath(path);
     const now = loop && {
