@@ -52,7 +52,7 @@ export interface ICommandOptions {
   confirmDelete: () => boolean;
   /** What a new loop begins with. */
   defaults: () => IDefaults;
-  /** The loop that a person is at: that of the current document. */
+  /** The loop that a person is at: that of what is in front. */
   here: () => Loop | undefined;
   /** Shows a loop in the panel. */
   reveal: (loop: Loop) => void;

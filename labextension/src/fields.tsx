@@ -1,5 +1,7 @@
 import * as React from 'react';
 
+import { Marked } from './marked';
+
 /** What the control of a field gets, so that its label and what is wrong with it are read with it. */
 export interface IAttributes {
   id: string;
@@ -34,7 +36,7 @@ export function Field(props: IProps): React.ReactElement {
       })}
       {problem !== undefined && (
         <div role="alert" className="jp-Loops-problem" id={`${id}-problem`}>
-          {problem}
+          <Marked text={problem} />
         </div>
       )}
     </div>

@@ -4,7 +4,6 @@ import type {
 } from '@jupyterlab/application';
 import { ILabShell, ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
-import { DocumentWidget } from '@jupyterlab/docregistry';
 import {
   IDefaultFileBrowser,
   IFileBrowserFactory
@@ -25,6 +24,7 @@ import { LoopManager } from './manager';
 import type { IDefaults } from './newform';
 import { tellOfProgress } from './notices';
 import { LoopPanel } from './panel';
+import { placeOf } from './place';
 import { LoopStatus } from './status';
 import { nameTerminals } from './terminals';
 import type { Loop } from './tokens';
@@ -117,6 +117,10 @@ const face: JupyterFrontEndPlugin<void> = {
     if (browser !== null) {
       leaveWhatIsGone(browser, loops);
     }
+    const browsers = [browser, stockBrowser].filter(each => each !== null);
+    const folder = () =>
+      browsers.map(each => each.model.path).find(path => loops.isInside(path));
+    const front = () => placeOf(app.shell.currentWidget, loops, folder());
     const shown = addCommands({
       app,
       manager: loops,
@@ -124,7 +128,8 @@ const face: JupyterFrontEndPlugin<void> = {
       browser,
       confirmDelete: () => confirmDelete,
       defaults: () => defaults,
-      here: () => loops.ofPath(currentPath(app)),
+      // Without one in front, that of the server's own folder.
+      here: () => front().loop ?? loops.ofPath(''),
       reveal
     });
     for (const command of shown) {
@@ -148,11 +153,8 @@ const face: JupyterFrontEndPlugin<void> = {
 
     tellOfProgress(loops, commands, trans);
     if (launcher !== null) {
-      withoutLoops(launcher, app.serviceManager.kernelspecs);
-      const browsers = [browser, stockBrowser].filter(each => each !== null);
-      const update = addCards(launcher, loops, trans, () =>
-        browsers.map(each => each.model.path)
-      );
+      withoutLoops(launcher);
+      const update = addCards(launcher, loops, trans, folder);
       browsers.forEach(each => each.model.pathChanged.connect(update));
     }
     if (terminals !== null) {
@@ -164,15 +166,17 @@ const face: JupyterFrontEndPlugin<void> = {
       notebook => new LoopBadge(notebook, loops, trans, reveal)
     );
     if (statusBar !== null && labShell !== null) {
-      const status = new LoopStatus(loops, trans, reveal);
+      const status = new LoopStatus(loops, trans, front, reveal);
       statusBar.registerStatusItem(`${face.id}:status`, {
         item: status,
         align: 'left',
         rank: 5
       });
-      labShell.currentPathChanged.connect((_, change) => {
-        status.path = change.newValue ?? '';
-      });
+      labShell.currentChanged.connect(status.look, status);
+      labShell.currentPathChanged.connect(status.look, status);
+      browsers.forEach(each =>
+        each.model.pathChanged.connect(status.look, status)
+      );
     }
     if (registry !== null) {
       void registry.load(face.id).then(settings => {
@@ -196,11 +200,5 @@ const face: JupyterFrontEndPlugin<void> = {
     }
   }
 };
-
-/** Path of the document that is in front; empty for none. */
-function currentPath(app: JupyterFrontEnd): string {
-  const shown = app.shell.currentWidget;
-  return shown instanceof DocumentWidget ? shown.context.path : '';
-}
 
 export default [manager, face];

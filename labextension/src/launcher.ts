@@ -1,13 +1,14 @@
 import type { ILauncher } from '@jupyterlab/launcher';
+import { LauncherModel } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { KernelSpec } from '@jupyterlab/services';
 import type {
   PartialJSONObject,
+  ReadonlyJSONValue,
   ReadonlyPartialJSONObject
 } from '@lumino/coreutils';
 import { JSONExt } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
-import { DisposableDelegate, DisposableSet } from '@lumino/disposable';
+import { DisposableSet } from '@lumino/disposable';
 
 import { CommandIDs } from './ids';
 import type { ILoopManager } from './tokens';
@@ -27,32 +28,28 @@ const PROVISIONER = 'loopat-provisioner';
 /**
  * Keeps the kernels that each loop offers by name off the launcher, which has the loop's own cards instead.
  *
- * @param launcher - Where JupyterLab adds a card for each kernel.
- * @param kernelspecs - Of the server.
+ * @param launcher - Where JupyterLab adds a card for each kernel, perhaps before this is called.
  */
-export function withoutLoops(
-  launcher: ILauncher,
-  kernelspecs: KernelSpec.IManager
-): void {
-  const add = launcher.add.bind(launcher);
-  launcher.add = options => {
-    const { kernelName, kernelPreference } = (options.args ?? {}) as {
-      kernelName?: string;
-      kernelPreference?: { name?: string };
-    };
-    const name = kernelName ?? kernelPreference?.name ?? '';
-    const spec = kernelspecs.specs?.kernelspecs[name];
-    return isOfLoop(spec?.metadata)
-      ? new DisposableDelegate(() => undefined)
-      : add(options);
+export function withoutLoops(launcher: ILauncher): void {
+  if (!(launcher instanceof LauncherModel)) {
+    return;
+  }
+  const items = launcher.items.bind(launcher);
+  launcher.items = function* () {
+    for (const item of items()) {
+      if (!isOfLoop(item.metadata?.['kernel'])) {
+        yield item;
+      }
+    }
   };
+  launcher.stateChanged.emit();
 }
 
-/** Whether a kernelspec is that of a loop. */
-export function isOfLoop(
-  metadata: ReadonlyPartialJSONObject | undefined
-): boolean {
-  const stanza = metadata?.['kernel_provisioner'];
+/** Whether the metadata of a kernelspec are those of a loop's. */
+function isOfLoop(metadata: ReadonlyJSONValue | undefined): boolean {
+  const stanza = (metadata as ReadonlyPartialJSONObject | undefined)?.[
+    'kernel_provisioner'
+  ];
   return (
     (stanza as ReadonlyPartialJSONObject | undefined)?.['provisioner_name'] ===
     PROVISIONER
@@ -65,20 +62,20 @@ export function isOfLoop(
  * @param launcher - Where the cards are.
  * @param manager - Knows the loops.
  * @param trans - Translates.
- * @param here - Paths of the open folders; the first that is in a loop counts.
+ * @param here - Tells the path of the open folder that is in a loop.
  * @returns Called when another folder was opened.
  */
 export function addCards(
   launcher: ILauncher,
   manager: ILoopManager,
   trans: TranslationBundle,
-  here: () => readonly string[]
+  here: () => string | undefined
 ): () => void {
   const watch = new Watch(manager);
   let shown: Cards | undefined;
   let cards: IDisposable | undefined;
   const update = () => {
-    const path = here().find(each => manager.isInside(each));
+    const path = here();
     watch.isLooking = path !== undefined;
     const loop = path === undefined ? undefined : manager.ofPath(path);
     const now = loop && {

@@ -5,6 +5,7 @@ import * as React from 'react';
 import { Choice, Field, Text } from './fields';
 import type { IValues } from './form';
 import { ADVANCED, DEFAULT_VAULT, vaultsOffered } from './form';
+import { Marked } from './marked';
 import { ProfilePicker } from './profiles';
 import type { IChoices } from './tokens';
 
@@ -154,7 +155,7 @@ export class NewLoopForm extends ReactWidget {
         </details>
         {this._problem !== undefined && this._problem.field === undefined && (
           <div role="alert" className="jp-Loops-problem">
-            {this._problem.message}
+            <Marked text={this._problem.message} />
           </div>
         )}
         {this._isBusy && (

@@ -18,6 +18,7 @@ import * as React from 'react';
 import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
+import { Marked } from './marked';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 import { Watch } from './watch';
@@ -173,12 +174,14 @@ function Panel(
       )}
       {condition.kind === 'unreachable' && (
         <div className="jp-Loops-message" role="alert">
-          {condition.message}
+          <Marked text={condition.message} />
         </div>
       )}
       {condition.kind === 'refused' && (
         <div className="jp-Loops-message" role="alert">
-          <p>{condition.message}</p>
+          <p>
+            <Marked text={condition.message} />
+          </p>
           <Button
             className="jp-mod-styled jp-mod-accept"
             onClick={() => window.location.reload()}
@@ -273,7 +276,7 @@ function Checks({
           .filter(check => !check.ok)
           .map(check => (
             <li key={check.name}>
-              <strong>{check.name}</strong>: {check.detail}
+              <strong>{check.name}</strong>: <Marked text={check.detail} />
               {check.fix !== '' && (
                 <code className="jp-Loops-fix" tabIndex={0}>
                   {check.fix}

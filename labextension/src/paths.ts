@@ -39,3 +39,26 @@ export function idOf(path: string, root: string): string | undefined {
     ? undefined
     : IN_WORKSPACE.exec(`${root}/${path}`)?.[1];
 }
+
+const IN_FOLDER = /^[^/:]*-[0-9a-f]{8}\//;
+
+/**
+ * The path of a console as a document in the same folder has it.
+ *
+ * @param path - As the console has it: JupyterLab leaves out the name of the drive.
+ */
+export function consolePath(path: string): string {
+  return IN_FOLDER.test(path) ? drivePath(path) : path;
+}
+
+const TERMINAL = /^([0-9a-f]{8})_\d+$/;
+
+/**
+ * What the id of a terminal's loop begins with.
+ *
+ * @param name - Of the terminal.
+ * @returns Undefined for one outside loops.
+ */
+export function idOfTerminal(name: string): string | undefined {
+  return TERMINAL.exec(name)?.[1];
+}

@@ -54,7 +54,7 @@ export function ProfilePicker(props: IProps): React.ReactElement {
             {left.length === 0
               ? trans.__('All are chosen')
               : chosen.length === 0
-                ? trans.__('None: pick one')
+                ? trans.__('None chosen')
                 : trans.__('Add one more: a later one wins')}
           </option>
           {left.map(profile => (

@@ -5,6 +5,7 @@ import * as React from 'react';
 
 import { messageOf } from './api';
 import { Choice, Text } from './fields';
+import { Marked } from './marked';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
@@ -102,7 +103,7 @@ class PromoteForm extends ReactWidget {
         />
         {this._problem !== undefined && (
           <div role="alert" className="jp-Loops-problem">
-            {this._problem}
+            <Marked text={this._problem} />
           </div>
         )}
       </>

@@ -3,6 +3,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { messageOf } from './api';
+import { Marked } from './marked';
 import type { components } from './openapi';
 import { kindWord } from './promote';
 import { StayingDialog } from './staying';
@@ -97,7 +98,7 @@ class ProposalList extends ReactWidget {
         )}
         {problem !== undefined && (
           <div role="alert" className="jp-Loops-problem">
-            {problem}
+            <Marked text={problem} />
           </div>
         )}
         <span className="jp-Loops-buttons">

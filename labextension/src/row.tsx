@@ -13,6 +13,7 @@ import * as React from 'react';
 
 import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
+import { Marked } from './marked';
 import type { Loop } from './tokens';
 import {
   ago,
@@ -111,7 +112,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       )}
       {loop.warnings.map(warning => (
         <div key={warning} className="jp-Loops-note" role="note">
-          {warning}
+          <Marked text={warning} />
         </div>
       ))}
       {loop.build_failed && !loop.archived && (

@@ -9,6 +9,7 @@ import * as React from 'react';
 import { LoopError } from './api';
 import { Choice, Text } from './fields';
 import { loopIcon } from './icons';
+import { Marked } from './marked';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
@@ -209,7 +210,7 @@ class ShareForm extends ReactWidget {
         {this._found()}
         {this._problem !== undefined && !has(this._problem.field) && (
           <div role="alert" className="jp-Loops-problem">
-            {this._problem.message}
+            <Marked text={this._problem.message} />
           </div>
         )}
         {this._isBusy && (

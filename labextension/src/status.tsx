@@ -3,22 +3,25 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
+import type { IPlace } from './place';
 import type { ILoopManager, Loop, Usage } from './tokens';
 import { Watch } from './watch';
 import { usageWords } from './words';
 
 const LOOK_MS = 3000;
 
-/** Where the current document runs, with what its loop takes; nothing outside loops. */
+/** Where what is in front runs, with what its loop takes; nothing outside loops. */
 export class LoopStatus extends ReactWidget {
   /**
    * @param _manager - Knows the loops.
    * @param _trans - Translates.
+   * @param _front - Tells the place of what is in front.
    * @param _onClick - Shows the loop.
    */
   constructor(
     private _manager: ILoopManager,
     private _trans: TranslationBundle,
+    private _front: () => IPlace,
     private _onClick: (loop: Loop) => void
   ) {
     super();
@@ -27,15 +30,14 @@ export class LoopStatus extends ReactWidget {
     _manager.changed.connect(this.update, this);
   }
 
-  /** Path of the current document; empty for none. */
-  set path(path: string) {
-    this._path = path;
-    this._watch.isLooking = this._manager.isInside(path);
+  /** Called when something else is in front, or it went elsewhere. */
+  look(): void {
+    this._watch.isLooking = this._front().isInside;
     this.update();
   }
 
   protected render(): React.ReactElement | null {
-    const loop = this._manager.ofPath(this._path);
+    const { loop } = this._front();
     if (loop === undefined) {
       return null;
     }
@@ -50,7 +52,6 @@ export class LoopStatus extends ReactWidget {
     );
   }
 
-  private _path = '';
   private _watch: Watch;
 }
 

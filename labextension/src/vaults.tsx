@@ -7,6 +7,7 @@ import { IconButton } from './button';
 import { Choice, Field, Text } from './fields';
 import { Secret } from './secret';
 import { DEFAULT_VAULT, vaultsOffered } from './form';
+import { Marked } from './marked';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager } from './tokens';
@@ -146,7 +147,7 @@ class VaultForm extends ReactWidget {
         )}
         {vault?.warnings.map(warning => (
           <div key={warning} className="jp-Loops-note" role="note">
-            {warning}
+            <Marked text={warning} />
           </div>
         ))}
         <Text
@@ -178,7 +179,7 @@ class VaultForm extends ReactWidget {
         />
         {isElsewhere && (
           <div role="alert" className="jp-Loops-problem">
-            {this._problem?.message}
+            <Marked text={this._problem?.message ?? ''} />
           </div>
         )}
         <div role="status">

@@ -1,5 +1,6 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import { idOfTerminal } from './paths';
 import type { Loop, Usage } from './tokens';
 
 /** How long ago a time was, in the largest unit that fits. */
@@ -137,8 +138,6 @@ export function usageWords(
   return trans.__('%1 % · %2', Math.round(load), memory);
 }
 
-const TERMINAL = /^([0-9a-f]{8})_(\d+)$/;
-
 /**
  * What the tab of a terminal says: its loop, and what program or number it is.
  *
@@ -152,13 +151,13 @@ export function terminalTitle(
   loops: readonly Pick<Loop, 'id' | 'title'>[],
   trans: TranslationBundle
 ): string {
-  const [, id, number] = TERMINAL.exec(name) ?? [];
+  const id = idOfTerminal(name);
   const loop = id && loops.find(each => each.id.startsWith(id));
   if (!loop) {
     return label;
   }
   return label.includes(name)
-    ? trans.__('%1: Terminal %2', loop.title, number)
+    ? trans.__('%1: Terminal %2', loop.title, name.slice(id.length + 1))
     : trans.__('%1: %2', loop.title, label);
 }
 

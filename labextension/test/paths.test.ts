@@ -1,6 +1,12 @@
 import { expect, it } from 'vitest';
 
-import { drivePath, folderOf, idOf } from '../src/paths';
+import {
+  consolePath,
+  drivePath,
+  folderOf,
+  idOf,
+  idOfTerminal
+} from '../src/paths';
 
 it.each([
   ['loops:rain-0a1b2c3d', 'rain-0a1b2c3d'],
@@ -32,4 +38,21 @@ it.each([
   ['loops:rain-0a1b2c3d/a.ipynb', `~/.loopat/loops/${ID}/workdir`, undefined]
 ])('%s below %s is in %s', (path, root, id) => {
   expect(idOf(path, root)).toBe(id);
+});
+
+it.each([
+  ['rain-0a1b2c3d/console-1-5e', 'loops:rain-0a1b2c3d/console-1-5e'],
+  ['rain-0a1b2c3d/data/console-1-5e', 'loops:rain-0a1b2c3d/data/console-1-5e'],
+  ['console-1-0a1b2c3d', 'console-1-0a1b2c3d'],
+  ['data/console-1-5e', 'data/console-1-5e']
+])('the console %s is at %s', (path, meant) => {
+  expect(consolePath(path)).toBe(meant);
+});
+
+it.each([
+  ['0a1b2c3d_2', '0a1b2c3d'],
+  ['1', undefined],
+  ['0a1b2c3d', undefined]
+])('the terminal %s is in %s', (name, id) => {
+  expect(idOfTerminal(name)).toBe(id);
 });

@@ -284,7 +284,8 @@ async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> 
     (vault,) = stage.workspace.home.glob("members/*/vaults/work")
     shutil.rmtree(vault)
     await page.get_by_role("button", name="Refresh").first.click()
-    await browser.row("Picked").locator(".jp-Loops-note", has_text="work").wait_for()
+    command = browser.row("Picked").locator(".jp-Loops-note", has_text="There is no vault 'work'.").locator("code")
+    assert await command.inner_text() == "jupyter loopat vault create work"
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("warning")
 

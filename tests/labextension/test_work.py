@@ -47,6 +47,8 @@ async def harbour(shared_stage: Stage) -> AsyncIterator[str]:
 
 async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbour: str) -> None:
     browser, page = stage.browser, stage.browser.page
+    # The loop ran before the page is loaded, so JupyterLab knows the loop's kernels from the beginning.
+    await browser.open()
     await browser.name("Harbour").click()
     await page.wait_for_selector("#jp-loops-files .jp-DirListing-content")
     await browser.command("launcher:create")
@@ -57,10 +59,12 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
         f"{what} in “Harbour”" for what in ("New Notebook", "New Console", "New Terminal", "Helper", "Other")
     ]
     # The kernel that the loop offers by name is there for whoever asks for it, and has no card of its own.
-    offered = (await stage.server.api("GET", "api/kernelspecs")).body["kernelspecs"]
+    offered = await page.evaluate("Object.keys(jupyterapp.serviceManager.kernelspecs.specs.kernelspecs)")
     assert any(harbour[:8] in name for name in offered)
     assert await page.locator(".jp-LauncherCard", has_text="(loop:").count() == 0
     assert await page.locator(".jp-LauncherCard[data-category='Notebook']:visible").count() >= 1
+    status = page.locator(".jp-Loops-statusButton")
+    await status.get_by_text("Harbour").wait_for()
     titles = page.locator(".jp-Launcher-sectionTitle:visible")
     assert await titles.first.inner_text() == "Loop: Harbour"
     await browser.picture("launcher")
@@ -89,6 +93,12 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await browser.command("launcher:create")
     await page.locator(".jp-Launcher").last.wait_for()
     await section.wait_for(state="detached")
+    # The status bar names the loop of what is in front.
+    for tab in ("Harbour: ", "Console"):
+        await status.wait_for(state="detached")
+        await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=tab).click()
+        await status.get_by_text("Harbour").wait_for()
+        await browser.command("launcher:create")
 
 
 async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
