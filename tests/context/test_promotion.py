@@ -252,6 +252,11 @@ async def test_commands_inside_ask_and_are_told(manager: LoopManager):
     # What is asked wrongly is told at once.
     script = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
     assert "Usage: loopat-promote" in await inside(manager, record, script)
+    # Where nobody is there to answer, it does not wait for ever, and leaves no request.
+    script = "LOOPAT_PROMOTE_TIMEOUT_S=0 loopat-promote 2>&1 || echo $?; ls /loopat/run/ask-* 2>/dev/null | wc -l"
+    told, code, left = (await inside(manager, record, script)).splitlines()
+    assert (code, left) == ("75", "0")
+    assert told.endswith("give the notes back from the host: jupyter loopat promote")
 
 
 async def test_a_loop_is_not_deleted_with_what_it_has_not_promoted(
