@@ -26,7 +26,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How much of the machine a sandbox may take; what is left out has no limit of its own."""
 
     cpus: Annotated[
-        Annotated[float, msgspec.Meta(gt=0, le=4096)] | None,
+        Annotated[float, msgspec.Meta(ge=0.01, le=4096)] | None,
         msgspec.Meta(description="processors, `1.5` is one and a half"),
     ] = None
     memory_bytes: Annotated[

@@ -14,6 +14,14 @@ from loopat_jupyter.models import MAX_METADATA_BYTES, MAX_TITLE_CHARACTERS
 MAX_METADATA_DEPTH = 64
 """A record that could be written must be readable too, from however deep a stack; Python's own limit counts both."""
 
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Directions of characters that turn round what stands after them (Unicode UAX 9)."""
+
+_TRANSPORT = re.compile(
+    r"[a-z0-9-]+://|(containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|ostree|sif):"
+)
+"""Where podman would look instead of a registry (containers-transports(5))."""
+
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]{0,254}\Z", re.IGNORECASE)
 
 
@@ -21,7 +29,7 @@ def check_title(title: str) -> str:
     """The title without surrounding blanks, in one normal form (Unicode NFC).
 
     Raises:
-        BadInputError: Empty, too long, or holding control characters.
+        BadInputError: Empty, too long, or holding control characters or such that turn lines round.
     """
     text = unicodedata.normalize("NFC", title).strip()
     if all(unicodedata.category(character)[0] in "ZC" for character in text):
@@ -30,6 +38,8 @@ def check_title(title: str) -> str:
         raise BadInputError("title", f"must be at most {MAX_TITLE_CHARACTERS} characters, has {len(text)}")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         raise BadInputError("title", "must be one line without control characters")
+    if any(unicodedata.bidirectional(character) in _TURNING for character in text):
+        raise BadInputError("title", "must be one line without characters that turn the direction of others")
     return text
 
 
@@ -75,4 +85,4 @@ def is_image(text: str) -> bool:
     Args:
         text: Anything.
     """
-    return bool(_IMAGE.match(text))
+    return bool(_IMAGE.match(text)) and not _TRANSPORT.match(text)
