@@ -134,7 +134,7 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["create", "a", "--image", "-v"], "image: '-v' is not an image reference"),
         (["create", "a", "--metadata", "novalue"], "metadata: 'novalue' is not of the form NAME=VALUE"),
         (["create", "a", "--ref", "v1"], "ref: means nothing without a repo"),
-        (["create", "a", "--cpus", "0"], "--cpus: Expected `float` > 0.0"),
+        (["create", "a", "--cpus", "0"], "--cpus: Expected `float` >= 0.01"),
         (["create", "a", "--memory", "1kB"], "--memory: Expected `int` >= 6291456"),
         (["create", "a", "--memory", "4G"], "'4G' is not a size such as 4GB"),
         (["create", "a", "--device", "/dev/fuse"], "--device: Expected `str` matching regex"),
