@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKEN = "token-of-the-tests"
 PATIENCE_S = 120
+SIGNAL_AGAIN_S = 20
 LEAN = Path(__file__).parent / "lean"
 FACES = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp")
 
@@ -196,9 +197,13 @@ async def jupyter_server(
     try:
         yield Server(process, await _url(process, runtime, log), log)
     finally:
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), PATIENCE_S)
+        # A signal that meets the server while it writes to its log is lost: Jupyter's handler writes there first.
+        for _ in range(PATIENCE_S // SIGNAL_AGAIN_S):
+            if process.returncode is None:
+                process.terminate()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), SIGNAL_AGAIN_S)
+        assert process.returncode is not None, f"the server does not end: {log.read_text()}"
 
 
 async def _url(process: asyncio.subprocess.Process, runtime: Path, log: Path) -> str:
