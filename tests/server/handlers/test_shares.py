@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,5 +93,6 @@ async def test_files_are_shared_and_unshared(api: Any, real_image: str, loop: st
     taken = await api("PUT", "loops", other, "share", send={"mode": "static", "alias": "bikes"})
     assert (taken.status, taken.body["reason"]) == (409, "conflict")
     assert (await api("PUT", "loops", loop, "share", send={"mode": "off"}, **SLOW)).body["state"] == "off"
-    with pytest.raises(ConnectionRefusedError):
-        await fetch(shown.body["url"])
+    # Nobody listens there, or by now the edge of another workspace, which knows no such name.
+    with contextlib.suppress(ConnectionRefusedError):
+        assert (await fetch(shown.body["url"])).code == 404
