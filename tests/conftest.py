@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
 
     Nest: TypeAlias = Callable[[Path, str, int], None]
 
@@ -178,6 +179,13 @@ def end_all(manager: LoopManager, record: LoopRecord) -> None:
     for folder in (workspace.run(record.id), workspace.workdir(record.id)):
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+async def start_emptied(manager: LoopManager, record: LoopRecord) -> Running:
+    """The sandbox of a loop, in which nothing runs or lies, whatever the test before left in it."""
+    running = await manager.start(record)
+    end_all(manager, record)
+    return running
 
 
 def remove_from_podman(workspace: Workspace) -> None:

@@ -17,7 +17,7 @@ from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.workspace.config import Config
-from tests.conftest import add_loop, end_all, real_manager
+from tests.conftest import add_loop, real_manager, start_emptied
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -147,9 +147,7 @@ def shared(workspace_of_module: Workspace) -> LoopRecord:
 @pytest.fixture
 async def running(manager: LoopManager, shared: LoopRecord) -> Running:
     """The sandbox of the shared loop; nothing runs or lies in it, whatever the test before it left."""
-    found = await manager.start(shared)
-    end_all(manager, shared)
-    return found
+    return await start_emptied(manager, shared)
 
 
 @pytest.fixture

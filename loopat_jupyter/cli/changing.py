@@ -69,4 +69,4 @@ def set_verb(
     else:
         click.echo(changed_text(changed, at_start=bool(changes.keys() - {"title"})))
     for warning in changed.warnings:
-        session.tell(f"! {warning}", style="yellow")
+        session.warn(warning)

@@ -107,7 +107,7 @@ def create_verb(
     else:
         session.show(created_sheet(loop))
     for warning in loop.warnings:
-        session.tell(f"! {warning}", style="yellow")
+        session.warn(warning)
 
 
 @click.command("distill", epilog=examples('jupyter loopat distill "Sales in May"'))
@@ -169,7 +169,7 @@ def list_verb(session: Session, *, limit: int | None, archived: bool, json: bool
         session.show(loops_table(loops, _now()))
         for loop in loops:
             for warning in loop.warnings:
-                session.tell(f"! {short_id(loop.id)}: {warning}", style="yellow")
+                session.warn(f"{short_id(loop.id)}: {warning}")
     else:
         session.show(no_loops())
 
@@ -210,7 +210,7 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
             specs = await manager.kernelspecs(record)
         except LoopatError as error:
             # What is known is shown all the same.
-            session.tell(f"! {error.message}", style="yellow")
+            session.warn(error.message)
             return shown, [(name, "") for name in Registry.of_user().names(record.id)]
         return shown, [(registered_name(record, spec.name), spec.display_name) for spec in specs]
 

@@ -81,7 +81,7 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
 def _warn(session: Session, record: LoopRecord) -> None:
     """Say what a loop that runs lacks, such as tools that could not be installed."""
     for warning in session.run(session.manager.get(record.id)).warnings:
-        session.tell(f"! {warning}", style="yellow")
+        session.warn(warning)
 
 
 @click.command(

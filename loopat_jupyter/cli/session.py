@@ -102,6 +102,10 @@ class Session:
         """Say something beside the result."""
         self.err.print(plain(message), style=style or None)
 
+    def warn(self, problem: str) -> None:
+        """Say what is amiss and stops nothing."""
+        self.tell(f"! {problem}", style="yellow")
+
     def confirm(self, question: str, *, yes: bool, option: str = "--yes") -> None:
         """Ask, unless it was answered on the command line.
 

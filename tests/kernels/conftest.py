@@ -97,17 +97,25 @@ def in_thread(work):
         return thread.submit(asyncio.run, work).result()
 
 
-@pytest.fixture(scope="module")
-def shared_place(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A running loop in a workspace of its own, with the kernelspecs of the user in a folder of their own."""
-    folder = tmp_path_factory.mktemp("kernels")
+@contextlib.contextmanager
+def running_place(folder: Path, sandbox_image: str, *, config: str = "", **more: str) -> Iterator[Place]:
+    """A running loop in a workspace of its own, with the kernelspecs of the user in a folder of their own.
+
+    Args:
+        folder: For everything.
+        sandbox_image: What the loop runs in.
+        config: The workspace's `config.toml`.
+        more: Further variables of its environment.
+    """
     workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
+    workspace.home.mkdir()
+    workspace.config_file.write_text(config)
     environ = {
         "LOOPAT_HOME": str(workspace.home),
         "LOOPAT_SANDBOX_IMAGE": sandbox_image,
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "JUPYTER_DEFAULT_PROVISIONER_NAME": "loopat-provisioner",
+        **more,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
@@ -118,6 +126,13 @@ def shared_place(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -
     yield Place(manager, record, environ)
     remove_from_podman(workspace)
     shutil.rmtree(workspace.runtime, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def shared_place(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("kernels")
+    with running_place(folder, sandbox_image, JUPYTER_DEFAULT_PROVISIONER_NAME="loopat-provisioner") as place:
+        yield place
 
 
 @pytest.fixture

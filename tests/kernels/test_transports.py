@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +18,13 @@ from loopat_jupyter.kernels.transports import (
     make_keys,
     published_ports,
 )
-from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Kernelspec
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.plan import kernel_ports
 from loopat_jupyter.shares import look_at_share
 from loopat_jupyter.workspace.config import Config, KernelsConfig
-from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
-from tests.conftest import remove_from_podman
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import Place, in_thread
+from tests.kernels.conftest import Place, running_place
 from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
 from tests.kernels.test_keeping import open_session, restarted
 from tests.kernels.test_provisioner import WHERE, run, started
@@ -110,25 +105,9 @@ def test_keys_are_only_for_kernels_that_take_them() -> None:
 @pytest.fixture(scope="module")
 def shared_place_over_ports(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A running loop whose kernels are reached over published ports, two at most."""
-    folder = tmp_path_factory.mktemp("ports")
-    workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
-    workspace.home.mkdir()
-    workspace.config_file.write_text('[kernels]\ntransport = "tcp"\ntcp_kernels = 2\n')
-    environ = {
-        "LOOPAT_HOME": str(workspace.home),
-        "LOOPAT_SANDBOX_IMAGE": sandbox_image,
-        "JUPYTER_DATA_DIR": str(folder / "data"),
-        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environ.items():
-            patch.setenv(name, value)
-        manager = LoopManager.from_environment(os.environ)
-        record = manager.create(title="A loop")
-        in_thread(manager.start(record))
-    yield Place(manager, record, environ)
-    remove_from_podman(workspace)
-    shutil.rmtree(workspace.runtime, ignore_errors=True)
+    config = '[kernels]\ntransport = "tcp"\ntcp_kernels = 2\n'
+    with running_place(tmp_path_factory.mktemp("ports"), sandbox_image, config=config) as place:
+        yield place
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
-from tests.conftest import add_loop, end_all, real_manager, remove_from_podman
+from tests.conftest import add_loop, end_all, real_manager, remove_from_podman, start_emptied
 from tests.fakes import FakeEngine, FakeImages, inspected
 
 if TYPE_CHECKING:
@@ -331,9 +331,7 @@ async def running(manager: LoopManager, shared: LoopRecord) -> Running:
     """The sandbox of the shared loop, as if nothing had ever run in it."""
     if manager.store.read(shared.id).config != shared.config:
         await manager.update(shared.id, {"config": shared.config})
-    found = await manager.start(shared)
-    end_all(manager, shared)
-    return found
+    return await start_emptied(manager, shared)
 
 
 async def occupy(manager: LoopManager, running: Running) -> None:

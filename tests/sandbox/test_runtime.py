@@ -14,7 +14,7 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Output
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import is_init
-from tests.conftest import add_loop, end_all
+from tests.conftest import add_loop, start_emptied
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
@@ -38,9 +38,7 @@ def shared(workspace: Workspace) -> LoopRecord:
 @pytest.fixture
 async def running(manager: LoopManager, shared: LoopRecord) -> Running:
     """The sandbox of the shared loop; nothing runs or lies in it, whatever the test before it left."""
-    found = await manager.start(shared)
-    end_all(manager, shared)
-    return found
+    return await start_emptied(manager, shared)
 
 
 async def inside(manager: LoopManager, name: str, command: str) -> None:
