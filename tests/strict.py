@@ -1,11 +1,13 @@
 """What every run of the tests insists on, as a pytest plugin.
 
-Nothing is skipped silently: a skipped test fails, and so does a podman test where there is no rootless podman.
+Nothing is skipped silently: a skipped test fails, and so does a podman test where there is no rootless podman; no two
+tests have one name, for of those only one would run.
 A test marked `serial` runs while no other process of the same run is inside a test.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import fcntl
 import functools
@@ -43,6 +45,16 @@ def fail_if_skipped(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"{reason}\nNothing is skipped here: make the test run, or remove it."
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests of one name: where several workers share the tests out, only one of them would run."""
+    counts = collections.Counter(item.nodeid for item in items)
+    if doubled := sorted(name for name, count in counts.items() if count > 1):
+        raise pytest.UsageError(
+            f"Several tests have one name, so that workers would run one of them: {', '.join(doubled)}"
+        )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -56,6 +56,18 @@ def test_a_podman_test_fails_without_podman(strict: pytest.Pytester, monkeypatch
     result.stdout.fnmatch_lines(["*There is no podman*"])
 
 
+def test_tests_of_one_name_are_refused(strict: pytest.Pytester):
+    strict.makeconftest(
+        """
+        pytest_plugins = ["tests.strict"]
+        def pytest_collection_modifyitems(items): items.append(items[0])
+        """
+    )
+    result = run(strict, "def test_is_there_twice(): pass")
+    result.stderr.fnmatch_lines(["*one name*test_is_there_twice*"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
 @pytest.mark.parametrize(("alone", "admits_others"), [(True, False), (False, True)])
 def test_only_a_serial_test_is_alone(tmp_path: Path, *, alone: bool, admits_others: bool):
     with hold_room(tmp_path, alone=alone), (tmp_path / "room").open() as room:

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.sandbox.podman import Engine
 
-_NAMES = ("HOME", "PATH", "XDG_", "CONTAINER", "STORAGE_", "DOCKER_")
-"""Beginnings of variables by which podman finds its settings, or another podman."""
+_NAMES = ("HOME", "XDG_", "CONTAINER", "STORAGE_", "DOCKER_")
+"""Beginnings of variables by which podman finds its settings."""
+
+_PROGRAMS = ("conmon", "crun", "fuse-overlayfs", "netavark", "newgidmap", "newuidmap", "pasta", "runc", "slirp4netns")
+"""What podman looks for in PATH, of which it tells."""
+
+_KEPT = 8
+"""States that are noted: a person works with more than one environment, seldom with many."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _IDS = (Path("/etc/subuid"), Path("/etc/subgid"))
@@ -87,7 +93,8 @@ class EngineNote:
 
     def __init__(self, engine: Engine, version: bytes, runtime_root: Path) -> None:
         environ = engine.environment()
-        binary = shutil.which(engine.argv()[0], path=environ.get("PATH", os.defpath))
+        path = environ.get("PATH", os.defpath)
+        found = [shutil.which(name, path=path) for name in (engine.argv()[0], *_PROGRAMS)]
         home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config")
         settings = [Path(folder, "containers") for folder in ("/usr/share", "/etc", home)]
         self._path = runtime_root / "podman.json"
@@ -96,18 +103,14 @@ class EngineNote:
                 engine.argv(),
                 version,
                 sorted(pair for pair in environ.items() if pair[0].startswith(_NAMES)),
-                [_stamp(path) for path in (Path(binary or "/"), *_IDS, *_files(settings))],
+                [_stamp(path) for path in (*(Path(program or "/") for program in found), *_IDS, *_files(settings))],
                 _text(_BOOT),
             )
         )
 
     def read(self) -> EngineFacts | None:
         """What was noted of this very state; None when nothing was."""
-        try:
-            state, facts = msgspec.json.decode(self._path.read_bytes(), type=tuple[str, EngineFacts])
-        except (OSError, msgspec.DecodeError):
-            return None
-        return facts if state == self._state else None
+        return self._noted().get(self._state)
 
     def write(self, facts: EngineFacts) -> None:
         """Note it. Where that fails, the next one asks podman.
@@ -115,8 +118,15 @@ class EngineNote:
         Args:
             facts: What podman said.
         """
+        others = [(state, told) for state, told in self._noted().items() if state != self._state]
         with contextlib.suppress(OSError, StorageFullError, StorageRefusedError):
-            write_atomic(self._path, msgspec.json.encode((self._state, facts)))
+            write_atomic(self._path, msgspec.json.encode(dict([*others[1 - _KEPT :], (self._state, facts)])))
+
+    def _noted(self) -> dict[str, EngineFacts]:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, EngineFacts])
+        except (OSError, msgspec.DecodeError):
+            return {}
 
 
 def _files(folders: Iterable[Path]) -> list[Path]:

@@ -53,14 +53,14 @@ class Told:
         self.workspace = Workspace(folder / "workspace", runtime)
         self.workspace.prepare()
         self.settings = folder / "settings"
-        self._script, self._home = str(script), folder
+        self._script = str(script)
 
     def says(self, info: object, version: str = "4.9.0") -> None:
         self._info.write_text(json.dumps(info))
         self._version.write_text(version)
 
-    async def asked(self, *, noted: bool = True) -> list[str]:
-        engine = Podman(self._script, {**os.environ, "XDG_CONFIG_HOME": str(self.settings)})
+    async def asked(self, *, noted: bool = True, **environ: str) -> list[str]:
+        engine = Podman(self._script, {**os.environ, "XDG_CONFIG_HOME": str(self.settings), **environ})
         self._asked.write_text("")
         self.health = await check_health(engine, self.workspace, Config(podman_bin=self._script), noted=noted)
         return self._asked.read_text().split()
@@ -93,6 +93,25 @@ async def test_another_version_or_other_settings_are_asked_anew(told: Told) -> N
     assert await told.asked() == ["version"]
 
 
+async def test_environments_are_noted_side_by_side(told: Told) -> None:
+    environments = [{"XDG_CONFIG_HOME": f"/settings/{number}"} for number in range(9)]
+    for environ in environments:
+        assert await told.asked(**environ) == ["version", "info"]
+    assert [await told.asked(**environ) for environ in environments[1:]] == [["version"]] * 8
+    assert await told.asked(**environments[0]) == ["version", "info"]
+
+
+async def test_a_path_matters_by_what_is_found_in_it(told: Told, tmp_path: Path) -> None:
+    await told.asked()
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    assert await told.asked(PATH=path) == ["version"]
+    crun = tmp_path / "bin" / "crun"
+    crun.parent.mkdir()
+    crun.write_text("#!/bin/sh\n")
+    crun.chmod(0o755)
+    assert await told.asked(PATH=path) == ["version", "info"]
+
+
 async def test_a_machine_that_lacked_something_is_asked_anew(told: Told) -> None:
     # There is never any space.
     told.says({**INFO, "store": {**INFO["store"], "graphRoot": "/proc"}})
@@ -105,7 +124,7 @@ async def test_a_machine_that_lacked_something_is_asked_anew(told: Told) -> None
 
 async def test_a_broken_note_is_none(told: Told) -> None:
     await told.asked()
-    for broken in (b"", b"[]", b'["x", {}]', b"\xff"):
+    for broken in (b"", b"[]", b'{"x": {}}', b"\xff"):
         (told.workspace.runtime_root / "podman.json").write_bytes(broken)
         assert await told.asked() == ["version", "info"]
 
