@@ -59,16 +59,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         runner.run(serving.__aexit__(None, None, None))
 
 
-@pytest.mark.abuse("A13")
-@schema.parametrize()
-@settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_it_answers_as_described(case: Any, served: Served) -> None:
+def tried(max_examples: int) -> settings:
+    """The same examples in each run, as many as are worth their time."""
+    return settings(
+        max_examples=max_examples,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def ask(case: Any, served: Served) -> None:
+    """Send what was thought of; the answer is one that the description names."""
     path = case.operation.path
     if case.path_parameters and "loop_id" in case.path_parameters and not path.endswith(STARTS_SOMETHING):
         names_it = len(str(case.path_parameters["loop_id"])) % 2 == 0
@@ -81,3 +84,17 @@ def test_it_answers_as_described(case: Any, served: Served) -> None:
         headers={"Authorization": f"token {TOKEN}"},
         timeout=100,
     )
+
+
+@pytest.mark.abuse("A13")
+@schema.include(method="GET").parametrize()
+@tried(4)
+def test_questions_are_answered_as_described(case: Any, served: Served) -> None:
+    ask(case, served)
+
+
+@pytest.mark.abuse("A13")
+@schema.exclude(method="GET").parametrize()
+@tried(12)
+def test_changes_are_answered_as_described(case: Any, served: Served) -> None:
+    ask(case, served)
