@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.versions import read_version, too_old
 
 if TYPE_CHECKING:
@@ -317,20 +318,6 @@ class Podman:
             f"Podman did not {doing or arguments[0]} within {timeout_s:g} s. "
             "Look for a stuck podman process (`ps -C podman`), end it, and try again."
         )
-
-
-def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
-    """The environment for podman: as given, with the runtime directory named where a service manager forgot it.
-
-    Args:
-        environ: The caller's environment.
-        uid: The user's id on the host.
-    """
-    environment = dict(environ)
-    session = f"/run/user/{uid}"
-    if not environment.get("XDG_RUNTIME_DIR") and os.access(session, os.W_OK):
-        environment["XDG_RUNTIME_DIR"] = session
-    return environment
 
 
 async def _created(creating: asyncio.Future[asyncio.subprocess.Process], finish_s: float) -> asyncio.subprocess.Process:
