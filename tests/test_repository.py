@@ -15,7 +15,7 @@ PACKAGE = ROOT / "loopat_jupyter"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
-    {"values", "deadlines"},
+    {"values", "deadlines", "wording"},
     {"errors", "models"},
     {"workspace"},
     {"sandbox"},

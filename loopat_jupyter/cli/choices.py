@@ -11,6 +11,7 @@ from loopat_jupyter.cli.text import parse_size
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.values import Resources
+from loopat_jupyter.wording import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -98,4 +99,5 @@ def chosen(before: LoopConfig, own: Mapping[str, object], *, unset: Iterable[str
         problem, _, where = str(error).partition(" - at `$.")
         options = {field: option for option, field in FIELDS.items()}
         field = where.rstrip("`").partition("resources.")[2].partition("[")[0]
-        raise BadInputError(f"--{options[field]}", problem) from error
+        unit = " bytes" if field.endswith("_bytes") else ""
+        raise BadInputError(f"--{options[field]}", f"{plain(problem)}{unit}") from error

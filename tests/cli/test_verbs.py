@@ -84,7 +84,7 @@ def test_a_loop_is_changed_option_by_option_and_goes_back_to_the_workspace(fake:
     [
         ([], "Say what to change"),
         (["--title", " "], "title: must not be empty"),
-        (["--pids", "1"], "--pids: Expected `int` >= 16"),
+        (["--pids", "1"], "--pids: must be a whole number of at least 16"),
         (["--unset", "title"], "'title' is not one of 'image', 'network'"),
     ],
 )
@@ -134,10 +134,10 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["create", "a", "--image", "-v"], "image: '-v' is not an image reference"),
         (["create", "a", "--metadata", "novalue"], "metadata: 'novalue' is not of the form NAME=VALUE"),
         (["create", "a", "--ref", "v1"], "ref: means nothing without a repo"),
-        (["create", "a", "--cpus", "0"], "--cpus: Expected `float` >= 0.01"),
-        (["create", "a", "--memory", "1kB"], "--memory: Expected `int` >= 6291456"),
+        (["create", "a", "--cpus", "0"], "--cpus: must be a number of at least 0.01"),
+        (["create", "a", "--memory", "1kB"], "--memory: must be a whole number of at least 6291456 bytes"),
         (["create", "a", "--memory", "4G"], "'4G' is not a size such as 4GB"),
-        (["create", "a", "--device", "/dev/fuse"], "--device: Expected `str` matching regex"),
+        (["create", "a", "--device", "/dev/fuse"], "--device: must be text of the form ^"),
         (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
         (["create"], "Missing argument 'TITLE'"),
         (["list", "--limit", "0"], "0 is not in the range"),

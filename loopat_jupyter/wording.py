@@ -1,0 +1,47 @@
+"""What is wrong with a value, in words for people: `msgspec` names types of Python."""
+
+from __future__ import annotations
+
+import re
+
+_KINDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "an object with named fields",
+    "str": "text",
+}
+_BOUNDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
+_LENGTHS = {"array": (" entry", " entries"), "str": (" character", " characters")}
+_EXPECTED = re.compile(
+    r"Expected `(?P<kinds>[^`]*)`(?:, got `(?P<got>[^`]*)`)?"
+    r"(?P<length> of length)?(?: (?P<bound>[<>]=?) (?P<number>[\d.e+-]+))?(?: matching regex (?P<form>.*))?\Z",
+    re.DOTALL,
+)
+_INVALID = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
+
+
+def plain(problem: str) -> str:
+    """A problem that msgspec found, as the end of a sentence about the value; what is not known stays as it is.
+
+    Args:
+        problem: Its message, without the place: "Expected `int` >= 16" is "must be a whole number of at least 16".
+    """
+    if found := _INVALID.match(problem):
+        return f"{found[1]} is none of the values that it may have"
+    found = _EXPECTED.match(problem)
+    if found is None:
+        return problem[:1].lower() + problem[1:]
+    # What may be nothing is seldom given as nothing.
+    kinds = found["kinds"].removesuffix(" | null").split(" | ")
+    words = [f"must be {' or '.join(_KINDS.get(kind, kind) for kind in kinds)}"]
+    if found["bound"]:
+        things = _LENGTHS.get(kinds[0], ("", "")) if found["length"] else ("", "")
+        words.append(f"of {_BOUNDS[found['bound']]} {found['number']}{things[found['number'] != '1']}")
+    if found["form"]:
+        words.append(f"of the form {found['form'].strip(chr(39))}")
+    if found["got"]:
+        words[-1] += f", not {_KINDS.get(found['got'], found['got'])}"
+    return " ".join(words)

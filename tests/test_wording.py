@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+from msgspec import Meta
+
+from loopat_jupyter.wording import plain
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "said"),
+    [
+        (1, Annotated[int, Meta(ge=16)], "must be a whole number of at least 16"),
+        (0, Annotated[float, Meta(ge=0.01)], "must be a number of at least 0.01"),
+        (9, Annotated[int, Meta(lt=9)], "must be a whole number of at most 8"),
+        (1, str, "must be text, not a whole number"),
+        (None, bool, "must be true or false, not nothing"),
+        ([], str | None, "must be text, not a list"),
+        ("", Annotated[str, Meta(min_length=1)], "must be text of at least 1 character"),
+        ("abc", Annotated[str, Meta(max_length=2)], "must be text of at most 2 characters"),
+        ([1], Annotated[list[int], Meta(min_length=2)], "must be a list of at least 2 entries"),
+        ("a", Annotated[str, Meta(pattern="^[0-9]+$")], "must be text of the form ^[0-9]+$"),
+        ("c", Literal["a", "b"], "'c' is none of the values that it may have"),
+        (1.5, int, "must be a whole number, not a number"),
+    ],
+)
+def test_what_msgspec_says_is_said_plainly(value: object, wanted: object, said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert(value, wanted)
+    assert plain(str(raised.value)) == said
+
+
+def test_what_is_not_known_stays() -> None:
+    assert plain("Some other trouble `x`") == "some other trouble `x`"
