@@ -12,7 +12,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.deadlines import deadline, exited
 from loopat_jupyter.errors import GitError, GitUnavailableError, StorageFullError
 
 if TYPE_CHECKING:
@@ -331,8 +331,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signum)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _KILL_GRACE_S)
+        await exited(process, _KILL_GRACE_S)
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()

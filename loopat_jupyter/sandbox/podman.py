@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.deadlines import deadline, exited
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
 from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.versions import read_version, too_old
@@ -201,8 +201,7 @@ class Podman:
         """
         self._closed = True
         living = [process for process in self._processes if process.returncode is None]
-        if living:
-            await asyncio.wait([asyncio.ensure_future(process.wait()) for process in living], timeout=_CLOSE_GRACE_S)
+        await asyncio.gather(*(exited(process, _CLOSE_GRACE_S) for process in living))
         await asyncio.gather(*(_end(process) for process in living))
 
     async def _complete(self, arguments: Sequence[str], deadline_s: float) -> Completed:
@@ -373,8 +372,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                 os.killpg(process.pid, signum)
             else:
                 process.send_signal(signum)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _KILL_GRACE_S)
+        await exited(process, _KILL_GRACE_S)
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()

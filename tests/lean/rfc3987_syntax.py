@@ -1,4 +1,4 @@
-"""Stands before the package of that name in tests and their servers, which spend more time on importing it than on all else.
+"""Stands before the package of that name in tests and their servers: importing it takes longer than all else.
 
 `jsonschema` takes it for a check of one more format, if it is there.
 """
