@@ -295,15 +295,20 @@ class SandboxKernel:
             finally:
                 os.close(descriptor)
 
-    def watch_stops(self) -> None:
-        """Tell everybody when the kernel was stopped (`kill -STOP`), and when it goes on; one small read."""
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped (`kill -STOP`) and hears nothing; one small read."""
         pid = self.process.pid if self.process is not None else 0
-        stopped = bool(pid) and is_stopped(pid)
+        return bool(pid) and is_stopped(pid)
+
+    def watch_stops(self) -> None:
+        """Tell everybody when the kernel was stopped, and when it goes on."""
+        stopped = self.stopped
         if stopped == self._stopped:
             return
         self._stopped = stopped
-        if stopped:
-            message = unresponsive(innermost_pid(pid) or 0)
+        if stopped and self.process is not None:
+            message = unresponsive(innermost_pid(self.process.pid) or 0)
             self.manager.on_event(LoopEvent(action="warning", loop_id=self.place.loop_id, message=message))
         else:
             self.manager.on_event(LoopEvent(action="updated", loop_id=self.place.loop_id))

@@ -163,6 +163,11 @@ class LoopatProvisioner(LocalProvisioner):
         self._unwatch()
         await super().shutdown_requested(restart=restart)
 
+    def get_shutdown_wait_time(self, recommended: float = 5.0) -> float:
+        """How long the kernel may take to end when asked to; one that was stopped would only let time pass."""
+        stopped = self._kernel is not None and self._kernel.stopped
+        return 0.0 if stopped else super().get_shutdown_wait_time(recommended)
+
     async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002
         """Remove the kernel's files and let go of its process."""
         if self._kernel is None:

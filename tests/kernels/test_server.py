@@ -166,6 +166,7 @@ async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetc
         await kernel._restarter.poll()
     await asyncio.wait_for(dead.wait(), 30)
     assert kernel_id not in kernels.keeper
+    assert kernel._activity_stream is None
     # The session is still in the table, without a kernel.
     again = await start_session(jp_fetch)
     assert (again != kernel_id, len(place.processes()), len(place.run_files())) == (True, 1, 8)
@@ -207,10 +208,7 @@ async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_server
     assert place.run_files() == []
 
 
-@pytest.mark.parametrize("route", ["kernels", "sessions"])
-async def test_a_failed_start_does_not_keep_the_server_from_ending(
-    place: Place, tmp_path: Path, breakable: Path, route: str
-) -> None:
+async def test_failed_starts_do_not_keep_the_server_from_ending(place: Place, tmp_path: Path, breakable: Path) -> None:
     await place.manager.start(place.record)
     breakable.unlink()
     options = ["--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner"]
@@ -218,8 +216,8 @@ async def test_a_failed_start_does_not_keep_the_server_from_ending(
     async with jupyter_server(tmp_path, place.workdir, environ, *options) as server:
         name = place.kernel_name.replace("python3", "breakable")
         session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": name}}
-        answer = await server.api("POST", f"api/{route}", session if route == "sessions" else {"name": name})
-        assert answer.status == 500
+        for route, body in (("kernels", {"name": name}), ("sessions", session)):
+            assert (await server.api("POST", f"api/{route}", body)).status == 500
         server.process.terminate()
         assert await asyncio.wait_for(server.process.wait(), 60) == 0
 
@@ -253,10 +251,12 @@ class TestPolledAllTheTime:
         os.kill(pid, signal.SIGCONT)
         assert (await asyncio.wait_for(events.get(), 30)).action == "updated"
         assert told.message not in (await place.manager.get(place.record.id)).warnings
+        assert kernel.provisioner.get_shutdown_wait_time(5.0) == 5.0
         await ready(kernel)
-        # One that is stopped for good gives way to a fresh one.
+        # One that is stopped for good gives way to a fresh one, and nobody waits for it.
         os.kill(pid, signal.SIGSTOP)
         assert (await asyncio.wait_for(events.get(), 30)).action == "warning"
+        assert kernel.provisioner.get_shutdown_wait_time(5.0) == 0.0
         await jp_fetch("api", "kernels", kernel.kernel_id, "restart", method="POST", body="", request_timeout=60)
         assert (await asyncio.wait_for(events.get(), 30)).action == "updated"
         assert kernel.provisioner.pid != pid
