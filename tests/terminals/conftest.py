@@ -72,7 +72,7 @@ def record(manager: LoopManager) -> LoopRecord:
 @pytest_asyncio.fixture
 async def running(manager: LoopManager, shared_loop: LoopRecord) -> LoopRecord:
     """The loop of the module, which runs; nothing runs or lies in it, whatever the test before it left."""
-    await manager.start(shared_loop)
+    await manager.use(shared_loop)
     end_all(manager, shared_loop)
     return shared_loop
 

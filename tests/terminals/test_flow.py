@@ -223,7 +223,7 @@ class TestImpatient:
         async with server.terminal(name) as terminal:
             await terminal.run("true")
             idler = Idler(server, name)
-            terminal.type("yes | head -c 10000000; echo do''ne\r")
+            terminal.type("yes | head -c 3000000; echo do''ne\r")
             # The other client gets all of it, although the idler took nothing.
             await drained_of(terminal, "done")
             await asyncio.wait_for(idler.gone(), 60)

@@ -395,8 +395,11 @@ async def test_the_end_of_the_server_ends_all_if_it_is_to(
     for folder in (workdir, workdir, manager.workspace.home):
         async with person.watch(await person.open(folder)) as terminal:
             await terminal.run("{ sleep 1001 & }")
-    terminals.loops.config = msgspec.structs.replace(terminals.loops.config, on_shutdown="stop")
+    kept = terminals.loops.config
+    terminals.loops.config = msgspec.structs.replace(kept, on_shutdown="stop")
     await terminals.terminate_all()
+    # The sandbox itself is for the next test.
+    terminals.loops.config = kept
     await eventually(lambda: not terminals.terminals)
     await nothing_stays(manager, running)
 
