@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -85,22 +86,20 @@ async def test_files_are_downloaded(ask: Any, folder: str, workdir: Path) -> Non
     assert (head.status, head.headers["Content-Length"]) == (200, "1000")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
+async def test_what_is_in_no_loop_is_not_found(ask: Any, folder: str) -> None:
+    requests: tuple[tuple[str, str, Any], ...] = (
         ("GET", "nowhere", None),
-        ("GET", "FOLDER/nowhere", None),
+        ("GET", f"{folder}/nowhere", None),
         ("GET", "..%2F..", None),
         ("POST", "nowhere", {"type": "file"}),
         ("PUT", "nowhere/a.txt", {"type": "file", "format": "text", "content": ""}),
         ("PUT", "new-folder", {"type": "directory"}),
         ("POST", "", {"type": "directory"}),
         ("DELETE", "nowhere/a", None),
-    ],
-)
-async def test_what_is_in_no_loop_is_not_found(ask: Any, folder: str, method: str, path: str, body: Any) -> None:
-    answer = await ask(method, f"{API}/{path.replace('FOLDER', folder)}".rstrip("/"), body)
-    assert answer.status == 404, answer.body
+    )
+    for method, path, body in requests:
+        answer = await ask(method, f"{API}/{path}".rstrip("/"), body)
+        assert answer.status == 404, (method, path, answer.body)
 
 
 _NO_NOTEBOOKS: tuple[Any, ...] = (
@@ -149,15 +148,15 @@ async def test_whole_loops_are_not_files(ask: Any, folder: str, workdir: Path) -
     assert (workdir / "a").exists()
 
 
-@pytest.mark.parametrize("hidden", [".env", ".ssh/key"])
-async def test_hidden_files_stay_hidden(ask: Any, folder: str, workdir: Path, hidden: str) -> None:
-    (workdir / hidden).parent.mkdir(exist_ok=True)
-    (workdir / hidden).write_text("secret")
-    assert (await ask("GET", f"{API}/{folder}")).body["content"] == []
-    for root in (API, FILES):
-        answer = await ask("GET", f"{root}/{folder}/{hidden}")
-        assert answer.status == 404
-        assert b"secret" not in json.dumps(answer.body, default=str).encode()
+async def test_hidden_files_stay_hidden(ask: Any, folder: str, workdir: Path) -> None:
+    for hidden in (".env", ".ssh/key"):
+        (workdir / hidden).parent.mkdir(exist_ok=True)
+        (workdir / hidden).write_text("secret")
+        assert (await ask("GET", f"{API}/{folder}")).body["content"] == [], hidden
+        for root in (API, FILES):
+            answer = await ask("GET", f"{root}/{folder}/{hidden}")
+            assert answer.status == 404, (root, hidden)
+            assert b"secret" not in json.dumps(answer.body, default=str).encode(), (root, hidden)
 
 
 @pytest.fixture
@@ -174,16 +173,17 @@ def send(http_server_client: Any, jp_base_url: str) -> Any:
     return sent
 
 
-@pytest.mark.parametrize("credentials", [{}, {"Authorization": "token wrong"}])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-async def test_nobody_gets_in_without_credentials(
-    send: Any, folder: str, workdir: Path, method: str, credentials: dict[str, str]
-) -> None:
+async def test_nobody_gets_in_without_credentials(send: Any, folder: str, workdir: Path) -> None:
     (workdir / "a.txt").write_text("mine")
-    for root in (API, FILES):
-        for end in ("", "/checkpoints", "/checkpoints/checkpoint", "/trust"):
-            answer = await send(method, f"{root}/{folder}/a.txt{end}", credentials)
-            # 405 where a stock handler knows no such verb; 302 leads to the login page.
-            assert answer.code in (302, 403, 405), (root, end, answer.code)
-            assert b"mine" not in (answer.body or b"")
-    assert (workdir / "a.txt").read_text() == "mine"
+    for request in itertools.product(
+        ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+        (API, FILES),
+        ("", "/checkpoints", "/checkpoints/checkpoint", "/trust"),
+        ({}, {"Authorization": "token wrong"}),
+    ):
+        method, root, end, credentials = request
+        answer = await send(method, f"{root}/{folder}/a.txt{end}", credentials)
+        # 405 where a stock handler knows no such verb; 302 leads to the login page.
+        assert answer.code in (302, 403, 405), (request, answer.code)
+        assert b"mine" not in (answer.body or b""), request
+        assert (workdir / "a.txt").read_text() == "mine", request

@@ -28,10 +28,10 @@ async def test_profiles_by_name(api: Any, workspace: Workspace) -> None:
     assert (made.status, made.body["profiles"]) == (201, ["data"])
 
 
-@pytest.mark.parametrize("name", ["../data", "nothing", "-v", "da\nta", "a" * 300])
-async def test_an_unknown_profile_is_bad_input(api: Any, workspace: Workspace, name: str) -> None:
-    refused = await api("POST", "loops", send={"title": "a", "profiles": [name]})
-    assert (refused.status, refused.body["field"]) == (400, "profiles")
+async def test_an_unknown_profile_is_bad_input(api: Any, workspace: Workspace) -> None:
+    for name in ("../data", "nothing", "-v", "da\nta", "a" * 300):
+        refused = await api("POST", "loops", send={"title": "a", "profiles": [name]})
+        assert (refused.status, refused.body["field"]) == (400, "profiles"), name
     assert (await api("GET", "loops")).body["loops"] == []
 
 
