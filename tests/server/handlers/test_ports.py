@@ -13,20 +13,35 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from loopat_jupyter.server.relay import POLICY
+from tests.conftest import add_loop, end_all, new_workspace, real_manager
 from tests.labextension.browser import CHROMIUM, OPTIONS
 from tests.sharing.conftest import SERVER, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
 SLOW = {"request_timeout": 100}
 
 
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def shared(workspace: Workspace) -> LoopRecord:
+    return add_loop(workspace, "relayed")
+
+
 @pytest.fixture
-async def loop(real_image: str, api: Any, jp_serverapp: Any, workspace: Workspace) -> str:
-    """A loop with a program that is shared by name at port 8000."""
-    found = (await api("POST", "loops", send={"title": "relayed"})).body["id"]
+async def loop(real_image: str, api: Any, jp_serverapp: Any, shared: LoopRecord, workspace: Workspace) -> str:
+    """The loop of the module, with a fresh program that is shared by name at port 8000, and nothing else in it."""
+    found = shared.id
     await api("POST", "loops", found, "start", **SLOW)
+    end_all(real_manager(workspace, real_image), shared)
     workspace.workdir(found).joinpath("server.py").write_text(SERVER)
     manager = jp_serverapp.web_app.settings["loopat_service"].manager
     name = f"loopat-{workspace.name}-{found}"
@@ -219,12 +234,6 @@ async def test_websockets_go_through_and_what_is_not_shared_any_more_is_gone(
     assert (await get(inside, known=False)).code == 404
 
 
-async def test_without_an_edge_nothing_hangs(get: Any, api: Any) -> None:
-    loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
-    assert (await get(f"loopat/port/{loop}/8000/")).code == 404
-    assert (await get("loopat/port/8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e/8000/")).code == 404
-
-
 @pytest.mark.abuse("A10")
 @pytest.mark.podman
 async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
@@ -256,3 +265,14 @@ async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
             await chromium.close()
     # What it tried to make is not there.
     assert json.loads((await jp_fetch("api", "terminals")).body) == []
+
+
+class TestWithoutAnEdge:
+    @pytest.fixture
+    def workspace(self, tmp_path: Path) -> Workspace:
+        return new_workspace(tmp_path)
+
+    async def test_nothing_hangs(self, get: Any, api: Any) -> None:
+        loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        assert (await get(f"loopat/port/{loop}/8000/")).code == 404
+        assert (await get("loopat/port/8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e/8000/")).code == 404
