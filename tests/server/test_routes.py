@@ -55,30 +55,31 @@ def calls() -> Iterator[Call]:
 CALLS = list(calls())
 
 
+@pytest.fixture(scope="module")
 def described() -> dict[str, Any]:
     return yaml.safe_load(OPENAPI_FILE.read_text(encoding="utf-8"))
 
 
-def test_the_description_is_valid() -> None:
-    validate(described())
+def test_the_description_is_valid(described: dict[str, Any]) -> None:
+    validate(described)
 
 
-def test_every_route_and_verb_is_described_and_every_described_one_is_there() -> None:
-    paths = described()["paths"]
+def test_every_route_and_verb_is_described_and_every_described_one_is_there(described: dict[str, Any]) -> None:
+    paths = described["paths"]
     assert {Call(verb, path) for path, item in paths.items() for verb in item if verb in VERBS} == {
         call for call in CALLS if call.path != "/no/such/path"
     }
 
 
-def test_schemas_are_those_of_the_structs() -> None:
-    assert described()["components"]["schemas"] == components(), (
+def test_schemas_are_those_of_the_structs(described: dict[str, Any]) -> None:
+    assert described["components"]["schemas"] == components(), (
         "Put the output of `python -m loopat_jupyter.server.schemas` into openapi.yaml."
     )
 
 
-def test_parameters_in_paths_are_those_of_the_handlers() -> None:
-    paths = described()["paths"]
-    parameters = described()["components"]["parameters"]
+def test_parameters_in_paths_are_those_of_the_handlers(described: dict[str, Any]) -> None:
+    paths = described["paths"]
+    parameters = described["components"]["parameters"]
     for path, item in paths.items():
         names = [parameters[found["$ref"].rpartition("/")[2]] for found in item.get("parameters", [])]
         assert {found["name"] for found in names if found["in"] == "path"} == set(re.findall(r"{(\w+)}", path))
