@@ -21,6 +21,7 @@ from loopat_jupyter.kernels.mapping import LoopMappingKernelManager
 from loopat_jupyter.sandbox.owners import own
 from loopat_jupyter.workspace.kept import Kept, folder
 from tests.jupyter_process import Kernel, Result, Server, jupyter_server
+from tests.kernels.conftest import gone
 from tests.kernels.test_provisioner import held_processes, run, started
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def first_answer(kernel: Kernel, code: str) -> str:
     async with asyncio.timeout(60):
         while True:
             try:
-                return (await asyncio.wait_for(kernel.run(code), 2)).text
+                return (await asyncio.wait_for(kernel.run(code), 0.5)).text
             except TimeoutError:
                 continue
 
@@ -130,29 +131,6 @@ async def test_the_next_server_has_the_same_kernels_and_sessions(
     assert home.place.run_files() == []
 
 
-async def test_a_kernel_at_work_is_busy_until_it_is_not_and_its_moved_notebook_is_where_it_went(home: Home) -> None:
-    async with home.server() as server:
-        session = await open_session(server)
-        kernel_id = session["kernel"]["id"]
-        moved = {"path": "sub/b.ipynb", "name": "b.ipynb"}
-        assert (await server.api("PATCH", f"api/sessions/{session['id']}", moved)).status == 200
-        async with server.kernel(kernel_id) as kernel:
-            kernel.submit("import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)")
-            async for message in kernel.messages():
-                if message["msg_type"] == "stream":
-                    break
-        await kill(server)
-    async with home.server() as server:
-        assert await sessions(server) == [(session["id"], "sub/b.ipynb", kernel_id)]
-        assert (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] == "busy"
-        (home.place.workdir / "go").touch()
-        async with asyncio.timeout(60):
-            while (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] != "idle":
-                await asyncio.sleep(0.02)
-        await server.api("DELETE", f"api/kernels/{kernel_id}")
-    (home.place.workdir / "go").unlink()
-
-
 async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -> None:
     async with home.server() as server:
         kernel_id = (await open_session(server))["kernel"]["id"]
@@ -183,22 +161,6 @@ async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -
         await server.api("DELETE", f"api/kernels/{kernel_id}")
 
 
-async def test_a_kernel_that_died_meanwhile_is_gone_with_its_session(home: Home) -> None:
-    async with home.server() as server:
-        session = await open_session(server)
-        await kill(server)
-    (pid,) = home.place.processes()
-    os.kill(pid, signal.SIGKILL)
-    while home.place.processes():
-        await asyncio.sleep(0.01)
-    async with home.server() as server:
-        assert (await kernels(server), await sessions(server), home.records()) == ([], [], [])
-        assert "ended while no server ran" in server.log.read_text()
-        assert (await open_session(server))["kernel"]["id"] != session["kernel"]["id"]
-        await server.api("DELETE", f"api/kernels/{(await kernels(server))[0]}")
-    assert home.place.run_files() == []
-
-
 @pytest.mark.fault("F1")
 async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> None:
     async with home.server() as first:
@@ -214,12 +176,22 @@ async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> 
             await third.api("DELETE", f"api/kernels/{kernel_id}")
 
 
-async def test_a_record_that_makes_no_sense_is_set_aside_and_the_others_count(home: Home) -> None:
+async def test_the_next_server_finds_the_busy_not_the_dead_and_no_nonsense(home: Home) -> None:
     async with home.server() as server:
-        kernel_id = (await open_session(server))["kernel"]["id"]
+        session, dead = await open_session(server), await open_session(server, "dead.ipynb")
+        kernel_id = session["kernel"]["id"]
+        moved = {"path": "sub/b.ipynb", "name": "b.ipynb"}
+        assert (await server.api("PATCH", f"api/sessions/{session['id']}", moved)).status == 200
+        async with server.kernel(kernel_id) as kernel:
+            kernel.submit("import os, time\nprint('begun')\nwhile not os.path.exists('go'): time.sleep(0.01)")
+            async for message in kernel.messages():
+                if message["msg_type"] == "stream":
+                    break
         await kill(server)
     kept = folder(home.place.manager.workspace, home.place.record.id)
-    good = json.loads((kept / f"k-{kernel_id}.json").read_bytes())
+    good, of_dead = (json.loads((kept / f"k-{found}.json").read_bytes()) for found in (kernel_id, dead["kernel"]["id"]))
+    os.kill(of_dead["info"]["pid"], signal.SIGKILL)
+    await gone(of_dead["info"]["pid"])
     nonsense = {
         "cut-off": b'{"kernel_name": 3',
         "empty": b"",
@@ -231,14 +203,28 @@ async def test_a_record_that_makes_no_sense_is_set_aside_and_the_others_count(ho
     (kept / "k-0folder.json").mkdir()
     aside = sorted(f"k-0{name}.unreadable" for name in (*nonsense, "folder"))
     async with home.server() as server:
+        # The one at work is busy until it is not, and its notebook is where it went.
+        assert await sessions(server) == [(session["id"], "sub/b.ipynb", kernel_id)]
+        assert (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] == "busy"
+        (home.place.workdir / "go").touch()
+        async with asyncio.timeout(60):
+            while (await server.api("GET", f"api/kernels/{kernel_id}")).body["execution_state"] != "idle":
+                await asyncio.sleep(0.02)
+        # The one that died meanwhile is gone with its session: its notebook gets another.
         assert await kernels(server) == [kernel_id]
-        assert [name for name in home.records() if name.endswith(".unreadable")] == aside
         log = server.log.read_text()
+        assert "ended while no server ran" in log
+        again = (await open_session(server, "dead.ipynb"))["kernel"]["id"]
+        assert again != dead["kernel"]["id"]
+        # Records that make no sense are set aside, and named.
+        assert [name for name in home.records() if name.endswith(".unreadable")] == aside
         assert [name for name in aside if name not in log] == []
-        await server.api("DELETE", f"api/kernels/{kernel_id}")
+        for found in (kernel_id, again):
+            await server.api("DELETE", f"api/kernels/{found}")
     for path in kept.glob("*.unreadable"):
         path.rmdir() if path.is_dir() else path.unlink()
-    assert home.records() == []
+    (home.place.workdir / "go").unlink()
+    assert (home.records(), home.place.run_files()) == ([], [])
 
 
 async def test_a_kernel_of_another_program_is_not_taken_over(home: Home) -> None:

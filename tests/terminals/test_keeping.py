@@ -97,52 +97,46 @@ async def test_the_next_server_has_the_same_terminals(
     assert list(folder(manager.workspace, running.id).iterdir()) == []
 
 
-async def test_a_program_that_uses_the_whole_screen_is_drawn_anew(
-    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any]
-):
-    workdir = manager.workspace.workdir(running.id)
-    (workdir / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
-    async with start_server() as server:
-        name = await open_terminal(server, workdir, shell_command=["vim", "-N", "-c", "set mouse=a", "text"])
-        async with server.terminal(name) as terminal:
-            terminal.resize(24, 80)
-            await terminal.until("line 5")
-        await kill(server)
-    async with start_server() as server, server.terminal(name) as terminal:
-        # The modes are those of the program from the first byte on, and it draws for whoever comes.
-        seen = await terminal.until("line 5")
-        assert "\x1b[?1049h" in seen
-        terminal.resize(24, 80)
-        await terminal.until("line 5")
-        terminal.type(":q\r")
-        with contextlib.suppress(AssertionError):
-            await terminal.until("never printed")
-        async with asyncio.timeout(60):
-            while await names(server):
-                await asyncio.sleep(0.02)
-
-
-async def test_a_terminal_that_ended_meanwhile_is_gone_and_its_tab_opens_in_the_loop_again(
+async def test_the_next_server_draws_a_screen_anew_and_opens_again_what_ended(
     manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], tmp_path: Path
 ):
-    workdir = manager.workspace.workdir(running.id)
+    workdir, init = manager.workspace.workdir(running.id), manager.sandboxes.state_files(running.id).running().pid
+    (workdir / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
     async with start_server() as server:
-        name = await open_terminal(server, workdir)
-        async with server.terminal(name) as terminal:
+        whole = await open_terminal(server, workdir, shell_command=["vim", "-N", "-c", "set mouse=a", "text"])
+        async with server.terminal(whole) as terminal:
+            terminal.resize(24, 80)
+            await terminal.until("line 5")
+        of_whole = exec_roots(init)
+        ended = await open_terminal(server, workdir)
+        async with server.terminal(ended) as terminal:
             await terminal.run("true")
         await kill(server)
-    for pid in exec_roots(manager.sandboxes.state_files(running.id).running().pid):
+    for pid in set(exec_roots(init)) - set(of_whole):
         os.kill(pid, signal.SIGKILL)
     async with asyncio.timeout(60):
-        while commands(manager, running):
+        while any("vim" not in command for command in commands(manager, running)):
             await asyncio.sleep(0.02)
     async with start_server() as server:
-        assert (await names(server), files_of_terminals(manager, running)) == ([], [])
+        assert await names(server) == [whole]
+        async with server.terminal(whole) as terminal:
+            # The modes are those of the program from the first byte on, and it draws for whoever comes.
+            seen = await terminal.until("line 5")
+            assert "\x1b[?1049h" in seen
+            terminal.resize(24, 80)
+            await terminal.until("line 5")
+            terminal.type(":q\r")
+            with contextlib.suppress(AssertionError):
+                await terminal.until("never printed")
+            async with asyncio.timeout(60):
+                while await names(server):
+                    await asyncio.sleep(0.02)
+        assert files_of_terminals(manager, running) == []
         # What JupyterLab asks for when it restores the tab.
-        assert await open_terminal(server, tmp_path, name=name) == name
-        async with server.terminal(name) as terminal:
+        assert await open_terminal(server, tmp_path, name=ended) == ended
+        async with server.terminal(ended) as terminal:
             assert f"loop-{running.id[:8]}\r\n" in await terminal.run("hostname")
-        await server.api("DELETE", f"api/terminals/{name}")
+        await server.api("DELETE", f"api/terminals/{ended}")
 
 
 async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path: Path):
