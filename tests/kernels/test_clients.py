@@ -18,7 +18,7 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.owners import orphans
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
-from tests.jupyter_process import jupyter_server
+from tests.jupyter_process import LEAN, jupyter_server
 from tests.kernels.conftest import gone
 from tests.kernels.test_keeping import OPTIONS
 
@@ -43,7 +43,7 @@ def notebook(place: Place, tmp_path: Path) -> Path:
 def run(*argv: str, place: Place) -> subprocess.CompletedProcess[str]:
     # Only the kernelspec says which workspace it is.
     environ = {name: value for name, value in place.environ.items() if name != "LOOPAT_HOME"}
-    env = {**os.environ, **environ, "CANARY": "sings"}
+    env = {**os.environ, **environ, "CANARY": "sings", "PYTHONPATH": str(LEAN)}
     env.pop("LOOPAT_HOME", None)
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
 
@@ -60,7 +60,6 @@ def test_nbconvert(place: Place, notebook: Path) -> None:
 
 def test_a_failure_is_printed_in_words_last(place: Place, notebook: Path) -> None:
     read = nbformat.read(notebook, as_version=4)
-    read.metadata.kernelspec.name = "python3"
     inside = place.workdir / "in.ipynb"
     read.metadata.kernelspec.name = place.kernel_name
     nbformat.write(read, inside)

@@ -124,7 +124,7 @@ async def test_nothing_stays_after_the_end(place: Place) -> None:
 async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
         addresses, held = {manager.ip}, []
-        for number in range(5):
+        for number in range(3):
             await run(client, f"left = {number}")
             await manager.restart_kernel(now=number % 2 == 0)
             addresses.add(manager.ip)
@@ -134,7 +134,7 @@ async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
             await client.wait_for_ready(timeout=30)
             assert "NameError" in await run(client, "left")
         assert len(addresses) == 1
-        assert held == [1] * 5
+        assert held == [1] * 3
     assert place.run_files() == []
 
 
