@@ -48,7 +48,6 @@ READY_TIMEOUT_S = 60.0
 WAKE_TIMEOUT_S = 5.0
 """How long a spare kernel may take for the same before another is started: far more than it needs."""
 
-_POLL_S = 0.003
 _LOG_LINES = 12
 
 
@@ -222,7 +221,7 @@ class SandboxKernel:
         ended = asyncio.ensure_future(process.wait())
         try:
             while not await self.sockets.open(ready.running, process):
-                await asyncio.wait({ended}, timeout=_POLL_S)
+                await asyncio.wait({ended}, timeout=self.sockets.pause_s)
                 if ended.done():
                     raise KernelStartError(explain(ready.spec, self._stem.log_tail()))
                 if time.monotonic() > deadline:

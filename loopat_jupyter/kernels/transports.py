@@ -62,6 +62,9 @@ class Sockets(Protocol):
     ports: tuple[int, ...]
     """Ports inside; none where the sockets are files."""
 
+    pause_s: float
+    """Between two looks whether they are open."""
+
     def claim(self, running: Running) -> contextlib.AbstractAsyncContextManager[Ends]:
         """Where the sockets will be. Nobody else gets the same while the block runs; start the kernel in it."""
         ...
@@ -85,6 +88,7 @@ class FileSockets:
 
     needs_encryption = False
     ports: tuple[int, ...] = ()
+    pause_s = 0.003
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -130,6 +134,8 @@ class PortSockets:
     """
 
     needs_encryption = True
+    pause_s = 0.03
+    """Each look takes time that the kernel needs to start."""
 
     def __init__(self, engine: Engine, lock: Path, ports: tuple[int, ...] = ()) -> None:
         self._engine = engine
