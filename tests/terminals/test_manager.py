@@ -117,25 +117,21 @@ async def test_variables_from_a_client_arrive_inside_and_in_no_argument(
         assert [name for name in files_of_terminals(manager, running) if name.endswith(".env")] == []
 
 
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        ({"shell_command": "bash"}, "shell_command"),
-        ({"extra_env": {"A": 1}}, "extra_env"),
-        ({"height": "x"}, "height"),
-        ({"height": -1}, "height"),
-        ({"width": 0}, "width"),
-        ({"width": 70_000}, "width"),
-    ],
-)
-async def test_what_makes_no_sense_is_refused(
-    person: Person, running: LoopRecord, workdir: Path, options: dict[str, Any], field: str
-):
-    with pytest.raises(HTTPClientError) as error:
-        await person.open(workdir, **options)
-    assert error.value.code == 400
-    assert field in json.loads(error.value.response.body)["message"]
-    assert await person.names() == []
+async def test_what_makes_no_sense_is_refused(person: Person, running: LoopRecord, workdir: Path):
+    senseless: tuple[tuple[str, Any], ...] = (
+        ("shell_command", "bash"),
+        ("extra_env", {"A": 1}),
+        ("height", "x"),
+        ("height", -1),
+        ("width", 0),
+        ("width", 70_000),
+    )
+    for field, value in senseless:
+        with pytest.raises(HTTPClientError) as error:
+            await person.open(workdir, **{field: value})
+        assert error.value.code == 400, (field, value)
+        assert field in json.loads(error.value.response.body)["message"], (field, value)
+        assert await person.names() == [], (field, value)
 
 
 async def test_the_variables_of_the_vault_arrive_whether_the_loop_runs_or_not(
@@ -176,33 +172,31 @@ async def test_a_terminal_by_loop_starts_the_sandbox_first(
         assert await terminal.run("pwd") == f"/loopat/loop/{record.id}/workdir/sub\r\n"
 
 
-@pytest.mark.parametrize("known", [True, False])
-async def test_a_toolchain_that_is_missing_is_told_on_each_terminal(
-    person: Person, manager: LoopManager, record: LoopRecord, resting: Path, known: bool
-):
-    # No build can make this one, and it costs no time.
-    manager.workspace.toolchain(record.id).write_text(f"[tools # {record.id}\n")
-    if known:
-        await manager.start(record)
-    for _ in range(2):
+async def test_a_toolchain_that_is_missing_is_told_on_each_terminal(person: Person, manager: LoopManager):
+    records = [manager.create(title=title) for title in ("Started by its terminal", "Runs already")]
+    for record in records:
+        # No build can make this one, and it costs no time; both have the same.
+        manager.workspace.toolchain(record.id).write_text(f"[tools # {records[0].id}\n")
+        resting = manager.workspace.workdir(record.id)
+        if record is records[1]:
+            await manager.start(record)
+        for _ in range(2):
+            async with person.watch(await person.open(resting)) as terminal:
+                await terminal.until("\x1b[33mThe toolchain could not be built")
+                assert await terminal.run("echo here") == "here\r\n"
+        assert manager.toolchains.problem(record)
+        # Once it is mended, nobody is told any more.
+        manager.workspace.toolchain(record.id).unlink()
         async with person.watch(await person.open(resting)) as terminal:
-            await terminal.until("\x1b[33mThe toolchain could not be built")
-            assert await terminal.run("echo here") == "here\r\n"
-    assert manager.toolchains.problem(record)
-    # Once it is mended, nobody is told any more.
-    manager.workspace.toolchain(record.id).unlink()
-    async with person.watch(await person.open(resting)) as terminal:
-        await terminal.run("true")
-        assert "toolchain" not in terminal.seen
+            await terminal.run("true")
+            assert "toolchain" not in terminal.seen
 
 
-@pytest.mark.parametrize("cwd", ["nowhere", "..", "../../..", "x\0y"])
-async def test_a_folder_that_is_not_in_the_loop_is_refused(
-    record: LoopRecord, terminals: LoopTerminalManager, cwd: str
-):
-    with pytest.raises(BadInputError):
-        await terminals.create_in_loop(record, cwd=cwd)
-    assert terminals.list() == []
+async def test_a_folder_that_is_not_in_the_loop_is_refused(record: LoopRecord, terminals: LoopTerminalManager):
+    for cwd in ("nowhere", "..", "../../..", "x\0y"):
+        with pytest.raises(BadInputError):
+            await terminals.create_in_loop(record, cwd=cwd)
+        assert terminals.list() == [], cwd
 
 
 # How it behaves
