@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import queue
 import shutil
 import signal
 from pathlib import Path
@@ -89,6 +90,18 @@ async def gone(pid: int) -> None:
     """Wait until a process has ended, reaped or not."""
     while start_ticks(pid) and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
         await asyncio.sleep(0.01)
+
+
+async def hears(client) -> None:
+    """Return when a client hears what its kernel publishes; `wait_for_ready` of the client waits for silence, too."""
+    asked = set()
+    async with asyncio.timeout(60):
+        while True:
+            asked.add(client.kernel_info())
+            with contextlib.suppress(queue.Empty):
+                while (await client.get_iopub_msg(timeout=0.1))["parent_header"].get("msg_id") not in asked:
+                    pass
+                return
 
 
 def in_thread(work):

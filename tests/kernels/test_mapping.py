@@ -12,6 +12,7 @@ from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.workspace.records import folder_name
 from tests.jupyter_process import jupyter_server
+from tests.kernels.conftest import hears
 from tests.kernels.test_provisioner import run
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
     client = jp_serverapp.kernel_manager.get_kernel(kernel_id).client()
     client.start_channels()
     try:
-        await client.wait_for_ready(timeout=60)
+        await hears(client)
         return await run(client, code)
     finally:
         client.stop_channels()

@@ -22,7 +22,7 @@ from loopat_jupyter.kernelspecs import Registry
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.shares import look_at_share
-from tests.kernels.conftest import gone
+from tests.kernels.conftest import gone, hears
 
 if TYPE_CHECKING:
     from tests.kernels.conftest import Place
@@ -49,10 +49,14 @@ async def run(kernel_client, code: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def started(**options):
+async def started(kernel_name, **options):
     """A started kernel: its manager and its client."""
-    manager, client = await start_new_async_kernel(**options)
+    manager = AsyncKernelManager(kernel_name=kernel_name)
+    await manager.start_kernel(**options)
+    client = manager.client()
+    client.start_channels()
     try:
+        await hears(client)
         yield manager, client
     finally:
         client.stop_channels()
@@ -131,7 +135,7 @@ async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
             held.append(held_processes())
             assert len(place.run_files()) == 8
             assert len(place.processes()) == 1
-            await client.wait_for_ready(timeout=30)
+            await hears(client)
             assert "NameError" in await run(client, "left")
         assert len(addresses) == 1
         assert held == [1] * 3

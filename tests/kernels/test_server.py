@@ -16,7 +16,7 @@ from tornado.httpclient import HTTPClientError
 from loopat_jupyter.sandbox.process import innermost_pid
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import gone
+from tests.kernels.conftest import gone, hears
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ async def ready(kernel) -> None:
     client = kernel.client()
     client.start_channels()
     try:
-        await client.wait_for_ready(timeout=60)
+        await hears(client)
     finally:
         client.stop_channels()
 

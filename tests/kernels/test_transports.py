@@ -24,7 +24,7 @@ from loopat_jupyter.sandbox.plan import kernel_ports
 from loopat_jupyter.shares import look_at_share
 from loopat_jupyter.workspace.config import Config, KernelsConfig
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import Place, running_place
+from tests.kernels.conftest import Place, hears, running_place
 from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
 from tests.kernels.test_keeping import open_session, restarted
 from tests.kernels.test_provisioner import WHERE, run, started
@@ -137,7 +137,7 @@ async def test_kernels_over_published_ports(place_over_ports: Place) -> None:
             await asyncio.wait_for(started(kernel_name=place.kernel_name).__aenter__(), 60)
 
         await one[0].restart_kernel(now=True)
-        await one[1].wait_for_ready(timeout=60)
+        await hears(one[1])
         assert one[0].ports == ports
     assert place.run_files() == []
     assert place.processes() == []
