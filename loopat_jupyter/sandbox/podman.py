@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from loopat_jupyter.deadlines import deadline, exited
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+from loopat_jupyter.sandbox.clients import PIPE_BUFFER_BYTES, collect, end
 from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.versions import read_version, too_old
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
 DEFAULT_TIMEOUT_S = 60.0
-PIPE_BUFFER_BYTES = 64 * 1024
-"""How much output waits here before podman itself has to wait: a slow reader holds the writer up, not memory."""
-
-LARGEST_ANSWER_BYTES = 64 * 2**20
-"""Ten thousand containers are listed in less than half of this."""
-
-_KILL_GRACE_S = 3.0
 _CHANGING = frozenset(("run", "start", "stop", "rm"))
 """Commands that leave a half-made or half-removed container when they are cut short; they take a moment."""
 
@@ -33,7 +26,6 @@ _FINISH_S = 20.0
 """How long such a command may take to end by itself after it was called off."""
 
 _PROXIES = frozenset(("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"))
-_CLOSE_GRACE_S = 3.0
 _MIGRATE_TIMEOUT_S = 60.0
 """`podman system migrate` waits ten seconds for each container that is dead without podman's knowledge."""
 
@@ -106,10 +98,12 @@ class Podman:
         environ: The environment it runs in.
         parallel: How many commands run at once; the rest wait. Podman serialises on its own locks: `exec` takes
             40 times as long at 64 in parallel.
+        grace_s: How long a command that was asked to end may take to do so before it is killed.
     """
 
-    def __init__(self, binary: str, environ: Mapping[str, str], *, parallel: int = 4) -> None:
+    def __init__(self, binary: str, environ: Mapping[str, str], *, parallel: int = 4, grace_s: float = 3.0) -> None:
         self._binary = binary
+        self._grace_s = grace_s
         self._environ = podman_environment(environ, os.getuid())
         self._slots = asyncio.Semaphore(parallel)
         self._processes: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
@@ -201,13 +195,13 @@ class Podman:
         """
         self._closed = True
         living = [process for process in self._processes if process.returncode is None]
-        await asyncio.gather(*(exited(process, _CLOSE_GRACE_S) for process in living))
-        await asyncio.gather(*(_end(process) for process in living))
+        await asyncio.gather(*(exited(process, self._grace_s) for process in living))
+        await asyncio.gather(*(end(process, self._grace_s) for process in living))
 
     async def _complete(self, arguments: Sequence[str], deadline_s: float) -> Completed:
         """Run to the end; `deadline_s` on the monotonic clock. Raises TimeoutError once the process was ended."""
         process = await self._spawn(arguments, stdin=False)
-        talking = asyncio.ensure_future(_collect(process))
+        talking = asyncio.ensure_future(collect(process))
         try:
             async with deadline(deadline_s - time.monotonic()):
                 stdout, stderr = await asyncio.shield(talking)
@@ -216,8 +210,8 @@ class Podman:
                 await asyncio.wait({talking}, timeout=_FINISH_S)
             raise
         finally:
-            await _end(process)
             talking.cancel()
+            await end(process, self._grace_s)
             await asyncio.gather(talking, return_exceptions=True)
         told = stderr.decode("utf-8", "replace").strip()[-_STDERR_KEPT:]
         return Completed(cast("int", process.returncode), stdout, told)
@@ -237,7 +231,7 @@ class Podman:
         try:
             yield process
         finally:
-            await _end(process)
+            await end(process, self._grace_s)
 
     @contextlib.asynccontextmanager
     async def attach(self, *arguments: str, stdin: bool, foreground: bool) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -259,7 +253,7 @@ class Podman:
         try:
             yield process
         finally:
-            await _end(process)
+            await end(process, self._grace_s)
 
     async def _spawn(self, arguments: Sequence[str], *, stdin: bool) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
@@ -285,7 +279,7 @@ class Podman:
                     start_new_session=new_session,
                 )
             )
-            process = await _created(creating, _FINISH_S if arguments[0] in _CHANGING else 0.0)
+            process = await self._created(creating, _FINISH_S if arguments[0] in _CHANGING else 0.0)
         except FileNotFoundError:
             raise EngineUnavailableError(f"There is no command {self._binary!r}. {_NOT_MENDED}") from None
         except PermissionError:
@@ -294,10 +288,27 @@ class Podman:
             raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_NOT_MENDED}") from error
         if self._closed:
             # It was being started while everything else was ended.
-            await _end(process)
+            await end(process, self._grace_s)
             raise EngineUnavailableError("Podman is not run any more, because this program is ending.")
         self._processes.add(process)
         return process
+
+    async def _created(
+        self, creating: asyncio.Future[asyncio.subprocess.Process], finish_s: float
+    ) -> asyncio.subprocess.Process:
+        """A process once it is there. Whoever is called off before that ends it first: asyncio would wait for ever.
+
+        Args:
+            creating: The process.
+            finish_s: How long it then has to end by itself.
+        """
+        try:
+            return await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            process = await creating
+            await exited(process, finish_s)
+            await end(process, self._grace_s)
+            raise
 
     def _failure(self, arguments: Sequence[str], answer: Completed, doing: str) -> EngineError | StorageFullError:
         if "no space left on device" in answer.stderr:
@@ -317,65 +328,6 @@ class Podman:
             f"Podman did not {doing or arguments[0]} within {timeout_s:g} s. "
             "Look for a stuck podman process (`ps -C podman`), end it, and try again."
         )
-
-
-async def _created(creating: asyncio.Future[asyncio.subprocess.Process], finish_s: float) -> asyncio.subprocess.Process:
-    """A process once it is there. Whoever is called off before that ends it first: asyncio would wait for ever.
-
-    Args:
-        creating: The process.
-        finish_s: How long it then has to end by itself.
-    """
-    try:
-        return await asyncio.shield(creating)
-    except asyncio.CancelledError:
-        process = await creating
-        await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=finish_s)
-        await _end(process)
-        raise
-
-
-async def _collect(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
-    """Everything that a process writes, and no more than fits.
-
-    Raises:
-        EngineError: It wrote more than any answer of podman's is long.
-    """
-    streams = (cast("asyncio.StreamReader", process.stdout), cast("asyncio.StreamReader", process.stderr))
-    stdout, stderr = await asyncio.gather(*map(_read_all, streams))
-    await process.wait()
-    return stdout, stderr
-
-
-async def _read_all(stream: asyncio.StreamReader) -> bytes:
-    whole = bytearray()
-    while piece := await stream.read(PIPE_BUFFER_BYTES):
-        whole += piece
-        if len(whole) > LARGEST_ANSWER_BYTES:
-            raise EngineError(
-                f"Podman answered with more than {LARGEST_ANSWER_BYTES // 2**20} MiB. "
-                "Run `jupyter loopat doctor`: is the configured command really podman?"
-            )
-    return bytes(whole)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a process that still runs: politely, then for sure. Its group goes with it, helpers of a build included.
-
-    Its pipes are closed in any case: output that nobody read would keep them open.
-    """
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signum)
-            else:
-                process.send_signal(signum)
-        await exited(process, _KILL_GRACE_S)
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()
 
 
 def _is_overtaken(arguments: Sequence[str], answer: Completed) -> bool:
