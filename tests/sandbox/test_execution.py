@@ -154,7 +154,7 @@ async def test_a_sandbox_that_is_gone_is_a_failure_of_podman(box: Box):
 
 async def test_the_deadline_ends_the_command_and_its_children(box: Box):
     with pytest.raises(TimeoutError):
-        await box.run("bash", "-c", "setsid sleep 600 & sleep 600", timeout_s=1)
+        await box.run("bash", "-c", "setsid sleep 600 & sleep 600", timeout_s=0.3)
     assert descendants(box.running.init_pid) == [pid for pid in descendants(box.running.init_pid) if not sleeping(pid)]
     assert exec_roots(box.running.init_pid) == []
 
@@ -166,7 +166,7 @@ async def test_the_deadline_ends_what_ignores_term_below_a_shell_that_heeds_it(
     monkeypatch.setattr(execution, "end_tree", functools.partial(end_tree, grace_s=0.5))
     stubborn = """setsid bash -c "trap '' TERM; echo; sleep 600; sleep 600" & sleep 600"""
     spec = ExecSpec(argv=("bash", "-c", stubborn))
-    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=1)
+    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=0.3)
 
     async def read() -> None:
         async with contextlib.aclosing(events):
@@ -300,12 +300,12 @@ async def test_signals_that_the_server_ignores_are_heeded_inside(box: Box, monke
 
 async def test_a_deadline_strikes_the_command_and_not_a_slow_reader(box: Box):
     spec = ExecSpec(argv=("yes",))
-    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=0.5)
+    events = run_attached(box.manager.engine, box.running, box.folder, spec, stdin=b"", timeout_s=0.2)
     task = asyncio.current_task()
 
     async def read_slowly() -> None:
         async for _ in events:
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.3)
 
     with pytest.raises(TimeoutError):
         await read_slowly()
@@ -367,7 +367,9 @@ async def exhausted(events) -> None:
 
 
 async def test_the_deadline_holds_while_nobody_reads(box: Box):
-    events = run_attached(box.manager.engine, box.running, box.folder, ExecSpec(argv=("yes",)), stdin=b"", timeout_s=1)
+    events = run_attached(
+        box.manager.engine, box.running, box.folder, ExecSpec(argv=("yes",)), stdin=b"", timeout_s=0.3
+    )
     async with contextlib.aclosing(events):
         await anext(events)
         while exec_roots(box.running.init_pid):
@@ -380,14 +382,15 @@ async def test_a_podman_that_hangs_is_noticed_at_the_start(box: Box, tmp_path: P
     hanging = tmp_path / "podman"
     hanging.write_text("#!/bin/sh\nexec sleep 600\n")
     hanging.chmod(0o755)
-    monkeypatch.setattr(execution, "FIND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(execution, "FIND_TIMEOUT_S", 0.1)
     box.manager.engine = Podman(str(hanging), os.environ)
     with pytest.raises(EngineTimeoutError, match="did not start the command"):
         await box.run("true", timeout_s=None)
 
 
 LATE = """#!/bin/sh
-setsid sh -c 'while [ ! -e {0}/go ]; do sleep 0.05; done; podman "$@" <&- >{0}/said 2>&1; touch {0}/ended' sh "$@" &
+exec >{0}/said 2>&1
+setsid sh -c 'while [ ! -e {0}/go ]; do sleep 0.05; done; podman "$@" <&-; touch {0}/ended' sh "$@" &
 exec sleep 600
 """
 
