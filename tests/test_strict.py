@@ -12,8 +12,9 @@ pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
-def strict(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project of its own whose only plugin is the strict one."""
+def strict(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project of its own whose only plugins are the strict one and what it is run with."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     root = str(Path(__file__).parents[1])
     pytester.makeini(f"[pytest]\npythonpath = {root}\nmarkers =\n    podman: x\n    serial: x\n")
     pytester.makeconftest('pytest_plugins = ["tests.strict"]')
@@ -25,7 +26,7 @@ def run(strict: pytest.Pytester, code: str, *arguments: str) -> pytest.RunResult
     return strict.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
 
 
-@pytest.mark.parametrize("workers", [(), ("--numprocesses=1",)])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "--numprocesses=1")])
 def test_a_skipped_test_fails(strict: pytest.Pytester, workers: tuple[str, ...]):
     result = run(
         strict,
@@ -95,6 +96,6 @@ def test_serial_and_other_tests_finish_side_by_side(strict: pytest.Pytester):
         @pytest.mark.parametrize("n", range(4))
         def test_is_alone(n): pass
         """,
-        "--numprocesses=2",
+        *("-p", "xdist", "--numprocesses=2"),
     )
     result.assert_outcomes(passed=14)

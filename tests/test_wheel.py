@@ -16,6 +16,7 @@ import pytest
 import loopat_jupyter
 
 ROOT = Path(__file__).parents[1]
+LEAN = str(ROOT / "tests" / "lean")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(program: Path | str, *arguments: Path | str, cwd: Path | None = None, home: Path | None = None) -> str:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home or Path.home()), "NO_COLOR": "1"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home or Path.home()), "NO_COLOR": "1", "PYTHONPATH": LEAN}
     argv = [str(part) for part in (program, *arguments)]
     result = subprocess.run(argv, capture_output=True, text=True, cwd=cwd or home, env=environment, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
