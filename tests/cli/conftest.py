@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import logging
 import os
 import subprocess
@@ -15,14 +18,16 @@ import pytest
 from loopat_jupyter.cli.app import run
 from loopat_jupyter.cli.session import Session
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.sandbox.podman import Completed, Podman
+from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.workspace.config import Config, ImageConfig
-from tests.conftest import add_loop, end_all
+from tests.conftest import add_loop, end_all, processes_inside, real_manager
 from tests.fakes import FakeEngine
 from tests.kernels.conftest import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    import psutil
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
@@ -68,14 +73,13 @@ def fake(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> FakeComman
 class RealCommandLine:
     """`jupyter-loopat` as a process of its own, on the real podman."""
 
-    def __init__(self, workspace: Workspace, image: str, data: Path) -> None:
+    def __init__(self, workspace: Workspace, image: str) -> None:
         self.home = workspace.home
         self.program = str(Path(sys.executable).parent / "jupyter-loopat")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LOOPAT_")},
             "LOOPAT_HOME": str(workspace.home),
             "LOOPAT_SANDBOX_IMAGE": image,
-            "JUPYTER_DATA_DIR": str(data),
         }
 
     def __call__(self, *arguments: str, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
@@ -97,16 +101,22 @@ class RealCommandLine:
     def json(self, *arguments: str) -> dict[str, object]:
         return msgspec.json.decode(self(*arguments, "--json").stdout)
 
+    def look(self, *arguments: str) -> dict[str, object]:
+        """As `json`, in this process: for what is no claim about processes."""
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert run((*arguments, "--json"), Session(self.environ)) == 0
+        return msgspec.json.decode(out.getvalue())
+
 
 @pytest.fixture
-def real(workspace: Workspace, sandbox_image: str, tmp_path: Path) -> RealCommandLine:
-    return RealCommandLine(workspace, sandbox_image, tmp_path / "jupyter")
+def real(workspace: Workspace, sandbox_image: str) -> RealCommandLine:
+    return RealCommandLine(workspace, sandbox_image)
 
 
 @pytest.fixture
-def shared(workspace_of_module: Workspace, sandbox_image: str, tmp_path: Path) -> RealCommandLine:
+def shared(workspace_of_module: Workspace, sandbox_image: str) -> RealCommandLine:
     """The real command line in the workspace of the module."""
-    return RealCommandLine(workspace_of_module, sandbox_image, tmp_path / "jupyter")
+    return RealCommandLine(workspace_of_module, sandbox_image)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +125,19 @@ def shared_loop(workspace_of_module: Workspace) -> LoopRecord:
 
 
 @pytest.fixture
-def loop_id(workspace_of_module: Workspace, shared_loop: LoopRecord, sandbox_image: str) -> str:
+def shared_manager(workspace_of_module: Workspace, sandbox_image: str) -> LoopManager:
+    return real_manager(workspace_of_module, sandbox_image)
+
+
+@pytest.fixture
+def loop_id(shared_manager: LoopManager, shared_loop: LoopRecord) -> str:
     """The loop that the tests of the module share; it runs, and nothing in it."""
-    config = Config(image=ImageConfig(use=sandbox_image))
-    manager = LoopManager(workspace_of_module, config, Podman("podman", os.environ), member="ada")
-    in_thread(manager.start(shared_loop))
-    end_all(manager, shared_loop)
+    in_thread(shared_manager.start(shared_loop))
+    end_all(shared_manager, shared_loop)
     return shared_loop.id
+
+
+@pytest.fixture
+def inside(shared_manager: LoopManager, shared_loop: LoopRecord) -> Callable[[], list[psutil.Process]]:
+    """Tells what runs in the loop that the tests of the module share."""
+    return functools.partial(processes_inside, shared_manager, shared_loop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from loopat_jupyter.cli.projects import with_variables
@@ -90,37 +89,39 @@ def test_a_build_needs_a_persons_word(fake: FakeCommandLine) -> None:
 
 
 @pytest.mark.podman
-def test_offered_commands_run_inside(real: RealCommandLine, workspace: Workspace) -> None:
-    loop_id = str(real.json("create", "Project")["id"])
-    workdir = project(workspace, loop_id, containerEnv={"A": "1"}, postCreateCommand="pwd && touch made && echo done")
+def test_offered_commands_run_inside(shared: RealCommandLine, workspace_of_module: Workspace, loop_id: str) -> None:
+    workdir = project(
+        workspace_of_module, loop_id, containerEnv={"A": "1"}, postCreateCommand="pwd && touch made && echo done"
+    )
     (workdir / "pyproject.toml").write_text("[tool.nothing]")
-    ran = real("project", loop_id, "--install")
+    ran = shared("project", loop_id, "--install")
     assert ran.stdout.decode() == f"/loopat/loop/{loop_id}/workdir\ndone\n"
     assert "step 1 of 1 · pwd && touch made && echo done" in ran.stderr.decode()
     assert (workdir / "made").exists()
     (workdir / "requirements.txt").write_text("-e ./no-such-folder")
-    failed = real("project", loop_id, "--install", code=1)
+    failed = shared("project", loop_id, "--install", code=1)
     assert "exit code 1; what comes after it was not run" in failed.stderr.decode()
 
 
 @pytest.mark.podman
-def test_an_agent_runs_on_a_persons_terminal(real: RealCommandLine, workspace: Workspace) -> None:
-    workspace.config_file.write_text(
+def test_an_agent_runs_on_a_persons_terminal(
+    shared: RealCommandLine, workspace_of_module: Workspace, loop_id: str
+) -> None:
+    workspace_of_module.config_file.write_text(
         '[[agents]]\nname = "tester"\ncommand = ["bash", "-c", "echo $LOOPAT_AGENT; exit 7"]'
     )
-    loop_id = str(real.json("create", "Agents")["id"])
-    terminal = Terminal(real, "agent", loop_id, "tester")
+    terminal = Terminal(shared, "agent", loop_id, "tester")
     terminal.until("tester")
     assert terminal.end() == 7
-    assert b"There are: tester" in real("agent", loop_id, "nobody", code=1).stderr
-    assert b"needs a terminal" in real("agent", loop_id, "tester", code=2).stderr
+    assert b"There are: tester" in shared("agent", loop_id, "nobody", code=1).stderr
+    assert b"needs a terminal" in shared("agent", loop_id, "tester", code=2).stderr
 
 
 @pytest.mark.podman
 def test_a_toolchain_that_is_missing_is_told_on_each_terminal(real: RealCommandLine, workspace: Workspace) -> None:
     workspace.tier.mkdir()
     (workspace.tier / "mise.toml").write_text("[tools\n")
-    broken = real.json("create", "Broken tier")
+    broken = real.look("create", "Broken tier")
     assert "mise.toml is broken" in broken["warnings"][0]
     # A toolchain that no build can make: this one is no TOML either, and costs no time.
     (workspace.loop(str(broken["id"])) / "mise.toml").write_text("[tools\n")
@@ -130,5 +131,5 @@ def test_a_toolchain_that_is_missing_is_told_on_each_terminal(real: RealCommandL
         terminal.until(r"\$ ")
         terminal.type("exit 3")
         assert terminal.end() == 3
-    shown = msgspec.json.decode(real("show", str(broken["id"]), "--json").stdout)
+    shown = real.look("show", str(broken["id"]))
     assert any("toolchain" in warning for warning in shown["warnings"])

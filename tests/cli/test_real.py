@@ -5,28 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from loopat_jupyter.cli.app import run
+from loopat_jupyter.cli.session import Session
+from tests.conftest import add_loop
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import RealCommandLine
+
+    Inside: TypeAlias = Callable[[], list[psutil.Process]]
 
 pytestmark = pytest.mark.podman
 
 
-def loop(real: RealCommandLine, title: str = "Sales in May") -> str:
-    return str(real.json("create", title)["id"])
-
-
-def processes_inside(real: RealCommandLine, loop_id: str, name: str) -> bytes:
-    return real("exec", loop_id, "--", "sh", "-c", f"pgrep -x {name} || true").stdout
-
-
-def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
-    loop_id = loop(real)
+def test_a_loop_from_its_making_to_its_end(real: RealCommandLine, workspace: Workspace) -> None:
+    loop_id = str(real.json("create", "Sales in May")["id"])
     started = real("start", loop_id)
     assert started.stdout == f"Sales in May ({loop_id[:8]}) runs.\n".encode()
     assert started.stderr.decode().splitlines()[-1] == "starting the sandbox"
@@ -35,28 +38,28 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine) -> None:
     assert ran.stdout.decode().splitlines() == ["out", f"/loopat/loop/{loop_id}/workdir", "loopat"]
     assert ran.stderr == b"err\n"
 
-    [listed] = real.json("list")["loops"]
+    [listed] = real.look("list")["loops"]
     assert (listed["id"], listed["state"], listed["title"]) == (loop_id, "running", "Sales in May")
-    shown = real.json("show", "Sales in May")
+    shown = real.look("show", "Sales in May")
     assert shown["kernels"] == [f"loop-sales-in-may-{loop_id[:8]}-python3"]
-    [kernel] = real.json("kernelspecs", loop_id)["kernelspecs"]
+    [kernel] = real.look("kernelspecs", loop_id)["kernelspecs"]
     assert (kernel["kernel"], kernel["inside"], kernel["language"]) == (*shown["kernels"], "python3", "python")
 
     real("exec", loop_id, "--", "sh", "-c", "echo kept > file; sudo touch /opt/not-kept")
     changed = real("set", loop_id, "--shm-size", "128MiB").stdout.decode()
     assert changed.endswith(f"and ends what runs in it: jupyter loopat recreate {loop_id[:8]}\n")
     # To look at it changes nothing.
-    assert [real.json("show", loop_id)["restart_needed"] for _ in range(2)] == [True, True]
+    assert [real.look("show", loop_id)["restart_needed"] for _ in range(2)] == [True, True]
     assert b"is recreated, and runs." in real("recreate", loop_id).stdout
     ran = real("exec", loop_id, "sh", "-c", "cat file; df -B1 --output=size /dev/shm; test ! -e /opt/not-kept")
     assert ran.stdout.split() == [b"kept", b"1B-blocks", b"134217728"]
     assert "recreate" not in real("set", loop_id, "--title", "Sales in June").stdout.decode()
 
     real("stop", loop_id)
-    assert real.json("show", loop_id)["state"] == "stopped"
+    assert real.look("show", loop_id)["state"] == "stopped"
     real("stop", "--all")
     assert b"Deleted 'Sales in June'" in real("rm", loop_id, "--yes").stdout
-    assert real.json("list") == {"loops": [], "unreadable": []}
+    assert not workspace.loop(loop_id).exists()
 
 
 def test_anything_of_any_size_goes_through_unchanged(shared: RealCommandLine, loop_id: str) -> None:
@@ -91,11 +94,11 @@ def read_argv(path: Path) -> bytes:
         return b""
 
 
-def test_a_deadline_ends_the_command_and_what_it_started(shared: RealCommandLine, loop_id: str) -> None:
-    ran = shared("exec", loop_id, "--timeout", "1", "--", "sh", "-c", "tail -f /dev/null; echo more", code=124)
+def test_a_deadline_ends_the_command_and_what_it_started(shared: RealCommandLine, loop_id: str, inside: Inside) -> None:
+    ran = shared("exec", loop_id, "--timeout", "0.3", "--", "sh", "-c", "tail -f /dev/null; echo more", code=124)
     assert ran.stdout == b""
-    assert ran.stderr == b"sh did not end within 1 s and was ended.\n"
-    assert processes_inside(shared, loop_id, "tail") == b""
+    assert ran.stderr == b"sh did not end within 0.3 s and was ended.\n"
+    assert inside() == []
 
 
 def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_id: str) -> None:
@@ -105,17 +108,20 @@ def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_
 
 @pytest.mark.fault("F3")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_what_runs_inside(shared: RealCommandLine, loop_id: str, signum: int, code: int) -> None:
+def test_a_signal_ends_what_runs_inside(
+    shared: RealCommandLine, loop_id: str, inside: Inside, signum: int, code: int
+) -> None:
     client = shared.start("exec", loop_id, "--", "sh", "-c", "echo ready; tail -f /dev/null; echo not reached")
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
+    assert inside() != []
     client.send_signal(signum)
     out, err = client.communicate(timeout=60)
     assert (client.returncode, out, err.decode()) == (code, b"", "Cancelling …\n")
-    assert processes_inside(shared, loop_id, "tail") == b""
+    assert inside() == []
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, loop_id: str) -> None:
+def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, loop_id: str, inside: Inside) -> None:
     client = shared.start("exec", loop_id, "--", "yes")
     assert client.stdout is not None
     assert client.stdout.readline() == b"y\n"
@@ -123,11 +129,11 @@ def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, 
     assert client.stderr is not None
     assert (client.wait(timeout=60), client.stderr.read()) == (141, b"")
     client.stderr.close()
-    assert processes_inside(shared, loop_id, "yes") == b""
+    assert inside() == []
 
 
-def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine) -> None:
-    loop_id = loop(real)
+def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine, workspace: Workspace) -> None:
+    loop_id = add_loop(workspace, "Sales in May").id
     client = real.start("exec", loop_id, "--", "sh", "-c", "echo ready; exec tail -f /dev/null")
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
@@ -139,37 +145,48 @@ def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine) -> None:
     assert client.poll() is None
     real("rm", loop_id, "--yes", "--force")
     client.communicate(timeout=60)
-    assert real.json("list")["loops"] == []
+    assert not workspace.loop(loop_id).exists()
 
 
 @pytest.mark.fault("F7")
-def test_a_missing_podman_is_told_with_what_to_do(real: RealCommandLine) -> None:
-    loop_id = loop(real)
+def test_a_missing_podman_is_told_with_what_to_do(
+    real: RealCommandLine, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop_id = add_loop(workspace, "Sales in May").id
     real.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
     for arguments in (["list"], ["show", loop_id], ["start", loop_id], ["gc"]):
-        answer = real(*arguments, code=3)
-        assert answer.stderr == (
-            b"There is no command '/nonexistent'. Run `jupyter loopat doctor` to see what is missing.\n"
-        )
+        assert run(arguments, Session(real.environ)) == 3
+        told = capsys.readouterr().err
+        assert told == "There is no command '/nonexistent'. Run `jupyter loopat doctor` to see what is missing.\n"
     assert b"/nonexistent" in real("exec", loop_id, "--", "true", code=125).stderr
     checks = real("doctor", code=1)
     assert "✗ fails podman: mend it with".encode() in checks.stdout
 
 
+IMPATIENT = f"""#!{sys.executable}
+from loopat_jupyter.cli.app import main
+from loopat_jupyter.sandbox import facts
+facts.INSPECT_TIMEOUT_S = 0.5
+main()
+"""
+
+
 @pytest.mark.fault("F8")
-def test_a_podman_that_hangs_is_given_up_on(real: RealCommandLine, tmp_path: Path) -> None:
-    loop_id = loop(real)
-    podman = tmp_path / "podman"
+def test_a_podman_that_hangs_is_given_up_on(real: RealCommandLine, workspace: Workspace, tmp_path: Path) -> None:
+    loop_id = add_loop(workspace, "Sales in May").id
+    podman, program = tmp_path / "podman", tmp_path / "jupyter-loopat"
     podman.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
-    podman.chmod(0o755)
-    real.environ["LOOPAT_PODMAN_BIN"] = str(podman)
+    program.write_text(IMPATIENT)
+    for file in (podman, program):
+        file.chmod(0o755)
+    real.environ["LOOPAT_PODMAN_BIN"], real.program = str(podman), str(program)
     answer = real("show", loop_id, code=124)
-    assert answer.stderr.startswith(b"Podman did not inspect the sandbox within 15 s.")
+    assert answer.stderr.startswith(b"Podman did not inspect the sandbox within 0.5 s.")
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert [command for command in commands if str(podman) in command] == []
 
 
 def test_a_healthy_machine_passes_its_check(real: RealCommandLine) -> None:
-    checks = real.json("doctor")
+    checks = real.look("doctor")
     assert checks["ok"] is True
     assert b"This machine can run loops." in real("doctor").stdout

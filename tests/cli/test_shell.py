@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 import ptyprocess
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.conftest import add_loop
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psutil
+
+    from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import RealCommandLine
 
 pytestmark = pytest.mark.podman
@@ -63,15 +68,17 @@ def shell(shared: RealCommandLine, loop_id: str) -> Iterator[Terminal]:
     terminal.process.close(force=True)
 
 
-def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(real: RealCommandLine) -> None:
-    loop_id = str(real.json("create", "Sales in May")["id"])
+def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(
+    real: RealCommandLine, workspace: Workspace
+) -> None:
+    loop_id = add_loop(workspace, "Sales in May").id
     shell = Terminal(real, "shell", loop_id)
     shell.until(r"Sandbox of Sales in May ready in .* s")
     shell.type("echo host=$(hostname) at=$PWD term=$TERM size=$(stty size)")
     shell.until(rf"host=loop-{loop_id[:8]} at=/loopat/loop/{loop_id}/workdir term=xterm-256color size=30 100\b")
     # A program that follows the size. Not the shell itself: what it hears just before its prompt waits for a line.
     shell.type(
-        "sh -c 'trap \"echo now=\\$(stty size); exit\" WINCH; echo trapped=$((40+2)); while :; do sleep 1; done'"
+        "sh -c 'trap \"echo now=\\$(stty size); exit\" WINCH; echo trapped=$((40+2)); while :; do sleep 0.1; done'"
     )
     shell.until(r"trapped=42")
     shell.process.setwinsize(41, 132)
@@ -81,7 +88,7 @@ def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(real: RealC
 
 
 def test_keys_go_to_the_program_inside(shell: Terminal) -> None:
-    shell.type("sh -c 'trap \"echo caught=\\$((40+2)); exit\" INT; echo ready=$((1+1)); while :; do sleep 1; done'")
+    shell.type("sh -c 'trap \"echo caught=\\$((40+2)); exit\" INT; echo ready=$((1+1)); while :; do sleep 0.1; done'")
     shell.until(r"ready=2")
     shell.process.sendintr()
     shell.until(r"caught=42")
@@ -89,12 +96,12 @@ def test_keys_go_to_the_program_inside(shell: Terminal) -> None:
     assert shell.end() is not None
 
 
-def test_a_closed_terminal_leaves_nothing_inside(shared: RealCommandLine, shell: Terminal, loop_id: str) -> None:
+def test_a_closed_terminal_leaves_nothing_inside(shell: Terminal, inside: Callable[[], list[psutil.Process]]) -> None:
     shell.type("echo ready=$((1+1)); tail -f /dev/null")
     shell.until(r"ready=2")
     os.kill(shell.process.pid, signal.SIGHUP)
     assert shell.end() == 128 + signal.SIGHUP
-    assert shared("exec", loop_id, "--", "sh", "-c", "pgrep -x 'bash|tail' || true").stdout == b""
+    assert inside() == []
 
 
 def test_the_terminal_is_left_as_it_was(shared: RealCommandLine, loop_id: str) -> None:
@@ -105,18 +112,18 @@ def test_the_terminal_is_left_as_it_was(shared: RealCommandLine, loop_id: str) -
     assert before is True
 
 
-def test_deleting_asks_on_a_terminal(real: RealCommandLine) -> None:
-    loop_id = str(real.json("create", "Sales in May")["id"])
+def test_deleting_asks_on_a_terminal(real: RealCommandLine, workspace: Workspace) -> None:
+    loop_id = add_loop(workspace, "Sales in May").id
     terminal = Terminal(real, "rm", loop_id)
     terminal.until(r"Delete 'Sales in May' .* with \d+ files?, .*\[y/N\]: ")
     terminal.type("n")
     assert terminal.end() == 130
-    assert len(real.json("list")["loops"]) == 1
+    assert workspace.loop(loop_id).exists()
     terminal = Terminal(real, "rm", loop_id)
     terminal.until(r"\[y/N\]: ")
     terminal.type("y")
     assert terminal.end() == 0
-    assert real.json("list")["loops"] == []
+    assert not workspace.loop(loop_id).exists()
 
 
 def test_errors_are_red_on_a_terminal_and_plain_when_asked(real: RealCommandLine) -> None:

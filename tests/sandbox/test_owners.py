@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,13 +18,13 @@ from tests.conftest import add_loop
 from tests.jupyter_process import jupyter_server
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
-SLEEPER = ["bash", "-c", "trap '' TERM; sleep 1000 & sleep 1000; exit"]
+SLEEPER = ["bash", "-c", "sleep 1000 & sleep 1000; exit"]
+STUBBORN = ["bash", "-c", "trap '' TERM; sleep 1000 & sleep 1000; exit"]
+COMMAND = Path(sys.executable).with_name("jupyter-loopat")
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,12 @@ def ended(pids: list[int]) -> bool:
 async def killed_caller(manager: LoopManager, record: LoopRecord, sandbox_image: str) -> list[int]:
     """Run a command on the command line and kill that; what is left inside."""
     caller = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jupyter", "loopat", "exec", record.id, "--", *SLEEPER),
+        *(COMMAND, "exec", record.id, "--", *STUBBORN),
         env={**os.environ, **environ(manager, sandbox_image)}, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     await until(lambda: len(sleepers(manager, record)) == 2)
     left = [*exec_roots(init_of(manager, record)), *sleepers(manager, record)]
-    for process in [*psutil.Process(caller.pid).children(), psutil.Process(caller.pid)]:
-        if "loopat" in " ".join(process.cmdline()):
-            process.send_signal(signal.SIGKILL)
+    caller.kill()
     await caller.wait()
     return left
 
@@ -94,7 +92,7 @@ async def test_the_next_command_ends_what_a_killed_one_left(
     left = await killed_caller(manager, record, sandbox_image)
     assert not ended(left)
     caller = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jupyter", "loopat", "exec", record.id, "--", "true"),
+        *(COMMAND, "exec", record.id, "--", "true"),
         env={**os.environ, **environ(manager, sandbox_image)}, stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert await caller.wait() == 0
