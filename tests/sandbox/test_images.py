@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -19,10 +20,11 @@ from loopat_jupyter.sandbox.images import Images, StoredImage
 from loopat_jupyter.sandbox.podman import Completed, Podman
 from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.workspace.config import Config, ImageConfig
+from tests.conftest import new_workspace
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from loopat_jupyter.workspace.paths import Workspace
@@ -84,8 +86,16 @@ class Tiny:
                 return answer.stdout.decode().split()
 
     async def remove(self) -> None:
-        for image_id in await self.stored():
-            await self.podman.run("rmi", "--force", image_id)
+        if stored := await self.stored():
+            await self.podman.run("rmi", "--force", *stored)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """Podman holds nothing of it: what builds make has a name of its own."""
+    made = new_workspace(tmp_path)
+    yield made
+    shutil.rmtree(made.runtime)
 
 
 @pytest.fixture
