@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import RealCommandLine
 
@@ -132,34 +133,34 @@ def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, 
     assert inside() == []
 
 
-def test_a_loop_in_use_is_deleted_only_by_force(real: RealCommandLine, workspace: Workspace) -> None:
-    loop_id = add_loop(workspace, "Sales in May").id
-    client = real.start("exec", loop_id, "--", "sh", "-c", "echo ready; exec tail -f /dev/null")
+def test_a_loop_in_use_is_deleted_only_by_force(shared: RealCommandLine, workspace_of_module: Workspace) -> None:
+    loop_id = add_loop(workspace_of_module, "In use").id
+    client = shared.start("exec", loop_id, "--", "sh", "-c", "echo ready; exec tail -f /dev/null")
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
-    refused = real("rm", loop_id, "--yes", code=1)
+    refused = shared("rm", loop_id, "--yes", code=1)
     message = f"1 kernel, terminal or command of loop {loop_id} would end. End them first, or force it (`--force`).\n"
     assert refused.stderr == message.encode()
-    asked = real("recreate", loop_id, code=2)
+    asked = shared("recreate", loop_id, code=2)
     assert b"Add --yes" in asked.stderr
     assert client.poll() is None
-    real("rm", loop_id, "--yes", "--force")
+    shared("rm", loop_id, "--yes", "--force")
     client.communicate(timeout=60)
-    assert not workspace.loop(loop_id).exists()
+    assert not workspace_of_module.loop(loop_id).exists()
 
 
 @pytest.mark.fault("F7")
 def test_a_missing_podman_is_told_with_what_to_do(
-    real: RealCommandLine, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+    shared: RealCommandLine, shared_loop: LoopRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loop_id = add_loop(workspace, "Sales in May").id
-    real.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
+    loop_id = shared_loop.id
+    shared.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
     for arguments in (["list"], ["show", loop_id], ["start", loop_id], ["gc"]):
-        assert run(arguments, Session(real.environ)) == 3
+        assert run(arguments, Session(shared.environ)) == 3
         told = capsys.readouterr().err
         assert told == "There is no command '/nonexistent'. Run `jupyter loopat doctor` to see what is missing.\n"
-    assert b"/nonexistent" in real("exec", loop_id, "--", "true", code=125).stderr
-    checks = real("doctor", code=1)
+    assert b"/nonexistent" in shared("exec", loop_id, "--", "true", code=125).stderr
+    checks = shared("doctor", code=1)
     assert "✗ fails podman: mend it with".encode() in checks.stdout
 
 
@@ -172,21 +173,20 @@ main()
 
 
 @pytest.mark.fault("F8")
-def test_a_podman_that_hangs_is_given_up_on(real: RealCommandLine, workspace: Workspace, tmp_path: Path) -> None:
-    loop_id = add_loop(workspace, "Sales in May").id
+def test_a_podman_that_hangs_is_given_up_on(shared: RealCommandLine, shared_loop: LoopRecord, tmp_path: Path) -> None:
     podman, program = tmp_path / "podman", tmp_path / "jupyter-loopat"
     podman.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
     program.write_text(IMPATIENT)
     for file in (podman, program):
         file.chmod(0o755)
-    real.environ["LOOPAT_PODMAN_BIN"], real.program = str(podman), str(program)
-    answer = real("show", loop_id, code=124)
+    shared.environ["LOOPAT_PODMAN_BIN"], shared.program = str(podman), str(program)
+    answer = shared("show", shared_loop.id, code=124)
     assert answer.stderr.startswith(b"Podman did not inspect the sandbox within 0.5 s.")
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert [command for command in commands if str(podman) in command] == []
 
 
-def test_a_healthy_machine_passes_its_check(real: RealCommandLine) -> None:
-    checks = real.look("doctor")
+def test_a_healthy_machine_passes_its_check(shared: RealCommandLine) -> None:
+    checks = shared.look("doctor")
     assert checks["ok"] is True
-    assert b"This machine can run loops." in real("doctor").stdout
+    assert b"This machine can run loops." in shared("doctor").stdout

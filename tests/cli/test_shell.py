@@ -69,11 +69,11 @@ def shell(shared: RealCommandLine, loop_id: str) -> Iterator[Terminal]:
 
 
 def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(
-    real: RealCommandLine, workspace: Workspace
+    shared: RealCommandLine, workspace_of_module: Workspace
 ) -> None:
-    loop_id = add_loop(workspace, "Sales in May").id
-    shell = Terminal(real, "shell", loop_id)
-    shell.until(r"Sandbox of Sales in May ready in .* s")
+    loop_id = add_loop(workspace_of_module, "New").id
+    shell = Terminal(shared, "shell", loop_id)
+    shell.until(r"Sandbox of New ready in .* s")
     shell.type("echo host=$(hostname) at=$PWD term=$TERM size=$(stty size)")
     shell.until(rf"host=loop-{loop_id[:8]} at=/loopat/loop/{loop_id}/workdir term=xterm-256color size=30 100\b")
     # A program that follows the size. Not the shell itself: what it hears just before its prompt waits for a line.
@@ -112,22 +112,22 @@ def test_the_terminal_is_left_as_it_was(shared: RealCommandLine, loop_id: str) -
     assert before is True
 
 
-def test_deleting_asks_on_a_terminal(real: RealCommandLine, workspace: Workspace) -> None:
-    loop_id = add_loop(workspace, "Sales in May").id
-    terminal = Terminal(real, "rm", loop_id)
-    terminal.until(r"Delete 'Sales in May' .* with \d+ files?, .*\[y/N\]: ")
+def test_deleting_asks_on_a_terminal(shared: RealCommandLine, workspace_of_module: Workspace) -> None:
+    loop_id = add_loop(workspace_of_module, "Old").id
+    terminal = Terminal(shared, "rm", loop_id)
+    terminal.until(r"Delete 'Old' .* with \d+ files?, .*\[y/N\]: ")
     terminal.type("n")
     assert terminal.end() == 130
-    assert workspace.loop(loop_id).exists()
-    terminal = Terminal(real, "rm", loop_id)
+    assert workspace_of_module.loop(loop_id).exists()
+    terminal = Terminal(shared, "rm", loop_id)
     terminal.until(r"\[y/N\]: ")
     terminal.type("y")
     assert terminal.end() == 0
-    assert not workspace.loop(loop_id).exists()
+    assert not workspace_of_module.loop(loop_id).exists()
 
 
-def test_errors_are_red_on_a_terminal_and_plain_when_asked(real: RealCommandLine) -> None:
-    assert "\x1b[31mThere is no loop 'none'" in Terminal(real, "show", "none").rest()
-    assert "\x1b[3" not in Terminal(real, "--no-color", "show", "none").rest()
-    real.environ["NO_COLOR"] = "1"
-    assert "\x1b[3" not in Terminal(real, "show", "none").rest()
+def test_errors_are_red_on_a_terminal_and_plain_when_asked(shared: RealCommandLine) -> None:
+    assert "\x1b[31mThere is no loop 'none'" in Terminal(shared, "show", "none").rest()
+    assert "\x1b[3" not in Terminal(shared, "--no-color", "show", "none").rest()
+    shared.environ["NO_COLOR"] = "1"
+    assert "\x1b[3" not in Terminal(shared, "show", "none").rest()

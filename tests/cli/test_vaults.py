@@ -167,32 +167,32 @@ def test_encrypted_with_a_passphrase_and_unlocked_in_a_keyring(
 
 
 @pytest.mark.podman
-def test_a_secret_is_piped_in_and_reaches_a_command(real: RealCommandLine) -> None:
-    real("vault", "create", "work")
-    real("vault", "set", "TOKEN", "--vault", "work", stdin=b"a\nb\n")
-    real("create", "Sales", "--vault", "work")
-    assert real("exec", "Sales", "--", "printenv", "TOKEN").stdout == b"a\nb\n"
-    assert real("exec", "Sales", "--env", "TOKEN=mine", "--", "printenv", "TOKEN").stdout == b"mine\n"
+def test_a_secret_is_piped_in_and_reaches_a_command(shared: RealCommandLine) -> None:
+    shared("vault", "create", "work")
+    shared("vault", "set", "TOKEN", "--vault", "work", stdin=b"a\nb\n")
+    shared.look("create", "Piped", "--vault", "work")
+    assert shared("exec", "Piped", "--", "printenv", "TOKEN").stdout == b"a\nb\n"
+    assert shared("exec", "Piped", "--env", "TOKEN=mine", "--", "printenv", "TOKEN").stdout == b"mine\n"
 
 
 @pytest.mark.podman
-def test_a_passphrase_is_asked_for_where_somebody_is_there(real: RealCommandLine) -> None:
+def test_a_passphrase_is_asked_for_where_somebody_is_there(shared: RealCommandLine) -> None:
     """`exec` on a terminal asks; in a pipe the command runs without the variables, and the warning is shown."""
-    real("vault", "set", "TOKEN", stdin=CANARY.encode())
-    new = Terminal(real, "vault", "encrypt", "default", "--key", "passphrase")
+    shared("vault", "set", "TOKEN", stdin=CANARY.encode())
+    new = Terminal(shared, "vault", "encrypt", "default", "--key", "passphrase")
     for question in (r"New passphrase: ", r"Repeat for confirmation: "):
         new.until(question)
         new.type("open sesame")
     assert new.end() == 0
-    real("create", "Sales")
-    without = real("exec", "Sales", "--", "printenv", "TOKEN", code=1)
+    shared.look("create", "Asked")
+    without = shared("exec", "Asked", "--", "printenv", "TOKEN", code=1)
     assert b"is locked" in without.stderr
     for answer, code in (("open sesame", 0), ("", 1), ("wrong", 125)):
         if answer == "wrong":
             # What age made has opened: an attempt at it would cost a second.
-            [wrapped] = real.home.rglob("identity.age")
+            [wrapped] = shared.home.rglob("identity.age")
             wrapped.write_bytes(wrap(f"{pyrage.x25519.Identity.generate()}\n".encode(), "open sesame"))
-        asked = Terminal(real, "exec", "Sales", "--", "printenv", "TOKEN")
+        asked = Terminal(shared, "exec", "Asked", "--", "printenv", "TOKEN")
         asked.until(r"Passphrase of vault 'default'.*: ")
         asked.type(answer)
         assert asked.end() == code
