@@ -18,6 +18,7 @@ from loopat_jupyter.sharing.plan import LABEL_PORT, LABEL_SHARE, Showing
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.podman import Engine
 
+_LACKING = ("image not known", "network not found")
 _PORT_IN_ADDRESS = re.compile(r":(\d{1,5})(?=[:\s])")
 
 
@@ -75,6 +76,15 @@ def taken_ports(stderr: str) -> frozenset[int]:
     """
     lines = [line for line in stderr.splitlines() if "address already in use" in line]
     return frozenset(int(port) for line in lines for port in _PORT_IN_ADDRESS.findall(line))
+
+
+def is_lacking(error: EngineError) -> bool:
+    """Whether podman made no container because its image or its network is not there.
+
+    Args:
+        error: What became of it.
+    """
+    return any(words in error.stderr for words in _LACKING)
 
 
 def _shown(entry: dict[str, Any]) -> Shown:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import network_name, publishing_host
 from loopat_jupyter.sandbox.template import template_folder
-from loopat_jupyter.sharing.containers import accepting, list_shown, taken_ports
+from loopat_jupyter.sharing.containers import accepting, is_lacking, list_shown, taken_ports
 from loopat_jupyter.sharing.listener import giving, take_port, until_free
 from loopat_jupyter.sharing.nginx import VERSION_PATH, config_version, edge_config
 from loopat_jupyter.sharing.notes import Notes
@@ -47,7 +47,7 @@ from loopat_jupyter.workspace.files import write_atomic
 from loopat_jupyter.workspace.locks import file_lock, loop_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
@@ -71,6 +71,7 @@ _ATTEMPTS = 12
 _GLANCE_S = 1.0
 _POLL_S = 0.02
 
+_T = TypeVar("_T")
 
 Wanted: TypeAlias = "tuple[Sequence[LoopRecord], Mapping[str, str]]"
 """What is to be shown, and the addresses of the containers behind that run, by loop id."""
@@ -230,10 +231,16 @@ class Edge:
     def _images(self) -> Images:
         return Images(self._workspace, self._engine, self._config, template=template_folder(EDGE), name=EDGE_IMAGE)
 
-    async def _prepare(self, tell: Callable[[Progress], None]) -> None:
-        """Have what a new container needs."""
+    async def _having(self, make: Callable[[], Awaitable[_T]], tell: Callable[[Progress], None]) -> _T:
+        """Make a container. Image and network are mostly there, so they are looked for once podman misses one."""
+        try:
+            return await make()
+        except EngineError as error:
+            if not is_lacking(error):
+                raise
         await self._images().build(on_progress=tell)
         await ensure_network(self._engine, self._workspace)
+        return await make()
 
     async def _serve_files(
         self, loop_id: str, found: Shown | None, spec: EdgeSpec, tell: Callable[[Progress], None]
@@ -243,9 +250,8 @@ class Edge:
             if found.alive and found.digest == digest:
                 return
             await self._remove([found])
-        await self._prepare(tell)
         arguments = files_argv(self._workspace, loop_id, spec, pidfile=self._notes.pidfile(loop_id))
-        await self._start(arguments, files_name(self._workspace.name, loop_id))
+        await self._having(lambda: self._start(arguments, files_name(self._workspace.name, loop_id)), tell)
 
     async def _show(
         self, spec: EdgeSpec, wanted: Wanted, found: Shown | None, tell: Callable[[Progress], None]
@@ -266,38 +272,37 @@ class Edge:
         if found is not None:
             await self._remove([found])
             await until_free(found.showing.direct_ports | {found.showing.web_port})
-        await self._prepare(tell)
+        return await self._having(lambda: self._create(spec, wanted), tell)
+
+    async def _create(self, spec: EdgeSpec, wanted: Wanted) -> Showing:
+        """Make the edge, on the ports that the host has left."""
         # Two edges of one person at once would want the same ports. Podman 4 does worse than refuse the second: it also
         # takes away the network of a container beside it.
         lock = self._workspace.runtime_root / "ports.lock"
         async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the ports for sharing"):
-            return await self._create(spec, wanted)
-
-    async def _create(self, spec: EdgeSpec, wanted: Wanted) -> Showing:
-        """Make the edge, on the ports that the host has left."""
-        taken = await asyncio.to_thread(used_ports)
-        listener = take_port(spec.host, web_ports(spec, taken))
-        async with giving(listener, self._notes.giving):
-            for _ in range(_ATTEMPTS):
-                showing = choose_ports(spec, listener.getsockname()[1], taken)
-                config = await self._configure(spec, wanted, showing)
-                arguments = edge_argv(spec, showing, pidfile=self._notes.pidfile(EDGE))
-                try:
-                    await self._start(arguments, spec.name)
-                except EngineError as error:
-                    lost = taken_ports(error.stderr)
-                    if not lost:
-                        raise
-                    # Somebody took it between the look at the host's ports and now.
-                    taken |= lost | await asyncio.to_thread(used_ports)
-                    continue
-                if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
-                    return showing
-                raise EngineError(
-                    f"The edge {spec.name} was started and does not answer. `podman exec {spec.name} nginx -t -c "
-                    "/loopat/edge/conf/nginx.conf` may say why."
-                )
-        raise ConflictError("The ports for sharing are taken again and again. Set share.port and share.port_range.")
+            taken = await asyncio.to_thread(used_ports)
+            listener = take_port(spec.host, web_ports(spec, taken))
+            async with giving(listener, self._notes.giving):
+                for _ in range(_ATTEMPTS):
+                    showing = choose_ports(spec, listener.getsockname()[1], taken)
+                    config = await self._configure(spec, wanted, showing)
+                    arguments = edge_argv(spec, showing, pidfile=self._notes.pidfile(EDGE))
+                    try:
+                        await self._start(arguments, spec.name)
+                    except EngineError as error:
+                        lost = taken_ports(error.stderr)
+                        if not lost:
+                            raise
+                        # Somebody took it between the look at the host's ports and now.
+                        taken |= lost | await asyncio.to_thread(used_ports)
+                        continue
+                    if await self._answers(config, timeout_s=_ANSWER_TIMEOUT_S):
+                        return showing
+                    raise EngineError(
+                        f"The edge {spec.name} was started and does not answer. `podman exec {spec.name} nginx -t -c "
+                        "/loopat/edge/conf/nginx.conf` may say why."
+                    )
+            raise ConflictError("The ports for sharing are taken again and again. Set share.port and share.port_range.")
 
     async def _configure(self, spec: EdgeSpec, wanted: Wanted, showing: Showing) -> str:
         """Write the configuration; loops whose public port cannot be had get another one first."""
@@ -340,12 +345,13 @@ class Edge:
             raise
 
     async def _remove(self, containers: Sequence[Shown]) -> None:
+        if containers:
+            await self._remove_named(*(container.name for container in containers))
         for container in containers:
-            await self._remove_named(container.name)
             self._notes.pidfile(container.share).unlink(missing_ok=True)
 
-    async def _remove_named(self, name: str) -> None:
-        arguments = ("rm", "--force", "--ignore", "--time=2", name)
+    async def _remove_named(self, *names: str) -> None:
+        arguments = ("rm", "--force", "--ignore", "--time=2", *names)
         try:
             await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="end sharing")
         except EngineError:

@@ -16,14 +16,17 @@ import pytest
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
-from loopat_jupyter.errors import BadInputError, ConflictError
+from loopat_jupyter.errors import BadInputError, ConflictError, EngineError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.shares import change_share
+from loopat_jupyter.sharing.containers import is_lacking
 from loopat_jupyter.sharing.plan import edge_folder
 from loopat_jupyter.values import Share
-from tests.sharing.conftest import fetch, until
+from tests.sharing.conftest import Scene, fetch, until
 
 if TYPE_CHECKING:
-    from tests.sharing.conftest import Scene
+    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.podman
 
@@ -311,24 +314,33 @@ async def test_podman_publishes_a_port_of_the_sandbox_itself(scene: Scene):
     await scene.serve(scene.two)
 
 
-async def test_archived_and_deleted_loops_show_nothing(scene: Scene):
-    record = scene.manager.create(title="third")
-    scene.manager.workspace.workdir(record.id).joinpath("index.html").write_text("third")
+async def test_archived_and_deleted_loops_show_nothing_even_where_no_sandbox_ever_ran(
+    workspace: Workspace, sandbox_image: str, shared_scene: Scene
+):
+    engine = Podman("podman", os.environ)
+    manager = LoopManager(workspace, shared_scene.manager.config, engine, member="ada")
+    record = manager.create(title="third")
+    scene = Scene(manager, record, record, [])
+    manager.workspace.workdir(record.id).joinpath("index.html").write_text("third")
+    # The network is not there yet, as an image may not be: podman says so in words that are known.
     shown = await scene.share(record, mode="static", alias="third")
     assert (await fetch(shown.url)).body == b"third"
-    await scene.manager.update(record.id, {"archived": True})
+    with pytest.raises(EngineError) as missed:
+        await engine.run("run", "--pull=never", f"localhost/none-{workspace.name}")
+    assert is_lacking(missed.value)
+    await manager.update(record.id, {"archived": True})
     assert await scene.names() == []
     assert (await scene.look(record)).state == "archived"
     with pytest.raises(ConflictError, match="is archived"):
         await scene.share(record, mode="static")
     # It was archived while it was being shared.
     with pytest.raises(ConflictError, match="is archived"):
-        await change_share(scene.manager, record, Share(mode="direct", port=9000))
-    await scene.manager.update(record.id, {"archived": False})
+        await change_share(manager, record, Share(mode="direct", port=9000))
+    await manager.update(record.id, {"archived": False})
     assert (await fetch(shown.url)).body == b"third"
-    await scene.manager.delete(record.id)
+    await manager.delete(record.id)
     assert await scene.names() == []
-    assert scene.manager.edge.shared.ids() == frozenset()
+    assert manager.edge.shared.ids() == frozenset()
 
 
 async def test_whatever_dies_or_is_wiped_comes_back_and_nothing_else_is_asked(scene: Scene):
