@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullError
+from loopat_jupyter.errors import EngineTimeoutError, StorageFullError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, noted_id, read_note, sole_builder
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.images import Images
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
-
-_log = logging.getLogger(__name__)
 
 TOOLS = "/opt/loopat-mise"
 """Where tools live: outside the home, which is mounted over what the image has there."""
@@ -173,20 +170,11 @@ class Toolchains:
             await asyncio.to_thread(shutil.rmtree, context, ignore_errors=True)
         if image_id is None:
             write_atomic(self._failure(tag), explain(lines).encode())
-            await self._remove_unfinished(tag)
             return None
         report(_PREPARE)
         await self._images.prepare(image_id, _digest_of(tag))
         await self._engine.run("tag", image_id, tag, doing="tag the image")
         return image_id
-
-    async def _remove_unfinished(self, tag: str) -> None:
-        unfinished = f"--filter=label={LABEL_TOOLCHAIN}={_digest_of(tag)}"
-        try:
-            await self._engine.run("image", "prune", "--force", unfinished, doing="remove an unfinished build")
-        except EngineError as error:
-            # `gc` finds it later.
-            _log.warning("%s", error.message)
 
     async def _run(self, tag: str, base_id: str, data: bytes, context: Path, lines: BuildLog) -> str | None:
         write_atomic(context / "mise.toml", data, mode=0o644)
@@ -194,6 +182,8 @@ class Toolchains:
         arguments = (
             f"--build-arg=BASE={base_id}",
             "--pull=never",
+            # No step is ever asked for again: an image of each would only take time, and stay when a later one fails.
+            "--layers=false",
             f"--label={LABEL_TOOLCHAIN}={_digest_of(tag)}",
             f"--label={LABEL_IMAGE}={SANDBOX_IMAGE}",
             *self._images.trust_arguments(),
