@@ -183,18 +183,19 @@ class Images:
         listed = await self._engine.run(
             "images", f"--filter=label={LABEL_IMAGE}={self._name}", "--format=json", doing="list images"
         )
-        used = await self._engine.run("ps", "--all", "--format=json", doing="list containers")
-        in_use = {entry["ImageID"] for entry in msgspec.json.decode(used.stdout or b"[]")}
-        template = self.template()
+        template, before = self.template(), time.time() - unused_for_s
         images = {entry["Id"]: entry for entry in msgspec.json.decode(listed.stdout or b"[]")}
         today = next((entry for entry in images.values() if template.tag in (entry.get("Names") or ())), None)
-        return [
+        old = [
             StoredImage(image_id, tuple(sorted(entry.get("Names") or ())), int(entry["Size"]))
             for image_id, entry in images.items()
-            if image_id not in in_use
-            and entry["Created"] <= time.time() - unused_for_s
-            and _is_obsolete(entry, template.digest, today)
+            if entry["Created"] <= before and _is_obsolete(entry, template.digest, today)
         ]
+        if not old:
+            return []
+        used = await self._engine.run("ps", "--all", "--format=json", doing="list containers")
+        in_use = {entry["ImageID"] for entry in msgspec.json.decode(used.stdout or b"[]")}
+        return [image for image in old if image.id not in in_use]
 
     async def remove(self, images: Iterable[StoredImage]) -> None:
         """Remove images; one that a container took into use meanwhile stays.
@@ -310,12 +311,12 @@ class Images:
             EngineError: Podman refused.
         """
         name = f"loopat-prepare-{digest}"
-        remove = ("rm", "--force", "--ignore", "--time=0", name)
-        await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
         try:
             await self._engine.run(
                 "create",
                 f"--name={name}",
+                # One may be left over.
+                "--replace",
                 f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
                 f"--label={LABEL_TEMPLATE}={digest}",
                 "--network=none",
@@ -326,6 +327,7 @@ class Images:
                 doing="prepare the image",
             )
         finally:
+            remove = ("rm", "--force", "--ignore", "--time=0", name)
             await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
 
 

@@ -211,7 +211,9 @@ async def test_obsolete_images_are_of_other_templates_or_replaced_and_not_in_use
     ]
     for young in listed:
         young["Created"] = time.time()
+    engine.calls.clear()
     assert await Images(workspace, engine, Config()).obsolete() == []
+    assert engine.verbs == ["images"]
 
 
 @pytest.mark.podman
