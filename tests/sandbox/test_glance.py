@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
 
 LISTED = {"Id": "abc", "Names": ["box"], "Labels": {LABEL_LOOP: "loop"}, "ImageID": "image", "State": "exited"}
 LONG_AGO = (1000, 1000)
@@ -101,6 +102,12 @@ def test_an_answer_stands_while_nothing_can_have_changed(tmp_path: Path) -> None
     assert is_settled(database, file.changed_ns + SETTLED_NS + 1)
     assert not is_settled(database, file.changed_ns + SETTLED_NS)
     assert not is_settled(database, 0)
+
+
+@pytest.fixture
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    """These tests share a workspace, and so its network."""
+    return workspace_of_module
 
 
 @pytest.mark.podman

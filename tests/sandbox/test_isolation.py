@@ -173,6 +173,12 @@ async def test_a_privileged_loop_says_that_it_is_dangerous(places: Places):
     assert warned == {"nested": False, "strict": False, "privileged": True}
 
 
+@pytest.fixture
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    """What does not look at the loops above shares a workspace, and so its network."""
+    return workspace_of_module
+
+
 @pytest.mark.abuse("A3")
 @pytest.mark.podman
 async def test_a_privileged_loop_changes_nothing_that_others_are_given(

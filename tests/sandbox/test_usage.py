@@ -11,18 +11,38 @@ from loopat_jupyter.models import ExecSpec, InUse, Usage
 from loopat_jupyter.sandbox.execution import start_detached
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.sandbox.usage import in_use, usage
+from tests.conftest import add_loop, start_emptied
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.podman
 
 BUSY = "x = bytearray(64 * 1024 * 1024)\nwhile True: pass"
 
 
-async def test_what_was_started_is_counted_by_kind(manager: LoopManager) -> None:
-    record, idle = manager.create(title="busy"), manager.create(title="idle")
-    running, other = await manager.start(record), await manager.start(idle)
+@pytest.fixture(scope="module")
+def workspace(workspace_of_module: Workspace) -> Workspace:
+    return workspace_of_module
+
+
+@pytest.fixture(scope="module")
+def record(workspace: Workspace) -> LoopRecord:
+    """The loop that is busy in both tests."""
+    return add_loop(workspace, "busy")
+
+
+@pytest.fixture
+async def running(manager: LoopManager, record: LoopRecord) -> Running:
+    return await start_emptied(manager, record)
+
+
+async def test_what_was_started_is_counted_by_kind(manager: LoopManager, record: LoopRecord, running: Running) -> None:
+    idle = manager.create(title="idle")
+    other = await manager.start(idle)
     folder = manager.workspace.run(record.id)
     started = []
     for kind in ("k", "k", "t", "x"):
@@ -41,9 +61,9 @@ async def test_what_was_started_is_counted_by_kind(manager: LoopManager) -> None
         each.process.close()
 
 
-async def test_load_and_memory_are_those_of_the_processes(manager: LoopManager) -> None:
-    record = manager.create(title="busy")
-    running = await manager.start(record)
+async def test_load_and_memory_are_those_of_the_processes(
+    manager: LoopManager, record: LoopRecord, running: Running
+) -> None:
     before = usage(running.init_pid)
     assert before.processes == 2
     await manager.engine.run("exec", "--detach", running.name, "python3", "-c", BUSY)
