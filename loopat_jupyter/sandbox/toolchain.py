@@ -126,9 +126,8 @@ class Toolchains:
         if not data.strip():
             return base_id
         tag = self._tag_of(data, base)
-        found = await self._images.find(tag)
-        if found is not None or self._failure(tag).exists():
-            return found or base_id
+        if self._failure(tag).exists():
+            return base_id
         async with sole_builder(self._workspace, tag, on_progress) as report:
             found = await self._images.find(tag)
             if found is None and not self._failure(tag).exists():
