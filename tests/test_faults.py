@@ -23,15 +23,14 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit, Output
+from loopat_jupyter.sandbox.facts import _facts_from_ps
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.paths import Workspace
 from tests.conftest import add_loop, end_all, remove_from_podman
 from tests.jupyter_process import jupyter_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from loopat_jupyter.models import LoopEvent, LoopRecord
+    from loopat_jupyter.models import ContainerFacts, LoopEvent, LoopRecord
 
 pytestmark = pytest.mark.podman
 
@@ -81,11 +80,12 @@ class Scene:
         assert self.files() == self.before
         assert self.manager.sandboxes.state_files(self.other.id).running().pid == self.other_pid
         await self.run(self.other)
-        found = await self.manager.sandboxes.containers()
-        assert {loop_id: facts.alive for loop_id, facts in found.items()} == {self.one.id: True, self.other.id: True}
-        for facts in found.values():
+        found = await containers(self.manager)
+        assert sorted((facts.loop_id, facts.alive) for facts in found) == sorted(
+            (record.id, True) for record in (self.one, self.other)
+        )
+        for facts in found:
             await gone(facts.pid)
-        assert await names(self.manager) == sorted(facts.name for facts in found.values())
         assert [entry.name for entry in self.manager.workspace.run(self.one.id).iterdir()] == []
 
 
@@ -96,10 +96,11 @@ async def gone(init_pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def names(manager: LoopManager) -> list[str]:
-    """All containers that carry the workspace's label."""
+async def containers(manager: LoopManager) -> list[ContainerFacts]:
+    """All that carry the workspace's label, whatever they are called."""
     ours = f"--filter=label=loopat.workspace={manager.workspace.name}"
-    return sorted((await manager.engine.run("ps", "--all", ours, "--format={{.Names}}")).stdout.decode().split())
+    listed = await manager.engine.run("ps", "--all", ours, "--format=json")
+    return [_facts_from_ps(entry) for entry in msgspec.json.decode(listed.stdout)]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def loops(workspace: Workspace) -> tuple[LoopRecord, LoopRecord]:
 @pytest.fixture
 async def scene(manager: LoopManager, loops: tuple[LoopRecord, LoopRecord]) -> Scene:
     for record in loops:
-        await manager.start(record)
+        await manager.use(record)
     end_all(manager, loops[0])
     return Scene(manager, *loops)
 
@@ -321,7 +322,7 @@ async def test_a_runtime_directory_with_too_long_a_name_is_told_and_nothing_hang
                 pytest.fail("there is no such socket")
         assert exec_roots(ready.running.init_pid) == []
         await manager.delete(record.id)
-        assert await names(manager) == []
+        assert await containers(manager) == []
     finally:
         remove_from_podman(workspace)
     await scene.works()
@@ -342,33 +343,35 @@ async def test_a_clock_that_jumps_stops_nothing(scene: Scene, monkeypatch: pytes
     assert await watch.look() == stopped == []
 
 
-@pytest.fixture
-async def impatient(scene: Scene, sandbox_image: str, tmp_path: Path) -> AsyncIterator[psutil.Process]:
-    """A server that stops what is idle for three seconds, and has begun to watch."""
-    workspace = scene.manager.workspace
-    workspace.config_file.write_text("idle_timeout_s = 3\n")
-    environ = {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-    try:
-        async with jupyter_server(tmp_path, workspace.home, environ) as server:
-            yield psutil.Process(server.process.pid)
-    finally:
-        workspace.config_file.unlink()
-
-
 @pytest.mark.fault("F20")
-async def test_a_server_that_was_suspended_stops_nothing_in_use(scene: Scene, impatient: psutil.Process) -> None:
+async def test_a_server_that_was_suspended_stops_nothing_in_use(
+    scene: Scene, sandbox_image: str, tmp_path: Path
+) -> None:
     manager = scene.manager
-    used = await manager.use(scene.one)
-    await manager.engine.run("exec", "--detach", used.name, "sleep", "600")
-    files = manager.sandboxes.state_files(scene.other.id)
-    impatient.suspend()
+    for record in (scene.one, scene.other):
+        used = await manager.use(record)
+        await manager.engine.run("exec", "--detach", used.name, "sleep", "600")
+    one, other = (manager.sandboxes.state_files(record.id) for record in (scene.one, scene.other))
+    stamp = one.running()
+    environ = {
+        "LOOPAT_HOME": str(manager.workspace.home),
+        "LOOPAT_SANDBOX_IMAGE": sandbox_image,
+        "LOOPAT_IDLE_TIMEOUT_S": "1",
+    }
     began = time.monotonic()
-    while time.monotonic() - began < 4:
-        await asyncio.sleep(0.1)
-    impatient.resume()
-    # It looks again: the loop that nobody uses is stopped, for which it was idle long enough, and no other.
-    async with asyncio.timeout(60):
-        while not files.stopped_on_purpose():
+    async with jupyter_server(tmp_path, manager.workspace.home, environ) as server, asyncio.timeout(60):
+        # It has begun to watch.
+        while one.last_use(stamp).used_at_s < began:
             await asyncio.sleep(0.02)
-    assert manager.sandboxes.state_files(scene.one.id).running().pid == used.init_pid
-    assert exec_roots(used.init_pid)
+        process = psutil.Process(server.process.pid)
+        process.suspend()
+        end_all(manager, scene.other)
+        while (now := time.monotonic()) < one.last_use(stamp).used_at_s + 1.5:
+            await asyncio.sleep(0.1)
+        process.resume()
+        # It looks again: the loop that nobody uses any more is stopped, and no other.
+        while not other.stopped_on_purpose():
+            await asyncio.sleep(0.02)
+        assert one.last_use(stamp).used_at_s > now
+        assert one.running().pid == stamp.pid
+        assert exec_roots(stamp.pid)
