@@ -70,9 +70,22 @@ class Inside(NamedTuple):
         Raises:
             GitError: It ended with another code.
         """
-        answer = await self.ask(("git", *arguments), cwd=self.folder)
+        return await self.run("git", *arguments, ok=ok, doing=arguments[0])
+
+    async def run(self, *argv: str, ok: Sequence[int], doing: str) -> Answered:
+        """Run a command in the checkout, in which git does all that can fail.
+
+        Args:
+            argv: The command.
+            ok: Exit codes that count as success.
+            doing: What this is for, completing "Git failed to …".
+
+        Raises:
+            GitError: It ended with another code.
+        """
+        answer = await self.ask(argv, cwd=self.folder)
         if answer.exit_code not in ok:
-            raise GitError(f"Git inside the loop failed to {arguments[0]}: {answer.complaint[:300]}")
+            raise GitError(f"Git inside the loop failed to {doing}: {answer.complaint[:300]}")
         return answer
 
     async def text(self, *arguments: str, ok: Sequence[int] = (0,)) -> str:

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_UNMERGED, _NOTHING, _NOT_COMMITTED = 91, 92, 93
+"""Exit codes that git has no use for."""
+
+_COMMIT = f"""
+unmerged=$(git ls-files --unmerged) || exit
+[ -z "$unmerged" ] || exit {_UNMERGED}
+git add --all || exit
+git diff --cached --quiet
+case $? in 0) exit {_NOTHING} ;; 1) ;; *) exit ;; esac
+# Nothing is guessed, and nothing more is asked where git knows who commits, as it does in every new loop.
+git -c user.useConfigOnly=true commit --quiet --no-verify --message="$1" || exit {_NOT_COMMITTED}
+"""
+"""One script, for each command in a sandbox costs a podman."""
+
 
 class Promoter:
     """Promotes what loops changed.
@@ -151,18 +165,15 @@ class Promoter:
     @staticmethod
     async def _commit(inside: Inside, message: str, author: str) -> bool:
         """Commit what changed; whether anything had."""
-        if await inside.text("ls-files", "--unmerged"):
+        command = ("sh", "-c", _COMMIT, "sh", message)
+        answer = await inside.run(*command, ok=(0, _UNMERGED, _NOTHING, _NOT_COMMITTED), doing="commit")
+        if answer.exit_code == _UNMERGED:
             raise ConflictError(f"A merge in {inside.folder} is not finished. Mend the files, commit, then promote.")
-        await inside.git("add", "--all")
-        if (await inside.git("diff", "--cached", "--quiet", ok=(0, 1))).exit_code == 0:
-            return False
-        commit = ("commit", "--quiet", "--no-verify", f"--message={message}")
-        # Nothing is guessed, and nothing more is asked where git knows who commits, as it does in every new loop.
-        if (await inside.git("-c", "user.useConfigOnly=true", *commit, ok=range(256))).exit_code:
+        if answer.exit_code == _NOT_COMMITTED:
             named = await inside.text("config", "user.email", ok=(0, 1))
             identity = () if named else ("-c", f"user.name={author}", "-c", f"user.email={author}@localhost")
-            await inside.git(*identity, *commit)
-        return True
+            await inside.git(*identity, "commit", "--quiet", "--no-verify", f"--message={message}")
+        return answer.exit_code != _NOTHING
 
     @staticmethod
     async def _follow(inside: Inside, default_branch: str) -> None:
