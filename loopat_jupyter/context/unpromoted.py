@@ -58,10 +58,8 @@ async def find_unpromoted(run: Callable[..., Awaitable[Answered]], kinds: tuple[
     """
     found = {}
     for kind in kinds:
-        folder = f"{SANDBOX_CONTEXT}/{kind}"
         # What was proposed or merged since is in the mirror, which a fetch costs nothing to look at.
-        await run(("git", "fetch", "--quiet", "origin"), cwd=folder)
-        unsaved = await find_unsaved(functools.partial(run, cwd=folder), None)
+        unsaved = await find_unsaved(functools.partial(run, cwd=f"{SANDBOX_CONTEXT}/{kind}"), None, fetch=True)
         if unsaved:
             found[str(kind)] = str(unsaved)
     return found

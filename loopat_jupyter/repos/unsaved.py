@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import ConflictError, plain
@@ -31,6 +32,9 @@ _IN_SUBMODULES = (
     "git stash list --format='stash: %gd %s (in '\"$displaypath\"')'"
 )
 """What git's own shell runs in each submodule, those of submodules included."""
+
+_IN_TURN = 'mark=$1; shift; for command; do eval "$command" || exit; printf %s "$mark"; done'
+"""Commands one after the other, a mark behind what each says: every call into a sandbox costs a podman."""
 
 
 class Unsaved(NamedTuple):
@@ -67,35 +71,53 @@ def has_checkout(workdir: Path) -> bool:
     return os.path.lexists(workdir / ".git")
 
 
-async def find_unsaved(run: Callable[[Sequence[str]], Awaitable[Answered]], base: str | None) -> Unsaved:
+async def find_unsaved(
+    run: Callable[[Sequence[str]], Awaitable[Answered]], base: str | None, *, fetch: bool = False
+) -> Unsaved:
     """Ask git in a loop's workdir.
 
     Args:
         run: Runs a command inside, in the workdir; and what came of it.
         base: The commit that the loop began from: it was the remote's.
+        fetch: Look first at what the remote has by now, where it is within reach.
 
     Raises:
         ConflictError: Git cannot tell, so that nobody can know what would be lost.
     """
 
-    async def git(*arguments: str) -> str:
-        answer = await run(("git", *_SETTINGS, *arguments))
-        if answer.exit_code:
+    async def told(*commands: str) -> list[str]:
+        mark = os.urandom(16).hex()
+        answer = await run(("sh", "-c", _IN_TURN, "sh", mark, *commands))
+        *answers, cut = answer.stdout.decode("utf-8", "replace").split(mark)
+        if answer.exit_code or cut or len(answers) != len(commands):
+            problem = answer.complaint[:200] if answer.exit_code else "It is more than anybody reads"
             raise ConflictError(
-                f"Git cannot tell what is unsaved in the loop: {answer.complaint[:200]}. Look at it in a terminal of "
-                "the loop, or force it (`--force`)."
+                f"Git cannot tell what is unsaved in the loop: {problem}. Look at it in a terminal of the loop, or "
+                "force it (`--force`)."
             )
-        return answer.stdout.decode("utf-8", "replace")
+        return answers
 
-    known = (base,) if base else ()
-    files = changed_files(await git(*_STATUS))
-    for folder in linked_worktrees(await git("worktree", "list", "--porcelain")):
-        files += tuple(f"{folder}/{file}" for file in changed_files(await git("-C", folder, *_STATUS)))
     # Somebody may have begun anew, with `git init`: the commit that the loop began from is not there then.
-    commits = await git("log", "--format=%h %s", "--ignore-missing", *_ONLY_HERE, *known)
-    stashes = await git("stash", "list", "--format=%gd %s")
-    below = await git("submodule", "foreach", "--quiet", "--recursive", _IN_SUBMODULES)
+    log = _git("log", "--format=%h %s", "--ignore-missing", *_ONLY_HERE, *((base,) if base else ()))
+    _, status, worktrees, commits, stashes, below = await told(
+        f"{_git('fetch', '--quiet', 'origin')} || true" if fetch else "true",
+        _git(*_STATUS),
+        _git("worktree", "list", "--porcelain"),
+        log,
+        _git("stash", "list", "--format=%gd %s"),
+        _git("submodule", "foreach", "--quiet", "--recursive", _IN_SUBMODULES),
+    )
+    files = changed_files(status)
+    linked = linked_worktrees(worktrees)
+    if linked:
+        in_each = await told(*(_git("-C", folder, *_STATUS) for folder in linked))
+        for folder, said in zip(linked, in_each, strict=True):
+            files += tuple(f"{folder}/{file}" for file in changed_files(said))
     return Unsaved(files, lines_of(commits) + lines_of(below), lines_of(stashes))
+
+
+def _git(*arguments: str) -> str:
+    return shlex.join(("git", *_SETTINGS, *arguments))
 
 
 def linked_worktrees(listing: str) -> tuple[str, ...]:

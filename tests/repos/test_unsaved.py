@@ -98,6 +98,14 @@ async def test_so_are_commits_in_submodules(plain: LoopManager, remote: Remote, 
     assert [commit.partition(" ")[2] for commit in found.commits] == ["Lost\u2028or\x85not (in two)"]
 
 
+async def test_more_than_anybody_reads_is_no_leave_to_delete():
+    async def run(_: Sequence[str]) -> Answered:
+        return Answered(0, b"?? its beginning", b"")
+
+    with pytest.raises(ConflictError, match="more than anybody reads"):
+        await find_unsaved(run, None)
+
+
 async def test_what_the_remote_has_is_not_lost(plain: LoopManager, remote: Remote):
     assert not await found_after(plain, remote, "git switch --quiet --detach aside; git branch --track x origin/trunk")
 
