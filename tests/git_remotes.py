@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import os
+import shutil
 import socketserver
 import subprocess
 import threading
@@ -79,32 +80,44 @@ class Remote(NamedTuple):
 
 
 def make_remote(folder: Path, *, branch: str = "trunk") -> Remote:
-    """A remote without any commit."""
+    """A remote without any commit, which can be copied with its folder."""
     remote = Remote(folder / "remote.git", folder / "elsewhere")
     git(folder, "init", "--quiet", "--bare", f"--initial-branch={branch}", str(remote.path))
     git(folder, "init", "--quiet", f"--initial-branch={branch}", str(remote.elsewhere))
-    git(remote.elsewhere, "remote", "add", "origin", str(remote.path))
+    git(remote.elsewhere, "remote", "add", "origin", f"../{remote.path.name}")
     return remote
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Remote:
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    return make_remote(folder)
+def copied(remote: Remote, folder: Path) -> Remote:
+    """The same in another folder; a dozen gits would make it anew."""
+    shutil.copytree(remote.path.parent, folder, symlinks=True)
+    return Remote(folder / remote.path.name, folder / remote.elsewhere.name)
 
 
-@pytest.fixture
-def remote(tmp_path: Path) -> Remote:
-    """A remote whose default branch is called trunk, with two commits; the first one is tagged v1."""
-    folder = tmp_path / "somewhere"
-    folder.mkdir()
-    made = make_remote(folder)
+@pytest.fixture(scope="session")
+def empty_of_session(tmp_path_factory: pytest.TempPathFactory) -> Remote:
+    return make_remote(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="session")
+def remote_of_session(tmp_path_factory: pytest.TempPathFactory) -> Remote:
+    made = make_remote(tmp_path_factory.mktemp("somewhere"))
     made.commit("a.txt", "one\n", message="First")
     git(made.elsewhere, "tag", "v1")
     git(made.elsewhere, "push", "--quiet", "origin", "v1")
     made.commit("a.txt", "two\n", message="Second")
     return made
+
+
+@pytest.fixture
+def empty(empty_of_session: Remote, tmp_path: Path) -> Remote:
+    return copied(empty_of_session, tmp_path / "empty")
+
+
+@pytest.fixture
+def remote(remote_of_session: Remote, tmp_path: Path) -> Remote:
+    """A remote whose default branch is called trunk, with two commits; the first one is tagged v1."""
+    return copied(remote_of_session, tmp_path / "somewhere")
 
 
 @pytest.fixture
