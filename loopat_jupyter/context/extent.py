@@ -34,9 +34,9 @@ async def too_much(git: Git, repo: Path, commit: str) -> str | None:
         "ls-tree", "-r", "-t", "--long", "-z", "--full-tree", commit,
         folder=repo, doing="look at the commits", cut_bytes=_LISTING_BYTES,
     )  # fmt: skip
-    entries = listed.stdout.split(b"\0")[:-1]
-    if listed.cut or len(entries) > MOST_FILES:
+    if listed.cut or listed.stdout.count(b"\0") > MOST_FILES:
         return f"has more than {MOST_FILES} files and folders"
+    entries = listed.stdout.split(b"\0")[:-1]
     paths = [entry.partition(b"\t")[2] for entry in entries]
     if any(len(path) > LONGEST_PATH_BYTES or max(map(len, path.split(b"/"))) > LONGEST_NAME_BYTES for path in paths):
         return f"has names of more than {LONGEST_NAME_BYTES} bytes, or paths of more than {LONGEST_PATH_BYTES}"
