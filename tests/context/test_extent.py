@@ -37,9 +37,21 @@ def fed(repo: Path, text: str, *arguments: str) -> str:
 def bomb(repo: Path, *, levels: int, width: int) -> str:
     """A commit of `width` to the power of `levels` files, in as many objects as it has levels."""
     blob = fed(repo, "x", "hash-object", "-w", "--stdin")
-    tree = fed(repo, f"100644 blob {blob}\tx\n", "mktree")
-    for _ in range(levels):
-        tree = fed(repo, "".join(f"040000 tree {tree}\t{number}\n" for number in range(width)), "mktree")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        ["git", "mktree", "--batch"], cwd=repo, stdin=pipe, stdout=pipe, text=True, bufsize=1
+    ) as making:
+        assert making.stdin
+        assert making.stdout
+
+        def tree_of(lines: str) -> str:
+            making.stdin.write(f"{lines}\n")
+            return making.stdout.readline().strip()
+
+        tree = tree_of(f"100644 blob {blob}\tx\n")
+        for _ in range(levels):
+            tree = tree_of("".join(f"040000 tree {tree}\t{number}\n" for number in range(width)))
+        making.stdin.close()
     return fed(repo, "", "commit-tree", tree, "-m", "Bomb")
 
 

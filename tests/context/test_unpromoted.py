@@ -26,10 +26,10 @@ def test_what_changed_is_found(plain: LoopManager):
     assert touched(plain.workspace, record) == ("notes",)
 
 
-def test_so_is_what_is_too_deep_to_be_seen(plain: LoopManager, nest: Nest):
+def test_so_is_what_has_too_long_a_path_to_be_seen(plain: LoopManager, nest: Nest):
     record = msgspec.structs.replace(plain.create(title="a"), contexts=(ContextStart(kind="notes", commit=None),))
     folder = plain.workspace.context(record.id, "notes")
     folder.mkdir(parents=True)
-    nest(folder, "d", 3000)
+    nest(folder, "d" * 250, 20)
     (folder.parent / MADE).touch()
     assert touched(plain.workspace, record) == ("notes",)
