@@ -14,7 +14,7 @@ from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
 from loopat_jupyter.outgoing import Answering, promote, push_branch
 from loopat_jupyter.workspace.config import ContextConfig
 from loopat_jupyter.workspace.paths import Workspace
-from tests.conftest import remove_from_podman
+from tests.conftest import real_manager, remove_from_podman
 from tests.git_remotes import git, unsaved
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ def on_remote(manager: LoopManager, remote: Remote, *, home: Workspace | None = 
         }
     )
     return LoopManager(home or manager.workspace, config, manager.engine, member="ada")
+
+
+@pytest.fixture
+def manager_of_module(workspace_of_module: Workspace, sandbox_image: str) -> LoopManager:
+    """Loops on real podman, for tests in which what others give to the same contexts is in nobody's way."""
+    return real_manager(workspace_of_module, sandbox_image)
 
 
 @pytest.fixture
@@ -66,8 +72,8 @@ def at_host(manager: LoopManager, record: LoopRecord, name: str, kind: str = "no
 async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopManager):
     first = await manager.make(NewLoop(title="First"))
     assert first.warnings == ()
-    await inside(manager, first, "echo learned > /loopat/context/notes/a.md; echo mine > /loopat/context/personal/p.md")
-    told = await inside(manager, first, "! git -C /loopat/context/notes push 2>&1")
+    written = "echo learned > /loopat/context/notes/a.md; echo mine > /loopat/context/personal/p.md"
+    told = await inside(manager, first, f"{written}; ! git -C /loopat/context/notes push 2>&1")
     assert "'in the loop, loopat-promote notes' does not appear to be a git repository" in told
     asked: list[str] = []
     manager.inside = counted(manager, asked)
@@ -83,11 +89,10 @@ async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopMan
     assert (await promote(manager, first, "notes")).outcome == "unchanged"
     assert asked == ["sh", "git rev-list"]
     second = await manager.make(NewLoop(title="Second"))
-    assert await inside(manager, second, "cat /loopat/context/notes/a.md /loopat/context/personal/p.md") == (
-        "learned\nmine"
-    )
-    log = await inside(manager, second, "git -C /loopat/context/notes log --format='%an %s'")
-    assert log.endswith(" What we learned\nloopat Begin")
+    shown = "cat notes/a.md personal/p.md; git -C notes log --format='%an %s'"
+    seen = await inside(manager, second, f"cd /loopat/context; {shown}")
+    assert seen.startswith("learned\nmine\n")
+    assert seen.endswith(" What we learned\nloopat Begin")
     # The commits that a loop began from reproduce it.
     at_host(manager, second, "a.md").write_text("later")
     await promote(manager, second, "notes")
@@ -113,7 +118,8 @@ def counted(manager: LoopManager, asked: list[str]) -> Callable[..., Callable[..
     return within
 
 
-async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopManager):
+async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager_of_module: LoopManager):
+    manager = manager_of_module
     plain = await manager.make(NewLoop(title="Writer"))
     await inside(manager, plain, "! touch /loopat/context/knowledge/x 2>/dev/null")
     with pytest.raises(ConflictError, match="only read the knowledge"):
@@ -148,7 +154,8 @@ async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager: LoopMa
     assert at_host(manager, second, "fact.md", "knowledge").read_text() == "another\n"
 
 
-async def test_a_conflict_is_told_and_nothing_is_lost(manager: LoopManager):
+async def test_a_conflict_is_told_and_nothing_is_lost(manager_of_module: LoopManager):
+    manager = manager_of_module
     loops = [await manager.make(NewLoop(title=title)) for title in ("One", "Two")]
     for number, record in enumerate(loops):
         at_host(manager, record, "same.md").write_text(f"{number}\n")
@@ -197,7 +204,8 @@ async def test_alone_turns_into_a_team_by_adding_a_remote(
     assert [at_host(team, theirs, name).read_text() for name in ("a.md", "b.md")] == ["before", "after"]
 
 
-async def test_a_branch_is_pushed_from_the_host(manager: LoopManager, remote: Remote):
+async def test_a_branch_is_pushed_from_the_host(manager_of_module: LoopManager, remote: Remote):
+    manager = manager_of_module
     record = await manager.make(NewLoop(title="Fix", repo=remote.url))
     assert (await push_branch(manager, record)).commit is None
     commit = "git config user.email a@example.org; git config user.name Ada; git add .; git commit -qm Fix"
@@ -233,7 +241,8 @@ async def answered(manager: LoopManager, record: LoopRecord, script: str) -> lis
     return asking.result().splitlines()
 
 
-async def test_commands_inside_ask_and_are_told(manager: LoopManager):
+async def test_commands_inside_ask_and_are_told(manager_of_module: LoopManager):
+    manager = manager_of_module
     record = await manager.make(NewLoop(title="a"))
     at_host(manager, record, "a.md").write_text("learned")
     told, subject = await answered(
@@ -250,20 +259,21 @@ async def test_commands_inside_ask_and_are_told(manager: LoopManager):
     assert begins <= {"This loop", "requests: 8"}
     assert len(told_all) == 12
     # What is asked wrongly is told at once.
-    script = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
-    assert "Usage: loopat-promote" in await inside(manager, record, script)
+    wrong = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
     # Where nobody is there to answer, it does not wait for ever, and leaves no request.
-    script = "LOOPAT_PROMOTE_TIMEOUT_S=0 loopat-promote 2>&1 || echo $?; ls /loopat/run/ask-* 2>/dev/null | wc -l"
-    told, code, left = (await inside(manager, record, script)).splitlines()
+    alone = "LOOPAT_PROMOTE_TIMEOUT_S=0 loopat-promote 2>&1 || echo $?; ls /loopat/run/ask-* 2>/dev/null | wc -l"
+    *usage, told, code, left = (await inside(manager, record, f"{wrong}; {alone}")).splitlines()
+    assert any("Usage: loopat-promote" in line for line in usage)
     assert (code, left) == ("75", "0")
     assert told.endswith("give the notes back from the host: jupyter loopat promote")
 
 
 async def test_a_loop_is_not_deleted_with_what_it_has_not_promoted(
-    manager: LoopManager, caplog: pytest.LogCaptureFixture
+    manager_of_module: LoopManager, caplog: pytest.LogCaptureFixture
 ):
+    manager = manager_of_module
     record = await manager.make(NewLoop(title="a"))
-    await inside(manager, record, "echo precious > /loopat/context/notes/precious.md")
+    at_host(manager, record, "precious.md").write_text("precious")
     with pytest.raises(ConflictError, match=r"notes: 1 uncommitted file \(precious.md\)"):
         await manager.delete(record.id)
     # What the loop has in the way keeps its branch from following: what everybody has is not told as a failure.
