@@ -146,6 +146,8 @@ async def test_locks_that_a_killed_git_left_are_in_nobodys_way(plain: LoopManage
     git(remote.path, "branch", "short-lived")
     record = await plain.make(NewLoop(title="a", repo=remote.url))
     mirror = plain.workspace.mirrors / str(record.mirror)
+    # Git itself waits a second for each.
+    git(mirror, "config", "core.packedRefsTimeout", "1")
     locks = [mirror / name for name in ("packed-refs.lock", "HEAD.lock", "refs/heads/trunk.lock")]
     for lock in locks:
         lock.parent.mkdir(parents=True, exist_ok=True)
