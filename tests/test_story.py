@@ -126,10 +126,11 @@ async def test_a_day_in_a_loop(manager: LoopManager, sandbox_image: str, tmp_pat
         await run(sys.executable, "-m", "jupyter", "kernelspec", "list", "--json", cwd=tmp_path, environ=environ)
     )
     (name,) = [name for name in specs["kernelspecs"] if name.endswith(f"-{loop['id'][:8]}-python3")]
-    await run(
+    converting = run(
         sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "notebook", "--output", "converted.ipynb",
         f"--ExecutePreprocessor.kernel_name={name}", "analysis.ipynb", cwd=workdir, environ=environ,
     )  # fmt: skip
-    await run("papermill", "--kernel", name, "analysis.ipynb", "milled.ipynb", cwd=workdir, environ=environ)
+    milling = run("papermill", "--kernel", name, "analysis.ipynb", "milled.ipynb", cwd=workdir, environ=environ)
+    await asyncio.gather(converting, milling)
     for result in ("converted.ipynb", "milled.ipynb"):
         assert "busiest month: 7 rows: 730" in (workdir / result).read_text()
