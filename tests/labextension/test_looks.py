@@ -37,8 +37,8 @@ async def change_theme(stage: Stage, name: str) -> None:
     await page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
 
 
-@pytest.mark.parametrize("width", [1280, 1920])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+# Colours do not depend on the width, nor places on the theme.
+@pytest.mark.parametrize(("theme", "width"), [("light", 1920), ("dark", 1280)])
 async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: None, theme: str, width: int) -> None:
     browser, page = stage.browser, stage.browser.page
     name = f"JupyterLab {theme.title()}"
@@ -46,9 +46,10 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     await change_theme(stage, name)
     await page.wait_for_selector(".jp-Loops-empty")
     assert await browser.findings("#jp-loops-panel") == []
-    await browser.make("Snow")
-    await browser.make("A title that is longer than the panel is wide, as titles of people sometimes are")
-    await browser.make("Rain")
+    for title in ("Snow", "A title that is longer than the panel is wide, as titles of people sometimes are"):
+        stage.add(title)
+        await browser.row(title).wait_for()
+    rain = stage.add("Rain").id
     await browser.action("Rain", "Start").click()
     await browser.state("Rain", "running")
     assert await browser.findings("#jp-loops-panel") == []
@@ -59,7 +60,6 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     assert await page.evaluate(CLIPPED) == []
     await browser.picture(f"{theme}-{width}")
     await page.keyboard.press("Escape")
-    rain = (await stage.loop("Rain"))["id"]
     for command, field in (("share", "share-mode"), ("vaults", "vaults-vault"), ("rename", None), ("delete", None)):
         await browser.command(f"loops:{command}", loop=rain)
         await page.locator(f"#jp-loops-{field}" if field else ".jp-Dialog-footer").wait_for()
