@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from loopat_jupyter.deadlines import exited, side_by_side
 from loopat_jupyter.errors import EngineError
+
+if TYPE_CHECKING:
+    import asyncio
 
 PIPE_BUFFER_BYTES = 64 * 1024
 """How much output waits here before podman itself has to wait: a slow reader holds the writer up, not memory."""
