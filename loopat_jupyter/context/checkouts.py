@@ -103,7 +103,16 @@ class ContextCheckouts:
         folder.mkdir(parents=True)
         branch, origin = context_branch(record.id), sandbox_mirror(mirror.name)
         instead = f"in the loop, loopat-promote {kind}"
-        await lay(self._git, mirror, folder, branch=branch, commit=start, origin=origin, instead_of_push=instead)
+        await lay(
+            self._git,
+            mirror,
+            folder,
+            branch=branch,
+            commit=start,
+            origin=origin,
+            follows=mirror.default_branch,
+            instead_of_push=instead,
+        )
         borrow(mirror, folder)
         return ContextStart(kind=kind, commit=start), mirror.problem
 

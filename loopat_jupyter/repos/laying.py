@@ -20,7 +20,15 @@ _PUSH = ("--config=push.autoSetupRemote=true", "--config=push.default=current")
 
 
 async def lay(
-    git: Git, mirror: Mirror, folder: Path, *, branch: str, commit: str | None, origin: str, instead_of_push: str = ""
+    git: Git,
+    mirror: Mirror,
+    folder: Path,
+    *,
+    branch: str,
+    commit: str | None,
+    origin: str,
+    follows: str = "",
+    instead_of_push: str = "",
 ) -> None:
     """Check a commit out as a new branch.
 
@@ -33,6 +41,7 @@ async def lay(
         branch: The new branch.
         commit: Where it begins; None leaves it unborn.
         origin: What `origin` is inside.
+        follows: The branch of `origin` that `git pull` merges; empty for none.
         instead_of_push: What does what `git push` cannot do here; git repeats it where it fails. Empty where it can.
 
     Raises:
@@ -44,6 +53,13 @@ async def lay(
         await git.run(*arguments, folder=folder, timeout_s=TRANSFER_TIMEOUT_S, doing="check out", environ=NO_SETTINGS)
 
     options = ["--quiet", "--shared", "--no-checkout", "--template=", *_PUSH]
+    if follows:
+        upstream = (
+            f"branch.{branch}.remote=origin",
+            f"branch.{branch}.merge=refs/heads/{follows}",
+            "pull.rebase=false",
+        )
+        options.extend(f"--config={setting}" for setting in upstream)
     if instead_of_push:
         options.append(f"--config=remote.origin.pushurl={instead_of_push}")
     await run("clone", *options, "--", str(mirror.path), str(folder))

@@ -96,6 +96,8 @@ async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopMan
     # The commits that a loop began from reproduce it.
     at_host(manager, second, "a.md").write_text("later")
     await promote(manager, second, "notes")
+    # What others promoted is one command away, for a loop that is at work.
+    assert await inside(manager, first, "cd /loopat/context/notes; git pull --quiet; cat a.md") == "later"
     begun = {start.kind: start.commit for start in second.contexts}
     again = await manager.make(NewLoop(title="Again", contexts=begun))
     assert again.contexts == second.contexts
