@@ -132,7 +132,7 @@ async def test_renames_are_not_looked_for(team: LoopManager, remote: Remote):
 
 async def test_a_long_diff_is_cut_with_a_sentence(team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposals, "LARGEST_DIFF_BYTES", 100)
-    for number in range(9):
+    for number in range(2):
         propose(remote, f"{number}.txt", "line\n" * 10)
     assert (await team.cargo.contexts.proposals.diff("knowledge", LOOP)).endswith("\n… cut here: it is longer.\n")
 
