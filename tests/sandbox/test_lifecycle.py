@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -411,33 +410,6 @@ async def test_loops_of_a_workspace_reach_each_other_by_name(
     address, found = (await out(manager, shared, "sh", "-c", wait_for_name, "sh", name)).split()
     assert found.startswith(name)
     assert await out(manager, other, "hostname", "-I") == address
-
-
-@pytest.mark.podman
-@pytest.mark.parametrize("victims", ["init", "monitor and init"])
-async def test_a_sandbox_whose_processes_were_killed_is_repaired_at_the_next_use(
-    manager: LoopManager, shared: LoopRecord, running: Running, victims: str
-):
-    await out(manager, shared, "bash", "-c", "echo work >file")
-    (inspected,) = msgspec.json.decode((await manager.engine.run("inspect", running.name)).stdout)
-    if victims == "monitor and init":
-        os.kill(inspected["State"]["ConmonPid"], signal.SIGKILL)
-    os.kill(running.init_pid, signal.SIGKILL)
-    while is_init(running.init_pid):
-        await asyncio.sleep(0.01)
-    assert (await manager.sandboxes.status(shared)).state in ("error", "stopped")
-    again = await manager.start(shared)
-    assert again.init_pid != running.init_pid
-    assert await out(manager, shared, "cat", "file") == "work"
-
-
-@pytest.mark.podman
-async def test_a_container_removed_behind_our_back_comes_again(
-    manager: LoopManager, shared: LoopRecord, running: Running
-):
-    await manager.engine.run("rm", "--force", "--time=0", running.name)
-    assert (await manager.sandboxes.status(shared)).state == "absent"
-    assert is_init((await manager.start(shared)).init_pid)
 
 
 @pytest.mark.podman
