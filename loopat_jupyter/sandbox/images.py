@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -49,6 +49,18 @@ _PREPARE_TIMEOUT_S = 300.0
 """The copy with shifted owners takes as long as the disk needs for the whole image."""
 
 _BASE, _PREPARE = "base image", "preparing"
+
+
+class ImageSource(Protocol):
+    """What the lifecycle needs of images."""
+
+    def reference(self, record: LoopRecord) -> str:
+        """The image that a loop should run."""
+        ...
+
+    async def ensure(self, record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
+        """Make an image be there that the loop can run, and `reference` name it; its id."""
+        ...
 
 
 class StoredImage(NamedTuple):

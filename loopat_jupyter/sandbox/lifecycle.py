@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from loopat_jupyter.models import LoopRecord, SandboxSpec, State, Usage
+    from loopat_jupyter.sandbox.images import ImageSource
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
@@ -47,18 +49,6 @@ LOCK_TIMEOUT_S = 120.0
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 90.0, STOP_GRACE_S + 10.0
 _ATTEMPTS = 3
-
-
-class ImageSource(Protocol):
-    """What the lifecycle needs of images."""
-
-    def reference(self, record: LoopRecord) -> str:
-        """The image that a loop should run."""
-        ...
-
-    async def ensure(self, record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
-        """Make an image be there that the loop can run, and `reference` name it; its id."""
-        ...
 
 
 class Running(NamedTuple):
@@ -132,11 +122,13 @@ class Sandboxes:
             ImageBuildError: The image could not be built.
             StorageFullError: No space.
         """
-        spec = self.plan(record)
+        began_s, spec = time.monotonic(), self.plan(record)
         self._workspace.prepare()
         for _ in range(_ATTEMPTS):
             reference = self._images.reference(record)
             async with self.lock(record.id):
+                if not fresh and (running := self._made_since(record, began_s)) is not None:
+                    return running
                 self.folders.make(record.id)
                 facts, image_id = await look(self._engine, spec.name, reference)
                 decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
@@ -166,6 +158,11 @@ class Sandboxes:
             f"The image of the sandbox vanished again and again while loop {record.id} was starting. "
             "Look for something that prunes images, then try again."
         )
+
+    def _made_since(self, record: LoopRecord, began_s: float) -> Running | None:
+        """The sandbox, if somebody else asked podman about it, or made it, while one waited to do the same."""
+        stamp = self.state_files(record.id).running()
+        return self.known(record) if stamp is not None and stamp.used_at_s >= began_s else None
 
     def known(self, record: LoopRecord) -> Running | None:
         """The sandbox, if it is known without asking podman to run just as wanted; marks it as used.

@@ -16,6 +16,7 @@ from loopat_jupyter.models import Kernelspec, Mount
 from loopat_jupyter.sandbox.helpers import file_name
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_LIB, mount_option
 from loopat_jupyter.workspace.files import write_atomic
+from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ _JOINERS = "\u200c\u200d"
 """Not seen themselves, but part of how scripts and emoji are written."""
 
 _FIND_TIMEOUT_S = 30.0
+_LOCK_TIMEOUT_S = 60.0
 _NO_HOME = "/nonexistent"
 _VALID_NAME = re.compile(r"[a-z0-9._-]+\Z")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,12 +67,13 @@ class KernelspecFinder:
 
         Raises:
             EngineError: The sandbox has no Python, or its answer makes no sense.
+            EngineTimeoutError: Podman or another process took too long.
             StorageFullError: No space to note the answer.
         """
         if self._cached(running.image_id) is None:
-            found = await self._ask_image(running.image_id)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._of_image(running.image_id), msgspec.json.encode(found))
+            lock = self._workspace.locks / "kernelspecs.lock"
+            async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the kernels of images"):
+                await self._learn(running.image_id)
         return self.known(record, running.image_id) or ()
 
     async def look(self, running: Running) -> tuple[Kernelspec, ...]:
@@ -121,6 +124,13 @@ class KernelspecFinder:
             return self._of_reference(reference).read_text(encoding="ascii")
         except FileNotFoundError:
             return None
+
+    async def _learn(self, image_id: str) -> None:
+        """Note the kernels of an image, unless somebody did so meanwhile."""
+        if self._cached(image_id) is None:
+            found = await self._ask_image(image_id)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._of_image(image_id), msgspec.json.encode(found))
 
     async def _ask_image(self, image_id: str) -> tuple[Kernelspec, ...]:
         """The kernels of an image as it is: what one loop made of it in its sandbox is no other loop's business."""

@@ -110,6 +110,17 @@ async def test_a_missing_container_is_made(scene: Scene):
     assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False, False)
 
 
+async def test_of_those_who_want_a_sandbox_at_once_one_asks_podman(scene: Scene):
+    first, *others = await asyncio.gather(*(scene.ensure() for _ in range(3)))
+    assert others == [first] * 2
+    assert scene.engine.verbs == ["inspect", "run"]
+    # Who comes later asks again, as does who wants a new one.
+    await scene.ensure()
+    scene.has(running=True)
+    await asyncio.gather(scene.ensure(fresh=True), scene.ensure(fresh=True))
+    assert scene.engine.verbs.count("inspect") == 4
+
+
 async def test_a_build_that_failed_is_told_until_the_next_one(
     workspace: Workspace, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ):

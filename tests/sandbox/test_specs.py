@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -140,10 +141,19 @@ async def test_the_home_wins_over_the_image_and_is_read_each_time(workspace: Wor
     assert "--env=HOME=/nonexistent" in engine.calls[0]
 
 
+class SlowEngine(FakeEngine):
+    """Lets others go on before it answers."""
+
+    async def run(self, *arguments: str, **options: Any) -> Completed:
+        await asyncio.sleep(0)
+        return await super().run(*arguments, **options)
+
+
 async def test_another_image_is_asked_anew(workspace: Workspace, record: LoopRecord) -> None:
-    engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([PYTHON]), ""))
+    engine = SlowEngine(lambda _: Completed(0, msgspec.json.encode([PYTHON]), ""))
     finder = KernelspecFinder(workspace, engine)
-    await finder.find(record, RUNNING)
+    # By several at once, too.
+    await asyncio.gather(*(KernelspecFinder(workspace, engine).find(record, RUNNING) for _ in range(3)))
     await finder.find(record, RUNNING._replace(image_id="sha256:image-2"))
     await KernelspecFinder(workspace, engine).find(record, RUNNING._replace(image_id="image-2"))
     assert len(engine.calls) == 2
