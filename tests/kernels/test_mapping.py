@@ -54,38 +54,31 @@ async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
         client.stop_channels()
 
 
-@pytest.mark.parametrize(
-    ("path", "below"),
-    [
+async def test_a_session_of_the_drive_runs_in_its_loop(place: Place, jp_fetch, jp_serverapp) -> None:
+    (place.workdir / "sub").mkdir(exist_ok=True)
+    (place.workdir / "n.ipynb").touch()
+    inside = f"/loopat/loop/{place.record.id}/workdir"
+    code = "import os; print(os.getcwd(), os.uname().nodename, os.environ['JPY_SESSION_NAME'])"
+    for path, below in (
         ("loops:{}/n.ipynb", ""),
         ("loops:{}/sub/n.ipynb", "/sub"),
         ("loops:{}/gone/n.ipynb", ""),
         # JupyterLab leaves the name of the drive out for consoles.
         ("{}/sub/console-1-0a1b", "/sub"),
-    ],
-)
-async def test_a_session_of_the_drive_runs_in_its_loop(
-    place: Place, jp_fetch, jp_serverapp, path: str, below: str
-) -> None:
-    (place.workdir / "sub").mkdir(exist_ok=True)
-    (place.workdir / "n.ipynb").touch()
-    kernel_id = await open_session(jp_fetch, path.format(folder_name(place.record)))
-    where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
-    inside = f"/loopat/loop/{place.record.id}/workdir"
-    assert where == f"{inside}{below} loop-{place.record.id[:8]}"
-    name = await printed(jp_serverapp, kernel_id, "print(os.environ['JPY_SESSION_NAME'])")
-    assert name.startswith(inside)
-    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+    ):
+        kernel_id = await open_session(jp_fetch, path.format(folder_name(place.record)))
+        where, host, name = (await printed(jp_serverapp, kernel_id, code)).split()
+        assert (where, host) == (inside + below, f"loop-{place.record.id[:8]}"), path
+        assert name.startswith(inside), path
 
 
-@pytest.mark.parametrize("path", ["loops:nowhere-00000000/n.ipynb", "loops:", "loops:../n.ipynb"])
-async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_serverapp, path: str) -> None:
-    with pytest.raises(HTTPClientError) as refused:
-        await open_session(jp_fetch, path)
-    assert (
-        json.loads(refused.value.response.body)["message"] == f"{path} is in no loop. The Loops panel shows all loops."
-    )
-    assert jp_serverapp.kernel_manager.list_kernel_ids() == []
+async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_serverapp) -> None:
+    for path in ("loops:nowhere-00000000/n.ipynb", "loops:", "loops:../n.ipynb"):
+        with pytest.raises(HTTPClientError) as refused:
+            await open_session(jp_fetch, path)
+        told = json.loads(refused.value.response.body)["message"]
+        assert told == f"{path} is in no loop. The Loops panel shows all loops."
+        assert jp_serverapp.kernel_manager.list_kernel_ids() == [], path
 
 
 async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp) -> None:
