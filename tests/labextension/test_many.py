@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import shutil
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.labextension.browser import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from playwright.async_api import Page
 
-    from loopat_jupyter.workspace.paths import Workspace
+    from tests.labextension.browser import Browser
+    from tests.labextension.conftest import Stage
 
 MANY = 1000
 FRAMES, FRAMES_PER_S = 120, 60
@@ -74,42 +77,50 @@ def told(dropped: list[int]) -> str:
     return f"{statistics.median(dropped):.0f} (sweeps: {' '.join(map(str, dropped))})"
 
 
-@pytest.mark.podman
-@pytest.mark.serial
-@pytest.mark.asyncio(loop_scope="package")
-async def test_a_thousand_loops_are_shown_at_once(
-    start_server: Callable[..., Any],
-    opened: Callable[..., Any],
-    workspace: Workspace,
-    measure: Callable[[str, str], None],
-) -> None:
+@pytest_asyncio.fixture(loop_scope="package")
+async def many(stage: Stage) -> AsyncIterator[Browser]:
+    """JupyterLab as it was opened with that many loops, of which it has shown none yet."""
+    browser, workspace = stage.browser, stage.workspace
+    # Nobody looks while they are made.
+    await browser.page.goto("about:blank")
     template = new_record(title="Loop", created_by="ada", now=datetime.datetime.now(datetime.UTC))
     store = LoopStore(workspace)
     for number in range(MANY):
         identity = f"{number:08x}-0000-4000-8000-000000000000"
         workspace.loop(identity).mkdir()
         store.write(msgspec.structs.replace(template, id=identity, title=f"Loop {number}"))
-    async with start_server() as server, opened(server, panel=False) as browser:
-        page = browser.page
-        # Nobody clicks before JupyterLab has loaded.
-        await page.evaluate("jupyterapp.restored")
-        await page.wait_for_load_state("networkidle")
-        first, all_known = await page.evaluate(PAINT, MANY)
-        measure(f"panel with {MANY} loops, from the click to the first paint", f"{first:.0f} ms")
-        measure(f"panel with {MANY} loops, from the click until all are known", f"{all_known:.0f} ms")
-        # Rows that nobody sees cost nothing.
-        assert await page.locator(".jp-Loops-item").count() < 60
-        dropped = await sweep(page, ".jp-Loops-scroll", 3)
-        measure(f"frames dropped of {FRAMES} while {MANY} loops scroll, median of three", told(dropped))
-        await page.evaluate(PLAIN_LIST, MANY)
-        (floor,) = await sweep(page, "#plain-list", 1)
-        measure(f"frames dropped of {FRAMES} while {MANY} lines of plain text scroll", f"{floor}")
-        await page.locator("#plain-list").evaluate("node => node.remove()")
-        await page.locator(".jp-Loops-scroll").evaluate("node => { node.scrollTop = node.scrollHeight; }")
-        await page.locator(f".jp-Loops-item[aria-posinset='{MANY}']").wait_for()
-        await page.locator(".jp-Loops-filter").fill("Loop 77")
-        await page.locator(".jp-Loops-item[aria-setsize='11']").first.wait_for()
-        await browser.picture("many")
+    await browser.open(panel=False)
+    # Nobody clicks before JupyterLab has loaded.
+    await browser.page.evaluate("jupyterapp.restored")
+    await browser.page.wait_for_load_state("networkidle")
+    yield browser
+    for folder in workspace.loops.iterdir():
+        shutil.rmtree(folder)
+    await browser.page.locator(".jp-Loops-filter").fill("")
+    await browser.page.locator(".jp-Loops-empty").wait_for()
+
+
+@pytest.mark.podman
+@pytest.mark.serial
+@pytest.mark.asyncio(loop_scope="package")
+async def test_a_thousand_loops_are_shown_at_once(many: Browser, measure: Callable[[str, str], None]) -> None:
+    page = many.page
+    first, all_known = await page.evaluate(PAINT, MANY)
+    measure(f"panel with {MANY} loops, from the click to the first paint", f"{first:.0f} ms")
+    measure(f"panel with {MANY} loops, from the click until all are known", f"{all_known:.0f} ms")
+    # Rows that nobody sees cost nothing.
+    assert await page.locator(".jp-Loops-item").count() < 60
+    dropped = await sweep(page, ".jp-Loops-scroll", 3)
+    measure(f"frames dropped of {FRAMES} while {MANY} loops scroll, median of three", told(dropped))
+    await page.evaluate(PLAIN_LIST, MANY)
+    (floor,) = await sweep(page, "#plain-list", 1)
+    measure(f"frames dropped of {FRAMES} while {MANY} lines of plain text scroll", f"{floor}")
+    await page.locator("#plain-list").evaluate("node => node.remove()")
+    await page.locator(".jp-Loops-scroll").evaluate("node => { node.scrollTop = node.scrollHeight; }")
+    await page.locator(f".jp-Loops-item[aria-posinset='{MANY}']").wait_for()
+    await page.locator(".jp-Loops-filter").fill("Loop 77")
+    await page.locator(".jp-Loops-item[aria-setsize='11']").first.wait_for()
+    await many.picture("many")
 
 
 def test_what_lab_loads_is_small(measure: Callable[[str, str], None]) -> None:
