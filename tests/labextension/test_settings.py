@@ -19,26 +19,29 @@ POLL_MS = 150
 """The pause after which the panel asks without news."""
 
 
+UPLOAD = """settings => jupyterapp.pluginRegistry._plugins.get('@jupyterlab/apputils-extension:settings').service
+  .upload('loopat-jupyter:face', settings)"""
+
+
 @pytest_asyncio.fixture(loop_scope="package")
-async def set_up(stage: Stage) -> AsyncIterator[Callable[..., Awaitable[None]]]:
-    """Opens the page with settings; the next test finds it without them."""
+async def stock(stage: Stage) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Takes what was set back, in the page; the next test finds none."""
 
-    async def put(**settings: object) -> None:
-        body = {"raw": json.dumps(settings)}
-        assert (await stage.server.api("PUT", "lab/api/settings/loopat-jupyter:face", body)).status == 204
-        await stage.browser.open()
+    async def take_back() -> None:
+        await stage.browser.page.evaluate(UPLOAD, "{}")
 
-    yield put
-    await put()
+    yield take_back
+    await take_back()
 
 
-async def test_settings_are_heeded(stage: Stage, set_up: Callable[..., Awaitable[None]]) -> None:
+async def test_settings_are_heeded(stage: Stage, stock: Callable[[], Awaitable[None]]) -> None:
     browser, page = stage.browser, stage.browser.page
     (stage.workspace.home / "profiles" / "data").mkdir(parents=True)
     await stage.server.api("POST", "loopat/api/vaults", {"name": "work"})
-    await set_up(
-        defaultVault="work", defaultProfiles=["data"], confirmDelete=False, side="right", pollSeconds=POLL_MS / 1000
-    )
+    settings = {"defaultVault": "work", "defaultProfiles": ["data"], "confirmDelete": False, "side": "right"}
+    body = {"raw": json.dumps({**settings, "pollSeconds": POLL_MS / 1000})}
+    assert (await stage.server.api("PUT", "lab/api/settings/loopat-jupyter:face", body)).status == 204
+    await browser.open()
     # A new loop begins as they say.
     assert await page.locator("#jp-right-stack #jp-loops-panel").count() == 1
     await browser.make("Usual")
@@ -54,3 +57,10 @@ async def test_settings_are_heeded(stage: Stage, set_up: Callable[..., Awaitable
         await page.wait_for_timeout(3 * POLL_MS)
     # What was asked for before may still be told: an empty list asks for the machine as well.
     assert "GET loops" not in asked
+    # So are they when they change.
+    await stock()
+    await page.locator("#jp-left-stack #jp-loops-panel").wait_for(state="attached")
+    await browser.show_panel()
+    await browser.make("Stock")
+    loop = await stage.loop("Stock")
+    assert (loop["vault"], loop["profiles"]) == ("default", [])
