@@ -47,8 +47,8 @@ async def harbour(shared_stage: Stage) -> AsyncIterator[str]:
 
 async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbour: str) -> None:
     browser, page = stage.browser, stage.browser.page
-    # The loop ran before the page is loaded, so JupyterLab knows the loop's kernels from the beginning.
-    await browser.open()
+    # JupyterLab asks for kernels now and then, and so learns of the loop's.
+    await page.evaluate("jupyterapp.serviceManager.kernelspecs.refreshSpecs()")
     await browser.name("Harbour").click()
     await page.wait_for_selector("#jp-loops-files .jp-DirListing-content")
     await browser.command("launcher:create")
