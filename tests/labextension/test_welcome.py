@@ -15,7 +15,8 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.welcome import make_welcome
 from loopat_jupyter.workspace.config import Config, ImageConfig
-from tests.jupyter_process import TOKEN, Server
+from tests.conftest import add_loop
+from tests.jupyter_process import TOKEN, Server, jupyter_server
 from tests.labextension.browser import READY, Browser
 from tests.labextension.conftest import lab_server, made_workspace, new_page
 from tests.labextension.test_work import PLAIN
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
     from playwright.async_api import Request
 
+    from loopat_jupyter.workspace.paths import Workspace
+
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 INSTALLING_MS = 300_000
 """What the notebook installs comes over the network."""
+
+RETRY_MS = 10_000
+"""Longer than the face waits before it asks a server again that could not be reached."""
 
 LONGEST_PAUSE_MS = 60_000
 """After which JupyterLab has surely tried to reach a server again that was away for some seconds."""
@@ -40,6 +46,7 @@ class Welcome(NamedTuple):
     """The first loop and a page for it.
 
     Attributes:
+        workspace: With the loop.
         folder: Of the servers.
         workdir: Of the loop.
         environ: Of the servers.
@@ -48,6 +55,7 @@ class Welcome(NamedTuple):
         browser: Its page.
     """
 
+    workspace: Workspace
     folder: Path
     workdir: Path
     environ: dict[str, str]
@@ -79,7 +87,7 @@ async def welcome(
             browser = await new_page(chromium, server)
             await browser.page.goto(f"{server.url}lab/tree/welcome.ipynb?token={TOKEN}")
             await browser.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-            yield Welcome(folder, workdir, environ, port, server, browser)
+            yield Welcome(workspace, folder, workdir, environ, port, server, browser)
             await browser.page.context.close()
 
 
@@ -125,9 +133,26 @@ async def written(file: Path) -> str:
     return file.read_text()
 
 
+async def is_told_of_a_new_token(welcome: Welcome) -> None:
+    """The next server wants another one."""
+    browser = welcome.browser
+    message = browser.page.locator(".jp-Loops-message")
+    options = (welcome.port, f"--IdentityProvider.token=not-{TOKEN}")
+    # The page has loaded all that it needs of Lab.
+    async with jupyter_server(welcome.folder, welcome.workdir, welcome.environ, *options):
+        # The cookie would outlive the token that it was given for.
+        await browser.page.context.clear_cookies()
+        await browser.show_panel()
+        await browser.command("loops:refresh")
+        await message.get_by_text("The server no longer accepts this page’s login").wait_for()
+        await message.get_by_role("button", name="Reload").wait_for()
+        await browser.picture("login")
+
+
 @pytest.mark.fault("F1")
 async def test_an_open_page_goes_on(welcome: Welcome) -> None:
     browser, page, workdir = welcome.browser, welcome.browser.page, welcome.workdir
+    message = page.locator(".jp-Loops-message")
     # Lab says that its server is away, if that takes long enough.
     away = page.locator(".jp-Dialog")
     await page.add_locator_handler(away, lambda: page.keyboard.press("Escape"))
@@ -146,7 +171,15 @@ async def test_an_open_page_goes_on(welcome: Welcome) -> None:
     await page.clock.install()
     welcome.server.process.kill()
     await welcome.server.process.wait()
+    await browser.command("loops:refresh")
+    await message.get_by_text("The server cannot be reached; this page connects again by itself.").wait_for()
+    await browser.picture("unreachable")
     async with lab_server(welcome.folder, welcome.environ, welcome.port, root=workdir):
+        add_loop(welcome.workspace, "Meanwhile")
+        # The panel asks again after a while.
+        await page.clock.fast_forward(RETRY_MS)
+        await browser.row("Meanwhile").wait_for()
+        await browser.row("welcome").wait_for()
         await page.clock.fast_forward(LONGEST_PAUSE_MS)
         await page.get_by_role("tab", name="a.ipynb").click()
         await run_cell(browser, "print(left + 22)", "42")
@@ -163,4 +196,5 @@ async def test_an_open_page_goes_on(welcome: Welcome) -> None:
         await page.wait_for_selector("#filebrowser .jp-DirListing-content")
         await page.locator(".jp-Terminal").wait_for()
         assert not await page.locator("#jp-loops-panel").is_visible()
+    await is_told_of_a_new_token(welcome)
     assert browser.problems == []
