@@ -1,4 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  vi
+} from 'vitest';
 
 import { Keeper } from '../src/keeper';
 import type { Loop } from '../src/tokens';
@@ -9,6 +17,9 @@ vi.stubGlobal('document', {
   hidden: false,
   addEventListener: () => undefined,
   removeEventListener: () => undefined
+});
+afterAll(() => {
+  vi.unstubAllGlobals();
 });
 
 /** A server whose list comes when the test says so. */
