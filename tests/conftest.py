@@ -159,7 +159,8 @@ def processes_inside(manager: LoopManager, record: LoopRecord) -> list[psutil.Pr
     assert stamp is not None
     namespace, found = pid_namespace(stamp.pid), []
     for pid in all_pids():
-        if pid_namespace(pid) == namespace:
+        # Just after the start, the init does not yet show what it runs.
+        if pid != stamp.pid and pid_namespace(pid) == namespace:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
                 if "infinity" not in " ".join(process.cmdline()):
@@ -183,7 +184,7 @@ def end_all(manager: LoopManager, record: LoopRecord) -> None:
 
 async def start_emptied(manager: LoopManager, record: LoopRecord) -> Running:
     """The sandbox of a loop, in which nothing runs or lies, whatever the test before left in it."""
-    running = await manager.start(record)
+    running = await manager.use(record)
     end_all(manager, record)
     return running
 

@@ -88,8 +88,9 @@ class Place(NamedTuple):
 
 async def gone(pid: int) -> None:
     """Wait until a process has ended, reaped or not."""
-    while start_ticks(pid) and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
-        await asyncio.sleep(0.01)
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while start_ticks(pid) and b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
+            await asyncio.sleep(0.01)
 
 
 async def hears(client) -> None:
