@@ -70,6 +70,11 @@ def _no_spare_kernels() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def jp_nbconvert_templates() -> None:
+    """Servers of the tests convert nothing: pytest-jupyter would copy the templates for each of them."""
+
+
 @pytest_asyncio.fixture
 async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     """Servers of pytest-jupyter run on the event loop of the test."""

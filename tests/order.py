@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-PLAIN_S, PODMAN_S, BROWSER_S = 0.02, 1.5, 12.0
+PLAIN_S, PODMAN_S, BROWSER_S = 0.02, 1.2, 5.0
 """How long a test of each kind usually takes."""
 
 
