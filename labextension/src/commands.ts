@@ -12,6 +12,7 @@ import {
   notebookIcon,
   refreshIcon,
   runIcon,
+  settingsIcon,
   stopIcon,
   terminalIcon
 } from '@jupyterlab/ui-components';
@@ -30,7 +31,7 @@ import {
   stopLoop
 } from './acts';
 import { messageOf } from './api';
-import { newLoop } from './dialog';
+import { changeLoop, newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import type { IDefaults } from './newform';
@@ -264,6 +265,9 @@ export function addCommands(options: ICommandOptions): string[] {
   );
   add(CommandIDs.rename, trans.__('Rename…'), editIcon, loop =>
     renameLoop(options, loop)
+  );
+  add(CommandIDs.settings, trans.__('Loop Settings…'), settingsIcon, loop =>
+    changeLoop(manager, trans, loop)
   );
   add(
     CommandIDs.archive,

@@ -2,9 +2,12 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { LoopError, messageOf } from './api';
 import type { IValues } from './form';
-import { fieldOf, NO_VALUES, request, wrong } from './form';
+import { fieldOf, NO_VALUES, wrong } from './form';
+import type { LoopForm } from './loopform';
 import type { IDefaults } from './newform';
 import { NewLoopForm } from './newform';
+import { changes, request, valuesOf } from './sent';
+import { SettingsForm } from './settingsform';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
 import { editVaults } from './vaults';
@@ -20,16 +23,73 @@ const CHOICES_MS = 500;
  * @param defaults - What the form begins with.
  * @returns The loop; undefined when the person changed their mind.
  */
-export async function newLoop(
+export function newLoop(
   manager: ILoopManager,
   trans: TranslationBundle,
   defaults: IDefaults
 ): Promise<Loop | undefined> {
-  let values: IValues = { ...NO_VALUES, ...defaults };
+  return ask(
+    manager,
+    trans,
+    { ...NO_VALUES, ...defaults },
+    {
+      title: trans.__('New Loop'),
+      accept: trans.__('Create'),
+      form: NewLoopForm,
+      send: (values, signal) => manager.create(request(values), signal)
+    }
+  );
+}
+
+/**
+ * Asks what to change of a loop and changes it.
+ *
+ * @param manager - Changes it.
+ * @param trans - Translates.
+ * @param loop - The loop.
+ * @returns The loop as it is then; undefined when the person changed their mind.
+ */
+export async function changeLoop(
+  manager: ILoopManager,
+  trans: TranslationBundle,
+  loop: Loop
+): Promise<Loop | undefined> {
+  const path = `loops/${encodeURIComponent(loop.id)}`;
+  const now = () => manager.call<Loop>('GET', path);
+  const before = valuesOf(await now());
+  return ask(manager, trans, before, {
+    title: trans.__('Settings of “%1”', loop.title),
+    accept: trans.__('Save'),
+    form: SettingsForm,
+    send: async values => {
+      // What others have changed meanwhile stays as they want it.
+      const known = await now();
+      const changed = changes(before, values, known.config);
+      return changed === undefined ? known : manager.change(loop.id, changed);
+    }
+  });
+}
+
+interface IQuestion {
+  title: string;
+  /** Of the button that sends the form. */
+  accept: string;
+  form: new (...args: ConstructorParameters<typeof LoopForm>) => LoopForm;
+  /** Does what the form says; the signal calls it off. */
+  send: (values: IValues, signal: AbortSignal) => Promise<Loop>;
+}
+
+/** Shows a form until it is sent or closed, also while the vaults are edited in between. */
+async function ask(
+  manager: ILoopManager,
+  trans: TranslationBundle,
+  values: IValues,
+  question: IQuestion
+): Promise<Loop | undefined> {
   for (;;) {
-    const answer = await ask(manager, trans, values);
+    const answer = await askOnce(manager, trans, values, question);
     if (!answer.areVaultsWanted) {
-      return answer.made;
+      return answer.loop;
     }
     // What was typed is kept while the vaults are edited.
     values = answer.values;
@@ -38,24 +98,25 @@ export async function newLoop(
 }
 
 interface IAnswer {
-  made: Loop | undefined;
+  loop: Loop | undefined;
   values: IValues;
   areVaultsWanted: boolean;
 }
 
-async function ask(
+async function askOnce(
   manager: ILoopManager,
   trans: TranslationBundle,
-  values: IValues
+  values: IValues,
+  question: IQuestion
 ): Promise<IAnswer> {
-  let made: Loop | undefined;
+  let loop: Loop | undefined;
   let areVaultsWanted = false;
-  const form = new NewLoopForm(trans, values, () => {
+  const form = new question.form(trans, values, () => {
     areVaultsWanted = true;
     dialog.reject();
   });
   const calling = new AbortController();
-  const create = async () => {
+  const send = async () => {
     const found = wrong(form.getValue());
     if (found !== undefined) {
       form.explain({
@@ -69,7 +130,7 @@ async function ask(
     }
     form.isBusy = true;
     try {
-      made = await manager.create(request(form.getValue()), calling.signal);
+      loop = await question.send(form.getValue(), calling.signal);
       return true;
     } catch (error) {
       if (calling.signal.aborted) {
@@ -91,17 +152,15 @@ async function ask(
   };
   const dialog = new StayingDialog(
     {
-      title: trans.__('New Loop'),
+      title: question.title,
       body: form,
       close: trans.__('Cancel'),
-      accept: trans.__('Create'),
+      accept: question.accept,
       focusNodeSelector: '#jp-loops-title'
     },
-    create
+    send
   );
-  const filled = manager.choices().then(choices => {
-    form.choices = choices;
-  });
+  const filled = manager.choices().then(choices => form.offer(choices));
   // Fields that come while somebody types would make the form jump.
   await Promise.race([
     filled,
@@ -110,5 +169,5 @@ async function ask(
   await dialog.launch();
   // Who closes it while the loop is being made does not want it.
   calling.abort();
-  return { made, values: form.getValue(), areVaultsWanted };
+  return { loop, values: form.getValue(), areVaultsWanted };
 }

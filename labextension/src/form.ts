@@ -1,9 +1,9 @@
-import type { IVault, NewLoop } from './tokens';
+import type { IVault } from './tokens';
 
 /** The vault of a loop that names none; it is made when it gets its first variable. */
 export const DEFAULT_VAULT = 'default';
 
-/** The values of the form of a new loop; empty texts mean "as the workspace says". */
+/** The values of the forms of a loop; empty texts mean "as the workspace says". */
 export interface IValues {
   title: string;
   repo: string;
@@ -18,9 +18,12 @@ export interface IValues {
   /** In GiB. */
   memory: string;
   pids: string;
+  /** Size of `/dev/shm` in GiB. */
+  shm: string;
+  /** Names, with spaces or commas between them. */
+  devices: string;
+  tmp: '' | 'private' | 'shared';
 }
-
-const GIB = 2 ** 30;
 
 /** A form in which nothing was filled in. */
 export const NO_VALUES: IValues = {
@@ -35,7 +38,10 @@ export const NO_VALUES: IValues = {
   knowledge: '',
   cpus: '',
   memory: '',
-  pids: ''
+  pids: '',
+  shm: '',
+  devices: '',
+  tmp: ''
 };
 
 /** The fields of a server's problem, and where they are in the form. */
@@ -51,7 +57,10 @@ const FIELDS: Record<string, keyof IValues> = {
   'config.knowledge_rw': 'knowledge',
   'config.resources.cpus': 'cpus',
   'config.resources.memory_bytes': 'memory',
-  'config.resources.pids': 'pids'
+  'config.resources.pids': 'pids',
+  'config.resources.shm_size_bytes': 'shm',
+  'config.resources.devices': 'devices',
+  'config.shared_tmp': 'tmp'
 };
 
 /** Fields that are folded away until somebody wants them. */
@@ -62,7 +71,10 @@ export const ADVANCED: readonly (keyof IValues)[] = [
   'knowledge',
   'cpus',
   'memory',
-  'pids'
+  'pids',
+  'shm',
+  'devices',
+  'tmp'
 ];
 
 /**
@@ -92,40 +104,6 @@ export function wrong(
     return { field: 'ref', why: 'without repo' };
   }
   return undefined;
-}
-
-/** The request that the values stand for; what is empty is left out. */
-export function request(values: IValues): NewLoop {
-  const made: NewLoop = { title: values.title.trim() };
-  for (const field of ['repo', 'ref', 'vault', 'image'] as const) {
-    const text = values[field].trim();
-    if (text !== '') {
-      made[field] = text;
-    }
-  }
-  if (values.profiles.length > 0) {
-    made.profiles = [...values.profiles];
-  }
-  if (values.network !== '') {
-    made.config = { ...made.config, network: values.network };
-  }
-  if (values.isolation !== '') {
-    made.config = { ...made.config, isolation: values.isolation };
-  }
-  if (values.knowledge !== '') {
-    made.config = { ...made.config, knowledge_rw: true };
-  }
-  const resources = {
-    ...(values.cpus !== '' && { cpus: Number(values.cpus) }),
-    ...(values.memory !== '' && {
-      memory_bytes: Math.round(Number(values.memory) * GIB)
-    }),
-    ...(values.pids !== '' && { pids: Number(values.pids) })
-  };
-  if (Object.keys(resources).length > 0) {
-    made.config = { ...made.config, resources };
-  }
-  return made;
 }
 
 /**

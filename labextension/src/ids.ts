@@ -18,6 +18,7 @@ export namespace CommandIDs {
   export const promote = 'loops:promote';
   export const distill = 'loops:distill';
   export const rename = 'loops:rename';
+  export const settings = 'loops:settings';
   export const archive = 'loops:archive';
   export const unarchive = 'loops:unarchive';
   export const remove = 'loops:delete';

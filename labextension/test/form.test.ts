@@ -5,7 +5,6 @@ import {
   meant,
   movedUp,
   NO_VALUES,
-  request,
   vaultsOffered,
   wrong
 } from '../src/form';
@@ -30,46 +29,6 @@ describe('wrong', () => {
   });
 });
 
-describe('request', () => {
-  it('leaves out what is empty', () => {
-    expect(request({ ...titled, title: ' Rain ', repo: ' ' })).toEqual({
-      title: 'Rain'
-    });
-  });
-
-  it('has everything else', () => {
-    expect(
-      request({
-        title: 'Rain',
-        repo: ' site ',
-        ref: 'main',
-        profiles: ['b', 'a'],
-        vault: 'work',
-        image: 'localhost/mine:1',
-        network: 'none',
-        isolation: 'strict',
-        knowledge: 'changed',
-        cpus: '1.5',
-        memory: '0.5',
-        pids: '100'
-      })
-    ).toEqual({
-      title: 'Rain',
-      repo: 'site',
-      ref: 'main',
-      profiles: ['b', 'a'],
-      vault: 'work',
-      image: 'localhost/mine:1',
-      config: {
-        network: 'none',
-        isolation: 'strict',
-        knowledge_rw: true,
-        resources: { cpus: 1.5, memory_bytes: 2 ** 29, pids: 100 }
-      }
-    });
-  });
-});
-
 describe('fieldOf', () => {
   it.each([
     ['title', 'title'],
@@ -77,6 +36,7 @@ describe('fieldOf', () => {
     ['config.isolation', 'isolation'],
     ['config.knowledge_rw', 'knowledge'],
     ['config.resources.memory_bytes', 'memory'],
+    ['config.resources.devices[0]', 'devices'],
     ['profiles[1]', 'profiles'],
     ['metadata', undefined],
     [null, undefined],

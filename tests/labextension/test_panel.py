@@ -23,7 +23,7 @@ PAUSE_MS = 300
 
 EVERY_ACTION = [
     *("New Notebook", "New Console", "New Terminal", "Show Files", "Start", "Stop", "Recreate…"),
-    *("Share…", "Rename…", "Archive", "Show Build Log", "Delete…"),
+    *("Share…", "Rename…", "Loop Settings…", "Archive", "Show Build Log", "Delete…"),
 ]
 
 

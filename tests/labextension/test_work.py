@@ -173,9 +173,35 @@ async def test_from_a_new_loop_to_a_running_cell_with_the_keyboard_alone(stage: 
 
 async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, harbour: str) -> None:
     browser, page = stage.browser, stage.browser.page
-    await stage.server.api("PATCH", f"loopat/api/loops/{harbour}", {"config": {"network": "none"}})
+    await stage.server.api("PATCH", f"loopat/api/loops/{harbour}", {"config": {"knowledge_rw": True}})
     recreate = browser.action("Harbour", "Recreate “Harbour”")
+    await browser.row("Harbour").click(button="right")
+    await page.locator(".lm-Menu").get_by_text("Loop Settings…", exact=True).click()
+    await browser.form()
+    fields = ("title", "vault", "image", "network", "knowledge", "memory")
+    shown = [await page.input_value(f"#jp-loops-{field}") for field in fields]
+    assert shown == ["Harbour", "", "", "", "changed", ""]
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.picture("loop-settings")
+    # What is wrong is said beside its field, which has the focus; what was typed stays.
+    await page.select_option("#jp-loops-network", "none")
+    await page.fill("#jp-loops-memory", "0.001")
+    await page.keyboard.press("Enter")
+    await page.locator("#jp-loops-memory-problem").wait_for()
+    await page.wait_for_function("document.activeElement.id === 'jp-loops-memory'")
+    assert await browser.findings(".jp-Dialog") == []
+    await page.fill("#jp-loops-memory", "2")
+    # What somebody else changes meanwhile is not undone.
+    await stage.server.api("PATCH", f"loopat/api/loops/{harbour}", {"config": {"knowledge_rw": None}})
+    assert await recreate.count() == 0
+    async with page.expect_response(lambda response: response.request.method == "PATCH") as answered:
+        await page.keyboard.press("Enter")
+    assert list((await answered.value).request.post_data_json) == ["config"]
+    await page.locator(".jp-Dialog").wait_for(state="detached")
     await recreate.wait_for()
+    config = (await stage.loop("Harbour"))["config"]
+    assert (config["network"], config["resources"]["memory_bytes"]) == ("none", 2 * 2**30)
+    assert config["knowledge_rw"] is None
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("recreate-needed")
     await recreate.click()

@@ -1,0 +1,231 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import * as React from 'react';
+
+import { Choice, Text } from './fields';
+import type { IValues } from './form';
+import { DEFAULT_VAULT, vaultsOffered } from './form';
+import { Marked } from './marked';
+import type { IChoices } from './tokens';
+
+/** What is wrong, and with which field; with none of them when undefined. */
+export interface IProblem {
+  field: keyof IValues | undefined;
+  message: string;
+}
+
+type ChoiceName = 'isolation' | 'network' | 'knowledge' | 'tmp';
+type TextName = Exclude<keyof IValues, ChoiceName | 'profiles' | 'vault'>;
+
+const NO_CHOICES: IChoices = { repos: [], vaults: [], profiles: [] };
+
+/** What the form of a new loop and that of a loop's settings have in common: fields, and what is wrong with them. */
+export abstract class LoopForm extends ReactWidget {
+  /**
+   * @param trans - Translates.
+   * @param values - What it begins with.
+   * @param _onVaults - The person wants to see the vaults' variables.
+   */
+  constructor(
+    protected trans: TranslationBundle,
+    protected values: IValues,
+    private _onVaults: () => void
+  ) {
+    super();
+    this.addClass('jp-Loops-form');
+  }
+
+  getValue(): IValues {
+    return this.values;
+  }
+
+  /** Show what there is to pick from. */
+  offer(choices: IChoices): void {
+    this.choices = choices;
+    this.update();
+  }
+
+  /** Say what is wrong next to its field, and go there. */
+  explain(problem: IProblem): void {
+    this.problem = problem;
+    this.update();
+    if (problem.field !== undefined) {
+      const id = `jp-loops-${problem.field}`;
+      void this.renderPromise?.then(() => document.getElementById(id)?.focus());
+    }
+  }
+
+  /** Show that the work is being done. */
+  set isBusy(isBusy: boolean) {
+    this._isBusy = isBusy;
+    this.update();
+  }
+
+  protected set(changes: Partial<IValues>): void {
+    this.values = { ...this.values, ...changes };
+    this.problem = undefined;
+    this.update();
+  }
+
+  protected problemOf(name: keyof IValues): string | undefined {
+    return this.problem?.field === name ? this.problem.message : undefined;
+  }
+
+  protected textField(
+    name: TextName,
+    label: string,
+    placeholder: string,
+    more: React.InputHTMLAttributes<HTMLInputElement> = {}
+  ): React.ReactElement {
+    return (
+      <Text
+        id={`jp-loops-${name}`}
+        label={label}
+        problem={this.problemOf(name)}
+        value={this.values[name]}
+        more={{ placeholder, ...more }}
+        onChange={text => this.set({ [name]: text })}
+      />
+    );
+  }
+
+  private _choiceField<N extends ChoiceName>(
+    name: N,
+    label: string,
+    options: readonly (readonly [IValues[N], string])[]
+  ): React.ReactElement {
+    return (
+      <Choice<IValues[N]>
+        id={`jp-loops-${name}`}
+        label={label}
+        problem={this.problemOf(name)}
+        value={this.values[name]}
+        options={options}
+        onChange={value => this.set({ [name]: value })}
+      />
+    );
+  }
+
+  protected titleField(): React.ReactElement {
+    return this.textField(
+      'title',
+      this.trans.__('Title'),
+      this.trans.__('What the work is about'),
+      { maxLength: 200, 'aria-required': true }
+    );
+  }
+
+  protected advancedFields(): React.ReactElement {
+    const trans = this.trans;
+    const asWorkspace = trans.__('As the workspace says');
+    const number = { type: 'number', step: 'any' };
+    return (
+      <>
+        {this.textField(
+          'image',
+          trans.__('Image'),
+          trans.__('The workspace’s own')
+        )}
+        {this._choiceField('isolation', trans.__('Isolation'), [
+          ['', asWorkspace],
+          ['nested', trans.__('Podman runs inside')],
+          ['strict', trans.__('Strict: no podman, no sudo inside')],
+          ['privileged', trans.__('Privileged: for what you trust only')]
+        ])}
+        {this._choiceField('network', trans.__('Network'), [
+          ['', asWorkspace],
+          ['bridge', trans.__('Other loops and the internet')],
+          ['none', trans.__('None')]
+        ])}
+        {this._choiceField('knowledge', trans.__('Knowledge'), [
+          ['', trans.__('To be read')],
+          ['changed', trans.__('To be changed and promoted')]
+        ])}
+        {this.textField('cpus', trans.__('Processors'), asWorkspace, number)}
+        {this.textField(
+          'memory',
+          trans.__('Memory in GiB'),
+          asWorkspace,
+          number
+        )}
+        {this.textField(
+          'pids',
+          trans.__('Processes and threads'),
+          asWorkspace,
+          number
+        )}
+        {this.textField(
+          'shm',
+          trans.__('Shared memory (/dev/shm) in GiB'),
+          asWorkspace,
+          number
+        )}
+        {this.textField(
+          'devices',
+          trans.__('Devices, such as nvidia.com/gpu=all'),
+          asWorkspace
+        )}
+        {this._choiceField('tmp', trans.__('Folder /tmp'), [
+          ['', asWorkspace],
+          ['private', trans.__('The loop’s own')],
+          ['shared', trans.__('Shared with the machine')]
+        ])}
+      </>
+    );
+  }
+
+  protected vaultField(): React.ReactElement {
+    const trans = this.trans;
+    const { vault } = this.values;
+    const { vaults } = this.choices;
+    return (
+      <>
+        <Choice
+          id="jp-loops-vault"
+          label={trans.__('Vault')}
+          problem={this.problemOf('vault')}
+          value={vault === DEFAULT_VAULT ? '' : vault}
+          options={vaultsOffered(vaults, vault).map(({ name, locked }) => [
+            name === DEFAULT_VAULT ? '' : name,
+            locked ? trans.__('%1 (locked)', name) : name
+          ])}
+          onChange={vault => this.set({ vault })}
+        />
+        <button
+          type="button"
+          className="jp-Loops-link"
+          disabled={this._isBusy}
+          onClick={() => this._onVaults()}
+        >
+          {trans.__('Variables of vaults…')}
+        </button>
+      </>
+    );
+  }
+
+  /**
+   * What is wrong with none of the fields, and that the work is being done.
+   *
+   * @param busy - Says what is being done.
+   */
+  protected outcome(busy: string): React.ReactElement {
+    return (
+      <>
+        {this.problem !== undefined && this.problem.field === undefined && (
+          <div role="alert" className="jp-Loops-problem">
+            <Marked text={this.problem.message} />
+          </div>
+        )}
+        {this._isBusy && (
+          <div role="status" className="jp-Loops-busy">
+            {busy}
+          </div>
+        )}
+      </>
+    );
+  }
+
+  protected choices: IChoices = NO_CHOICES;
+  protected problem: IProblem | undefined;
+  private _isBusy = false;
+}
