@@ -119,13 +119,12 @@ async function askOnce(
   const send = async () => {
     const found = wrong(form.getValue());
     if (found !== undefined) {
-      form.explain({
-        field: found.field,
-        message:
-          found.why === 'missing'
-            ? trans.__('Give the loop a title.')
-            : trans.__('Say of which repo.')
-      });
+      const messages = {
+        missing: trans.__('Give the loop a title.'),
+        'without repo': trans.__('Say of which repo.'),
+        'no number': trans.__('Give a number, such as 2 or 1.5.')
+      };
+      form.explain({ field: found.field, message: messages[found.why] });
       return false;
     }
     form.isBusy = true;

@@ -77,6 +77,8 @@ export const ADVANCED: readonly (keyof IValues)[] = [
   'tmp'
 ];
 
+const NUMBERS = ['cpus', 'memory', 'pids', 'shm'] as const;
+
 /**
  * The field of the form that a problem is about.
  *
@@ -92,18 +94,21 @@ export function fieldOf(
 /**
  * What can be said against the values without asking the server.
  *
- * @returns The first field that is wrong and why: `title` for a missing title, `ref` for a ref without a repo.
+ * @returns The first field that is wrong and why: a missing title, a ref without a repo, a limit that is no number.
  */
 export function wrong(
   values: IValues
-): { field: keyof IValues; why: 'missing' | 'without repo' } | undefined {
+):
+  | { field: keyof IValues; why: 'missing' | 'without repo' | 'no number' }
+  | undefined {
   if (values.title.trim() === '') {
     return { field: 'title', why: 'missing' };
   }
   if (values.ref.trim() !== '' && values.repo.trim() === '') {
     return { field: 'ref', why: 'without repo' };
   }
-  return undefined;
+  const field = NUMBERS.find(each => !Number.isFinite(Number(values[each])));
+  return field && { field, why: 'no number' };
 }
 
 /**

@@ -118,7 +118,8 @@ export abstract class LoopForm extends ReactWidget {
   protected advancedFields(): React.ReactElement {
     const trans = this.trans;
     const asWorkspace = trans.__('As the workspace says');
-    const number = { type: 'number', step: 'any' };
+    // As text: what is no number is empty for a browser's own field of numbers, and would be sent as no limit.
+    const number = { inputMode: 'decimal' } as const;
     return (
       <>
         {this.textField(

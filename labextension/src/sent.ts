@@ -37,11 +37,12 @@ function chosen(values: IValues): IChosen {
 }
 
 function number(text: string): number | null {
-  return text === '' ? null : Number(text);
+  return text.trim() === '' ? null : Number(text);
 }
 
 function bytes(text: string): number | null {
-  return text === '' ? null : Math.round(Number(text) * GIB);
+  const size_gib = number(text);
+  return size_gib === null ? null : Math.round(size_gib * GIB);
 }
 
 /** The request for a new loop that the values stand for; what is empty is left out. */

@@ -27,6 +27,14 @@ describe('wrong', () => {
     });
     expect(wrong({ ...titled, ref: 'main', repo: 'site' })).toBeUndefined();
   });
+
+  it('wants numbers', () => {
+    expect(wrong({ ...titled, memory: '4GB' })).toEqual({
+      field: 'memory',
+      why: 'no number'
+    });
+    expect(wrong({ ...titled, cpus: ' 1.5 ', shm: ' ' })).toBeUndefined();
+  });
 });
 
 describe('fieldOf', () => {

@@ -145,7 +145,7 @@ describe('changes', () => {
       network: null,
       resources: { ...own.config.resources, pids: 200 }
     };
-    const after = { ...before, isolation: '', cpus: '', memory: '2' } as const;
+    const after = { ...before, isolation: '', cpus: ' ', memory: '2' } as const;
     expect(changes(before, after, now)).toEqual({
       config: {
         ...now,

@@ -185,9 +185,10 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await browser.picture("loop-settings")
     # What is wrong is said beside its field, which has the focus; what was typed stays.
     await page.select_option("#jp-loops-network", "none")
-    await page.fill("#jp-loops-memory", "0.001")
-    await page.keyboard.press("Enter")
-    await page.locator("#jp-loops-memory-problem").wait_for()
+    for wrong, told in (("4GB", "Give a number"), ("0.001", "6291456")):
+        await page.fill("#jp-loops-memory", wrong)
+        await page.keyboard.press("Enter")
+        await page.locator("#jp-loops-memory-problem", has_text=told).wait_for()
     await page.wait_for_function("document.activeElement.id === 'jp-loops-memory'")
     assert await browser.findings(".jp-Dialog") == []
     await page.fill("#jp-loops-memory", "2")
