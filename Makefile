@@ -17,7 +17,7 @@ INSIDE := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Rootless podman needs an ordinary user: root hands these over to one.
 ROOTLESS := lab test unit bench load soak screenshots
 
-.PHONY: help lint format docs wheel clean $(ROOTLESS)
+.PHONY: help lint python-lint format docs wheel clean $(ROOTLESS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,8 @@ lab: ## open JupyterLab in a first loop, setting up what is missing (PORT=8888)
 	@.setup/venv lab
 	@.setup/lab
 
-test: lint ## run every check: lint, types, unit, podman and browser tests (ARGS="-k name")
+# That of the face is one of the tests: it takes as long as all of Python's, and then keeps nobody waiting.
+test: python-lint ## run every check: lint, types, unit, podman and browser tests (ARGS="-k name")
 	@.setup/machine test
 	@mkdir -p .artefacts
 	@$(INSIDE) pytest --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder --junitxml=.artefacts/junit.xml $(ARGS)
@@ -69,12 +70,14 @@ soak: ## live a thousand loops and count what stays behind (ARGS="--cycles 50")
 
 endif
 
-lint: ## check style and types
+lint: python-lint ## check style and types
+	@cd labextension && $(INSIDE) jlpm lint
+
+python-lint:
 	@.setup/venv dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@cd labextension && $(INSIDE) jlpm lint
 
 format: ## put the code into the project's style
 	@.setup/venv dev

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 FACE = ROOT / "labextension"
+TIMEOUT_S = 240
 
 
 def node(*arguments: str) -> str:
@@ -20,7 +23,7 @@ def node(*arguments: str) -> str:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -36,6 +39,19 @@ def test_its_types_are_those_of_the_openapi_file(tmp_path: Path) -> None:
     (tmp_path / ".prettierrc.json").write_text(json.dumps(config))
     node("node_modules/prettier/bin/prettier.cjs", "--write", str(target))
     assert target.read_text() == (FACE / "src" / "openapi.ts").read_text(), "run `jlpm generate` in labextension/"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prettier/bin/prettier.cjs", "--check", "."),
+        ("eslint/bin/eslint.js", "."),
+        ("stylelint/bin/stylelint.mjs", "style/**/*.css"),
+    ],
+    ids=lambda arguments: arguments[0].partition("/")[0],
+)
+def test_it_is_in_the_projects_style(arguments: tuple[str, ...]) -> None:
+    node(f"node_modules/{arguments[0]}", *arguments[1:])
 
 
 def test_its_pure_parts() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.labextension.conftest import Stage
 
 MANY = 1000
-FRAMES, FRAMES_PER_S = 120, 60
+FRAMES, FRAMES_PER_S = 60, 60
 
 PAINT = """async count => {
   const begun = performance.now();
