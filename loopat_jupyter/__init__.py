@@ -6,8 +6,8 @@ A *loop* is a unit of work with its own checkout, home, toolchain and one long-l
 Each row imports only from the rows above it:
 
 ===========================  ==========================================================================
-`values`, `deadlines`, `wording`  what a loop shares, as frozen values; deadlines that hold in any task; what is
-                             wrong with a value, in plain words
+`values`, `deadlines`, `ending`, `wording`  what a loop shares, as frozen values; deadlines that hold in any task; the
+                             end of processes; what is wrong with a value, in plain words
 `errors`, `models`           the error tree; frozen values that travel between the layers
 `workspace`                  files of a workspace: paths, configuration, records, locks, atomic writes
 `sandbox`                    `plan` (pure argv and hash), `podman` (the one runner), `images`,

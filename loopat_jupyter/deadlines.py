@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 
 _Result = TypeVar("_Result")
-
-_LOOK_S = 0.005
 
 
 async def in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:  # noqa: ANN401
@@ -55,20 +52,6 @@ async def call_off(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.cancel()
     if meant:
         await asyncio.wait(meant)
-
-
-async def exited(process: asyncio.subprocess.Process, timeout_s: float) -> None:
-    """Return when a process has ended, or when the time is over; then it has no `returncode`.
-
-    The `wait` of asyncio does not notice an end as long as there is output that nobody reads.
-
-    Args:
-        process: The process.
-        timeout_s: How long to wait at most.
-    """
-    until_s = time.monotonic() + timeout_s
-    while process.returncode is None and time.monotonic() < until_s:  # noqa: ASYNC110 - nothing else tells
-        await asyncio.sleep(_LOOK_S)
 
 
 async def side_by_side(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:

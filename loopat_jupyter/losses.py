@@ -87,8 +87,8 @@ def _servers() -> list[dict[str, Any]]:
     found = []
     for note in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
         # One that starts or ends just now has half a note, or none.
-        with contextlib.suppress(FileNotFoundError, ValueError):
+        with contextlib.suppress(FileNotFoundError, PermissionError, ValueError):
             server = json.loads(note.read_bytes())
-            if Known.of(server.get("pid", 0)).alive:
+            if isinstance(server, dict) and isinstance(pid := server.get("pid"), int) and Known.of(pid).alive:
                 found.append(server)
     return found

@@ -10,11 +10,11 @@ _KINDS = {
     "float": "a number",
     "int": "a whole number",
     "null": "nothing",
-    "object": "an object with named fields",
+    "object": "an object",
     "str": "text",
 }
 _BOUNDS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
-_LENGTHS = {"array": (" entry", " entries"), "str": (" character", " characters")}
+_LENGTHS = {"array": (" entry", " entries"), "object": (" field", " fields"), "str": (" character", " characters")}
 _EXPECTED = re.compile(
     r"Expected `(?P<kinds>[^`]*)`(?:, got `(?P<got>[^`]*)`)?"
     r"(?P<length> of length)?(?: (?P<bound>[<>]=?) (?P<number>[\d.e+-]+))?(?: matching regex (?P<form>.*))?\Z",
@@ -23,7 +23,7 @@ _EXPECTED = re.compile(
 _INVALID = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
 
 
-def plain(problem: str) -> str:
+def in_words(problem: str) -> str:
     """A problem that msgspec found, as the end of a sentence about the value; what is not known stays as it is.
 
     Args:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from loopat_jupyter.deadlines import deadline, exited, side_by_side
+from loopat_jupyter.deadlines import deadline, side_by_side
 
 
 async def test_a_block_ends_in_time_or_is_called_off() -> None:
@@ -84,20 +84,3 @@ async def test_side_by_side_answers_in_order_and_leaves_nobody_behind() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == ["patient"] * 3
-
-
-async def test_an_end_is_noticed_although_nobody_reads_the_output() -> None:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec("head", "-c", "60000", "/dev/zero", stdout=pipe, limit=1024)
-    async with asyncio.timeout(60):
-        await exited(process, 1000)
-    assert process.returncode == 0
-    process._transport.close()
-
-
-async def test_an_end_is_not_waited_for_longer_than_it_may_take() -> None:
-    process = await asyncio.create_subprocess_exec("sleep", "1000")
-    await exited(process, 0)
-    assert process.returncode is None
-    process.kill()
-    await process.wait()

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "loopat_jupyter"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
-    {"values", "deadlines", "wording"},
+    {"values", "deadlines", "ending", "wording"},
     {"errors", "models"},
     {"workspace"},
     {"sandbox"},

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from loopat_jupyter.wording import plain
+from loopat_jupyter.wording import in_words
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from loopat_jupyter.wording import plain
         ("", Annotated[str, Meta(min_length=1)], "must be text of at least 1 character"),
         ("abc", Annotated[str, Meta(max_length=2)], "must be text of at most 2 characters"),
         ([1], Annotated[list[int], Meta(min_length=2)], "must be a list of at least 2 entries"),
+        ({"a": 1}, Annotated[dict[str, int], Meta(min_length=2)], "must be an object of at least 2 fields"),
         ("a", Annotated[str, Meta(pattern="^[0-9]+$")], "must be text of the form ^[0-9]+$"),
         ("c", Literal["a", "b"], "'c' is none of the values that it may have"),
         (1.5, int, "must be a whole number, not a number"),
@@ -29,8 +30,8 @@ from loopat_jupyter.wording import plain
 def test_what_msgspec_says_is_said_plainly(value: object, wanted: object, said: str) -> None:
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(value, wanted)
-    assert plain(str(raised.value)) == said
+    assert in_words(str(raised.value)) == said
 
 
 def test_what_is_not_known_stays() -> None:
-    assert plain("Some other trouble `x`") == "some other trouble `x`"
+    assert in_words("Some other trouble `x`") == "some other trouble `x`"

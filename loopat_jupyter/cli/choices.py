@@ -11,7 +11,7 @@ from loopat_jupyter.cli.text import parse_size
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.values import Resources
-from loopat_jupyter.wording import plain
+from loopat_jupyter.wording import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -100,4 +100,4 @@ def chosen(before: LoopConfig, own: Mapping[str, object], *, unset: Iterable[str
         options = {field: option for option, field in FIELDS.items()}
         field = where.rstrip("`").partition("resources.")[2].partition("[")[0]
         unit = " bytes" if field.endswith("_bytes") else ""
-        raise BadInputError(f"--{options[field]}", f"{plain(problem)}{unit}") from error
+        raise BadInputError(f"--{options[field]}", f"{in_words(problem)}{unit}") from error

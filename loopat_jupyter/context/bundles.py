@@ -73,7 +73,7 @@ class Inside(NamedTuple):
         return await self.run("git", *arguments, ok=ok, doing=arguments[0])
 
     async def run(self, *argv: str, ok: Sequence[int], doing: str) -> Answered:
-        """Run a command in the checkout, in which git does all that can fail.
+        """Run a command in the checkout; it fails only where git does.
 
         Args:
             argv: The command.

@@ -57,12 +57,11 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
     def _handle_kernel_died(self, kernel_id: str) -> None:
         """As stock, and what the kernel leaves is removed: nobody asks for its end any more."""
         km: Any = self._kernels.get(kernel_id)
-        if km is not None:
-            stream = getattr(km, "_activity_stream", None)
-            if stream is not None and not stream.closed():
-                stream.socket.linger = 0
+        if km is not None and (stream := getattr(km, "_activity_stream", None)) is not None:
             # Else the server would try to connect to it for as long as it runs.
-            self.stop_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
+            if not stream.closed():
+                stream.close(linger=0)
+            km._activity_stream = None  # noqa: SLF001 - the stock manager looks there
         super()._handle_kernel_died(kernel_id)  # type: ignore[no-untyped-call]
         self.keeper.ended(kernel_id)
         if km is not None:

@@ -12,7 +12,8 @@ import shutil
 import signal
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from loopat_jupyter.deadlines import deadline, exited
+from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.ending import end
 from loopat_jupyter.errors import GitError, GitUnavailableError, StorageFullError
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Git:
                 "try again."
             ) from None
         finally:
-            await _end(process)
+            await end(process, _KILL_GRACE_S)
         cut = len(stdout) > limit_bytes
         answer = Completed(cast("int", process.returncode), stdout[:limit_bytes], stderr, cut)
         if cut and cut_bytes is None:
@@ -322,16 +323,3 @@ def reason(answer: Completed) -> str:
     # Of a connection that failed, git only knows that it failed; ssh, one line before, knows why.
     text = (lines if _SSH_FAILED in fatal else fatal or lines or [f"exit code {answer.returncode}"])[0]
     return re.sub(r"^(fatal|error): ", "", text).rstrip(".") + "."
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End git and its helpers (ssh, index-pack) where they still run, and close the pipes."""
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
-        await exited(process, _KILL_GRACE_S)
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()

@@ -27,6 +27,9 @@ or by the mirror, which has its tags too. A tag that was only made here is nowhe
 _MOST_WORKTREES = 50
 """More of one checkout than people and agents use at once; each is asked for by itself."""
 
+_MOST_COMMITS = 10_000
+"""More than that are not counted, for the answer is read whole."""
+
 _IN_SUBMODULES = (
     f"git log --format='%h %s (in '\"$displaypath\"')' --ignore-missing {' '.join(_ONLY_HERE)} && "
     "git stash list --format='stash: %gd %s (in '\"$displaypath\"')'"
@@ -90,7 +93,7 @@ async def find_unsaved(
         answer = await run(("sh", "-c", _IN_TURN, "sh", mark, *commands))
         *answers, cut = answer.stdout.decode("utf-8", "replace").split(mark)
         if answer.exit_code or cut or len(answers) != len(commands):
-            problem = answer.complaint[:200] if answer.exit_code else "It is more than anybody reads"
+            problem = answer.complaint[:200] if answer.exit_code else "there is more of it than is read"
             raise ConflictError(
                 f"Git cannot tell what is unsaved in the loop: {problem}. Look at it in a terminal of the loop, or "
                 "force it (`--force`)."
@@ -98,7 +101,14 @@ async def find_unsaved(
         return answers
 
     # Somebody may have begun anew, with `git init`: the commit that the loop began from is not there then.
-    log = _git("log", "--format=%h %s", "--ignore-missing", *_ONLY_HERE, *((base,) if base else ()))
+    log = _git(
+        "log",
+        f"--max-count={_MOST_COMMITS}",
+        "--format=%h %s",
+        "--ignore-missing",
+        *_ONLY_HERE,
+        *((base,) if base else ()),
+    )
     _, status, worktrees, commits, stashes, below = await told(
         f"{_git('fetch', '--quiet', 'origin')} || true" if fetch else "true",
         _git(*_STATUS),

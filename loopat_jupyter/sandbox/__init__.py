@@ -3,7 +3,7 @@
 =============  ==========================================================================================
 `plan`         pure: mounts, container argv, exec argv, configuration hash, and what `ensure` has to do
 `podman`       `Podman`: runs podman with a deadline, a limit on parallel calls and typed errors
-`environment`  what podman runs in
+`environment`  what podman runs in; `clients`: what its processes write
 `trust`        finds the host's certificate bundle
 `template`     pure: the image template, its hash and tags, the labels of its build steps
 `base_image`   the distribution image below: pulled, or made from packages

@@ -1,13 +1,10 @@
-"""Processes of podman's: what they write, and how they end."""
+"""Processes of podman's: what they write."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 from typing import TYPE_CHECKING, cast
 
-from loopat_jupyter.deadlines import exited, side_by_side
+from loopat_jupyter.deadlines import side_by_side
 from loopat_jupyter.errors import EngineError
 
 if TYPE_CHECKING:
@@ -45,26 +42,3 @@ async def _read_all(stream: asyncio.StreamReader) -> bytes:
                 "Run `jupyter loopat doctor`: is the configured command really podman?"
             )
     return bytes(whole)
-
-
-async def end(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    """End a process that still runs: politely, then for sure. Its group goes with it, helpers of a build included.
-
-    Its pipes are closed in any case: output that nobody read would keep them open.
-
-    Args:
-        process: The process.
-        grace_s: Time between the two.
-    """
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signum)
-            else:
-                process.send_signal(signum)
-        await exited(process, grace_s)
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()

@@ -122,10 +122,10 @@ class Sandboxes:
             ImageBuildError: The image could not be built.
             StorageFullError: No space.
         """
-        began_s, spec = time.monotonic(), self.plan(record)
+        spec = self.plan(record)
         self._workspace.prepare()
         for _ in range(_ATTEMPTS):
-            reference = self._images.reference(record)
+            began_s, reference = time.monotonic(), self._images.reference(record)
             async with self.lock(record.id):
                 if not fresh and (running := self._made_since(record, began_s)) is not None:
                     return running
@@ -162,7 +162,9 @@ class Sandboxes:
     def _made_since(self, record: LoopRecord, began_s: float) -> Running | None:
         """The sandbox, if somebody else asked podman about it, or made it, while one waited to do the same."""
         stamp = self.state_files(record.id).running()
-        return self.known(record) if stamp is not None and stamp.used_at_s >= began_s else None
+        if stamp is None or stamp.used_at_s < began_s or stamp.restart_needed:
+            return None
+        return self.known(record)
 
     def known(self, record: LoopRecord) -> Running | None:
         """The sandbox, if it is known without asking podman to run just as wanted; marks it as used.
@@ -385,7 +387,7 @@ class Sandboxes:
         return self._note(loop_id, facts, reference, restart_needed=False)
 
     def _note(self, loop_id: str, facts: ContainerFacts, reference: str, *, restart_needed: bool) -> Running:
-        self.state_files(loop_id).stamp(Stamp.of(loop_id, facts, reference))
+        self.state_files(loop_id).stamp(Stamp.of(loop_id, facts, reference, restart_needed=restart_needed))
         return Running(facts.name, facts.pid, facts.image_id, restart_needed)
 
     def adopt(self, record: LoopRecord, facts: ContainerFacts) -> None:

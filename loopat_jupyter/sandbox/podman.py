@@ -9,9 +9,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from loopat_jupyter.deadlines import deadline, exited
+from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.ending import end, exited
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
-from loopat_jupyter.sandbox.clients import PIPE_BUFFER_BYTES, collect, end
+from loopat_jupyter.sandbox.clients import PIPE_BUFFER_BYTES, collect
 from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.versions import read_version, too_old
 

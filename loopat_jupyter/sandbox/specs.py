@@ -71,8 +71,8 @@ class KernelspecFinder:
             StorageFullError: No space to note the answer.
         """
         if self._cached(running.image_id) is None:
-            lock = self._workspace.locks / "kernelspecs.lock"
-            async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the kernels of images"):
+            lock = self._workspace.image_locks / f"kernelspecs-{running.image_id}.lock"
+            async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the kernels of the image"):
                 await self._learn(running.image_id)
         return self.known(record, running.image_id) or ()
 

@@ -38,9 +38,11 @@ class Stamp(Value, frozen=True, kw_only=True):
     """Name of the image it was checked against."""
     used_at_s: float
     """On the monotonic clock of the host, which no clock change moves and every process shares."""
+    restart_needed: bool = False
+    """It was not as wanted then, and could not be replaced."""
 
     @classmethod
-    def of(cls, loop_id: str, facts: ContainerFacts, reference: str) -> Stamp:
+    def of(cls, loop_id: str, facts: ContainerFacts, reference: str, *, restart_needed: bool = False) -> Stamp:
         """A stamp of a running container, used now."""
         return cls(
             loop_id=loop_id,
@@ -51,6 +53,7 @@ class Stamp(Value, frozen=True, kw_only=True):
             image_id=facts.image_id,
             reference=reference,
             used_at_s=time.monotonic(),
+            restart_needed=restart_needed,
         )
 
     @property

@@ -24,7 +24,7 @@ from loopat_jupyter.errors import (
 )
 from loopat_jupyter.models import Value
 from loopat_jupyter.server.answers import encode, problem_of
-from loopat_jupyter.wording import plain
+from loopat_jupyter.wording import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -257,4 +257,4 @@ def _bad_input(error: msgspec.ValidationError) -> BadInputError:
     for pattern, text in ((_UNKNOWN, "is not known"), (_MISSING, "is required")):
         if found := pattern.match(problem):
             return BadInputError(".".join([*parts, found[1][:80]]) or "body", text)
-    return BadInputError(".".join(parts) or "body", plain(problem))
+    return BadInputError(".".join(parts) or "body", in_words(problem))

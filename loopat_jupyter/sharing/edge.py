@@ -71,7 +71,7 @@ _ATTEMPTS = 12
 _GLANCE_S = 1.0
 _POLL_S = 0.02
 
-_T = TypeVar("_T")
+_Result = TypeVar("_Result")
 
 Wanted: TypeAlias = "tuple[Sequence[LoopRecord], Mapping[str, str]]"
 """What is to be shown, and the addresses of the containers behind that run, by loop id."""
@@ -231,7 +231,7 @@ class Edge:
     def _images(self) -> Images:
         return Images(self._workspace, self._engine, self._config, template=template_folder(EDGE), name=EDGE_IMAGE)
 
-    async def _having(self, make: Callable[[], Awaitable[_T]], tell: Callable[[Progress], None]) -> _T:
+    async def _having(self, make: Callable[[], Awaitable[_Result]], tell: Callable[[Progress], None]) -> _Result:
         """Make a container. Image and network are mostly there, so they are looked for once podman misses one."""
         try:
             return await make()

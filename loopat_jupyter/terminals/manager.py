@@ -29,7 +29,7 @@ from loopat_jupyter.terminals.keeping import TerminalKeeper
 from loopat_jupyter.terminals.opening import open_terminal
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.terminals.throttled import ThrottledTerminalManager
-from loopat_jupyter.wording import plain
+from loopat_jupyter.wording import in_words
 from loopat_jupyter.workspace.paths import Workspace
 
 if TYPE_CHECKING:
@@ -392,4 +392,4 @@ def _asked(values: dict[str, Any]) -> _Asked:
         return msgspec.convert(values, _Asked)
     except msgspec.ValidationError as error:
         problem, _, where = str(error).partition(" - at `$.")
-        raise BadInputError(where.rstrip("`") or "terminal", plain(problem)) from error
+        raise BadInputError(where.rstrip("`") or "terminal", in_words(problem)) from error

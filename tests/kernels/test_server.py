@@ -174,6 +174,19 @@ async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetc
     await jp_fetch("api", "kernels", again, method="DELETE")
 
 
+async def test_a_restart_whose_kernel_dies_comes_to_its_end(place: Place, jp_fetch, jp_serverapp) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    restarted = await kernels.restart_kernel(kernel_id)
+    kernel = kernels.get_kernel(kernel_id)
+    kernel._restarter.restart_limit = 0
+    os.kill(kernel.provisioner.pid, signal.SIGKILL)
+    done, _ = await asyncio.wait({restarted}, timeout=30)
+    assert done
+    # It may have answered just before.
+    assert str(restarted.exception() or "Restart failed") == "Restart failed"
+
+
 async def test_an_asked_for_end_is_no_death(place: Place, jp_fetch, jp_serverapp) -> None:
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)

@@ -102,7 +102,7 @@ async def test_more_than_anybody_reads_is_no_leave_to_delete():
     async def run(_: Sequence[str]) -> Answered:
         return Answered(0, b"?? its beginning", b"")
 
-    with pytest.raises(ConflictError, match="more than anybody reads"):
+    with pytest.raises(ConflictError, match="more of it than is read"):
         await find_unsaved(run, None)
 
 

@@ -121,6 +121,13 @@ async def test_of_those_who_want_a_sandbox_at_once_one_asks_podman(scene: Scene)
     assert scene.engine.verbs.count("inspect") == 4
 
 
+async def test_all_who_want_a_sandbox_at_once_are_told_that_it_is_not_as_wanted(scene: Scene):
+    scene.has(running=True, image="old-image")
+    scene.active = True
+    told = await asyncio.gather(*(scene.ensure() for _ in range(3)))
+    assert [running.restart_needed for running in told] == [True] * 3
+
+
 async def test_a_build_that_failed_is_told_until_the_next_one(
     workspace: Workspace, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ):

@@ -28,7 +28,7 @@ def test_only_what_was_sent_is_a_change() -> None:
     [
         (b"", "body", "is not JSON"),
         (b"{", "body", "is not JSON"),
-        (b"[]", "body", "must be an object with named fields, not a list"),
+        (b"[]", "body", "must be an object, not a list"),
         (b'"\xff"', "body", ""),
         (b'{"\xff":1}', "body", "UTF-8"),
         (b"\xef\xbb\xbf{}", "body", "is not JSON"),
@@ -42,7 +42,7 @@ def test_only_what_was_sent_is_a_change() -> None:
         (b'{"title":"a","config":{"network":"host"}}', "config.network", "'host' is none of the values"),
         (b'{"title":"a","config":{"privileged":true}}', "config.privileged", "is not known"),
         (b'{"title":"a","config":{"shared_tmp":1}}', "config.shared_tmp", "must be true or false, not a whole number"),
-        (b'{"title":"a","metadata":[]}', "metadata", "must be an object with named fields, not a list"),
+        (b'{"title":"a","metadata":[]}', "metadata", "must be an object, not a list"),
         (b'{"title":"a","metadata":{"x":1e999}}', "metadata[...]", "number out of range"),
     ],
 )
