@@ -61,11 +61,13 @@ export async function changeLoop(
     title: trans.__('Settings of “%1”', loop.title),
     accept: trans.__('Save'),
     form: SettingsForm,
-    send: async values => {
+    send: async (values, signal) => {
       // What others have changed meanwhile stays as they want it.
       const known = await now();
       const changed = changes(before, values, known.config);
-      return changed === undefined ? known : manager.change(loop.id, changed);
+      return changed === undefined || signal.aborted
+        ? known
+        : manager.change(loop.id, changed, signal);
     }
   });
 }

@@ -163,8 +163,12 @@ export class LoopManager implements ILoopManager {
     }
   }
 
-  change(id: string, changes: LoopChanges): Promise<Loop> {
-    return this._verb(id, 'PATCH', '', changes);
+  change(
+    id: string,
+    changes: LoopChanges,
+    signal?: AbortSignal
+  ): Promise<Loop> {
+    return this._verb(id, 'PATCH', '', changes, signal);
   }
 
   start(id: string): Promise<Loop> {
@@ -223,13 +227,15 @@ export class LoopManager implements ILoopManager {
     id: string,
     method: string,
     verb: string,
-    body?: unknown
+    body?: unknown,
+    signal?: AbortSignal
   ): Promise<Loop> {
     const work: IWork = { id, own: method === 'PATCH' ? CHANGES : STEPS };
     this._works.add(work);
     let answered = false;
     try {
-      const loop = await this.call<Loop>(method, `loops/${id}${verb}`, body);
+      const path = `loops/${id}${verb}`;
+      const loop = await this._client.call<Loop>(method, path, body, signal);
       answered = true;
       return this._put(loop);
     } catch (error) {

@@ -119,7 +119,8 @@ export interface ILoopManager extends IDisposable {
   choices(): Promise<IChoices>;
   /** Makes a loop; nothing is left of one that is called off with the signal meanwhile. */
   create(options: NewLoop, signal?: AbortSignal): Promise<Loop>;
-  change(id: string, changes: LoopChanges): Promise<Loop>;
+  /** Changes a loop; the signal calls it off. */
+  change(id: string, changes: LoopChanges, signal?: AbortSignal): Promise<Loop>;
   start(id: string): Promise<Loop>;
   stop(id: string): Promise<Loop>;
   recreate(id: string): Promise<Loop>;
