@@ -318,21 +318,21 @@ class LoopManager:
         await self.edge.follow(record.id)
         self.on_event(LoopEvent(action="state", loop_id=record.id, state="stopped"))
 
-    async def delete(self, loop_id: str, *, force: bool = False) -> None:
+    async def delete(self, loop_id: str, *, force: bool = False, end: bool = False) -> None:
         """Delete a loop: its sandbox, then its files. Works for a damaged record too.
 
         Args:
             loop_id: The loop.
             force: Delete it even with unsaved work, or if somebody's kernel, terminal or command runs in it.
+            end: Delete it even if something runs in it; unsaved work is still refused.
 
         Raises:
-            ConflictError: There is work in it that is nowhere else, something runs in it, or a Jupyter server has its
-                root folder in it, and `force` was not given; nothing was deleted.
+            ConflictError: There is work in it that is nowhere else, something runs in it, or a server is rooted in it.
             NotFoundError: There is no such loop.
             EngineError: Podman refused; the files are still there.
         """
         await self.refuse_loss(loop_id, force=force)
-        await self.sandboxes.remove(loop_id, force=force)
+        await self.sandboxes.remove(loop_id, force=force or end)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)

@@ -3,10 +3,12 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { find } from '@lumino/algorithm';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { Widget } from '@lumino/widgets';
+import * as React from 'react';
 
 import { LoopError } from './api';
 import type { ICommandOptions } from './commands';
 import { LogView } from './log';
+import { Marked } from './marked';
 import { pick } from './pick';
 import type { Loop } from './tokens';
 import { ending } from './words';
@@ -87,6 +89,22 @@ export async function stopLoop(
   }
 }
 
+export async function archiveLoop(
+  { manager, trans }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  if (
+    await confirmed(
+      trans,
+      loop,
+      trans.__('Archive “%1”?', loop.title),
+      trans.__('Archive')
+    )
+  ) {
+    await manager.change(loop.id, { archived: true });
+  }
+}
+
 export async function recreateLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
@@ -145,12 +163,15 @@ export async function deleteLoop(
   loop: Loop
 ): Promise<void> {
   const { manager, trans } = options;
+  let although: 'end' | undefined;
   if (options.confirmDelete()) {
+    const ends = ending(loop, trans);
+    although = ends === '' ? undefined : 'end';
     const answer = await showDialog({
       title: trans.__('Delete “%1”?', loop.title),
       body: trans.__(
         'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
-        ending(loop, trans)
+        ends
       ),
       buttons: [
         Dialog.cancelButton(),
@@ -162,21 +183,24 @@ export async function deleteLoop(
     }
   }
   try {
-    await manager.remove(loop.id);
+    await manager.remove(loop.id, although);
   } catch (error) {
     if (!(error instanceof LoopError) || error.status !== 409) {
       throw error;
     }
     const answer = await showDialog({
       title: trans.__('“%1” was not deleted', loop.title),
-      body: error.message,
+      body: React.createElement(Marked, {
+        // What is an option of the command line is a button here.
+        text: error.message.replace(', or force it (`--force`)', '')
+      }),
       buttons: [
         Dialog.cancelButton(),
         Dialog.warnButton({ label: trans.__('Delete Anyway') })
       ]
     });
     if (answer.button.accept) {
-      await manager.remove(loop.id, true);
+      await manager.remove(loop.id, 'force');
     }
   }
 }

@@ -19,6 +19,7 @@ import {
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import {
+  archiveLoop,
   deleteLoop,
   distillLoop,
   openAgent,
@@ -273,7 +274,7 @@ export function addCommands(options: ICommandOptions): string[] {
     CommandIDs.archive,
     trans.__('Archive'),
     undefined,
-    loop => manager.change(loop.id, { archived: true }),
+    loop => archiveLoop(options, loop),
     active
   );
   add(

@@ -6,7 +6,7 @@ import { fieldOf, NO_VALUES, wrong } from './form';
 import type { LoopForm } from './loopform';
 import type { IDefaults } from './newform';
 import { NewLoopForm } from './newform';
-import { changes, request, valuesOf } from './sent';
+import { changes, inGib, request, valuesOf } from './sent';
 import { SettingsForm } from './settingsform';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
@@ -14,6 +14,9 @@ import { editVaults } from './vaults';
 
 /** How long the dialog waits for what there is to pick from; it fills it in later otherwise. */
 const CHOICES_MS = 500;
+
+/** Fields that hold sizes in GiB. */
+const SIZES: readonly (keyof IValues)[] = ['memory', 'shm'];
 
 /**
  * Asks for a new loop and makes it.
@@ -143,7 +146,9 @@ async function askOnce(
         field,
         message:
           field !== undefined && error instanceof LoopError
-            ? error.besideField
+            ? SIZES.includes(field)
+              ? inGib(error.besideField)
+              : error.besideField
             : messageOf(error)
       });
       return false;

@@ -187,9 +187,10 @@ export class LoopManager implements ILoopManager {
     return this._verb(id, 'POST', '/cancel');
   }
 
-  async remove(id: string, force = false): Promise<void> {
+  async remove(id: string, although?: 'end' | 'force'): Promise<void> {
+    const query = although === undefined ? '' : `?${although}=true`;
     try {
-      await this.call('DELETE', `loops/${id}${force ? '?force=true' : ''}`);
+      await this.call('DELETE', `loops/${id}${query}`);
     } catch (error) {
       this._forgetMissing(id, error);
       throw error;

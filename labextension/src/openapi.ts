@@ -1833,6 +1833,8 @@ export interface operations {
       query?: {
         /** @description Delete although there is unsaved work in the loop, or something runs in it. */
         force?: boolean;
+        /** @description End what runs in it. Unsaved work is still refused. */
+        end?: boolean;
       };
       header?: never;
       path: {

@@ -95,6 +95,15 @@ function gib(size_bytes: number | null): string {
     : String(Number((size_bytes / GIB).toPrecision(4)));
 }
 
+/** What the server says of a size in bytes, as a person who gave it in GiB reads it. */
+export function inGib(message: string): string {
+  return message.replace(
+    /a whole number of (at least|at most) (\d+)/,
+    (_, bound: string, size_bytes: string) =>
+      `${bound} ${Math.ceil((Number(size_bytes) / GIB) * 1000) / 1000}`
+  );
+}
+
 /**
  * What a form of settings changed.
  *

@@ -125,7 +125,7 @@ export interface ILoopManager extends IDisposable {
   stop(id: string): Promise<Loop>;
   recreate(id: string): Promise<Loop>;
   cancel(id: string): Promise<Loop>;
-  remove(id: string, force?: boolean): Promise<void>;
+  remove(id: string, although?: 'end' | 'force'): Promise<void>;
   /** Opens a terminal in a loop; answers with its name. */
   openTerminal(id: string, options?: TerminalOptions): Promise<string>;
   usage(id: string): Promise<Usage>;

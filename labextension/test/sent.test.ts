@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { NO_VALUES } from '../src/form';
-import { changes, request, valuesOf } from '../src/sent';
+import { changes, inGib, request, valuesOf } from '../src/sent';
 import type { Loop } from '../src/tokens';
 
 const titled = { ...NO_VALUES, title: 'Rain' };
@@ -22,6 +22,15 @@ const CONFIG: Loop['config'] = {
   resources: RESOURCES,
   shared_tmp: null
 };
+
+describe('inGib', () => {
+  it('says bounds in the unit of the field', () => {
+    expect(inGib('Must be a whole number of at least 6291456')).toBe(
+      'Must be at least 0.006'
+    );
+    expect(inGib('Must be text')).toBe('Must be text');
+  });
+});
 
 describe('request', () => {
   it('leaves out what is empty', () => {

@@ -99,5 +99,5 @@ def chosen(before: LoopConfig, own: Mapping[str, object], *, unset: Iterable[str
         problem, _, where = str(error).partition(" - at `$.")
         options = {field: option for option, field in FIELDS.items()}
         field = where.rstrip("`").partition("resources.")[2].partition("[")[0]
-        unit = " bytes" if field.endswith("_bytes") else ""
+        unit = " bytes; 4GB and 512MiB are sizes" if field.endswith("_bytes") else ""
         raise BadInputError(f"--{options[field]}", f"{in_words(problem)}{unit}") from error

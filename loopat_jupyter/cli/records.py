@@ -203,11 +203,12 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 
     async def look() -> tuple[Loop, list[tuple[str, str]]]:
         shown = await manager.get(record.id)
-        # To ask one with settings of before for its kernels would recreate it.
-        if shown.state != "running" or shown.restart_needed or record.archived:
+        stamp = manager.sandboxes.state_files(record.id).running()
+        if shown.state != "running" or stamp is None or record.archived:
             return shown, [(name, "") for name in Registry.of_user().names(record.id)]
         try:
-            specs = await manager.kernelspecs(record)
+            # To look at a loop is no use of it.
+            specs = await manager.kernels.known(record, stamp)
         except LoopatError as error:
             # What is known is shown all the same.
             session.warn(error.message)

@@ -163,6 +163,7 @@ class DeleteQuery(Value, frozen=True, kw_only=True):
     """Query of `DELETE /loops/{loop_id}`."""
 
     force: Annotated[bool, _about("delete although there is unsaved work in it, or something runs in it")] = False
+    end: Annotated[bool, _about("end what runs in it; unsaved work is still refused")] = False
 
 
 class CreateVault(Value, frozen=True, kw_only=True):

@@ -68,7 +68,11 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     assert await browser.findings(".jp-Dialog") == []
     await browser.answer("Stop")
     await browser.state("Cycle", "stopped")
+    await browser.action("Cycle", "New terminal in").click()
+    await browser.row("Cycle").locator("text=1 terminal").wait_for()
     await browser.command("loops:archive", loop=identity)
+    await page.locator(".jp-Dialog", has_text="This ends: 1 terminal.").wait_for()
+    await browser.answer("Archive")
     await browser.row("Cycle").wait_for(state="detached")
     await page.get_by_role("button", name="Archived").click()
     await browser.state("Cycle", "archived")
@@ -254,6 +258,7 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     await browser.answer("Delete")
     await page.locator(".jp-Dialog", has_text="“Footer” was not deleted").wait_for()
     await page.locator(".jp-Dialog", has_text="would be lost: 1 uncommitted file").wait_for()
+    assert "--force" not in await page.locator(".jp-Dialog").inner_text()
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("unsaved")
     await browser.answer("Delete Anyway")

@@ -185,7 +185,7 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await browser.picture("loop-settings")
     # What is wrong is said beside its field, which has the focus; what was typed stays.
     await page.select_option("#jp-loops-network", "none")
-    for wrong, told in (("4GB", "Give a number"), ("0.001", "6291456")):
+    for wrong, told in (("4GB", "Give a number"), ("0.001", "Must be at least 0.006")):
         await page.fill("#jp-loops-memory", wrong)
         await page.keyboard.press("Enter")
         await page.locator("#jp-loops-memory-problem", has_text=told).wait_for()

@@ -57,6 +57,7 @@ class LoopHandler(LoopatHandler):
     @authorized
     async def delete(self, loop_id: str) -> None:
         """Delete a loop with its files."""
-        await self.manager.delete(loop_id, force=self.query(DeleteQuery).force)
+        query = self.query(DeleteQuery)
+        await self.manager.delete(loop_id, force=query.force, end=query.end)
         self.set_status(204)
         self.finish()

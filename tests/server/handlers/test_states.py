@@ -122,7 +122,7 @@ class TestStates:
         assert (refused.status, refused.body["reason"]) == (409, "conflict")
         assert "force" in refused.body["message"]
         assert (await api("GET", "loops", loop)).body["state"] == "running"
-        assert (await api("DELETE", "loops", loop, params={"force": "true"}, **SLOW)).status == 204
+        assert (await api("DELETE", "loops", loop, params={"end": "true"}, **SLOW)).status == 204
         ended = await working
         assert ended.status == 200
         assert "exit_code" in ended.body[-1] or ended.body[-1]["error"]["code"] in (404, 500)
