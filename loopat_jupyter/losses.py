@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 from jupyter_core.paths import jupyter_runtime_dir
 
 from loopat_jupyter.context.unpromoted import find_unpromoted, touched
 from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.models import Value
 from loopat_jupyter.repos.unsaved import find_unsaved, has_checkout
 from loopat_jupyter.sandbox.trees import Known
+from loopat_jupyter.workspace.files import read_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.repos.unsaved import Unsaved
     from loopat_jupyter.sandbox.asking import Answered
     from loopat_jupyter.workspace.paths import Workspace
+
+_NOTE_BYTES = 64 * 1024
+"""A note of a server is hundreds of bytes long."""
 
 
 async def unsaved_files(
@@ -75,20 +80,27 @@ def _refuse_served(workspace: Workspace, loop_id: str) -> None:
     """Without its root folder a server shows nothing any more."""
     folder = os.path.realpath(workspace.loop(loop_id))
     for server in _servers():
-        if Path(os.path.realpath(server.get("root_dir", "/"))).is_relative_to(folder):
+        if Path(os.path.realpath(server.root_dir)).is_relative_to(folder):
             raise ConflictError(
-                f"The Jupyter server at {server.get('url')} has its root folder in this loop, and would show nothing "
-                f"any more. End it first, with `jupyter server stop {server.get('port')}`, or force it (`--force`)."
+                f"The Jupyter server at {server.url[:200]} has its root folder in this loop, and would show nothing "
+                f"any more. End it first, with `jupyter server stop {server.port}`, or force it (`--force`)."
             )
 
 
-def _servers() -> list[dict[str, Any]]:
+class _Server(Value, frozen=True, kw_only=True):
+    pid: int
+    root_dir: str = "/"
+    url: str = ""
+    port: int = 0
+
+
+def _servers() -> list[_Server]:
     """Jupyter servers that run, by their own notes; to import Jupyter's function for it takes a second or two."""
     found = []
     for note in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
-        # One that starts or ends just now has half a note, or none.
-        with contextlib.suppress(FileNotFoundError, PermissionError, ValueError):
-            server = json.loads(note.read_bytes())
-            if isinstance(server, dict) and isinstance(pid := server.get("pid"), int) and Known.of(pid).alive:
+        # One that starts or ends just now has half a note, or none; what makes no sense is of no server.
+        with contextlib.suppress(OSError, msgspec.DecodeError, RecursionError):
+            server = msgspec.json.decode(read_untrusted(note, limit_bytes=_NOTE_BYTES), type=_Server)
+            if "\0" not in server.root_dir and Known.of(server.pid).alive:
                 found.append(server)
     return found

@@ -20,7 +20,18 @@ _EXPECTED = re.compile(
     r"(?P<length> of length)?(?: (?P<bound>[<>]=?) (?P<number>[\d.e+-]+))?(?: matching regex (?P<form>.*))?\Z",
     re.DOTALL,
 )
+_NO_NEWLINE = r"(?!\\n)"
 _INVALID = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
+
+
+def problem_and_place(message: str) -> tuple[str, str]:
+    """A message of msgspec in two: what is wrong, and the path of the field, such as `config.network`.
+
+    Args:
+        message: Its message, which may repeat what somebody sent, with a place of its own in it.
+    """
+    problem, found, place = message.rpartition(" - at `$")
+    return (problem, place.removesuffix("`").removeprefix(".")) if found else (message, "")
 
 
 def in_words(problem: str) -> str:
@@ -30,7 +41,7 @@ def in_words(problem: str) -> str:
         problem: Its message, without the place: "Expected `int` >= 16" is "must be a whole number of at least 16".
     """
     if found := _INVALID.match(problem):
-        return f"{found[1]} is none of the values that it may have"
+        return f"{found[1][:80]} is none of the values that it may have"
     found = _EXPECTED.match(problem)
     if found is None:
         return problem[:1].lower() + problem[1:]
@@ -41,7 +52,7 @@ def in_words(problem: str) -> str:
         things = _LENGTHS.get(kinds[0], ("", "")) if found["length"] else ("", "")
         words.append(f"of {_BOUNDS[found['bound']]} {found['number']}{things[found['number'] != '1']}")
     if found["form"]:
-        words.append(f"of the form {found['form'].strip(chr(39))}")
+        words.append(f"of the form {found['form'].strip(chr(39)).removesuffix(_NO_NEWLINE)}")
     if found["got"]:
         words[-1] += f", not {_KINDS.get(found['got'], found['got'])}"
     return " ".join(words)

@@ -37,6 +37,10 @@ async def test_a_root_folder_of_a_server_that_runs_is_a_loss(
     note("elsewhere", os.getpid(), workspace.loops)
     (tmp_path / "jpserver-starts.json").write_text('{"pid": ')
     (tmp_path / "jpserver-ends.json").symlink_to(tmp_path / "gone")
+    for number, odd in enumerate(("[]", "null", "[" * 9000, json.dumps({"pid": os.getpid(), "root_dir": "a\0b"}))):
+        (tmp_path / f"jpserver-odd{number}.json").write_text(odd)
+    (tmp_path / "jpserver-folder.json").mkdir()
+    os.mkfifo(tmp_path / "jpserver-pipe.json")
     assert await find_losses(workspace, record, not_opened) == ""
     note("inside", os.getpid(), workspace.workdir(record.id))
     with pytest.raises(ConflictError, match=r"The Jupyter server at http://inside/ has its root .*server stop 8888"):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from loopat_jupyter.wording import in_words
+from loopat_jupyter.wording import in_words, problem_and_place
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ def test_what_msgspec_says_is_said_plainly(value: object, wanted: object, said: 
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(value, wanted)
     assert in_words(str(raised.value)) == said
+
+
+def test_a_value_forges_no_place_and_is_cut() -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert({"a": {"b": "x - at `$.fake`" + "y" * 1000}}, dict[str, dict[str, Literal["z"]]])
+    problem, place = problem_and_place(str(raised.value))
+    assert (place, len(in_words(problem)) < 200) == ("[...][...]", True)
+    assert problem_and_place("All is wrong") == ("All is wrong", "")
 
 
 def test_what_is_not_known_stays() -> None:

@@ -11,7 +11,7 @@ from loopat_jupyter.cli.text import parse_size
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.values import Resources
-from loopat_jupyter.wording import in_words
+from loopat_jupyter.wording import in_words, problem_and_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -96,8 +96,8 @@ def chosen(before: LoopConfig, own: Mapping[str, object], *, unset: Iterable[str
     try:
         return msgspec.convert(config, LoopConfig)
     except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$.")
+        problem, place = problem_and_place(str(error))
         options = {field: option for option, field in FIELDS.items()}
-        field = where.rstrip("`").partition("resources.")[2].partition("[")[0]
+        field = place.partition("resources.")[2].partition("[")[0]
         unit = " bytes; 4GB and 512MiB are sizes" if field.endswith("_bytes") else ""
         raise BadInputError(f"--{options[field]}", f"{in_words(problem)}{unit}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,24 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     shutdown_kernel: Any = _async_shutdown_kernel
+
+    @functools.cached_property
+    def _restarts(self) -> weakref.WeakValueDictionary[str, asyncio.Lock]:
+        """Who restarts which kernel; a lock is there as long as anybody holds or wants it."""
+        return weakref.WeakValueDictionary()
+
+    async def _restart_in_turn(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """As stock, one after the other: of two restarts at once stock loses a process.
+
+        Args:
+            kernel_id: The kernel.
+            args: As the stock manager takes them.
+            kwargs: As the stock manager takes them.
+        """
+        async with self._restarts.setdefault(kernel_id, asyncio.Lock()):
+            return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    restart_kernel: Any = _restart_in_turn
 
     async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
         """The server ends: kernels of loops stay where the configuration says so, all others end.

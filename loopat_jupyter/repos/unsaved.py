@@ -27,6 +27,12 @@ or by the mirror, which has its tags too. A tag that was only made here is nowhe
 _MOST_WORKTREES = 50
 """More of one checkout than people and agents use at once; each is asked for by itself."""
 
+_LONGEST_PATH = 4096
+"""`PATH_MAX` of Linux."""
+
+_FETCH_S = 20
+"""What the remote has by now is worth no more waiting."""
+
 _MOST_COMMITS = 10_000
 """More than that are not counted, for the answer is read whole."""
 
@@ -110,7 +116,7 @@ async def find_unsaved(
         *((base,) if base else ()),
     )
     _, status, worktrees, commits, stashes, below = await told(
-        f"{_git('fetch', '--quiet', 'origin')} || true" if fetch else "true",
+        f"timeout {_FETCH_S} {_git('fetch', '--quiet', 'origin')} || true" if fetch else "true",
         _git(*_STATUS),
         _git("worktree", "list", "--porcelain"),
         log,
@@ -137,7 +143,7 @@ def linked_worktrees(listing: str) -> tuple[str, ...]:
         listing: The output: the checkout itself comes first.
 
     Raises:
-        ConflictError: There are more than anybody looks through.
+        ConflictError: There are more than anybody looks through, or one that cannot be.
     """
     _, *others = (entry.split("\n") for entry in listing.strip("\n").split("\n\n"))
     # Of one whose folder is gone there is nothing to lose but its commits.
@@ -146,7 +152,10 @@ def linked_worktrees(listing: str) -> tuple[str, ...]:
         raise ConflictError(
             f"The loop has more than {_MOST_WORKTREES} worktrees. Remove those that are done, or force it (`--force`)."
         )
-    return tuple(entry[0].removeprefix("worktree ") for entry in there)
+    folders = tuple(entry[0].removeprefix("worktree ") for entry in there)
+    if any("\0" in folder or len(folder) > _LONGEST_PATH for folder in folders):
+        raise ConflictError("Git in the loop tells of a worktree where no folder can be. Force it (`--force`).")
+    return folders
 
 
 def changed_files(status: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from loopat_jupyter.errors import (
 )
 from loopat_jupyter.models import Value
 from loopat_jupyter.server.answers import encode, problem_of
-from loopat_jupyter.wording import in_words
+from loopat_jupyter.wording import in_words, problem_and_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -251,9 +251,8 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 def _bad_input(error: msgspec.ValidationError) -> BadInputError:
     """The field that a validation error is about, in the words of the client: `config.network`."""
-    problem, _, where = str(error).partition(" - at ")
-    path = re.search(r"`\$\.?(.*?)`", where)
-    parts = [path[1]] if path and path[1] else []
+    problem, place = problem_and_place(str(error))
+    parts = [place] if place else []
     for pattern, text in ((_UNKNOWN, "is not known"), (_MISSING, "is required")):
         if found := pattern.match(problem):
             return BadInputError(".".join([*parts, found[1][:80]]) or "body", text)

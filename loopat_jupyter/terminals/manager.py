@@ -29,7 +29,7 @@ from loopat_jupyter.terminals.keeping import TerminalKeeper
 from loopat_jupyter.terminals.opening import open_terminal
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.terminals.throttled import ThrottledTerminalManager
-from loopat_jupyter.wording import in_words
+from loopat_jupyter.wording import in_words, problem_and_place
 from loopat_jupyter.workspace.paths import Workspace
 
 if TYPE_CHECKING:
@@ -391,5 +391,5 @@ def _asked(values: dict[str, Any]) -> _Asked:
     try:
         return msgspec.convert(values, _Asked)
     except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$.")
-        raise BadInputError(where.rstrip("`") or "terminal", in_words(problem)) from error
+        problem, place = problem_and_place(str(error))
+        raise BadInputError(place or "terminal", in_words(problem)) from error

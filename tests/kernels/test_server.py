@@ -174,6 +174,15 @@ async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetc
     await jp_fetch("api", "kernels", again, method="DELETE")
 
 
+async def test_restarts_at_once_leave_one_kernel(place: Place, jp_fetch) -> None:
+    kernel_id = await start_session(jp_fetch)
+    path = ("api", "kernels", kernel_id)
+    await asyncio.gather(*(jp_fetch(*path, "restart", method="POST", body="") for _ in range(3)))
+    assert len(place.processes()) == 1
+    await jp_fetch(*path, method="DELETE")
+    assert (place.processes(), place.run_files()) == ([], [])
+
+
 async def test_a_restart_whose_kernel_dies_comes_to_its_end(place: Place, jp_fetch, jp_serverapp) -> None:
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
