@@ -13,7 +13,6 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from loopat_jupyter.context.unpromoted import find_unpromoted, touched
 from loopat_jupyter.errors import ConflictError
-from loopat_jupyter.models import Value
 from loopat_jupyter.repos.unsaved import find_unsaved, has_checkout
 from loopat_jupyter.sandbox.trees import Known
 from loopat_jupyter.workspace.files import read_untrusted
@@ -87,7 +86,9 @@ def _refuse_served(workspace: Workspace, loop_id: str) -> None:
             )
 
 
-class _Server(Value, frozen=True, kw_only=True):
+class _Server(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at of a note, which says more."""
+
     pid: int
     root_dir: str = "/"
     url: str = ""

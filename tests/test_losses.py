@@ -27,7 +27,9 @@ async def test_a_root_folder_of_a_server_that_runs_is_a_loss(
     ended.wait()
 
     def note(name: str, pid: int, root: Path) -> None:
-        text = json.dumps({"pid": pid, "root_dir": str(root), "url": f"http://{name}/", "port": 8888})
+        text = json.dumps(
+            {"pid": pid, "root_dir": str(root), "url": f"http://{name}/", "port": 8888, "token": "", "secure": False}
+        )
         (tmp_path / f"jpserver-{name}.json").write_text(text)
 
     async def not_opened():
