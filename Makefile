@@ -6,8 +6,8 @@ SHELL := /bin/bash
 
 PORT ?=
 ARGS ?=
-# Two workers keep two cores busy; more of them only wait for podman's locks.
-WORKERS ?= 2
+# On two cores: while one test waits, two others work. With more of them podman's locks are what all wait for.
+WORKERS ?= 3
 PYTHON ?= python3
 export PORT PYTHON
 
