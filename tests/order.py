@@ -1,4 +1,4 @@
-"""Long modules first, as a pytest plugin: two workers that share the modules out then end at the same time."""
+"""Long modules first, as a pytest plugin: workers that share the modules out then end at the same time."""
 
 from __future__ import annotations
 
