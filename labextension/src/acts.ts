@@ -77,14 +77,8 @@ export async function stopLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  if (
-    await confirmed(
-      trans,
-      loop,
-      trans.__('Stop “%1”?', loop.title),
-      trans.__('Stop')
-    )
-  ) {
+  const title = trans.__('Stop “%1”?', loop.title);
+  if (await mayEnd(trans, loop, title, trans.__('Stop'))) {
     await manager.stop(loop.id);
   }
 }
@@ -93,14 +87,8 @@ export async function archiveLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  if (
-    await confirmed(
-      trans,
-      loop,
-      trans.__('Archive “%1”?', loop.title),
-      trans.__('Archive')
-    )
-  ) {
+  const title = trans.__('Archive “%1”?', loop.title);
+  if (await mayEnd(trans, loop, title, trans.__('Archive'))) {
     await manager.change(loop.id, { archived: true });
   }
 }
@@ -109,18 +97,12 @@ export async function recreateLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const answer = await showDialog({
-    title: trans.__('Recreate “%1”?', loop.title),
-    body: trans.__(
-      'A new sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
-      ending(loop, trans)
-    ),
-    buttons: [
-      Dialog.cancelButton(),
-      Dialog.warnButton({ label: trans.__('Recreate') })
-    ]
-  });
-  if (answer.button.accept) {
+  const body = trans.__(
+    'A new sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
+    ending(loop, trans)
+  );
+  const title = trans.__('Recreate “%1”?', loop.title);
+  if (await confirmed(title, body, trans.__('Recreate'))) {
     await manager.recreate(loop.id);
   }
 }
@@ -167,18 +149,12 @@ export async function deleteLoop(
   if (options.confirmDelete()) {
     const ends = ending(loop, trans);
     although = ends === '' ? undefined : 'end';
-    const answer = await showDialog({
-      title: trans.__('Delete “%1”?', loop.title),
-      body: trans.__(
-        'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
-        ends
-      ),
-      buttons: [
-        Dialog.cancelButton(),
-        Dialog.warnButton({ label: trans.__('Delete') })
-      ]
-    });
-    if (!answer.button.accept) {
+    const body = trans.__(
+      'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
+      ends
+    );
+    const title = trans.__('Delete “%1”?', loop.title);
+    if (!(await confirmed(title, body, trans.__('Delete')))) {
       return;
     }
   }
@@ -188,18 +164,12 @@ export async function deleteLoop(
     if (!(error instanceof LoopError) || error.status !== 409) {
       throw error;
     }
-    const answer = await showDialog({
-      title: trans.__('“%1” was not deleted', loop.title),
-      body: React.createElement(Marked, {
-        // What is an option of the command line is a button here.
-        text: error.message.replace(', or force it (`--force`)', '')
-      }),
-      buttons: [
-        Dialog.cancelButton(),
-        Dialog.warnButton({ label: trans.__('Delete Anyway') })
-      ]
+    const body = React.createElement(Marked, {
+      // What is an option of the command line is a button here.
+      text: error.message.replace(', or force it (`--force`)', '')
     });
-    if (answer.button.accept) {
+    const title = trans.__('“%1” was not deleted', loop.title);
+    if (await confirmed(title, body, trans.__('Delete Anyway'))) {
       await manager.remove(loop.id, 'force');
     }
   }
@@ -220,16 +190,22 @@ export async function showLog(
   app.shell.activateById(view.id);
 }
 
-async function confirmed(
+/** Whether a person agrees to end what runs in a loop; nobody is asked where nothing does. */
+async function mayEnd(
   trans: TranslationBundle,
   loop: Loop,
   title: string,
   label: string
 ): Promise<boolean> {
   const body = ending(loop, trans);
-  if (body === '') {
-    return true;
-  }
+  return body === '' || confirmed(title, body, label);
+}
+
+async function confirmed(
+  title: string,
+  body: string | React.ReactElement,
+  label: string
+): Promise<boolean> {
   const answer = await showDialog({
     title,
     body,

@@ -17,7 +17,7 @@ from loopat_jupyter.workspace.paths import is_loop_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from loopat_jupyter.workspace.paths import Workspace
+    from loopat_jupyter.workspace.paths import Workspace
 
 
 class WayOutError(web.HTTPError, OSError):

@@ -17,7 +17,7 @@ import msgspec
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import ContextKind, MountMode, Network, Value
 from loopat_jupyter.values import Isolation, Resources
-from loopat_jupyter.wording import in_words
+from loopat_jupyter.wording import in_words, problem_and_place
 from loopat_jupyter.workspace.toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -339,10 +339,11 @@ def _convert(values: Mapping[str, Any], file: Path | None) -> Config:
     try:
         return msgspec.convert(values, Config, strict=file is not None)
     except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$.")
-        key = where.rstrip("`") or "config"
-        origin = f"in {file}{_line(file, where.rstrip('`'), problem)}" if file else "after environment overrides"
-        raise BadInputError(key, f"{in_words(problem)} ({origin}){_suggestion(where, problem)}") from error
+        problem, place = problem_and_place(str(error))
+        origin = f"in {file}{_line(file, place, problem)}" if file else "after environment overrides"
+        raise BadInputError(
+            place or "config", f"{in_words(problem)} ({origin}){_suggestion(place, problem)}"
+        ) from error
 
 
 def _line(file: Path, where: str, problem: str = "") -> str:
