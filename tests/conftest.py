@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import gc
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -204,5 +205,7 @@ def remove_from_podman(workspace: Workspace) -> None:
     """Remove the containers and the network of one workspace, if there are any."""
     containers = ("rm", "--force", "--time=0", "--volumes", f"--filter=label=loopat.workspace={workspace.name}")
     network = ("network", "rm", "--force", "--time=0", f"loopat-{workspace.name}")
+    # Whatever home a test has set: under another one podman finds none of them.
+    environ = {**os.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}
     for arguments in (containers, network):
-        subprocess.run(["podman", *arguments], capture_output=True, check=True, timeout=120)
+        subprocess.run(["podman", *arguments], capture_output=True, check=True, timeout=120, env=environ)
