@@ -135,7 +135,7 @@ async def memory(scene: Scene) -> Row:
         beside = [parent_pid(root) for root in roots]
         extra = [pid for pid in beside if pid not in before]
         used = resident_mb(extra)
-    return Row("memory per kernel beside it", "nothing", [], [used], "MB", "≤ 4 MB")
+    return Row("memory per kernel beside it", "nothing", [], [used], "MiB", "≤ 4 MiB")
 
 
 def _pids() -> list[int]:

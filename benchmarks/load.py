@@ -167,8 +167,8 @@ def table(alone: Figures, crowded: Figures, loops: int, kernels: int) -> str:
         ("list of loops over REST, p95", lambda found: p95(found.list_ms), "ms"),
         ("echo of a key in a terminal, p95", lambda found: p95(found.echo_ms), "ms"),
         ("a command, p95", lambda found: p95(found.exec_ms), "ms"),
-        ("memory of the server", lambda found: found.server_mb, "MB"),
-        ("memory of all loops, without kernels", lambda found: found.loops_mb, "MB"),
+        ("memory of the server", lambda found: found.server_mb, "MiB"),
+        ("memory of all loops, without kernels", lambda found: found.loops_mb, "MiB"),
     ]
     for what, of, unit in rows:
         one, many = of(alone), of(crowded)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Unit = Literal["ms", "MB", "/s"]
+Unit = Literal["ms", "MiB", "/s"]
 
 
 class Row(NamedTuple):

@@ -86,7 +86,9 @@ async def measure(size_mb: int, rounds: int) -> list[Row]:
     what = f"repo of {size_mb} MiB"
     return [
         Row(f"a second loop on a {what}", "`git clone --shared`", *times_ms, "ms", "< 2000 ms"),
-        Row("what it takes of the disk", "`git clone --shared`", *sizes_mb, "MB", f"{working_mb:.0f} MB are its files"),
+        Row(
+            "what it takes of the disk", "`git clone --shared`", *sizes_mb, "MiB", f"{working_mb:.0f} MiB are its files"
+        ),
     ]
 
 

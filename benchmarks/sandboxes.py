@@ -67,7 +67,7 @@ async def memory(scene: Scene) -> Row:
     init = facts["State"]["Pid"]
     pids = [facts["State"]["ConmonPid"], init]
     pids += [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_pid(int(name)) == init]  # noqa: PTH208
-    return Row("memory of an idle loop", "nothing", [], [resident_mb(pids)], "MB", "≤ 8 MB")
+    return Row("memory of an idle loop", "nothing", [], [resident_mb(pids)], "MiB", "≤ 8 MiB")
 
 
 async def first_page(scene: Scene, rounds: int) -> Row:

@@ -14,7 +14,7 @@ from loopat_jupyter.cli.views import changed_text
 @click.command(
     "set",
     epilog=examples(
-        'jupyter loopat set "Sales in May" --memory 4GB --cpus 2',
+        'jupyter loopat set "Sales in May" --memory 4GiB --cpus 2',
         'jupyter loopat set "Sales in May" --network none --unset image',
         'jupyter loopat set "Sales in May" --title "Sales in June"',
     ),
@@ -61,7 +61,7 @@ def set_verb(
     if unset or any(map(is_given, own.values())):
         changes["config"] = chosen(record.config, own, unset=unset)
     if not changes:
-        raise click.UsageError("Say what to change, for example --memory 4GB.")
+        raise click.UsageError("Say what to change, for example --memory 4GiB.")
     session.run(manager.update(record.id, changes))
     changed = session.run(manager.get(record.id))
     if json:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from loopat_jupyter.cli.text import parse_size
+from loopat_jupyter.cli.text import parse_size, size
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.values import Resources
@@ -30,6 +31,9 @@ FIELDS: Mapping[str, str] = {
 }
 """Each of these options, and the field that it sets."""
 
+_BOUND = re.compile(r"a whole number of (at least|at most) (\d+)")
+"""How the bound of a size in bytes is told; a person gave a size with a unit."""
+
 
 def _size_bytes(context: click.Context, option: click.Parameter, text: str | None) -> int | None:
     """For options that take a size."""
@@ -50,10 +54,12 @@ _OPTIONS = (
     click.option("--shared-tmp/--private-tmp", default=None, help="Share the host's /tmp with the loop, or not."),
     click.option("--knowledge-rw", is_flag=True, default=None, help="Let it change its copy of the team's knowledge."),
     click.option("--cpus", type=float, metavar="NUMBER", help="Processors at most; 1.5 is one and a half."),
-    click.option("--memory", "memory_bytes", callback=_size_bytes, metavar="SIZE", help="Memory at most, such as 4GB."),
+    click.option(
+        "--memory", "memory_bytes", callback=_size_bytes, metavar="SIZE", help="Memory at most, such as 4GiB."
+    ),
     click.option("--pids", type=int, metavar="NUMBER", help="Processes and threads at most."),
     click.option(
-        "--shm-size", "shm_size_bytes", callback=_size_bytes, metavar="SIZE", help="Size of /dev/shm, such as 1GB."
+        "--shm-size", "shm_size_bytes", callback=_size_bytes, metavar="SIZE", help="Size of /dev/shm, such as 1GiB."
     ),
     click.option(
         "--device",
@@ -99,5 +105,7 @@ def chosen(before: LoopConfig, own: Mapping[str, object], *, unset: Iterable[str
         problem, place = problem_and_place(str(error))
         options = {field: option for option, field in FIELDS.items()}
         field = place.partition("resources.")[2].partition("[")[0]
-        unit = " bytes; 4GB and 512MiB are sizes" if field.endswith("_bytes") else ""
-        raise BadInputError(f"--{options[field]}", f"{in_words(problem)}{unit}") from error
+        words = in_words(problem)
+        if field.endswith("_bytes"):
+            words = _BOUND.sub(lambda bound: f"{bound[1]} {size(int(bound[2]))}", words)
+        raise BadInputError(f"--{options[field]}", words) from error

@@ -9,27 +9,31 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i?))?b)?", re.IGNORECASE | re.ASCII)
 _PERIODS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"))
 
 
 def size(size_bytes: int) -> str:
-    """A size as people say it, in powers of ten.
+    """A size in powers of two, as the face and podman say it.
 
     Args:
         size_bytes: The size.
     """
     value = float(size_bytes)
     for unit in _UNITS[:-1]:
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} {_UNITS[-1]}"
+        if value < 1023.5:
+            return f"{_short(value)} {unit}"
+        value /= 1024
+    return f"{_short(value)} {_UNITS[-1]}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size as people write it: `4GB` in powers of ten, `4GiB` in powers of two, a number alone in bytes.
+    """Bytes of a size as people write it: `4GiB` in powers of two, `4GB` in powers of ten, a number alone in bytes.
 
     Args:
         text: The size.
@@ -39,7 +43,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text[:80]!r} is not a size such as 4GB or 512MiB")
+        raise ValueError(f"{text[:80]!r} is not a size such as 4GiB or 512MiB")
     number, prefix, binary = found.groups(default="")
     power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
     factor: int = (1024 if binary else 1000) ** power

@@ -123,7 +123,7 @@ class KernelsConfig(Value, frozen=True, kw_only=True):
         int,
         _about(
             "Python kernels that a server keeps ready, one at most for each running loop, those used last; the next "
-            "kernel there starts four times as fast. Each takes about 50 MB. 0 keeps none; so does `tcp`",
+            "kernel there starts four times as fast. Each takes about 50 MiB. 0 keeps none; so does `tcp`",
             ge=0,
             le=64,
         ),

@@ -13,12 +13,14 @@ NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
     ("size_bytes", "text"),
     [
         (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (12_345, "12 kB"),
-        (999_600, "1.0 MB"),
-        (1_500_000_000, "1.5 GB"),
-        (7 * 10**15, "7000.0 TB"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1500, "1.5 KiB"),
+        (10_239, "10 KiB"),
+        (2**20 - 1, "1 MiB"),
+        (4 * 2**30, "4 GiB"),
+        (4_000_000_000, "3.7 GiB"),
+        (2**53, "8192 TiB"),
     ],
 )
 def test_a_size_is_short(size_bytes: int, text: str) -> None:
@@ -42,7 +44,7 @@ def test_a_size_is_read(text: str, size_bytes: int) -> None:
 
 @pytest.mark.parametrize("text", ["٣GB", "", "4G", "4g", "GB", "-1GB", "4 GB 2", "1e9", "4PB", "iB", "4iB"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a size such as 4GB or 512MiB"):
+    with pytest.raises(ValueError, match="is not a size such as 4GiB or 512MiB"):
         parse_size(text)
 
 

@@ -135,11 +135,8 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["create", "a", "--metadata", "novalue"], "metadata: 'novalue' is not of the form NAME=VALUE"),
         (["create", "a", "--ref", "v1"], "ref: means nothing without a repo"),
         (["create", "a", "--cpus", "0"], "--cpus: must be a number of at least 0.01"),
-        (
-            ["create", "a", "--memory", "1kB"],
-            "--memory: must be a whole number of at least 6291456 bytes; 4GB and 512MiB are sizes",
-        ),
-        (["create", "a", "--memory", "4G"], "'4G' is not a size such as 4GB"),
+        (["create", "a", "--memory", "1kB"], "--memory: must be at least 6 MiB"),
+        (["create", "a", "--memory", "4G"], "'4G' is not a size such as 4GiB"),
         (["create", "a", "--device", "/dev/fuse"], "--device: must be text of the form ^"),
         (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
         (["create"], "Missing argument 'TITLE'"),

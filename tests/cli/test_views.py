@@ -129,7 +129,7 @@ def test_a_loop_is_shown_whole() -> None:
         "  image           python:3.13",
         "  network         none",
         "  isolation       strict",
-        "  limits          cpus 1.5, memory 4.0 GB, device none",
+        "  limits          cpus 1.5, memory 3.7 GiB, device none",
         "  shares /tmp     yes",
         "  sees all loops  yes, read-only",
         '  metadata        {"team": "Ä"}',
@@ -189,10 +189,10 @@ def test_kernels_are_listed_by_the_name_to_use() -> None:
 def test_leftovers_are_listed_with_what_they_free() -> None:
     found = (
         Leftover(kind="container", name="loopat-w-1", reason="its loop is gone", key="1"),
-        Leftover(kind="image", name="old", reason="made from an older template", key="2", size_bytes=1_200_000_000),
+        Leftover(kind="image", name="old", reason="made from an older template", key="2", size_bytes=1_288_490_189),
     )
     assert rendered(leftovers_table(found)) == [
-        "WHAT       NAME        WHY                            SIZE",
+        "WHAT       NAME        WHY                             SIZE",
         "container  loopat-w-1  its loop is gone",
-        "image      old         made from an older template  1.2 GB",
+        "image      old         made from an older template  1.2 GiB",
     ]
