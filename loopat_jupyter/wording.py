@@ -1,8 +1,12 @@
-"""What is wrong with a value, in words for people: `msgspec` names types of Python."""
+"""Words for people: in a row, and of what is wrong with a value, where `msgspec` names types of Python."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _KINDS = {
     "array": "a list",
@@ -22,6 +26,14 @@ _EXPECTED = re.compile(
 )
 _NO_NEWLINE = r"(?!\\n)"
 _INVALID = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
+
+
+def listing(words: Sequence[str]) -> str:
+    """Words in a row: "a", "a and b", "a, b and c"; repeated ones are counted."""
+    counted = [
+        word if words.count(word) == 1 else f"{word} ({words.count(word)} times)" for word in dict.fromkeys(words)
+    ]
+    return " and ".join(filter(None, (", ".join(counted[:-1]), *counted[-1:])))
 
 
 def problem_and_place(message: str) -> tuple[str, str]:

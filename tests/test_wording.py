@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from loopat_jupyter.wording import in_words, problem_and_place
+from loopat_jupyter.wording import in_words, listing, problem_and_place
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,11 @@ def test_a_value_forges_no_place_and_is_cut() -> None:
 
 def test_what_is_not_known_stays() -> None:
     assert in_words("Some other trouble `x`") == "some other trouble `x`"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c", "b"], "a, b (2 times) and c")],
+)
+def test_words_are_listed(words: list[str], text: str) -> None:
+    assert listing(words) == text

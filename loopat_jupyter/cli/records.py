@@ -15,12 +15,13 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import count, listing, size
-from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, short_id
+from loopat_jupyter.cli.text import count, size
+from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, shared_warnings, short_id
 from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError, plain
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
+from loopat_jupyter.wording import listing
 from loopat_jupyter.workspace.paths import is_loop_id
 from loopat_jupyter.workspace.walking import entries_below
 
@@ -167,9 +168,8 @@ def list_verb(session: Session, *, limit: int | None, archived: bool, json: bool
         session.show_json({"loops": loops, "unreadable": unreadable})
     elif loops:
         session.show(loops_table(loops, _now()))
-        for loop in loops:
-            for warning in loop.warnings:
-                session.warn(f"{short_id(loop.id)}: {warning}")
+        for warning in shared_warnings(loops):
+            session.warn(warning)
     else:
         session.show(no_loops())
 

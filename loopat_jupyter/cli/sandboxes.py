@@ -11,10 +11,10 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import listing
 from loopat_jupyter.cli.views import changes, kernelspecs_table, short_id
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.kernelspecs import registered_name
+from loopat_jupyter.wording import listing
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i?))?b)?", re.IGNORECASE | re.ASCII)
@@ -87,11 +86,3 @@ def count(number: int, noun: str) -> str:
         noun: What, in the singular; the plural adds an "s".
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def listing(words: Sequence[str]) -> str:
-    """Words in a row: "a", "a and b", "a, b and c"; repeated ones are counted."""
-    counted = [
-        word if words.count(word) == 1 else f"{word} ({words.count(word)} times)" for word in dict.fromkeys(words)
-    ]
-    return " and ".join(filter(None, (", ".join(counted[:-1]), *counted[-1:])))

@@ -17,6 +17,7 @@ from rich.text import Text
 from loopat_jupyter.cli.text import ago, count, size
 from loopat_jupyter.errors import plain
 from loopat_jupyter.sandbox.plan import REPLACED
+from loopat_jupyter.wording import listing
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,6 +47,9 @@ _GOES: dict[ContextKind, str] = {
     "notes": "goes to everybody",
     "personal": "goes to your other loops",
 }
+
+_NAMED = 3
+"""Of the loops that one warning is about, that many are named."""
 
 _STATES: dict[State, tuple[str, str]] = {
     "absent": ("○ not started", "dim"),
@@ -132,6 +136,21 @@ def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
             short_id(loop.id), Text(plain(loop.title)), state(loop), Text(ago(loop.last_activity, now), style="dim")
         )
     return table
+
+
+def shared_warnings(loops: Iterable[Loop]) -> list[str]:
+    """Warnings of loops in a list: what is told of several loops is told once, with the ids of the first ones.
+
+    Args:
+        loops: In the order to show.
+    """
+    ids: dict[str, list[str]] = {}
+    for loop in loops:
+        for warning in dict.fromkeys(loop.warnings):
+            ids.setdefault(warning, []).append(short_id(loop.id))
+    for found in ids.values():
+        found[_NAMED:] = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return [f"{listing(found)}: {warning}" for warning, found in ids.items()]
 
 
 def no_loops() -> Text:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.models import Check, Health
 from loopat_jupyter.sandbox.machine import collect_facts
+from loopat_jupyter.sandbox.resources import LIMITS
 from loopat_jupyter.sandbox.versions import OLDEST_PODMAN, too_old
+from loopat_jupyter.wording import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,6 @@ LEAST_FREE_BYTES = 1024**3
 IMAGE_FREE_BYTES = 5 * 1024**3
 """The image, its copy with shifted owners and the steps of its build."""
 
-LIMITS = ("cpu", "memory", "pids")
 """Controllers that resource limits need."""
 
 
@@ -146,7 +147,7 @@ def _cgroups(facts: MachineFacts, engine: EngineFacts) -> Check:
             "&& sudo update-grub && sudo reboot"
         )
         return _warn("cgroups", "version 1: limits on memory, processors and processes are not enforced", boot)
-    missing = [name for name in LIMITS if name not in engine.cgroup_controllers]
+    missing = [words for name, words in LIMITS.items() if name not in engine.cgroup_controllers]
     if missing:
         fix = (
             "sudo mkdir -p /etc/systemd/system/user@.service.d && "
@@ -154,7 +155,7 @@ def _cgroups(facts: MachineFacts, engine: EngineFacts) -> Check:
             "sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload"
             "  # then log in again"
         )
-        return _warn("cgroups", f"version 2, but limits on {', '.join(missing)} are not enforced", fix)
+        return _warn("cgroups", f"version 2, but limits on {listing(missing)} are not enforced", fix)
     return _good("cgroups", "version 2, limits are enforced", required=False)
 
 

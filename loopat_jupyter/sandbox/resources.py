@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.values import Resources
+from loopat_jupyter.wording import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 CONTROLLERS = {"cpus": "cpu", "memory_bytes": "memory", "pids": "pids"}
 """Which controller of the kernel enforces which limit (cgroups(7))."""
 
+LIMITS = {"cpu": "processors", "memory": "memory", "pids": "processes"}
+"""What each of these controllers limits, in words."""
+
 CDI_FOLDERS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 """Where devices are described (Container Device Interface, its specification)."""
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_WORDS = {"cpus": "processors", "memory_bytes": "memory", "pids": "processes"}
 
 
 def wanted_resources(record: LoopRecord, config: Config) -> Resources:
@@ -69,21 +72,26 @@ def resource_arguments(resources: Resources) -> tuple[str, ...]:
     return (*given, *(f"--device={device}" for device in resources.devices or ()))
 
 
-def resource_warnings(resources: Resources, limits: frozenset[str], folders: tuple[Path, ...]) -> tuple[str, ...]:
-    """What a person should know: limits that do not hold, devices that are not there.
+def resource_warnings(
+    resources: Resources, own: Resources, limits: frozenset[str], folders: tuple[Path, ...]
+) -> tuple[str, ...]:
+    """What a person should know of a loop: limits of its own that do not hold, devices that are not there.
+
+    That the workspace's limits do not hold is no news of each loop; `preflight` tells it.
 
     Args:
         resources: What is wanted.
+        own: What the loop itself asks for.
         limits: Controllers that work here.
         folders: Where devices are described; read only when a device is wanted.
     """
-    wanted = (name for name in CONTROLLERS if getattr(resources, name) is not None)
-    void = [_WORDS[name] for name in wanted if CONTROLLERS[name] not in limits]
+    wanted = (controller for name, controller in CONTROLLERS.items() if getattr(own, name) is not None)
+    void = [LIMITS[controller] for controller in wanted if controller not in limits]
     found = []
     if void:
+        subject, verb = ("Limits", "are") if len(void) > 1 else ("The limit", "is")
         found.append(
-            f"{'Limits' if len(void) > 1 else 'The limit'} on {', '.join(void)} {'are' if len(void) > 1 else 'is'} not "
-            "enforced on this machine. "
+            f"{subject} on {listing(void)} {verb} not enforced on this machine. "
             "`jupyter loopat doctor` says what would change that."
         )
     if resources.devices and not any(_described(folders)):

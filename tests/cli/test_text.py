@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from loopat_jupyter.cli.text import ago, count, duration, listing, parse_size, size
+from loopat_jupyter.cli.text import ago, count, duration, parse_size, size
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -75,11 +75,3 @@ def test_a_duration_is_as_exact_as_it_matters(seconds: float, text: str) -> None
 @pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
 def test_things_are_counted(number: int, text: str) -> None:
     assert count(number, "file") == text
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c", "b"], "a, b (2 times) and c")],
-)
-def test_words_are_listed(words: list[str], text: str) -> None:
-    assert listing(words) == text

@@ -16,6 +16,7 @@ from loopat_jupyter.cli.views import (
     loop_sheet,
     loops_table,
     no_loops,
+    shared_warnings,
 )
 from loopat_jupyter.models import Check, Health, InUse, Kernelspec, Loop, LoopConfig, Progress
 from loopat_jupyter.sandbox.leftovers import Leftover
@@ -137,6 +138,15 @@ def test_a_loop_is_shown_whole() -> None:
         "                  k2",
         "! the disk is nearly full",
     ]
+
+
+def test_what_is_told_of_several_loops_is_told_once() -> None:
+    loops = [
+        msgspec.structs.replace(LOOP, id=f"{number}{LOOP.id[1:]}", warnings=("no keys", *extra))
+        for number, extra in enumerate(((), ("no disk",), (), (), ()))
+    ]
+    assert shared_warnings(loops[:2]) == ["0123abcd and 1123abcd: no keys", "1123abcd: no disk"]
+    assert shared_warnings(loops)[0] == "0123abcd, 1123abcd, 2123abcd and 2 more: no keys"
 
 
 def test_a_new_loop_comes_with_what_to_do_next() -> None:

@@ -239,8 +239,8 @@ POOR_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
         ),
     ),
     "no delegation": (
-        engine(cgroup_controllers=("memory", "pids")),
-        warn("cgroups", "version 2, but limits on cpu are not enforced", DELEGATE),
+        engine(cgroup_controllers=("memory",)),
+        warn("cgroups", "version 2, but limits on processors and processes are not enforced", DELEGATE),
     ),
     "vfs": (
         engine(storage_driver="vfs"),
