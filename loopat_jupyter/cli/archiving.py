@@ -7,6 +7,7 @@ import click
 from loopat_jupyter.cli.options import examples
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.text import named
 
 
 @click.command("archive", epilog=examples('jupyter loopat archive "Sales in May"'))
@@ -17,7 +18,7 @@ def archive_verb(session: Session, *, loops: tuple[str, ...]) -> None:
     for reference in loops:
         record = find_loop(session.manager, reference)
         session.run(session.manager.update(record.id, {"archived": True}))
-        click.echo(f"{record.title} is archived. `jupyter loopat list --all` shows it.")
+        click.echo(f"{named(record)} is archived. `jupyter loopat list --all` shows it.")
 
 
 @click.command("unarchive", epilog=examples('jupyter loopat unarchive "Sales in May"'))
@@ -28,4 +29,4 @@ def unarchive_verb(session: Session, *, loops: tuple[str, ...]) -> None:
     for reference in loops:
         record = find_loop(session.manager, reference)
         session.run(session.manager.update(record.id, {"archived": False}))
-        click.echo(f"{record.title} can be used again.")
+        click.echo(f"{named(record)} can be used again.")

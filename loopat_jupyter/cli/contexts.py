@@ -11,7 +11,8 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.views import contexts_table, proposals_table, short_id
+from loopat_jupyter.cli.text import short_id
+from loopat_jupyter.cli.views import contexts_table, proposals_table
 from loopat_jupyter.context.origins import check_kind
 from loopat_jupyter.errors import BadInputError, plain
 from loopat_jupyter.models import CONTEXT_KINDS
@@ -159,6 +160,8 @@ def merge_proposal(session: Session, *, kind: str, loop: str) -> None:
 def discard_proposal(session: Session, *, kind: str, loop: str, yes: bool) -> None:
     """Take a proposal away. The loop that it came from keeps its commits."""
     proposal = _find(session, kind, loop)
-    session.confirm(f"Discard the proposal of {proposal.title!r} on {kind}?", yes=yes)
+    session.confirm(
+        f"Discard the proposal of {plain(proposal.title)} ({short_id(proposal.loop_id)}) on {kind}?", yes=yes
+    )
     session.run(session.manager.cargo.contexts.proposals.discard(proposal.kind, proposal.loop_id))
     click.echo("Discarded.")

@@ -18,8 +18,9 @@ from loopat_jupyter.cli.options import examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.text import short_id
 from loopat_jupyter.cli.variables import collect_variables
-from loopat_jupyter.cli.views import changes, short_id
+from loopat_jupyter.cli.views import changes
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import run_inherited

@@ -15,9 +15,9 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import count, size
-from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, shared_warnings, short_id
-from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError, plain
+from loopat_jupyter.cli.text import count, named, short_id, size
+from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, shared_warnings
+from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
@@ -99,7 +99,7 @@ def create_verb(
             with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
                 session.run(manager.start(record, tell))
         except LoopatError:
-            session.tell(f"{plain(record.title)} ({short_id(record.id)}) is made, and is not started.")
+            session.tell(f"{named(record)} is made, and is not started.")
             raise
     # Without a start nothing has asked podman for anything, so a loop can be made before podman is there.
     loop = session.run(manager.get(record.id)) if start else manager.describe(record, NOT_STARTED)
@@ -235,17 +235,17 @@ def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool)
     """Delete loops with all their files. There is no way back."""
     manager = session.manager
     for reference in loops:
-        loop_id, title = _to_delete(manager, reference)
+        loop_id, name = _to_delete(manager, reference)
         if not (yes or force):
             # Nobody is asked about what is refused then.
             session.run(manager.refuse_loss(loop_id))
         living = session.run(inside_now(manager, loop_id)) if force else []
         files, size_bytes = measure(manager.workspace.loop(loop_id))
-        question = f"Delete {title} ({short_id(loop_id)}) with {count(files, 'file')}, {size(size_bytes)}"
+        question = f"Delete {name} with {count(files, 'file')}, {size(size_bytes)}"
         question += f", and end {listing(living)}" if living else ""
         session.confirm(f"{question}?", yes=yes)
         session.run(manager.delete(loop_id, force=force))
-        click.echo(f"Deleted {title} ({short_id(loop_id)}).")
+        click.echo(f"Deleted {name}.")
 
 
 def _to_delete(manager: LoopManager, reference: str) -> tuple[str, str]:
@@ -255,8 +255,8 @@ def _to_delete(manager: LoopManager, reference: str) -> tuple[str, str]:
     except UnreadableRecordError:
         if not is_loop_id(reference):
             raise
-        return reference, "the loop with the unreadable record"
-    return record.id, repr(record.title)
+        return reference, f"the loop with the unreadable record ({short_id(reference)})"
+    return record.id, named(record)
 
 
 def measure(folder: Path) -> tuple[int, int]:

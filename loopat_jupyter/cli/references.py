@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import heapq
 import os
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from loopat_jupyter.errors import LoopatError, NotFoundError
+from loopat_jupyter.cli.text import ago, named
+from loopat_jupyter.errors import BadInputError, LoopatError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +25,7 @@ HERE = "."
 """Stands for the loop whose folder the command is called in."""
 
 _SUGGESTED = 3
+_CANDIDATES = 10
 _LIKE = 0.6
 """How alike two names are, from 0 to 1, before one may be a slip of the other: difflib's own cut-off."""
 
@@ -45,12 +48,21 @@ def find_loop(manager: LoopManager, reference: str) -> LoopRecord:
             raise NotFoundError("The current folder belongs to no loop. Name one; `jupyter loopat list` shows them.")
         return manager.store.read(found[0])
     try:
-        return manager.store.find(reference)
+        matches = manager.store.matching(reference)
     except NotFoundError as error:
         near = near_misses(reference, manager.store.readable())
         if not near:
             raise
         raise NotFoundError(f"{error.message} Did you mean {' or '.join(map(repr, near))}?") from None
+    if len(matches) > 1:
+        lines = [f"{reference!r} could be any of these. Name one by its id:"]
+        now = dt.datetime.now(dt.UTC)
+        for record in matches[:_CANDIDATES]:
+            archived = ", archived" if record.archived else ""
+            lines.append(f"  {named(record)}, made {ago(record.created_at, now)}{archived}")
+        lines += [f"  and {len(matches) - _CANDIDATES} more"] if len(matches) > _CANDIDATES else []
+        raise BadInputError("loop", "\n".join(lines))
+    return matches[0]
 
 
 def near_misses(reference: str, records: Iterable[LoopRecord]) -> list[str]:

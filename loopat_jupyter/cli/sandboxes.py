@@ -11,7 +11,8 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.views import changes, kernelspecs_table, short_id
+from loopat_jupyter.cli.text import named, short_id
+from loopat_jupyter.cli.views import changes, kernelspecs_table
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.kernelspecs import registered_name
 from loopat_jupyter.wording import listing
@@ -32,7 +33,7 @@ def start_verb(session: Session, *, loops: tuple[str, ...]) -> None:
     for record in [find_loop(manager, reference) for reference in loops]:
         with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
             running = session.run(manager.start(record, tell))
-        click.echo(f"{record.title} ({short_id(record.id)}) runs.")
+        click.echo(f"{named(record)} runs.")
         if told := changes(record, running):
             session.tell(told, style="yellow")
         _warn(session, record)
@@ -49,7 +50,7 @@ def stop_verb(session: Session, *, loops: tuple[str, ...], everything: bool) -> 
     manager = session.manager
     for record in [find_loop(manager, reference) for reference in loops]:
         session.run(manager.stop(record))
-        click.echo(f"{record.title} ({short_id(record.id)}) is stopped.")
+        click.echo(f"{named(record)} is stopped.")
     if everything:
         session.run(manager.upkeep.stop_all())
         still = [loop_id for loop_id, facts in session.run(manager.sandboxes.containers()).items() if facts.running]
@@ -71,10 +72,10 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
     record = find_loop(manager, loop)
     living = session.run(inside_now(manager, record.id))
     if living:
-        session.confirm(f"Recreating {record.title!r} ends {listing(living)}. Go on?", yes=yes)
+        session.confirm(f"Recreating {named(record)} ends {listing(living)}. Go on?", yes=yes)
     with shown_progress(session.err, f"New sandbox of {record.title}") as tell:
         session.run(manager.start(record, tell, fresh=True))
-    click.echo(f"{record.title} ({short_id(record.id)}) is recreated, and runs.")
+    click.echo(f"{named(record)} is recreated, and runs.")
     _warn(session, record)
 
 

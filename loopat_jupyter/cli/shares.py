@@ -10,7 +10,7 @@ from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.views import short_id
+from loopat_jupyter.cli.text import short_id
 from loopat_jupyter.errors import plain
 from loopat_jupyter.shares import change_share, look_at_share
 from loopat_jupyter.values import Share

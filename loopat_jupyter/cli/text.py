@@ -1,12 +1,16 @@
-"""Sizes, times and counts in words. Pure."""
+"""Sizes, times, counts and loops in words. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from loopat_jupyter.errors import plain
+
 if TYPE_CHECKING:
     import datetime as dt
+
+    from loopat_jupyter.models import Loop, LoopRecord
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i?))?b)?", re.IGNORECASE | re.ASCII)
@@ -47,6 +51,16 @@ def parse_size(text: str) -> int:
     power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
     factor: int = (1024 if binary else 1000) ** power
     return round(float(number) * factor)
+
+
+def short_id(loop_id: str) -> str:
+    """As much of an id as a person reads and types."""
+    return loop_id[:8]
+
+
+def named(loop: Loop | LoopRecord) -> str:
+    """A loop as it is named to a person: titles may repeat, so its short id stands beside its title."""
+    return f"{plain(loop.title)} ({short_id(loop.id)})"
 
 
 def ago(then: dt.datetime, now: dt.datetime) -> str:

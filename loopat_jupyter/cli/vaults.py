@@ -10,7 +10,7 @@ import click
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import count
+from loopat_jupyter.cli.text import count, named
 from loopat_jupyter.cli.views import no_vaults, vaults_table
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.models import DEFAULT_VAULT
@@ -124,7 +124,7 @@ def use_vault(session: Session, *, loop: str, name: str) -> None:
     manager = session.manager
     record = find_loop(manager, loop)
     session.run(manager.update(record.id, {"vault": name}))
-    click.echo(f"{record.title!r} has vault {name} now. What starts from now on has its variables.")
+    click.echo(f"{named(record)} has vault {name} now. What starts from now on has its variables.")
     click.echo(f"For its files, recreate the loop: jupyter loopat recreate {record.id[:8]}")
 
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from loopat_jupyter.cli.text import ago, count, size
+from loopat_jupyter.cli.text import ago, count, named, short_id, size
 from loopat_jupyter.errors import plain
 from loopat_jupyter.sandbox.plan import REPLACED
 from loopat_jupyter.wording import listing
@@ -58,11 +58,6 @@ _STATES: dict[State, tuple[str, str]] = {
     "stopped": ("○ stopped", ""),
     "error": ("✗ error", "red"),
 }
-
-
-def short_id(loop_id: str) -> str:
-    """As much of an id as a person reads and types."""
-    return loop_id[:8]
 
 
 def quoted(loop: Loop) -> str:
@@ -111,7 +106,7 @@ def changed_text(loop: Loop, *, at_start: bool) -> str:
         loop: The loop as it is now.
         at_start: Something was changed that counts from a start on.
     """
-    said = f"Changed {plain(loop.title)} ({short_id(loop.id)})."
+    said = f"Changed {named(loop)}."
     if loop.restart_needed:
         return (
             f"{said} Its sandbox has the settings from before. The next use changes that if nothing runs in it; this "

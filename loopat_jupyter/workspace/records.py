@@ -167,27 +167,24 @@ class LoopStore:
             raise _set_aside(path, loop_id, f"cannot be read: {error.strerror}.") from error
         return _decode(data, path, loop_id)
 
-    def find(self, reference: str) -> LoopRecord:
-        """The loop that a person means: by id, by the start of an id, by slug or by title.
+    def matching(self, reference: str) -> list[LoopRecord]:
+        """Loops that a person may mean, the last used first: by id, by the start of an id, by slug or by title.
 
         Args:
             reference: What the person wrote.
 
         Raises:
             NotFoundError: Nothing matches.
-            BadInputError: More than one loop matches.
+            UnreadableRecordError: The record of the loop with this id is damaged.
         """
         if is_loop_id(reference):
-            return self.read(reference)
+            return [self.read(reference)]
         records = list(self.readable())
         exact = [record for record in records if reference in (record.slug, record.title)]
         matches = exact or [record for record in records if len(reference) >= 4 and record.id.startswith(reference)]
         if not matches:
             raise NotFoundError(f"There is no loop {reference[:80]!r}. `jupyter loopat list` shows the loops.")
-        if len(matches) > 1:
-            ids = ", ".join(sorted(record.id[:8] for record in matches))
-            raise BadInputError("loop", f"{reference!r} could be any of {ids}. Use one of these ids.")
-        return matches[0]
+        return matches
 
     def any(self) -> bool:
         """Whether there is any loop, or what was one."""

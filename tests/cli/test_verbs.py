@@ -220,7 +220,7 @@ def test_deleting_asks_and_takes_the_files_along(fake: FakeCommandLine) -> None:
     assert (asked.code, "Add --yes" in asked.err) == (2, True)
     assert fake.manager.store.read(record.id) == record
     answer = fake("rm", "sales-in-may", "--yes")
-    assert answer == (0, f"Deleted 'Sales in May' ({record.id[:8]}).\n", "")
+    assert answer == (0, f"Deleted Sales in May ({record.id[:8]}).\n", "")
     assert not fake.manager.workspace.loop(record.id).exists()
 
 

@@ -129,17 +129,17 @@ def test_a_loop_is_found_by_id_start_slug_or_title(store: LoopStore):
     store.create(one)
     store.create(other)
     for reference in (one.id, one.id[:8], "first-analysis", "First Analysis"):
-        assert store.find(reference) == one
+        assert store.matching(reference) == [one]
     for reference in ("", one.id[:3], "third", "-v", "../x"):
         with pytest.raises(NotFoundError):
-            store.find(reference)
+            store.matching(reference)
 
 
-def test_an_ambiguous_reference_is_refused(store: LoopStore):
-    store.create(record("twin"))
-    store.create(record("twin"))
-    with pytest.raises(BadInputError, match="could be any of"):
-        store.find("twin")
+def test_loops_of_one_title_all_match_it(store: LoopStore):
+    made = [record("twin"), record("twin")]
+    for one in made:
+        store.create(one)
+    assert sorted(store.matching("twin"), key=lambda found: found.id) == sorted(made, key=lambda found: found.id)
 
 
 def test_a_full_disk_leaves_nothing_of_a_new_loop(
