@@ -24,6 +24,16 @@ _TRANSPORT = re.compile(
 
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]{0,254}\Z", re.IGNORECASE)
 
+_HOST_PART = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = rf"(?:localhost|{_HOST_PART}(?:(?:\.{_HOST_PART})+(?::\d+)?|:\d+))"
+_NAME_PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:{_HOST}/)?{_NAME_PART}(?:/{_NAME_PART})*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?\Z",
+    re.ASCII,
+)
+"""The grammar of github.com/distribution/reference; what podman takes for a host has a dot or a port."""
+
 
 def check_title(title: str) -> str:
     """The title without surrounding blanks, in one normal form (Unicode NFC).
@@ -69,18 +79,18 @@ def _deeper(value: object, levels: int) -> bool:
 
 
 def check_image(image: str) -> str:
-    """An image reference that cannot be mistaken for an option.
+    """An image reference that podman can read.
 
     Raises:
         BadInputError: Not of the form `name`, `name:tag` or `name@digest`.
     """
-    if not is_image(image):
+    if not (is_image(image) and _REFERENCE.match(image)):
         raise BadInputError("image", f"{image[:80]!r} is not an image reference such as `python:3.13`")
     return image
 
 
 def is_image(text: str) -> bool:
-    """Whether a text can be an image reference.
+    """Whether a text can be handed to podman as an image: it is mistaken for no option and read from no folder.
 
     Args:
         text: Anything.

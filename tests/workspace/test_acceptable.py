@@ -1,15 +1,43 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.workspace.acceptable import MAX_METADATA_DEPTH, check_image, check_metadata, check_title
 
+DIGEST = f"sha256:{'0' * 64}"
 
-@pytest.mark.parametrize("image", ["", "-v", "--privileged", "a b", "a\nb", "x" * 300, "../x", "docker://x", "oci:x"])
+
+@pytest.mark.parametrize(
+    "image", ["", "-v", "--privileged", "a b", "a\nb", "a\n", "x" * 300, "../x", "docker://x", "oci:x"]
+)
 def test_a_bad_image_is_refused(image: str):
     with pytest.raises(BadInputError, match="^image: "):
         check_image(image)
+
+
+@pytest.mark.podman
+def test_what_podman_cannot_read_as_an_image_is_refused_and_nothing_else():
+    def readable(image: str) -> bool:
+        # 0 and 1: it is there, or not. 125: that is none.
+        return (
+            subprocess.run(("podman", "image", "exists", "--", image), capture_output=True, check=False).returncode < 2
+        )
+
+    def taken(image: str) -> bool:
+        try:
+            return bool(check_image(image))
+        except BadInputError:
+            return False
+
+    good = "python:3.13 localhost/a__b:_T example.org/team Example.org/a host:80/a/b.c-d:v1.2-x"
+    bad = "a..b a___b a- a: a//b x/./y a:b:c a@sha256:abc Python a.org/Team -a.org/b ä"
+    for image in (*good.split(), DIGEST, f"python:3.13@{DIGEST}"):
+        assert (image, readable(image), taken(image)) == (image, True, True)
+    for image in (*bad.split(), f"a:{'x' * 129}"):
+        assert (image, readable(image), taken(image)) == (image, False, False)
 
 
 @pytest.mark.parametrize("title", ["a\u202eb", "a\u2066b", "a\nb"])

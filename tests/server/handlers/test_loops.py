@@ -169,7 +169,7 @@ class TestBadInput:
 
     async def test_bad_images_make_nothing(self, api: Any, workspace_files: Any) -> None:
         before = workspace_files()
-        for image in ("-v", "", "a b", "x" * 300, "--help", "a\n", "../x"):
+        for image in ("-v", "", "a b", "x" * 300, "--help", "a\n", "../x", "a..b"):
             refused = await api("POST", "loops", send={"title": "a", "image": image})
             assert (refused.status, refused.body["field"]) == (400, "image"), image
             assert workspace_files() == before, image
