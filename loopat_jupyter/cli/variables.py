@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.workspace.variables import NAME, NO_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _LARGEST_FILE_BYTES = 1024 * 1024
 
 
@@ -52,9 +51,9 @@ def _lines(file: Path) -> list[str]:
 
 def _variable(text: str, environ: Mapping[str, str], origin: str) -> tuple[str, str]:
     name, given, value = text.partition("=")
-    if not _NAME.match(name):
+    if not NAME.match(name):
         # What stands after the name may be a secret: it is not repeated.
-        raise BadInputError("env", f"{name[:40]!r} ({origin}) is not a variable name. Write NAME=VALUE")
+        raise BadInputError("env", f"{name[:40]!r} ({origin}) {NO_NAME}. Write NAME=VALUE")
     if not given:
         if name not in environ:
             raise BadInputError("env", f"{name} ({origin}) has no value here. Set it, or write {name}=VALUE")

@@ -15,12 +15,14 @@ MAX_NAME_CHARACTERS = 250
 READ_ONLY = frozenset(("UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"))
 """What bash, which starts the commands, lets nobody set (bash(1), Shell Variables)."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+NO_NAME = "is not the name of a variable: use letters (A to Z, a to z), digits and _, and no digit first"
+"""What to say of a name that does not match."""
 
 
 def is_variable(name: str) -> bool:
     """Whether a name can be that of a variable which a process inside gets."""
-    return _NAME.match(name) is not None and name not in READ_ONLY and len(name) <= MAX_NAME_CHARACTERS
+    return NAME.match(name) is not None and name not in READ_ONLY and len(name) <= MAX_NAME_CHARACTERS
 
 
 def check_variable_name(field: str, name: str) -> None:
@@ -33,8 +35,8 @@ def check_variable_name(field: str, name: str) -> None:
     Raises:
         BadInputError: It is none, or may not be set.
     """
-    if not _NAME.match(name):
-        raise BadInputError(field, f"{name[:80]!r} is not the name of a variable")
+    if not NAME.match(name):
+        raise BadInputError(field, f"{name[:80]!r} {NO_NAME}")
     if len(name) > MAX_NAME_CHARACTERS:
         raise BadInputError(field, f"must be at most {MAX_NAME_CHARACTERS} characters, has {len(name)}")
     if name in READ_ONLY:

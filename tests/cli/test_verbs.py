@@ -286,7 +286,7 @@ def test_exec_has_two_codes_of_its_own(fake: FakeCommandLine) -> None:
     assert fake("exec", "none", "--", "true").code == 125
     fake.manager.create(title="Sales in May")
     answer = fake("exec", "sales-in-may", "--env", "1=x", "--", "true")
-    assert (answer.code, "is not a variable name" in answer.err, fake.engine.calls) == (125, True, [])
+    assert (answer.code, "is not the name of a variable" in answer.err, fake.engine.calls) == (125, True, [])
 
 
 def test_a_command_runs_where_its_caller_is(
