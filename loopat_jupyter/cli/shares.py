@@ -14,6 +14,7 @@ from loopat_jupyter.cli.text import short_id
 from loopat_jupyter.errors import plain
 from loopat_jupyter.shares import change_share, look_at_share
 from loopat_jupyter.values import Share
+from loopat_jupyter.wording import listing
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
@@ -26,6 +27,8 @@ _STATES = {
     "restart_needed": "{title} is shared once it is recreated: jupyter loopat recreate {id}",
     "archived": "{title} is archived, so nothing is shown. To take it out again: jupyter loopat unarchive {id}",
 }
+
+_WAY_OUT = "Let the program listen on 0.0.0.0, often with an option such as --host 0.0.0.0."
 
 
 @click.command(
@@ -107,10 +110,10 @@ def told(record: LoopRecord, sharing: Sharing) -> str:
         lines.append("Nothing is shared.")
     elif hint := _STATES[sharing.state].format(port=sharing.port, title=plain(record.title), id=short_id(record.id)):
         lines.append(hint)
-    if sharing.state in ("off", "not_listening") and sharing.listening:
-        ports = ", ".join(
-            f"{found.port}/{found.protocol}" + ("" if found.reachable else " (on 127.0.0.1 alone)")
-            for found in sharing.listening
-        )
-        lines.append(f"Programs in the loop listen on {ports}.")
+    if sharing.state in ("off", "not_listening"):
+        names = {found: f"{found.port}/{found.protocol}" for found in sharing.listening}
+        if shown := [name for found, name in names.items() if found.reachable]:
+            lines.append(f"Programs in the loop listen on {listing(shown)}.")
+        if hidden := [name for found, name in names.items() if not found.reachable]:
+            lines.append(f"On 127.0.0.1 alone, which cannot be shared: {listing(hidden)}. {_WAY_OUT}")
     return "\n".join(lines)

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
+from loopat_jupyter.cli.shares import told
+from loopat_jupyter.values import ListeningPort, Sharing
+from loopat_jupyter.workspace.records import new_record
 from tests.conftest import add_loop
 from tests.sharing.conftest import fetch
 
@@ -15,13 +20,41 @@ if TYPE_CHECKING:
 
 def test_what_is_shared_has_to_be_said(fake: FakeCommandLine) -> None:
     fake("create", "Sales in May")
-    for options, told in (
+    for options, said in (
         (("--port", "8000", "--alias", "No"), "alias: must be 1 to 63 lower-case letters"),
         (("--port", "80", "--static"), "Give one of --port"),
         (("--alias", "x"), "Say what to share"),
     ):
         refused = fake("share", "Sales in May", *options)
-        assert (refused.code, told in refused.err) == (2, True), refused
+        assert (refused.code, said in refused.err) == (2, True), refused
+
+
+def test_what_listens_for_the_loop_alone_is_told_with_the_way_out() -> None:
+    record = new_record(title="Sales in May", created_by="ada", now=dt.datetime(2026, 5, 1, tzinfo=dt.UTC))
+    open_port, own, udp = (
+        ListeningPort(port=8000, protocol="tcp", reachable=True),
+        ListeningPort(port=8888, protocol="tcp", reachable=False),
+        ListeningPort(port=9000, protocol="udp", reachable=True),
+    )
+    off = Sharing(
+        mode="off",
+        port=None,
+        alias=None,
+        protocol="tcp",
+        public_port=None,
+        url=None,
+        jupyter_path=None,
+        state="off",
+        listening=(open_port, own, udp),
+    )
+    nothing, shown, hidden = told(record, off).splitlines()
+    assert (nothing, shown) == ("Nothing is shared.", "Programs in the loop listen on 8000/tcp and 9000/udp.")
+    assert hidden.startswith("On 127.0.0.1 alone, which cannot be shared: 8888/tcp. Let the program listen on 0.0.0.0")
+    waiting = msgspec.structs.replace(off, mode="port", port=8888, state="not_listening", listening=(own,))
+    assert told(record, waiting).splitlines() == [
+        "Nothing in the loop is reached at port 8888 yet: a program there must listen on 0.0.0.0.",
+        hidden,
+    ]
 
 
 @pytest.mark.podman
