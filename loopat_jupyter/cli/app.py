@@ -5,6 +5,7 @@ A verb's module is imported when that verb runs, so that `--help` and completion
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -24,7 +25,7 @@ from loopat_jupyter.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from loopat_jupyter.cli.session import Session
 
@@ -96,8 +97,31 @@ def exit_code_of(error: LoopatError | TimeoutError, *, verb: str | None = None) 
     return NO_ENGINE if isinstance(error, EngineUnavailableError) else FAILED
 
 
+@contextlib.contextmanager
+def _ended_by_closed_pipe() -> Iterator[None]:
+    """Nobody reads any more: that ends other programs with a signal. Click and rich say 1, like a failure."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        raise Interrupted(signal.SIGPIPE) from error
+
+
 class Edge(click.Group):
     """The group of verbs: loads them late and translates what they raise."""
+
+    @_ended_by_closed_pipe()
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        """Read the options; `--help` and `--version` are answered here."""
+        return super().make_context(info_name, args, parent, **extra)
+
+    @_ended_by_closed_pipe()
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb."""
+        return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all verbs, in the order a person meets them."""
@@ -146,6 +170,13 @@ def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -
     """
     _open_missing_streams()
     try:
+        return _run(arguments, session, program)
+    except OSError as error:
+        return _unwritten(session, error)
+
+
+def _run(arguments: Sequence[str], session: Session, program: str) -> int:
+    try:
         answer = app.main(
             args=list(arguments),
             prog_name=program,
@@ -157,6 +188,8 @@ def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -
         session.tell("Cancelled.", style="yellow")
         return 128 + signal.SIGINT
     except Interrupted as interrupted:
+        if interrupted.signum == signal.SIGPIPE:
+            _drop_output(sys.stdout, sys.stderr)
         return 128 + interrupted.signum
     except click.ClickException as error:
         error.show()
@@ -166,8 +199,6 @@ def run(arguments: Sequence[str], session: Session, *, program: str = PROGRAM) -
             traceback.print_exc()
         session.tell(str(error) or "That took too long.", style="red")
         return exit_code_of(error, verb=session.verb)
-    except OSError as error:
-        return _unwritten(session, error)
     return int(answer or 0)
 
 
@@ -178,18 +209,19 @@ def _open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
-def _drop_output(stream: TextIO) -> None:
+def _drop_output(*streams: TextIO) -> None:
     """Python must not complain about a closed pipe or a full disk when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unwritten(session: Session, error: OSError) -> int:
     if error.filename is not None or error.errno not in _NO_OUTPUT:
         raise error
-    _drop_output(sys.stdout)
     if error.errno == errno.EPIPE:
-        # Nobody reads any more; that is no news to whoever ended the reader.
+        _drop_output(sys.stdout, sys.stderr)
         return 128 + signal.SIGPIPE
+    _drop_output(sys.stdout)
     try:
         session.tell(f"The result could not be written: {error.strerror}.", style="red")
     except OSError:

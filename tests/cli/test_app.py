@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,13 +73,15 @@ def test_an_error_is_a_plain_line_and_a_code(
     assert capsys.readouterr() == ("", said)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
 @pytest.mark.parametrize(
     ("streams", "code", "said"),
     [
         ("<&- >&-", 0, b""),
         (">/dev/full", 1, b"The result could not be written: No space left on device.\n"),
         (">/dev/full 2>&1", 1, b""),
+        ("| true; exit ${PIPESTATUS[0]}", 128 + signal.SIGPIPE, b""),
+        ("no 2>&1 | true; exit ${PIPESTATUS[0]}", 128 + signal.SIGPIPE, b""),
     ],
 )
 def test_a_result_that_nobody_can_take_is_a_plain_line(
