@@ -50,6 +50,8 @@ def list_vaults(session: Session, *, json: bool) -> None:
         session.show_json({"vaults": vaults})
     elif vaults:
         session.show(vaults_table(vaults))
+        for warning in (warning for vault in vaults for warning in vault.warnings):
+            session.warn(warning)
     else:
         session.show(no_vaults())
 

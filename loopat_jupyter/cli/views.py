@@ -217,19 +217,18 @@ def _origin(loop: Loop) -> str:
 
 
 def vaults_table(vaults: Iterable[Vault]) -> Table:
-    """One line per vault: names only, never a value.
+    """One line per vault: names only, never a value; without warnings, which would make it as wide as they are long.
 
     Args:
         vaults: In the order to show.
     """
     table = _table("VAULT", "VARIABLES", "IN THE HOME", "")
     table.columns[0].style = "cyan"
+    table.columns[1].overflow = table.columns[2].overflow = "fold"
     for vault in vaults:
-        name = Text(vault.name)
-        for warning in vault.warnings:
-            name.append(f"\n! {plain(warning)}", style="yellow")
         state = ("encrypted, locked" if vault.locked else "encrypted") if vault.encrypted else ""
-        table.add_row(name, Text("\n".join(vault.variables)), Text("\n".join(vault.home)), Text(state, style="dim"))
+        variables, home = Text("\n".join(vault.variables)), Text(plain("\n".join(vault.home)))
+        table.add_row(vault.name, variables, home, Text(state, style="dim"))
     return table
 
 

@@ -75,8 +75,12 @@ def test_a_value_comes_from_standard_input(fake: FakeCommandLine, monkeypatch: p
     assert (failed.code, "It is as it was" in failed.err, file.exists()) == (2, True, True)
     assert fake("vault", "set", "EMPTY", "--vault", "work", "--empty").code == 0
     assert file.with_name("EMPTY").read_bytes() == b""
-    listed = fake("vault", "list").out
+    file.with_name("LINK").symlink_to("/etc/passwd")
+    listed, warning = fake("vault", "list")[1:]
     assert "TOKEN" in listed
+    # The table is as wide as its names, not as its warnings.
+    assert max(map(len, listed.splitlines())) < 80
+    assert warning.startswith("! 'envs/LINK' of vault 'work' ")
     assert CANARY not in listed + fake("vault", "list", "--json").out
     assert fake("vault", "unset", "TOKEN", "--vault", "work").code == 0
     assert fake("vault", "unset", "TOKEN", "--vault", "work").code == 1
