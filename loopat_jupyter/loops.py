@@ -35,7 +35,7 @@ from loopat_jupyter.sharing.edge import Edge
 from loopat_jupyter.starting import Starter, Underway, archived
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
-from loopat_jupyter.workspace.acceptable import check_image, check_metadata, check_title
+from loopat_jupyter.workspace.acceptable import CHECKS
 from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.fixed import check_changes, check_first_choices
 from loopat_jupyter.workspace.paths import Workspace
@@ -197,28 +197,28 @@ class LoopManager:
 
         Args:
             loop_id: The loop.
-            changes: New values by field.
+            changes: New values by field. `config` may be a function that makes new settings of the present ones.
 
         Raises:
             BadInputError: A value is not acceptable; nothing was changed.
             NotFoundError: There is no such loop.
         """
-        checks: dict[str, Callable[[Any], Any]] = {
-            "title": check_title,
-            "image": lambda image: image if image is None else check_image(image),
-            "metadata": check_metadata,
-            "config": lambda config: config,
-            "archived": bool,
-            "vault": self.vaults.check_choice,
-        }
-        for field in changes:
-            if field not in checks:
-                raise BadInputError(field, "cannot be changed")
+        checks = {**CHECKS, "config": lambda config: config, "vault": self.vaults.check_choice}
+        if unknown := changes.keys() - checks:
+            raise BadInputError(min(unknown), "cannot be changed")
         checked = {field: checks[field](value) for field, value in changes.items()}
-        check_changes(self.store.read(loop_id), checked, self.config)
-        # Read again under the lock, so that two who change different fields at once both succeed.
+
+        def apply() -> LoopRecord:
+            record, values = self.store.read(loop_id), checked
+            if callable(amend := checked.get("config")):
+                values = {**checked, "config": amend(record.config)}
+            check_changes(record, values, self.config)
+            return msgspec.structs.replace(record, **values)
+
+        apply()
+        # Read again under the lock, so that two who change different things at once both succeed.
         async with self.sandboxes.lock(loop_id):
-            changed = msgspec.structs.replace(self.store.read(loop_id), **checked)
+            changed = apply()
             self.store.write(changed)
         self.kernels.offer_known(changed)
         self.on_event(LoopEvent(action="updated", loop_id=loop_id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import click
 
 from loopat_jupyter.cli.choices import FIELDS, chosen, is_given, own_choices
@@ -59,7 +61,7 @@ def set_verb(
     if "image" in unset:
         changes["image"] = None
     if unset or any(map(is_given, own.values())):
-        changes["config"] = chosen(record.config, own, unset=unset)
+        changes["config"] = functools.partial(chosen, own=own, unset=unset)
     if not changes:
         raise click.UsageError("Say what to change, for example --memory 4GiB.")
     session.run(manager.update(record.id, changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import click
@@ -127,7 +128,7 @@ def _take_over(
         if use and entry.kind == "image":
             changes["image"] = entry.value
         elif use and entry.kind == "variables" and isinstance(entry.value, dict):
-            changes["config"] = with_variables(record.config, entry.value)
+            changes["config"] = functools.partial(with_variables, variables=entry.value)
         elif build and entry.kind == "build" and isinstance(entry.value, dict):
             session.confirm(f"Build the image that {entry.value.get('dockerfile')} describes?", yes=yes)
             with shown_progress(session.err, "Image") as tell:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import MAX_METADATA_BYTES, MAX_TITLE_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 MAX_METADATA_DEPTH = 64
 """A record that could be written must be readable too, from however deep a stack; Python's own limit counts both."""
@@ -87,6 +90,15 @@ def check_image(image: str) -> str:
     if not (is_image(image) and _REFERENCE.match(image)):
         raise BadInputError("image", f"{image[:80]!r} is not an image reference such as `python:3.13`")
     return image
+
+
+CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "title": check_title,
+    "image": lambda image: image if image is None else check_image(image),
+    "metadata": check_metadata,
+    "archived": bool,
+}
+"""What can be changed of a loop, but its settings and its vault, and what makes each acceptable."""
 
 
 def is_image(text: str) -> bool:

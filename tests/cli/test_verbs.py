@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.values import Resources
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from loopat_jupyter.models import Loop
@@ -162,6 +164,25 @@ def test_an_unknown_loop_is_told_with_a_suggestion(fake: FakeCommandLine, verb: 
         "There is no loop 'sales-in-mai'. `jupyter loopat list` shows the loops. Did you mean 'sales-in-may'?\n"
     )
     assert fake.engine.calls == []
+
+
+def test_who_changes_settings_while_another_one_does_takes_nothing_back(
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake("create", "Sales in May")
+    (record,) = fake.manager.store.readable()
+    locked = fake.manager.sandboxes.lock
+
+    @contextlib.asynccontextmanager
+    async def outrun(loop_id: str) -> AsyncIterator[None]:
+        fake.manager.store.write(msgspec.structs.replace(record, config=LoopConfig(network="none")))
+        async with locked(loop_id):
+            yield
+
+    monkeypatch.setattr(fake.manager.sandboxes, "lock", outrun)
+    assert fake("set", "sales-in-may", "--pids", "100").code == 0
+    both = LoopConfig(network="none", resources=Resources(pids=100))
+    assert fake.manager.store.read(record.id).config == both
 
 
 def test_an_ambiguous_loop_is_bad_input(fake: FakeCommandLine) -> None:
