@@ -16,6 +16,7 @@ from loopat_jupyter.sandbox.plan import container_name, kernel_ports, publishing
 from loopat_jupyter.sharing.checks import check_share
 from loopat_jupyter.sharing.plan import host_of, label_of
 from loopat_jupyter.sharing.ports import listening, used_ports
+from loopat_jupyter.starting import way_out_of_archive
 from loopat_jupyter.values import Share, Sharing
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ async def change_share(
 
 def _refuse(manager: LoopManager, record: LoopRecord, share: Share) -> None:
     if record.archived:
-        raise ConflictError(f"Loop {record.title!r} is archived. Unarchive it, then share it.")
+        raise ConflictError(f"Loop {record.title!r} is archived. To share it, {way_out_of_archive(record)}")
     if share.mode != "static" and manager.sandboxes.plan(record).network == "none":
         raise BadInputError("mode", "a loop without a network has no ports to share; its files can be")
 

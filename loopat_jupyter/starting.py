@@ -28,7 +28,19 @@ def archived(record: LoopRecord) -> ConflictError:
     Args:
         record: The loop.
     """
-    return ConflictError(f"{record.title!r} is archived. To use it: jupyter loopat unarchive {record.id[:8]}")
+    return ConflictError(f"{record.title!r} is archived. To use it, {way_out_of_archive(record)}")
+
+
+def way_out_of_archive(record: LoopRecord) -> str:
+    """How a person takes a loop out of the archive, where they look at JupyterLab and where they do not.
+
+    Args:
+        record: The loop.
+    """
+    return (
+        "choose Unarchive in its menu, below Archived in the Loops panel of JupyterLab, or run "
+        f"`jupyter loopat unarchive {record.id[:8]}`."
+    )
 
 
 class Underway:

@@ -286,8 +286,9 @@ async def test_an_archived_loop_is_stopped_and_stays_so(quiet: LoopManager, even
     archived = await quiet.update(record.id, {"archived": True})
     assert archived.archived
     assert [call[0] for call in quiet.engine.calls] == ["stop"]
+    both_ways = rf"is archived\. .* choose Unarchive in its menu.*`jupyter loopat unarchive {record.id[:8]}`"
     for use in (quiet.start, quiet.use):
-        with pytest.raises(ConflictError, match="is archived"):
+        with pytest.raises(ConflictError, match=both_ways):
             await use(archived)
     back = await quiet.update(record.id, {"archived": False})
     assert back == record

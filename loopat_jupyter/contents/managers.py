@@ -29,6 +29,7 @@ from loopat_jupyter.contents.pinned import Place, opened, replaced
 from loopat_jupyter.contents.sending import LoopFileHandler
 from loopat_jupyter.errors import BadInputError, LoopatError
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, sandbox_workdir
+from loopat_jupyter.starting import way_out_of_archive
 from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore
@@ -194,7 +195,8 @@ class LoopContentsManager(AsyncLargeFileManager):
             with way_out_told(path):
                 record = loop_record(self.workspace, Path(self._get_os_path(path.strip("/"))))
             if record is not None and record.archived:
-                raise web.HTTPError(403, f"Loop {record.title!r} is archived. Unarchive it to change its files.")
+                says = f"Loop {record.title!r} is archived. To change its files, {way_out_of_archive(record)}"
+                raise web.HTTPError(403, says)
 
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
         """Write a file or make a folder.

@@ -368,7 +368,7 @@ async def test_files_of_an_archived_loop_are_read_and_not_changed(
         await ask("PATCH", f"{contents}/a.txt", {"path": f"{api_path}/b.txt"}),
     ):
         assert answer.status == 403
-        assert "Unarchive it" in answer.body["message"]
+        assert "Unarchive in its menu" in answer.body["message"]
     assert (await ask("GET", f"{contents}/a.txt")).body["content"] == "a"
     assert (await ask("GET", f"{files}/a.txt")).status == 200
     assert sorted(path.name for path in workdir.iterdir()) == [".ipynb_checkpoints", "a.txt", "f"]
