@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.views import bare_table
 from loopat_jupyter.errors import BadInputError, plain
 from loopat_jupyter.models import ExecSpec, LoopConfig
 from loopat_jupyter.project import build_project, find_project
@@ -51,7 +51,7 @@ def profiles_table(profiles: Sequence[Profile]) -> RenderableType:
     Args:
         profiles: In the order to show.
     """
-    table = _table("PROFILE", "WHAT IT IS")
+    table = bare_table("PROFILE", "WHAT IT IS")
     for profile in profiles:
         table.add_row(Text(profile.name, style="cyan"), Text(plain(profile.description)))
     return table
@@ -96,8 +96,7 @@ def project_table(found: Sequence[ProjectFile]) -> RenderableType:
     Args:
         found: In the order to show.
     """
-    table = _table("", "FILE", "WANTS", "WHAT BECOMES OF IT")
-    table.columns[3].overflow = "fold"
+    table = bare_table("", "FILE", "WANTS", "WHAT BECOMES OF IT")
     for entry in found:
         mark = Text("✓", style="green") if entry.honoured else Text("!", style="yellow")
         note = Text(plain(entry.note))
@@ -174,10 +173,3 @@ def _install(session: Session, record: LoopRecord, found: Sequence[ProjectFile])
         return 0
 
     return session.run(work())
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for header in headers:
-        table.add_column(header)
-    return table

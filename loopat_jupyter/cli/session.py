@@ -87,10 +87,15 @@ class Session:
         )
 
     def show(self, *renderables: RenderableType) -> None:
-        """Print a result."""
+        """Print a result; where no terminal is, without the blanks that fill up the lines of a table."""
         for renderable in renderables:
             # What may not be wrapped, because it is to be copied, may be longer than a line.
-            self.out.print(renderable, crop=False)
+            if self.out.is_terminal:
+                self.out.print(renderable, crop=False)
+                continue
+            with self.out.capture() as captured:
+                self.out.print(renderable, crop=False)
+            click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
     def show_json(self, value: object) -> None:
         """Print a result for programs: JSON and nothing else."""

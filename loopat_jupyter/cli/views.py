@@ -122,10 +122,9 @@ def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
         loops: In the order to show.
         now: For "3 min ago".
     """
-    table = _table("ID", "TITLE", "STATE", "LAST USED")
+    table = bare_table("ID", "TITLE", "STATE", "LAST USED")
     table.columns[0].style = "cyan"
     table.columns[0].no_wrap = True
-    table.columns[1].overflow = "fold"
     for loop in loops:
         table.add_row(
             short_id(loop.id), Text(plain(loop.title)), state(loop), Text(ago(loop.last_activity, now), style="dim")
@@ -164,9 +163,8 @@ def repos_table(repos: Iterable[Repo]) -> Table:
     Args:
         repos: In the order to show.
     """
-    table = _table("NAME", "ADDRESS", "DEFAULT BRANCH")
+    table = bare_table("NAME", "ADDRESS", "DEFAULT BRANCH")
     table.columns[0].style = "cyan"
-    table.columns[1].overflow = "fold"
     for repo in repos:
         table.add_row(repo.name, Text(plain(repo.url)), Text(plain(repo.default_branch or "")))
     return table
@@ -178,9 +176,8 @@ def contexts_table(remotes: Iterable[ContextRemote]) -> Table:
     Args:
         remotes: In the order to show.
     """
-    table = _table("CONTEXT", "KEPT AT", "WHAT LOOPS PROMOTE")
+    table = bare_table("CONTEXT", "KEPT AT", "WHAT LOOPS PROMOTE")
     table.columns[0].style = "cyan"
-    table.columns[1].overflow = "fold"
     for remote in remotes:
         kept = Text(plain(remote.remote)) if remote.remote else Text("in this workspace", style="dim")
         table.add_row(remote.kind, kept, "waits to be merged" if remote.gated else _GOES[remote.kind])
@@ -194,9 +191,8 @@ def proposals_table(proposals: Iterable[Proposal], now: dt.datetime) -> Table:
         proposals: In the order to show.
         now: For "3 min ago".
     """
-    table = _table("CONTEXT", "LOOP", "TITLE", "CHANGES", "BY", "WHEN")
+    table = bare_table("CONTEXT", "LOOP", "TITLE", "CHANGES", "BY", "WHEN")
     table.columns[1].style = "cyan"
-    table.columns[2].overflow = "fold"
     for proposal in proposals:
         changes = f"{count(len(proposal.files), 'file')}, {count(proposal.commits, 'commit')}"
         table.add_row(
@@ -222,9 +218,8 @@ def vaults_table(vaults: Iterable[Vault]) -> Table:
     Args:
         vaults: In the order to show.
     """
-    table = _table("VAULT", "VARIABLES", "IN THE HOME", "")
+    table = bare_table("VAULT", "VARIABLES", "IN THE HOME", "")
     table.columns[0].style = "cyan"
-    table.columns[1].overflow = table.columns[2].overflow = "fold"
     for vault in vaults:
         state = ("encrypted, locked" if vault.locked else "encrypted") if vault.encrypted else ""
         variables, home = Text("\n".join(vault.variables)), Text(plain("\n".join(vault.home)))
@@ -325,7 +320,7 @@ def created_sheet(loop: Loop) -> RenderableType:
 
 def health_sheet(health: Health) -> RenderableType:
     """One line per check; below them, for each failed one, the command that mends it, whole and ready to be copied."""
-    table = _table("", "CHECK", "RESULT")
+    table = bare_table("", "CHECK", "RESULT")
     mending: list[RenderableType] = []
     for check in health.checks:
         mark = _mark(check)
@@ -357,7 +352,7 @@ def kernelspecs_table(specs: Iterable[tuple[str, Kernelspec]]) -> Table:
     Args:
         specs: The name to use outside the loop, and the kernel.
     """
-    table = _table("--kernel", "INSIDE", "LANGUAGE", "SHOWN AS")
+    table = bare_table("--kernel", "INSIDE", "LANGUAGE", "SHOWN AS")
     table.columns[0].style = "cyan"
     for name, spec in specs:
         table.add_row(*(Text(plain(word)) for word in (name, spec.name, spec.language, spec.display_name)))
@@ -366,8 +361,7 @@ def kernelspecs_table(specs: Iterable[tuple[str, Kernelspec]]) -> Table:
 
 def leftovers_table(leftovers: Iterable[Leftover]) -> Table:
     """One line per thing that may go."""
-    table = _table("WHAT", "NAME", "WHY", "SIZE")
-    table.columns[1].overflow = "fold"
+    table = bare_table("WHAT", "NAME", "WHY", "SIZE")
     table.columns[3].justify = "right"
     for leftover in leftovers:
         freed = "" if leftover.size_bytes is None else size(leftover.size_bytes)
@@ -375,8 +369,14 @@ def leftovers_table(leftovers: Iterable[Leftover]) -> Table:
     return table
 
 
-def _table(*headers: str) -> Table:
+def bare_table(*headers: str) -> Table:
+    """A table without lines, as all verbs print them.
+
+    Args:
+        headers: Of its columns.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for header in headers:
-        table.add_column(header)
+        # What is too long goes on below: names, paths and addresses are there to be copied.
+        table.add_column(header, overflow="fold")
     return table

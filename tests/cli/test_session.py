@@ -11,6 +11,7 @@ import pytest
 
 from loopat_jupyter.cli.app import Interrupted
 from loopat_jupyter.cli.session import Session, plain
+from loopat_jupyter.cli.views import bare_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,14 @@ def test_long_lines_are_not_wrapped_where_there_is_no_terminal(
     monkeypatch.setenv("COLUMNS", "40")
     Session({}).show("x" * 500)
     assert capsys.readouterr().out == "x" * 500 + "\n"
+
+
+def test_lines_of_a_table_end_with_their_text_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = bare_table("A", "B")
+    table.add_row("1", "long")
+    table.add_row("2", "")
+    Session({}).show(table)
+    assert capsys.readouterr().out == "A  B\n1  long\n2\n"
 
 
 def test_markup_in_data_is_data(capsys: pytest.CaptureFixture[str]) -> None:

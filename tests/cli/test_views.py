@@ -196,6 +196,13 @@ def test_kernels_are_listed_by_the_name_to_use() -> None:
     ]
 
 
+def test_nothing_is_cut_in_a_narrow_terminal() -> None:
+    name = "loop-a-rather-long-title-0123abcd-python3"
+    spec = Kernelspec(name="ir", display_name="R", language="R", argv=("R",))
+    shown = rendered(kernelspecs_table([(name, spec)]), width=40)
+    assert name in "".join(line.partition("  ")[0] for line in shown)
+
+
 def test_leftovers_are_listed_with_what_they_free() -> None:
     found = (
         Leftover(kind="container", name="loopat-w-1", reason="its loop is gone", key="1"),
