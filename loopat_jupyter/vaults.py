@@ -141,7 +141,8 @@ class Vaults:
             self.store.require(self._member, name)
         users = await asyncio.to_thread(self.users, name)
         if users and not force:
-            titles = ", ".join(repr(record.title) for record in users[:3]) + (", …" if len(users) > 3 else "")
+            titles = ", ".join(f"{record.title!r} ({record.id[:8]})" for record in users[:3])
+            titles += ", …" if len(users) > 3 else ""
             raise ConflictError(
                 f"Vault {name!r} is used by {titles}. Give these loops another one first, or force it (`--force`)."
             )

@@ -234,8 +234,8 @@ def show_verb(session: Session, *, loop: str, json: bool) -> None:
 def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool) -> None:
     """Delete loops with all their files. There is no way back."""
     manager = session.manager
-    for reference in loops:
-        loop_id, name = _to_delete(manager, reference)
+    # All are known before the first one goes: a slip in a later name costs nothing.
+    for loop_id, name in dict(_to_delete(manager, reference) for reference in loops).items():
         if not (yes or force):
             # Nobody is asked about what is refused then.
             session.run(manager.refuse_loss(loop_id))

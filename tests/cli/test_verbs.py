@@ -239,8 +239,10 @@ def test_deleting_asks_and_takes_the_files_along(fake: FakeCommandLine) -> None:
     record = fake.manager.create(title="Sales in May")
     asked = fake("rm", "sales-in-may")
     assert (asked.code, "Add --yes" in asked.err) == (2, True)
+    slip = fake("rm", "sales-in-may", "sales-in-mai", "--yes")
+    assert (slip.code, slip.out) == (1, "")
     assert fake.manager.store.read(record.id) == record
-    answer = fake("rm", "sales-in-may", "--yes")
+    answer = fake("rm", "sales-in-may", record.id, "--yes")
     assert answer == (0, f"Deleted Sales in May ({record.id[:8]}).\n", "")
     assert not fake.manager.workspace.loop(record.id).exists()
 
