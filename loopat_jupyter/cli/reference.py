@@ -23,7 +23,8 @@ needs the other to run.
 ## Naming a loop
 
 LOOP is the id of a loop, the first four or more characters of it, its short name, or its title in quotes. `.` is the
-loop whose folder you are in. A name that nearly fits is answered with "Did you mean …?".
+loop whose folder you are in. A name that nearly fits is answered with "Did you mean …?", one that several loops have
+with their ids.
 
 ## What all verbs share
 
@@ -42,7 +43,7 @@ loop whose folder you are in. A name that nearly fits is answered with "Did you 
 | 3 | there is no podman that can be run; `jupyter loopat doctor` says what to do |
 | 124 | it took too long, or the `--timeout` of `exec` passed |
 | 125 | `exec` only: the command could not be run; any other code is the command's own |
-| 130, 143 | ended by Ctrl-C, by `kill` |
+| 130, 141, 143 | ended by Ctrl-C, because nobody reads the output any more (`… \\| head`), by `kill` |
 
 ## Completion of loop names
 

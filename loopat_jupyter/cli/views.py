@@ -271,7 +271,7 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
         rows.append(("sees all loops", Text("yes, read-only")))
     if loop.share.mode != "off":
         what = f"port {loop.share.port}" if loop.share.port else "files"
-        rows.append(("shared", f"{what} ({loop.share.mode})"))
+        rows.append(("shared", Text(f"{what}; `jupyter loopat share {short_id(loop.id)}` says where")))
     if loop.metadata:
         rows.append(("metadata", Text(plain(json.dumps(loop.metadata, ensure_ascii=False)))))
     if kernels:

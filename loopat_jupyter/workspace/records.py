@@ -267,8 +267,8 @@ def _unknown(loop_id: str) -> NotFoundError:
 
 def _set_aside(path: Path, loop_id: str, problem: str) -> UnreadableRecordError:
     return UnreadableRecordError(
-        f"The record {path} of loop {loop_id} {problem} The loop's files are untouched; "
-        "restore the record from a backup or delete the loop's folder."
+        f"The record {path} of loop {loop_id} {problem} The loop's files are untouched. "
+        f"Restore the record from a backup, or delete the loop: jupyter loopat rm {loop_id}"
     )
 
 

@@ -115,6 +115,7 @@ def test_a_loop_is_shown_whole() -> None:
             resources=Resources(cpus=1.5, memory_bytes=4_000_000_000, devices=()),
         ),
         image="python:3.13",
+        share=Share(mode="port", port=8000),
     )
     created = f"{NOW.astimezone():%Y-%m-%d %H:%M}"
     assert rendered(loop_sheet(loop, [("loop-sales-in-may-0123ab-python3", "Python 3"), ("k2", "")], NOW)) == [
@@ -133,6 +134,7 @@ def test_a_loop_is_shown_whole() -> None:
         "  limits          cpus 1.5, memory 3.7 GiB, device none",
         "  shares /tmp     yes",
         "  sees all loops  yes, read-only",
+        "  shared          port 8000; `jupyter loopat share 0123abcd` says where",
         '  metadata        {"team": "Ä"}',
         "  kernels         loop-sales-in-may-0123ab-python3  Python 3",
         "                  k2",
