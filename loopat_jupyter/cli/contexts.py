@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loopat_jupyter.cli.options import as_json, examples, without_asking
+from loopat_jupyter.cli.options import as_json, examples, from_here, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
@@ -91,7 +91,7 @@ def list_contexts(session: Session, *, json: bool) -> None:
 
 @context_verb.command("attach", epilog=examples("jupyter loopat context attach notes git@example.org:team/notes.git"))
 @kind_argument
-@click.argument("address")
+@click.argument("address", callback=from_here)
 @pass_session
 def attach_context(session: Session, *, kind: str, address: str) -> None:
     """Give a context a remote, to share it with others.

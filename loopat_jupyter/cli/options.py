@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 as_json = click.option("--json", is_flag=True, help="Print JSON and nothing else.")
 without_asking = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
+
+
+def from_here(context: click.Context, option: click.Parameter, address: str | None) -> str | None:
+    """For addresses of repos: a path from the current folder on, which begins with a dot, becomes an absolute one."""
+    del context, option
+    if address is not None and address.split("/", 1)[0] in (".", ".."):
+        return os.path.abspath(address)  # noqa: PTH100 - as it was written, whatever links lead where
+    return address
 
 
 def examples(*commands: str) -> str:

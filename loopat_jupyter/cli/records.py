@@ -11,7 +11,7 @@ import msgspec
 
 from loopat_jupyter.cli.choices import chosen, own_choices
 from loopat_jupyter.cli.living import inside_now
-from loopat_jupyter.cli.options import as_json, examples, without_asking
+from loopat_jupyter.cli.options import as_json, examples, from_here, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
@@ -44,7 +44,12 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("title")
-@click.option("--repo", metavar="REPO", help="Check out this repo: a registered name, a URL, or a path.")
+@click.option(
+    "--repo",
+    metavar="REPO",
+    callback=from_here,
+    help="Check out this repo: a registered name, a URL, or a path that begins with / or a dot.",
+)
 @click.option("--ref", metavar="REF", help="Begin from this branch, tag or commit.")
 @click.option(
     "--profile",

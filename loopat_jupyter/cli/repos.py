@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loopat_jupyter.cli.options import as_json, examples
+from loopat_jupyter.cli.options import as_json, examples, from_here
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import repos_table
 from loopat_jupyter.errors import plain
@@ -31,13 +31,13 @@ def list_repos(session: Session, *, json: bool) -> None:
 
 @repo_verb.command("add", epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))
 @click.argument("name")
-@click.argument("address")
+@click.argument("address", callback=from_here)
 @pass_session
 def add_repo(session: Session, *, name: str, address: str) -> None:
     """Register a repo under a name.
 
-    ADDRESS is a URL, user@host:path, or an absolute path on this machine. It is fetched when the first loop is made
-    from it.
+    ADDRESS is a URL, user@host:path, or a path on this machine that begins with / or a dot. It is fetched when the
+    first loop is made from it.
     """
     registry = session.manager.cargo.checkout.registry
     before = {repo.name: repo.url for repo in registry.all()}.get(name)
