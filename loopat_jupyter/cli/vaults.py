@@ -151,12 +151,19 @@ def encrypt_vault(session: Session, *, name: str, key: KeyPlace | None) -> None:
     vaults = session.manager.vaults
     before, passphrase = vaults.show(name).encrypted, ""
     if key == "passphrase" and not before:
-        passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        passphrase = _ask_passphrase("New passphrase", twice=True)
     encrypted = vaults.encrypt(name, key, passphrase)
     variables = count(len(encrypted.variables), "variable")
-    click.echo(f"{'All' if before else 'Encrypted'} {variables} of vault {name}{' are encrypted' if before else ''}.")
+    click.echo(f"Vault {name} is encrypted, with {variables}." if before else f"Encrypted {variables} of vault {name}.")
     if vaults.key_place(name) == "file" and (file := vaults.store.keys.identity_file):
         click.echo(f"Its key is in {file}: keep a copy elsewhere. Without it the variables are lost.")
+
+
+def _ask_passphrase(question: str, *, twice: bool = False) -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nobody is here to type a passphrase. Run this in a terminal.")
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
+    return answer
 
 
 @vault_verb.command("decrypt", epilog=examples("jupyter loopat vault decrypt work"))
@@ -166,7 +173,7 @@ def decrypt_vault(session: Session, *, name: str) -> None:
     """Keep the variables of a vault in the clear again."""
     vaults = session.manager.vaults
     if vaults.asks_passphrase(name):
-        vaults.open(name, click.prompt(f"Passphrase of vault {name!r}", hide_input=True, err=True))
+        vaults.open(name, _ask_passphrase(f"Passphrase of vault {name!r}"))
     decrypted = vaults.decrypt(name)
     click.echo(f"Decrypted {count(len(decrypted.variables), 'variable')} of vault {name}.")
 
@@ -184,7 +191,7 @@ def unlock_vault(session: Session, *, name: str) -> None:
     session.manager.vaults.show(name)
     if session.manager.vaults.key_place(name) != "passphrase":
         raise ConflictError(f"Vault {name} has no passphrase. `jupyter loopat vault list` shows which ones are locked.")
-    passphrase = click.prompt(f"Passphrase of vault {name!r}", hide_input=True, err=True)
+    passphrase = _ask_passphrase(f"Passphrase of vault {name!r}")
     session.manager.vaults.unlock(name, passphrase)
     click.echo(f"Unlocked vault {name}. What starts from now on has its variables.")
 

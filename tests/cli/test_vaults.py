@@ -138,7 +138,7 @@ def test_encrypted_with_a_file(fake: FakeCommandLine, monkeypatch: pytest.Monkey
     folder = fake.manager.vaults.folder("default")
     assert [path.name for path in (folder / "envs").iterdir()] == ["TOKEN.age"]
     assert "encrypted" in fake("vault", "list").out
-    assert fake("vault", "encrypt", "default").out.startswith("All 1 variable of vault default are encrypted.\n")
+    assert fake("vault", "encrypt", "default").out.startswith("Vault default is encrypted, with 1 variable.\n")
     typed(monkeypatch)
     refused = fake("vault", "encrypt", "default", "--key", "passphrase")
     assert (refused.code, "encrypted already, with its key in a file" in refused.err) == (1, True)
@@ -152,6 +152,8 @@ def test_encrypted_with_a_passphrase_and_unlocked_in_a_keyring(
 ) -> None:
     piped(monkeypatch, CANARY.encode())
     fake("vault", "set", "TOKEN")
+    nobody = fake("vault", "encrypt", "default", "--key", "passphrase")
+    assert (nobody.code, "Nobody is here to type a passphrase" in nobody.err) == (2, True)
     typed(monkeypatch, "open sesame")
     assert fake("vault", "encrypt", "default", "--key", "passphrase").code == 0
     assert "locked" in fake("vault", "list").out
