@@ -21,17 +21,22 @@ _RESOURCES = Resources.__struct_fields__
 _IMAGE = "image.use"
 
 
+def _choices(of: LoopConfig | Config, image: str | None) -> dict[str, Any]:
+    """What loops may choose, by key of the configuration."""
+    return {
+        **{key: getattr(of, key) for key in _OF_LOOPS},
+        **{f"resources.{key}": getattr(of.resources, key) for key in _RESOURCES},
+        _IMAGE: image,
+    }
+
+
 def _overridden(own: LoopConfig, image: str | None, config: Config) -> tuple[str, ...]:
     """Keys of the configuration that a loop's own choices contradict, and that the site has fixed."""
-    asked = {
-        **{key: (getattr(own, key), getattr(config, key)) for key in _OF_LOOPS},
-        **{f"resources.{key}": (getattr(own.resources, key), getattr(config.resources, key)) for key in _RESOURCES},
-        _IMAGE: (image, config.image.use),
-    }
+    sites = _choices(config, config.image.use)
     return tuple(
         key
-        for key, (mine, sites) in asked.items()
-        if mine not in (None, sites) and any(key == each or key.startswith(f"{each}.") for each in config.fixed)
+        for key, mine in _choices(own, image).items()
+        if mine not in (None, sites[key]) and any(key == each or key.startswith(f"{each}.") for each in config.fixed)
     )
 
 
@@ -56,6 +61,8 @@ def check_first_choices(own: LoopConfig, image: str | None, config: Config) -> N
 def check_changes(record: LoopRecord, changes: Mapping[str, Any], config: Config) -> None:
     """Refuse what a loop may not choose for itself any more.
 
+    What it chose before the site fixed it may stay, for it does not count: other settings can still be changed.
+
     Args:
         record: The loop as it is.
         changes: What is to change, by field.
@@ -67,21 +74,27 @@ def check_changes(record: LoopRecord, changes: Mapping[str, Any], config: Config
     own: LoopConfig | None = changes.get("config")
     if own is not None and bool(own.all_loops) != bool(record.config.all_loops):
         raise BadInputError("config.all_loops", "is decided when a loop is made. Make a new one for it")
-    check_choices(own or LoopConfig(), changes.get("image"), config)
+    check_choices(own or LoopConfig(), changes.get("image"), config, before=_choices(record.config, record.image))
 
 
-def check_choices(own: LoopConfig, image: str | None, config: Config) -> None:
+def check_choices(
+    own: LoopConfig, image: str | None, config: Config, *, before: Mapping[str, Any] | None = None
+) -> None:
     """Refuse what a loop may not choose for itself.
 
     Args:
         own: What it is to decide for itself.
         image: The image that it is to run.
         config: The settings, with what the site has fixed.
+        before: What it decided already, by key of the configuration.
 
     Raises:
         BadInputError: The site has fixed it; names the field.
     """
+    asked, before = _choices(own, image), before or {}
     for key in _overridden(own, image, config):
+        if asked[key] == before.get(key):
+            continue
         field = "image" if key == _IMAGE else f"config.{key}"
         raise BadInputError(field, f"is fixed by the site, for all loops. Leave it out, or ask who set {key!r}")
 

@@ -91,9 +91,15 @@ async def test_a_loop_made_before_is_held_to_it_and_says_so(workspace: Workspace
     assert strict.images.reference(record) == "site:1"
     (loop,) = (await strict.page()).loops
     assert "has fixed isolation, image.use" in loop.warnings[0]
-    for changes in ({"config": OWN}, {"image": "x/y:1"}):
+    nested = msgspec.structs.replace(OWN, isolation="nested")
+    for changes in ({"config": nested}, {"image": "x/y:2"}):
         with pytest.raises(BadInputError, match="is fixed by the site"):
             await strict.update(record.id, changes)
+    # What it chose before does not count, and keeps nobody from changing the rest.
+    other = msgspec.structs.replace(OWN, network=None)
+    changed = await strict.update(record.id, {"config": other, "image": "x/y:1"})
+    assert changed.config == other
+    assert "--cap-drop=all" in strict.sandboxes.plan(changed).fence
     with pytest.raises(BadInputError, match=r"config\.isolation: is fixed"):
         strict.create(title="u", config=LoopConfig(isolation="nested"))
     assert (await strict.update(record.id, {"config": LoopConfig()})).config == LoopConfig()
