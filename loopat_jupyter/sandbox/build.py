@@ -1,7 +1,8 @@
 """Runs one `podman build`, keeps its output, and ends it cleanly when it is cancelled.
 
 A killed `podman build` leaves the containers of its steps behind, and their processes go on. So a cancelled build is
-ended from inside: the process of its current step is killed, podman sees the step fail, and removes what it made.
+ended from inside: the process of its current step is killed, podman sees the step fail, and removes what it made. What
+one that somebody else killed has left is removed afterwards, see `loopat_jupyter.sandbox.unfinished`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import signal
 from typing import TYPE_CHECKING, Any, cast
 
 from loopat_jupyter.deadlines import deadline
-from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError, StorageFullError
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, ImageBuildError, StorageFullError
+from loopat_jupyter.sandbox.podman import how_killed
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.sandbox.trees import descendants
+from loopat_jupyter.sandbox.unfinished import BUILD_ARGUMENT, new_mark, remove_unfinished
 from loopat_jupyter.workspace.files import full_disk_told
 
 if TYPE_CHECKING:
@@ -115,6 +118,7 @@ async def build_image(
         The id of the image; None when the build failed.
 
     Raises:
+        EngineError: Podman was killed.
         EngineTimeoutError: The deadline passed; the build was ended.
         EngineUnavailableError: Podman cannot be run at all.
     """
@@ -123,13 +127,21 @@ async def build_image(
     def read(line: str) -> None:
         nonlocal vanished
         vanished = vanished or _VANISHED in line
-        on_line(line)
+        # Podman warns of arguments that no step asks for.
+        if BUILD_ARGUMENT not in line:
+            on_line(line)
 
     try:
         for _ in range(_ATTEMPTS):
-            vanished = False
-            if await run_build(engine, f"--iidfile={id_file}", *arguments, on_line=read, timeout_s=timeout_s) == 0:
+            vanished, marked = False, (f"--iidfile={id_file}", new_mark(), *arguments)
+            returncode = await run_build(engine, *marked, on_line=read, timeout_s=timeout_s)
+            if returncode == 0:
                 return _take_id(id_file)
+            if returncode < 0:
+                with contextlib.suppress(EngineError, EngineTimeoutError):
+                    await remove_unfinished(engine)
+                killed = f"Podman failed to build the image: {how_killed(returncode)}"
+                raise EngineError(killed, argv=engine.argv("build", *marked), returncode=returncode)
             if not vanished:
                 break
         return None

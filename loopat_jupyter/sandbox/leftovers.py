@@ -20,7 +20,7 @@ HALF_MADE_KEPT_S = 24 * 3600.0
 UNUSED_KEPT_S = 7 * 24 * 3600.0
 """How long the copy of a repo stays that no loop uses: the next loop is made quickly from it."""
 
-Kind = Literal["process", "container", "network", "image", "runtime", "log", "loop", "mirror"]
+Kind = Literal["process", "container", "build", "network", "image", "runtime", "log", "loop", "mirror"]
 
 
 class Leftover(Value, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Leftover(Value, frozen=True, kw_only=True):
         kind: What it is.
         name: What was started, container name, image name or path.
         reason: Why nothing needs it.
-        key: What removing it needs: loop id, network name, image id or path.
+        key: What removing it needs: loop id, container id, network name, image id or path.
         size_bytes: What removing it frees; None when that is not known.
     """
 
@@ -47,6 +47,7 @@ class Findings(Value, frozen=True, kw_only=True):
     Attributes:
         loops: Ids of all loops on disk, also of those whose record cannot be read.
         containers: Names of this workspace's containers by loop id; only those that mount this workspace's files.
+        builds: Containers of builds whose podman was killed: id, name.
         images: Outdated template images that no container uses: id, name, size in bytes.
         runtime: Folders of loops in the runtime directory: path by folder name.
         half_made: Folders without a record among the loops, and unfinished copies of repos: path, age in seconds.
@@ -60,6 +61,7 @@ class Findings(Value, frozen=True, kw_only=True):
     images: tuple[tuple[str, str, int], ...]
     runtime: dict[str, str]
     logs: tuple[tuple[str, float, int], ...]
+    builds: tuple[tuple[str, str], ...] = ()
     network: str | None = None
     half_made: tuple[tuple[str, float], ...] = ()
     mirrors: tuple[tuple[str, float, int], ...] = ()
@@ -73,6 +75,10 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
     """
     return (
         *_containers(findings.containers, findings.loops),
+        *(
+            Leftover(kind="build", name=name, reason="the build was killed", key=container_id)
+            for container_id, name in findings.builds
+        ),
         *(
             Leftover(kind="network", name=name, reason="no loop has a sandbox", key=name)
             for name in (findings.network,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -34,11 +35,12 @@ _LOST_NAMESPACE = "invalid internal status"
 """What podman says when the process that held its user namespace was killed, and every container with it."""
 
 _LISTS = ("images", "ps")
-_VANISHED = ("image not known", "no such container", "does not exist in database")
+_VANISHED = ("image not known", "no such container", "container not known", "does not exist in database")
 """What podman says of a list when something on it went while it was made: anybody's image, anybody's container."""
 
 _LIST_ATTEMPTS = 5
 
+_KILLED_IN_SCRIPT = 128 + signal.SIGKILL
 _STDERR_KEPT = 4000
 _NOT_MENDED = "Run `jupyter loopat doctor` to see what is missing."
 
@@ -317,8 +319,10 @@ class Podman:
                 "Podman's storage is full. Free some space (`podman system df` shows what takes it) and try again."
             )
         last = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.returncode}"
+        # What ran inside may have been killed; its exit code is that of `exec`.
+        killed = how_killed(answer.returncode) if arguments[0] != "exec" or answer.returncode < 0 else ""
         return EngineError(
-            f"Podman failed to {doing or arguments[0]}: {last}. {_NOT_MENDED}",
+            f"Podman failed to {doing or arguments[0]}: {killed or f'{last}. {_NOT_MENDED}'}",
             argv=self.argv(*arguments),
             returncode=answer.returncode,
             stderr=answer.stderr,
@@ -329,6 +333,19 @@ class Podman:
             f"Podman did not {doing or arguments[0]} within {timeout_s:g} s. "
             "Look for a stuck podman process (`ps -C podman`), end it, and try again."
         )
+
+
+def how_killed(returncode: int) -> str:
+    """What to tell of a podman that somebody killed, completing "Podman failed: …"; empty where nobody did.
+
+    Args:
+        returncode: Its exit code, or that of a script around it.
+    """
+    signum = returncode - 128 if returncode == _KILLED_IN_SCRIPT else -returncode
+    if signum <= 0:
+        return ""
+    why = ", perhaps for lack of memory" if signum == signal.SIGKILL else ""
+    return f"it was killed (signal {signum}){why}. Try again."
 
 
 def _is_overtaken(arguments: Sequence[str], answer: Completed) -> bool:

@@ -16,6 +16,7 @@ from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
 from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import UNUSED_KEPT_S, Findings, Leftover, find_leftovers
 from loopat_jupyter.sandbox.plan import network_name, sandbox_workdir
+from loopat_jupyter.sandbox.unfinished import find_unfinished, remove_one
 from loopat_jupyter.workspace.locks import mirror_lock
 from loopat_jupyter.workspace.paths import is_loop_id, is_runtime_key
 
@@ -84,6 +85,7 @@ class Sweeper:
         return find_leftovers(
             Findings(
                 containers=containers,
+                builds=tuple(await find_unfinished(self._engine)),
                 loops=self._workspace.loop_ids(),
                 images=tuple((image.id, _image_name(image), image.size_bytes) for image in images),
                 runtime=self._runtime_folders(),
@@ -107,6 +109,8 @@ class Sweeper:
             match leftover.kind:
                 case "container":
                     await self._sandboxes.remove(leftover.key)
+                case "build":
+                    await remove_one(self._engine, leftover.key)
                 case "network":
                     # Another process may have started a sandbox meanwhile; then podman keeps the network.
                     await self._engine.run("network", "rm", leftover.key, ok=(0, 1, 2), doing="remove the network")

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import EngineTimeoutError, StorageFullError
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, noted_id, read_note, sole_builder
@@ -159,16 +159,18 @@ class Toolchains:
         lines = BuildLog(self._images.build_log(tag), None)
         with full_disk_told(self._workspace.runtime):
             context = Path(tempfile.mkdtemp(prefix="toolchain-", dir=self._workspace.runtime))
+        image_id, killed = None, ""
         try:
             image_id = await self._run(tag, base_id, data, context, lines)
         except EngineTimeoutError as error:
             lines.add(error.message)
-            image_id = None
+        except EngineError as error:
+            killed = error.message
         finally:
             lines.close()
             await asyncio.to_thread(shutil.rmtree, context, ignore_errors=True)
         if image_id is None:
-            write_atomic(self._failure(tag), explain(lines).encode())
+            write_atomic(self._failure(tag), (_tell_killed(killed) if killed else explain(lines)).encode())
             return None
         report(_PREPARE)
         await self._images.prepare(image_id, _digest_of(tag))
@@ -210,6 +212,10 @@ def toolchain_tag(base: str, base_id: str, data: bytes) -> str:
 
 def _digest_of(tag: str) -> str:
     return image_key(tag).rpartition("-")[2]
+
+
+def _tell_killed(problem: str) -> str:
+    return f"The toolchain could not be built, so the loop runs without it. {problem} Recreate the loop for that."
 
 
 def explain(log: BuildLog) -> str:

@@ -16,9 +16,11 @@ import pytest
 
 from loopat_jupyter.errors import EngineError, ImageBuildError, StorageFullError
 from loopat_jupyter.models import LoopRecord, Progress
+from loopat_jupyter.sandbox import build
 from loopat_jupyter.sandbox.images import Images, StoredImage
-from loopat_jupyter.sandbox.podman import Completed, Podman
+from loopat_jupyter.sandbox.podman import Completed, Engine, Podman
 from loopat_jupyter.sandbox.state import StateFiles
+from loopat_jupyter.sandbox.unfinished import Unfinished, find_unfinished, remove_unfinished
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from tests.conftest import new_workspace
 from tests.fakes import FakeEngine
@@ -378,3 +380,34 @@ async def test_cancelling_ends_the_build_and_leaves_nothing(tiny: Tiny, sandbox_
         assert await tiny.images().build(on_progress=ignore)
     finally:
         await tiny.podman.run("untag", base, base)
+
+
+@pytest.mark.fault("F1")
+@pytest.mark.podman
+async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
+    tiny: Tiny, sandbox_image: str, monkeypatch: pytest.MonkeyPatch
+):
+    tiny.write("ENV STEP=1", f"RUN echo started && sleep 9999.{secrets.randbelow(10**9)}")
+    started, left = asyncio.Event(), set[Unfinished]()
+
+    async def watched(engine: Engine) -> None:
+        left.update(await find_unfinished(engine))
+        await remove_unfinished(engine)
+
+    monkeypatch.setattr(build, "remove_unfinished", watched)
+
+    def listen(line: str) -> None:
+        if line == "started":
+            started.set()
+
+    building = asyncio.create_task(tiny.images(GivenBase(sandbox_image)).build(on_progress=ignore, on_line=listen))
+    await started.wait()
+    under_way = await find_unfinished(tiny.podman)
+    for process in psutil.process_iter(["cmdline"]):
+        if f"--label=loopat.image={tiny.name}" in (process.info["cmdline"] or ()):
+            process.kill()
+    with pytest.raises(EngineError, match=r"failed to build the image: it was killed \(signal 9\)"):
+        await building
+    assert left.difference(under_way)
+    assert not left & set(await find_unfinished(tiny.podman))
+    assert not {each.name for each in left} & set(await tiny.containers())

@@ -46,6 +46,24 @@ async def test_a_failure_is_told_in_time_where_the_version_is_not(tmp_path: Path
             await podman.run("stop", "box", timeout_s=0.5)
 
 
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("kill -KILL $$", "it was killed (signal 9), perhaps for lack of memory. Try again."),
+        ("kill -TERM $$", "it was killed (signal 15). Try again."),
+        # A script around podman tells of a signal in its own way.
+        ("exit 137", "it was killed (signal 9), perhaps for lack of memory. Try again."),
+    ],
+)
+async def test_a_podman_that_was_killed_is_told_as_that(tmp_path: Path, end: str, told: str):
+    podman = script(tmp_path, f"[ $1 = version ] && exit; echo 'some words' >&2; {end}")
+    with pytest.raises(EngineError) as caught:
+        await podman.run("start", "box", doing="start the sandbox")
+    assert caught.value.message == f"Podman failed to start the sandbox: {told}"
+    with pytest.raises(EngineError, match="some words" if "exit" in end else "killed"):
+        await podman.run("exec", "box", "true")
+
+
 @pytest.mark.fault("F13")
 async def test_a_full_storage_is_told(tmp_path: Path):
     podman = script(tmp_path, "echo 'Error: write x: no space left on device' >&2; exit 125")

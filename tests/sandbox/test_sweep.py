@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox import sweep as sweep_module
 from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import LOG_KEPT_S, Leftover
 from loopat_jupyter.sandbox.plan import LABEL_LOOP, LABEL_WORKSPACE, container_name, network_name, sandbox_workdir
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.sweep import Sweeper
+from loopat_jupyter.sandbox.unfinished import Unfinished
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from tests.fakes import FakeEngine
 
@@ -97,7 +99,11 @@ async def test_a_container_with_our_label_that_does_not_mount_our_files_stays(
     assert loop_id in await manager.sandboxes.containers()
 
 
-async def test_images_logs_and_runtime_folders_go(workspace: Workspace) -> None:
+async def test_images_logs_and_runtime_folders_go(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def of_a_killed_build(_: object) -> list[Unfinished]:
+        return [Unfinished("id-of-it", "x-working-container")]
+
+    monkeypatch.setattr(sweep_module, "find_unfinished", of_a_killed_build)
     engine = FakeEngine(no_network)
     manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), engine, member="ada")
     kept = manager.create(title="Kept")
@@ -111,11 +117,13 @@ async def test_images_logs_and_runtime_folders_go(workspace: Workspace) -> None:
     sweep, store = sweeper(manager, *images)
     found = await sweep.sweep(remove=True)
     assert [(leftover.kind, leftover.name) for leftover in found] == [
+        ("build", "x-working-container"),
         ("image", "localhost/old:latest"),
         ("image", "bar (an unfinished build)"),
         ("runtime", str(workspace.runtime / "0123456789ab")),
         ("log", str(old)),
     ]
+    assert ("rm", "--force", "--ignore", "id-of-it") in engine.calls
     assert store.removed == ["f00", "bar"]
     assert {entry.name for entry in workspace.runtime.iterdir()} == {
         "changes",

@@ -49,6 +49,7 @@ class Scene:
         self.there = {BASE: "base-id"}
         self.failures: list[LoopEvent] = []
         self.built: str | None = "child-id"
+        self.killed: EngineError | None = None
         self.builds = 0
         self.engine = FakeEngine(self.answer)
         images = Images(workspace, self.engine, Config(image=ImageConfig(use=BASE)))
@@ -68,6 +69,8 @@ class Scene:
         self.builds += 1
         on_line("STEP 4/4: RUN mise install")
         on_line("\x1b[31mmise\x1b[0m ERROR no such tool")
+        if self.killed:
+            raise self.killed
         return self.built
 
     def tools(self, data: bytes) -> None:
@@ -132,6 +135,16 @@ async def test_a_failure_is_noted_and_the_loop_runs_without(scene: Scene):
     scene.built = "child-id"
     assert await scene.ensure() == "child-id"
     assert scene.toolchains.reference(RECORD) == toolchain_tag(BASE, "base-id", TOOLS)
+
+
+async def test_a_build_whose_podman_was_killed_is_no_fault_of_the_toolchain(scene: Scene):
+    scene.tools(TOOLS)
+    scene.killed = EngineError("Podman failed to build the image: it was killed (signal 9). Try again.")
+    assert await scene.ensure() == "base-id"
+    assert scene.toolchains.problem(RECORD) == (
+        "The toolchain could not be built, so the loop runs without it. Podman failed to build the image: it was "
+        "killed (signal 9). Try again. Recreate the loop for that."
+    )
 
 
 async def test_another_toolchain_is_another_try(scene: Scene):
