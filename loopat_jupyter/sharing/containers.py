@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from loopat_jupyter.errors import EngineError
+from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_WORKSPACE
 from loopat_jupyter.sandbox.process import is_init
@@ -16,9 +16,16 @@ from loopat_jupyter.sandbox.trees import descendants
 from loopat_jupyter.sharing.plan import LABEL_PORT, LABEL_SHARE, Showing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loopat_jupyter.sandbox.podman import Engine
 
 _LACKING = ("image not known", "network not found")
+_GRACE_S = 2
+_AT_ONCE = 8
+_STOP_TIMEOUT_S = 20.0
+"""Enough for so many containers at once to end, or to be ended, one after the other."""
+
 _PORT_IN_ADDRESS = re.compile(r":(\d{1,5})(?=[:\s])")
 
 
@@ -66,6 +73,43 @@ async def list_shown(engine: Engine, workspace: str) -> dict[str, Shown]:
             f"`podman ps` answered something that makes no sense ({error}). Run `jupyter loopat doctor`."
         ) from error
     return {container.share: container for container in found}
+
+
+async def remove_shown(engine: Engine, names: Sequence[str]) -> None:
+    """Remove containers, of any number.
+
+    Args:
+        engine: Runs podman.
+        names: Their names.
+
+    Raises:
+        EngineError: Podman refused; names what may still be there. Everything else is gone.
+        EngineTimeoutError: Podman took too long; names what may still be there.
+    """
+    left: list[str] = []
+    problem: EngineError | EngineTimeoutError | None = None
+    for begin in range(0, len(names), _AT_ONCE):
+        some = names[begin : begin + _AT_ONCE]
+        try:
+            await _remove_some(engine, some)
+        except EngineError as error:
+            left, problem = [*left, *some], error
+        except EngineTimeoutError as error:
+            # Podman hangs, and would for the others.
+            left, problem = [*left, *names[begin:]], error
+            break
+    if problem is not None:
+        what = f"What may be left of it, `jupyter loopat gc --yes` removes: {', '.join(left)}."
+        raise type(problem)(f"{problem.message} {what}") from problem
+
+
+async def _remove_some(engine: Engine, names: Sequence[str]) -> None:
+    arguments = ("rm", "--force", "--ignore", f"--time={_GRACE_S}", *names)
+    try:
+        await engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="end sharing")
+    except EngineError:
+        # After its monitor was killed, podman learns from the first attempt that the container is dead.
+        await engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="end sharing")
 
 
 def taken_ports(stderr: str) -> frozenset[int]:

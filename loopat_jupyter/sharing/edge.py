@@ -19,7 +19,7 @@ from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import network_name, publishing_host
 from loopat_jupyter.sandbox.template import template_folder
-from loopat_jupyter.sharing.containers import accepting, is_lacking, list_shown, taken_ports
+from loopat_jupyter.sharing.containers import accepting, is_lacking, list_shown, remove_shown, taken_ports
 from loopat_jupyter.sharing.listener import giving, take_port, until_free
 from loopat_jupyter.sharing.nginx import VERSION_PATH, config_version, edge_config
 from loopat_jupyter.sharing.notes import Notes
@@ -65,7 +65,6 @@ _LOCK_TIMEOUT_S = 600.0
 _START_TIMEOUT_S = 90.0
 """Podman opens a thousand ports in some seconds."""
 
-_STOP_TIMEOUT_S = 20.0
 _ANSWER_TIMEOUT_S = 10.0
 _ATTEMPTS = 12
 _GLANCE_S = 1.0
@@ -341,22 +340,13 @@ class Edge:
         try:
             await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="show what is shared")
         except EngineError:
-            await self._remove_named(name)
+            await remove_shown(self._engine, [name])
             raise
 
     async def _remove(self, containers: Sequence[Shown]) -> None:
-        if containers:
-            await self._remove_named(*(container.name for container in containers))
+        await remove_shown(self._engine, [container.name for container in containers])
         for container in containers:
             self._notes.pidfile(container.share).unlink(missing_ok=True)
-
-    async def _remove_named(self, *names: str) -> None:
-        arguments = ("rm", "--force", "--ignore", "--time=2", *names)
-        try:
-            await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="end sharing")
-        except EngineError:
-            # After its monitor was killed, podman learns from the first attempt that the container is dead.
-            await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="end sharing")
 
     async def _answers(self, config: str, *, timeout_s: float) -> bool:
         """Whether the edge works by a configuration, now or within a time, and by no other."""

@@ -3,9 +3,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loopat_jupyter.errors import EngineError
+from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.podman import Completed
-from loopat_jupyter.sharing.containers import Shown, accepting, list_shown, taken_ports
+from loopat_jupyter.sharing.containers import Shown, accepting, list_shown, remove_shown, taken_ports
 from loopat_jupyter.sharing.plan import Showing
 from tests.fakes import FakeEngine
 
@@ -40,6 +40,42 @@ async def test_what_podman_lists_is_understood():
 async def test_an_answer_that_makes_no_sense_is_an_error_with_a_way_out(answer: bytes):
     with pytest.raises(EngineError, match="loopat doctor"):
         await list_shown(FakeEngine(lambda _: Completed(0, answer, "")), "work")
+
+
+NAMES = [f"loopat-work-files-{number}" for number in range(20)]
+
+
+async def test_any_number_of_containers_is_removed():
+    engine = FakeEngine(lambda _: Completed(0, b"", ""))
+    await remove_shown(engine, NAMES)
+    named = [[word for word in call if word in NAMES] for call in engine.calls]
+    assert [len(names) for names in named] == [8, 8, 4]
+    assert [name for names in named for name in names] == NAMES
+    await remove_shown(engine, [])
+    assert len(engine.calls) == len(named)
+
+
+@pytest.mark.parametrize(
+    ("error", "calls", "left"),
+    [
+        # Once more, for podman learns from the first attempt that a container is dead; then the others.
+        (EngineError("Podman failed to end sharing."), 4, NAMES[8:16]),
+        (EngineTimeoutError("Podman did not end sharing."), 2, NAMES[8:]),
+    ],
+)
+async def test_what_could_not_be_removed_is_told(error: EngineError | EngineTimeoutError, calls: int, left: list[str]):
+    def answer(arguments: tuple[str, ...]) -> Completed:
+        if NAMES[8] in arguments:
+            raise error
+        return Completed(0, b"", "")
+
+    engine = FakeEngine(answer)
+    with pytest.raises(type(error)) as caught:
+        await remove_shown(engine, NAMES)
+    assert len(engine.calls) == calls
+    assert caught.value.message == (
+        f"{error.message} What may be left of it, `jupyter loopat gc --yes` removes: {', '.join(left)}."
+    )
 
 
 @pytest.mark.parametrize(
