@@ -196,6 +196,8 @@ class SandboxKernel:
         try:
             # Until a server writes it down for the next one, the kernel is to end with who starts it.
             own(stem, sockets=self._address)
+            # A spare has an empty one.
+            stem.file("json").unlink(missing_ok=True)
             write_new(stem.file("json"), encode_connection(connection))
             process = await started()
             await self._wait_for_sockets(process, ready)

@@ -24,6 +24,7 @@ from loopat_jupyter.sandbox.owners import own, release
 from loopat_jupyter.sandbox.plan import SANDBOX_RUN, SPARE_FOLDER
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.sandbox.sockets import connect
+from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -199,6 +200,8 @@ class Spares:
         own(stem)
         process = None
         try:
+            # Where Python does not look into the folder (PYTHONSAFEPATH), a kernel starts, and ends at this file.
+            write_new(stem.file("json"), b"")
             process = (await start_detached(self._manager.engine, running, stem, spec)).process
             connection = None if process is None else await _connected(process, stem)
         except BaseException:

@@ -18,6 +18,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets.config import Configurable
 
 from loopat_jupyter.kernels import launch
+from loopat_jupyter.kernels import spares as spares_module
 from loopat_jupyter.kernels.orders import Order
 from loopat_jupyter.kernels.spares import Spares
 from loopat_jupyter.loops import LoopManager
@@ -187,12 +188,17 @@ async def test_what_was_installed_meanwhile_is_found(place: Place, server: Serve
 
 
 @pytest.mark.podman
-@pytest.mark.parametrize("path", ["/a:src", ":/a"])
-async def test_none_waits_where_the_folder_of_a_kernel_decides_what_it_loads(
-    place: Place, server: Server, path: str
+@pytest.mark.parametrize(
+    "variables", [{"PYTHONPATH": "/a:src"}, {"PYTHONPATH": ":/a"}, {"PYTHONSAFEPATH": "1"}], ids=str
+)
+async def test_none_waits_where_variables_decide_what_is_loaded_from_a_folder(
+    place: Place, server: Server, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with kernel(place, server, env={**os.environ, "PYTHONPATH": path}):
-        assert not await server.spares.settled(place.record.id)
+    monkeypatch.setattr(spares_module, "LOAD_TIMEOUT_S", 3600.0)
+    async with kernel(place, server, env={**os.environ, **variables}) as km:
+        async with asyncio.timeout(60):
+            assert not await server.spares.settled(place.record.id)
+        assert place.processes() == [km.provisioner.pid]
 
 
 @pytest.mark.podman
