@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +16,7 @@ from loopat_jupyter.models import LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
-from loopat_jupyter.sandbox.plan import HostFacts, config_hash
+from loopat_jupyter.sandbox.plan import HostFacts, config_hash, network_name
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.config import Config
@@ -25,7 +27,6 @@ from tests.fakes import FakeEngine, FakeImages, inspected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
@@ -420,6 +421,15 @@ async def test_settings_that_shape_the_container_take_effect_when_nobody_uses_it
 async def test_loops_of_a_workspace_reach_each_other_by_name(
     manager: LoopManager, shared: LoopRecord, running: Running
 ):
+    # What is left of networks that are gone, where podman did not learn of the end of their containers.
+    network = network_name(manager.workspace.name)
+    names = Path(manager.engine.environment()["XDG_RUNTIME_DIR"]) / "containers/networks/aardvark-dns"
+    await manager.engine.run("network", "rm", "--force", network)
+    left = (names / network, names / f"loopat-gone-{secrets.token_hex(4)}")
+    for file in left:
+        file.write_text(f"10.255.255.1\n{'a' * 64} 10.255.255.2  gone,{'a' * 12}\n")
+    await manager.start(shared)
+    assert not left[1].exists()
     other = manager.create(title="other")
     await manager.start(other)
     name = manager.sandboxes.plan(other).name
