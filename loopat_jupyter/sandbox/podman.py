@@ -42,6 +42,11 @@ _LIST_ATTEMPTS = 5
 
 _KILLED_IN_SCRIPT = 128 + signal.SIGKILL
 _STDERR_KEPT = 4000
+_NETWORK_LOST = (
+    "The network of all your containers is lost, as happens where another storage of podman is used beside. Stop every "
+    "loop that runs (`jupyter loopat stop`), then start this one again. The section “network” of "
+    "docs/troubleshooting.md says how names are found again."
+)
 _NOT_MENDED = "Run `jupyter loopat doctor` to see what is missing."
 
 
@@ -321,8 +326,9 @@ class Podman:
         last = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.returncode}"
         # What ran inside may have been killed; its exit code is that of `exec`.
         killed = how_killed(answer.returncode) if arguments[0] != "exec" or answer.returncode < 0 else ""
+        lost = _NETWORK_LOST if "rootless netns" in last else ""
         return EngineError(
-            f"Podman failed to {doing or arguments[0]}: {killed or f'{last}. {_NOT_MENDED}'}",
+            f"Podman failed to {doing or arguments[0]}: {killed or f'{last}. {lost or _NOT_MENDED}'}",
             argv=self.argv(*arguments),
             returncode=answer.returncode,
             stderr=answer.stderr,

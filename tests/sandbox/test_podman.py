@@ -64,6 +64,12 @@ async def test_a_podman_that_was_killed_is_told_as_that(tmp_path: Path, end: str
         await podman.run("exec", "box", "true")
 
 
+async def test_the_loss_of_all_networks_is_told_with_the_way_out(tmp_path: Path):
+    podman = script(tmp_path, "echo 'Error: failed to mount runtime directory for rootless netns: x' >&2; exit 126")
+    with pytest.raises(EngineError, match="rootless netns: x. .* Stop every loop that runs"):
+        await podman.run("run")
+
+
 @pytest.mark.fault("F13")
 async def test_a_full_storage_is_told(tmp_path: Path):
     podman = script(tmp_path, "echo 'Error: write x: no space left on device' >&2; exit 125")
