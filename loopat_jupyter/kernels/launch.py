@@ -84,6 +84,9 @@ class SandboxKernel:
         manager: The loops.
         place: Where it runs.
         spares: Spare kernels of the server; None outside one.
+
+    Attributes:
+        connection_file: Where this process notes how it is reached, if it does; removed when this process is killed.
     """
 
     def __init__(self, manager: LoopManager, place: Place, spares: Spares | None = None) -> None:
@@ -95,6 +98,7 @@ class SandboxKernel:
         self._stem = Stem.new(self._run, "k")
         self._address = self._stem.name
         self._stopped = False
+        self.connection_file: str | None = None
         self.sockets = self._make_sockets()
 
     def _make_sockets(self, ports: Sequence[int] = ()) -> Sockets:
@@ -195,7 +199,7 @@ class SandboxKernel:
         process: InsideProcess | None = None
         try:
             # Until a server writes it down for the next one, the kernel is to end with who starts it.
-            own(stem, sockets=self._address)
+            own(stem, sockets=self._address, connection_file=self.connection_file)
             # A spare has an empty one.
             stem.file("json").unlink(missing_ok=True)
             write_new(stem.file("json"), encode_connection(connection))

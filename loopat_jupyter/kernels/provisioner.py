@@ -88,7 +88,7 @@ class LoopatProvisioner(LocalProvisioner):
             return await super().launch_kernel(cmd, **kwargs)
         with told():
             async with self._kernel.sockets.claim(self._ready.running) as ends:
-                self._connect(ends.host, encrypt=self._kernel.sockets.needs_encryption)
+                self._kernel.connection_file = self._connect(ends.host, encrypt=self._kernel.sockets.needs_encryption)
                 connection = {**self.connection_info, **ends.inside, "kernel_name": self._kernel.place.kernel}
                 await self._kernel.launch(self._ready, connection, self._passed, kwargs.get("extra_arguments", ()))
         self.pid = self._kernel.process.pid if self._kernel.process else None
@@ -292,8 +292,8 @@ class LoopatProvisioner(LocalProvisioner):
             owner = getattr(owner, "parent", None)
         return LoopManager.from_environment(environ), None
 
-    def _connect(self, ends: Mapping[str, Any], *, encrypt: bool) -> None:
-        """Point the kernel manager at the kernel's sockets and write its connection file."""
+    def _connect(self, ends: Mapping[str, Any], *, encrypt: bool) -> str:
+        """Point the kernel manager at the kernel's sockets and write its connection file; the path of that."""
         km = self._km
         if any(getattr(km, name) != value for name, value in ends.items()):
             km.cleanup_connection_file()
@@ -302,6 +302,7 @@ class LoopatProvisioner(LocalProvisioner):
         self._encrypt(needed=encrypt)
         km.write_connection_file(jupyter_session=self._passed.get("JPY_SESSION_NAME", ""))
         self.connection_info = km.get_connection_info()
+        return str(Path(km.connection_file).absolute())
 
     def _encrypt(self, *, needed: bool) -> None:
         """Make keys where the transport or the kernel manager asks for encryption; a restart keeps them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,11 +20,12 @@ from loopat_jupyter.sandbox.process import Stem, find_process
 from loopat_jupyter.sandbox.session import end_members
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.sandbox.trees import end_tree
-from loopat_jupyter.workspace.files import write_atomic
+from loopat_jupyter.workspace.files import read_untrusted, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_LARGEST_CONNECTION_BYTES = 64 * 1024
 
 
 class _Owner(Value, frozen=True):
@@ -31,6 +33,8 @@ class _Owner(Value, frozen=True):
     start_ticks: int
     sockets: str | None = None
     """Other files that go with it, as a stem."""
+    connection_file: str | None = None
+    """What the program wrote for itself about a kernel, wherever that lies."""
 
 
 @contextlib.contextmanager
@@ -47,15 +51,16 @@ def owned(stem: Stem) -> Iterator[None]:
         release(stem)
 
 
-def own(stem: Stem, *, sockets: str | None = None) -> None:
+def own(stem: Stem, *, sockets: str | None = None, connection_file: str | None = None) -> None:
     """From now on, what was started with a stem is to end with this process, or with who owns it next.
 
     Args:
         stem: Its files.
         sockets: What names of its sockets begin with, where that is something else.
+        connection_file: Where this program notes how a kernel is reached.
     """
     file = _folder(stem.folder) / stem.name
-    owner = _Owner(os.getpid(), start_ticks(os.getpid()), sockets)
+    owner = _Owner(os.getpid(), start_ticks(os.getpid()), sockets, connection_file)
     # Where it cannot be written, the files of what is to start cannot either, and that is told.
     with contextlib.suppress(OSError, StorageRefusedError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,8 +98,18 @@ async def end_orphans(run_folder: Path, init_pid: int) -> list[str]:
         await end_members(stem, init_pid)
         for left in filter(None, (stem.name, owner.sockets)):
             Stem(run_folder, left).remove()
+        _remove_connection_file(owner)
         file.unlink(missing_ok=True)
     return ended
+
+
+def _remove_connection_file(owner: _Owner) -> None:
+    """Remove what a killed program wrote for itself, if it still tells of this kernel."""
+    if owner.connection_file and owner.sockets:
+        with contextlib.suppress(OSError):
+            text = read_untrusted(Path(owner.connection_file), limit_bytes=_LARGEST_CONNECTION_BYTES)
+            if owner.sockets.encode() in text:
+                Path(owner.connection_file).unlink()
 
 
 def orphans(run_folder: Path) -> list[str]:

@@ -100,9 +100,12 @@ time.sleep(600)
 async def test_a_kernel_whose_program_was_killed_is_ended(place: Place, tmp_path: Path, who: str) -> None:
     begun = place.workdir / "begun"
     begun.unlink(missing_ok=True)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     client = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", ENDLESS, place.kernel_name, env={**os.environ, **place.environ}, cwd=tmp_path
-    )
+        *(sys.executable, "-c", ENDLESS, place.kernel_name),
+        env={**os.environ, **place.environ, "TMPDIR": str(scratch)}, cwd=tmp_path,
+    )  # fmt: skip
     async with asyncio.timeout(60):
         while not begun.exists():
             await asyncio.sleep(0.02)
@@ -130,6 +133,7 @@ async def test_a_kernel_whose_program_was_killed_is_ended(place: Place, tmp_path
     async with asyncio.timeout(60):
         while place.run_files():
             await asyncio.sleep(0.02)
+    assert list(scratch.iterdir()) == []
 
 
 async def leftovers(place: Place, *, remove: bool) -> list[str]:
