@@ -149,8 +149,12 @@ async def build_image(
         _remove(id_file)
 
 
-def _take_id(id_file: Path) -> str:
-    return id_file.read_text(encoding="ascii").strip().removeprefix("sha256:")
+def _take_id(id_file: Path) -> str | None:
+    """The id that podman wrote; None where what calls itself podman wrote none."""
+    try:
+        return id_file.read_text(encoding="ascii").strip().removeprefix("sha256:") or None
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
 
 
 def _remove(file: Path) -> None:

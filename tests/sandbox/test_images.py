@@ -345,6 +345,15 @@ esac
     assert await images.build(on_progress=ignore) == "abc"
 
 
+async def test_a_build_of_something_that_is_no_podman_fails_in_words(workspace: Workspace, tmp_path: Path):
+    script = tmp_path / "podman"
+    script.write_text("#!/bin/sh\n[ $1 != image ] || exec sh -c 'echo image not known >&2; exit 125'\n")
+    script.chmod(0o755)
+    images = Images(workspace, Podman(str(script), os.environ), Config(), base=GivenBase())
+    with pytest.raises(ImageBuildError, match="could not be built"):
+        await images.build(on_progress=ignore)
+
+
 @pytest.mark.fault("F13")
 @pytest.mark.podman
 async def test_a_full_disk_during_a_build_is_told(tiny: Tiny, sandbox_image: str):
