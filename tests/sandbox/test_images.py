@@ -391,7 +391,6 @@ async def test_cancelling_ends_the_build_and_leaves_nothing(tiny: Tiny, sandbox_
         await tiny.podman.run("untag", base, base)
 
 
-@pytest.mark.fault("F1")
 @pytest.mark.podman
 async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
     tiny: Tiny, sandbox_image: str, monkeypatch: pytest.MonkeyPatch
