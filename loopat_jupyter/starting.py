@@ -10,7 +10,7 @@ from loopat_jupyter.deadlines import call_off
 from loopat_jupyter.errors import ConflictError, LoopatError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.plan import REPLACED
-from loopat_jupyter.sandbox.process import exec_roots
+from loopat_jupyter.sandbox.usage import in_use, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -155,9 +155,9 @@ class Starter:
 
     def _announce_end(self, loop_id: str) -> None:
         stamp = self._sandboxes.state_files(loop_id).running()
-        count = len(exec_roots(stamp.pid)) if stamp else 0
-        if count:
-            noun = "kernel, terminal or command ends" if count == 1 else "kernels, terminals and commands end"
-            message = f"The sandbox is being recreated: {count} {noun}."
+        used = in_use({stamp.pid: self._store.workspace.run(loop_id)}) if stamp else {}
+        if used:
+            (counts,) = used.values()
+            message = f"The sandbox is being recreated. This ends {in_words(counts)}; kernels of notebooks start again."
             _log.warning("Loop %s: %s", loop_id, message)
             self._on_event(LoopEvent(action="warning", loop_id=loop_id, message=message))

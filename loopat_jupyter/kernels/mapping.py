@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +90,26 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
     shutdown_kernel: Any = _async_shutdown_kernel
 
     @functools.cached_property
-    def _restarts(self) -> weakref.WeakValueDictionary[str, asyncio.Lock]:
-        """Who restarts which kernel; a lock is there as long as anybody holds or wants it."""
-        return weakref.WeakValueDictionary()
+    def _restarts(self) -> dict[str, asyncio.Future[Any]]:
+        """Restarts that are under way."""
+        return {}
 
-    async def _restart_in_turn(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """As stock, one after the other: of two restarts at once stock loses a process.
+    async def _restart_once(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """As stock, and who asks during a restart shares it: of two at once stock loses a process.
 
         Args:
             kernel_id: The kernel.
             args: As the stock manager takes them.
             kwargs: As the stock manager takes them.
         """
-        async with self._restarts.setdefault(kernel_id, asyncio.Lock()):
-            return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+        restart = self._restarts.get(kernel_id)
+        if restart is None:
+            stock = super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+            restart = self._restarts[kernel_id] = asyncio.ensure_future(stock)
+            restart.add_done_callback(lambda _: self._restarts.pop(kernel_id))
+        return await asyncio.shield(restart)
 
-    restart_kernel: Any = _restart_in_turn
+    restart_kernel: Any = _restart_once
 
     async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
         """The server ends: kernels of loops stay where the configuration says so, all others end.

@@ -9,9 +9,11 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from jupyter_core.utils import ensure_async
 from traitlets import Unicode
 
 from loopat_jupyter.errors import BadInputError, ConflictError
@@ -20,6 +22,7 @@ from loopat_jupyter.kernels.keeping import KernelKeeper
 from loopat_jupyter.kernels.launch import Place, Ready, SandboxKernel
 from loopat_jupyter.kernels.transports import make_keys
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.workspace.paths import Workspace
 
@@ -126,8 +129,8 @@ class LoopatProvisioner(LocalProvisioner):
         self._kernel.watch_stops()
         if process is not None and await process.alive():
             return None
-        # Who looks before `_watch_end` has told would restart the kernel, and with it the sandbox.
-        return None if self._watch is not None and self._stopped_on_purpose(self._kernel) else ENDED
+        # Who looks before `_watch_end` has told would call it a death, and perhaps start the sandbox.
+        return None if self._watch is not None and self._ended_on_purpose(self._kernel) else ENDED
 
     async def wait(self) -> int | None:
         """Return when the kernel has ended."""
@@ -325,11 +328,13 @@ class LoopatProvisioner(LocalProvisioner):
             return
         restarted = False
         try:
-            if self._stopped_on_purpose(kernel):
+            ended = self._ended_on_purpose(kernel)
+            if ended == "stopped":
                 self.log.info("The kernel ended with its loop, which was stopped")
                 return
-            polled = restarter.poll()
-            if polled is not None:
+            if ended == "replaced" and isinstance(self._km.parent, MultiKernelManager):
+                await self._restart_as_asked(kernel)
+            elif (polled := restarter.poll()) is not None:
                 await polled
             restarted = True
         except KernelNotStarted as failure:
@@ -345,10 +350,19 @@ class LoopatProvisioner(LocalProvisioner):
         self._km.cleanup_connection_file()
         restarter._fire_callbacks("dead")  # noqa: SLF001
 
+    async def _restart_as_asked(self, kernel: SandboxKernel) -> None:
+        """Restart a kernel whose sandbox somebody made anew: to clients this is no death."""
+        self.log.info("The kernel is restarted in the new sandbox of its loop")
+        await ensure_async(self._km.parent.restart_kernel(self._km.kernel_id, now=True))
+        kernel.manager.on_event(LoopEvent(action="updated", loop_id=kernel.place.loop_id))
+
     @staticmethod
-    def _stopped_on_purpose(kernel: SandboxKernel) -> bool:
-        """Whether somebody stopped the kernel's loop, which then must not be started by a restart."""
-        return kernel.manager.sandboxes.state_files(kernel.place.loop_id).stopped_on_purpose()
+    def _ended_on_purpose(kernel: SandboxKernel) -> Literal["stopped", "replaced"] | None:
+        """Whether somebody stopped the kernel's loop, which no restart may start then, or made its sandbox anew."""
+        files = kernel.manager.sandboxes.state_files(kernel.place.loop_id)
+        if files.stopped_on_purpose():
+            return "stopped"
+        return "replaced" if files.replaced_on_purpose() else None
 
     def _unwatch(self) -> None:
         if self._watch is not None:

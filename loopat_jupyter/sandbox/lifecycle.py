@@ -146,6 +146,7 @@ class Sandboxes:
                 if image_id is not None:
                     if facts is not None:
                         self.state_files(record.id).forget()
+                        self.state_files(record.id).note_replacement()
                         await self._remove(spec.name)
                     on_progress(Progress(label="starting the sandbox"))
                     await self._create(spec, reference)
@@ -251,8 +252,9 @@ class Sandboxes:
         async with self.lock(loop_id):
             if not force:
                 # Podman is asked, not the notes: a wiped note must not hide somebody's work.
-                refuse_busy(loop_id, await find_container(self._engine, name))
+                refuse_busy(loop_id, await find_container(self._engine, name), self._workspace.run(loop_id))
             self.state_files(loop_id).forget()
+            self.state_files(loop_id).note_stop()
             await self._remove(name)
             await self.folders.remove(self._workspace.host(loop_id).parent)
 

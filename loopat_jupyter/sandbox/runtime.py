@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.sandbox.helpers import install
 from loopat_jupyter.sandbox.plan import LAUNCHER, SANDBOX_RUN
-from loopat_jupyter.sandbox.process import exec_roots, same_folder
+from loopat_jupyter.sandbox.process import same_folder
+from loopat_jupyter.sandbox.usage import in_use, in_words
 from loopat_jupyter.workspace.files import full_disk_told
 
 if TYPE_CHECKING:
@@ -127,20 +128,21 @@ def paused(title: str, name: str) -> ConflictError:
     )
 
 
-def refuse_busy(loop_id: str, facts: ContainerFacts | None) -> None:
+def refuse_busy(loop_id: str, facts: ContainerFacts | None, run_folder: Path) -> None:
     """Refuse to end somebody's work without being told to.
 
     Args:
         loop_id: The loop.
         facts: Its container.
+        run_folder: The runtime folder that it sees.
 
     Raises:
-        ConflictError: Something runs in it; says how much.
+        ConflictError: Something runs in it; says what.
     """
-    count = len(exec_roots(facts.pid)) if facts is not None and facts.alive else 0
-    if count:
-        ends = "1 kernel, terminal or command" if count == 1 else f"{count} kernels, terminals and commands"
-        raise ConflictError(f"{ends} of loop {loop_id} would end. End them first, or force it (`--force`).")
+    used = in_use({facts.pid: run_folder}) if facts is not None and facts.alive else {}
+    if used:
+        (counts,) = used.values()
+        raise ConflictError(f"{in_words(counts)} of loop {loop_id} would end. End that first, or force it (`--force`).")
 
 
 def has_launcher(init_pid: int) -> bool:

@@ -98,6 +98,7 @@ class StateFiles:
         self._stamp = folder / "sandbox.json"
         self._use = folder / "use.json"
         self._stopped = folder / "stopped"
+        self._replaced = folder / "replaced"
         self._progress = folder / "progress.json"
         self._failed_build = folder / "failed-build.json"
 
@@ -112,6 +113,7 @@ class StateFiles:
         """Note that the sandbox runs and was just used. Only under the loop's lock."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stopped.unlink(missing_ok=True)
+        self._replaced.unlink(missing_ok=True)
         write_atomic(self._stamp, msgspec.json.encode(stamp))
 
     def running(self) -> Stamp | None:
@@ -144,13 +146,22 @@ class StateFiles:
         self.pidfile.unlink(missing_ok=True)
 
     def note_stop(self) -> None:
-        """The sandbox is being stopped because somebody wants it so, until it is started again."""
+        """The sandbox is being stopped or removed because somebody wants it so, until it is started again."""
         with contextlib.suppress(FileNotFoundError):
             self._stopped.touch(mode=0o600)
 
     def stopped_on_purpose(self) -> bool:
         """Whether the sandbox was stopped on purpose and not started since."""
         return self._stopped.exists()
+
+    def note_replacement(self) -> None:
+        """The sandbox gives way to a new one, until that runs."""
+        with contextlib.suppress(FileNotFoundError):
+            self._replaced.touch(mode=0o600)
+
+    def replaced_on_purpose(self) -> bool:
+        """Whether the sandbox gave way to a new one that does not run yet."""
+        return self._replaced.exists()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[_Reporter]:

@@ -51,6 +51,13 @@ def in_use(run_folders: Mapping[int, Path]) -> dict[int, InUse]:
     return found
 
 
+def in_words(used: InUse) -> str:
+    """What runs in a sandbox, such as "2 kernels and 1 terminal"; empty for nothing."""
+    counts = {"kernel": used.kernels, "terminal": used.terminals, "command": used.commands}
+    parts = [f"{count} {noun}" if count == 1 else f"{count} {noun}s" for noun, count in counts.items() if count]
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a process was stopped (`kill -STOP`): it lives and answers nothing.
 

@@ -84,6 +84,12 @@ async def ready(kernel) -> None:
         client.stop_channels()
 
 
+async def lose_sandbox(place: Place) -> None:
+    """Take a sandbox away as nobody who wants its loop to go on would."""
+    name = place.manager.sandboxes.plan(place.record).name
+    await place.manager.engine.run("rm", "--force", "--time=0", "--volumes", name)
+
+
 @pytest.fixture
 def breakable(place: Place):
     """A kernel that can be broken by removing a file."""
@@ -119,7 +125,7 @@ async def test_a_kernel_comes_back_after_its_whole_sandbox_went_away(place: Plac
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
     restarting = event(kernels, kernel_id, "restart")
-    await place.manager.sandboxes.remove(place.record.id)
+    await lose_sandbox(place)
     await asyncio.wait_for(restarting.wait(), 30)
     await ready(kernels.get_kernel(kernel_id))
     assert len(place.processes()) == 1
@@ -129,7 +135,7 @@ async def test_an_end_asked_for_during_a_restart_is_an_end(place: Place, jp_fetc
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
     restarting = event(kernels, kernel_id, "restart")
-    await place.manager.sandboxes.remove(place.record.id)
+    await lose_sandbox(place)
     await asyncio.wait_for(restarting.wait(), 30)
     assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
     assert kernel_id not in kernels
@@ -285,16 +291,29 @@ class TestPolledAllTheTime:
         assert len(place.processes()) == 1
         await jp_fetch("api", "kernels", kernel.kernel_id, method="DELETE")
 
-    async def test_a_loop_that_was_stopped_stays_stopped(self, place: Place, jp_fetch, jp_serverapp) -> None:
+    @pytest.mark.parametrize(("end", "state"), [("stop", "stopped"), ("remove", "absent")])
+    async def test_an_end_of_the_loop_is_an_end_and_a_new_sandbox_no_death(
+        self, place: Place, jp_fetch, jp_serverapp, end: str, state: str
+    ) -> None:
         await place.manager.start(place.record)
         kernels = jp_serverapp.kernel_manager
         kernel_id = await start_session(jp_fetch)
         dead, restarting = event(kernels, kernel_id, "dead"), event(kernels, kernel_id, "restart")
-        await place.manager.stop(place.record)
+        events: asyncio.Queue[LoopEvent] = asyncio.Queue()
+        provisioner = kernels.get_kernel(kernel_id).provisioner
+        provisioner._kernel.manager.on_event = events.put_nowait
+        before = provisioner.pid
+        await place.manager.start(place.record, fresh=True)
+        while (await asyncio.wait_for(events.get(), 30)).action != "updated":
+            pass
+        await ready(kernels.get_kernel(kernel_id))
+        assert kernels.get_kernel(kernel_id).provisioner.pid != before
+        assert len(place.processes()) == 1
+        await getattr(place.manager.sandboxes, end)(place.record.id)
         await asyncio.wait_for(dead.wait(), 30)
         assert not restarting.is_set()
         assert kernel_id not in kernels
-        assert (await place.manager.sandboxes.status(place.record)).state == "stopped"
+        assert (await place.manager.sandboxes.status(place.record)).state == state
 
 
 class TestPending:

@@ -545,7 +545,7 @@ async def test_work_is_not_deleted_without_force_even_when_the_notes_are_gone(ma
     running = await manager.start(record)
     await occupy(manager, running)
     manager.sandboxes.state_files(record.id).forget()
-    with pytest.raises(ConflictError, match="1 kernel, terminal or command"):
+    with pytest.raises(ConflictError, match="^1 command of loop"):
         await manager.delete(record.id)
     assert manager.workspace.workdir(record.id).is_dir()
     assert exec_roots(running.init_pid)

@@ -10,7 +10,7 @@ import pytest
 from loopat_jupyter.models import ExecSpec, InUse, Usage
 from loopat_jupyter.sandbox.execution import start_detached
 from loopat_jupyter.sandbox.process import Stem
-from loopat_jupyter.sandbox.usage import in_use, usage
+from loopat_jupyter.sandbox.usage import in_use, in_words, usage
 from tests.conftest import add_loop, start_emptied
 
 if TYPE_CHECKING:
@@ -38,6 +38,19 @@ def record(workspace: Workspace) -> LoopRecord:
 @pytest.fixture
 async def running(manager: LoopManager, record: LoopRecord) -> Running:
     return await start_emptied(manager, record)
+
+
+@pytest.mark.parametrize(
+    ("used", "words"),
+    [
+        (InUse(), ""),
+        (InUse(kernels=2), "2 kernels"),
+        (InUse(kernels=1, commands=2), "1 kernel and 2 commands"),
+        (InUse(kernels=1, terminals=1, commands=1), "1 kernel, 1 terminal and 1 command"),
+    ],
+)
+def test_what_runs_is_told_by_kind(used: InUse, words: str) -> None:
+    assert in_words(used) == words
 
 
 async def test_what_was_started_is_counted_by_kind(manager: LoopManager, record: LoopRecord, running: Running) -> None:
