@@ -1,4 +1,9 @@
-import { Dialog, InputDialog, showDialog } from '@jupyterlab/apputils';
+import {
+  Dialog,
+  InputDialog,
+  Notification,
+  showDialog
+} from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { find } from '@lumino/algorithm';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -10,6 +15,7 @@ import type { ICommandOptions } from './commands';
 import { LogView } from './log';
 import { Marked } from './marked';
 import { pick } from './pick';
+import { sessionsIn } from './place';
 import type { Loop } from './tokens';
 import { ending } from './words';
 
@@ -94,7 +100,7 @@ export async function archiveLoop(
 }
 
 export async function recreateLoop(
-  { manager, trans }: ICommandOptions,
+  { app, manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
   const body = trans.__(
@@ -104,6 +110,9 @@ export async function recreateLoop(
   const title = trans.__('Recreate “%1”?', loop.title);
   if (await confirmed(title, body, trans.__('Recreate'))) {
     await manager.recreate(loop.id);
+    // The server restarts the kernels, and tells no page: whoever asks for it meanwhile shares that restart.
+    const sessions = sessionsIn(app.shell, manager, loop);
+    await Promise.allSettled(sessions.map(each => each.restartKernel()));
   }
 }
 
@@ -183,7 +192,19 @@ export async function showLog(
   const open = find(app.shell.widgets('main'), isOpen);
   const view =
     open instanceof LogView ? open : new LogView(manager, loop, trans);
-  await view.read();
+  try {
+    await view.read();
+  } catch (error) {
+    if (!(error instanceof LoopError) || error.status !== 404) {
+      throw error;
+    }
+    view.dispose();
+    Notification.info(
+      trans.__('There is no build log of “%1”. %2', loop.title, error.message),
+      { autoClose: 10_000 }
+    );
+    return;
+  }
   if (open === undefined) {
     app.shell.add(view, 'main');
   }

@@ -292,6 +292,10 @@ export class LoopManager implements ILoopManager {
         message: event.message
       });
     }
+    if (event.action === 'deleted' || event.state === 'stopped') {
+      // JupyterLab would offer its kernels, which are dead, until it looks by itself.
+      this._services.sessions.refreshRunning().catch(() => undefined);
+    }
     if (!this._keeper.hear(event) || this._isOwn(event)) {
       return;
     }

@@ -118,10 +118,14 @@ export function tellOfProgress(
       autoClose: notice.level === 'error' ? false : 10_000,
       actions: [
         ...whole(message, trans),
-        {
-          label: trans.__('Log'),
-          callback: event => showLog(notice.loopId, event)
-        }
+        ...(id === undefined && notice.level === 'warning'
+          ? []
+          : [
+              {
+                label: trans.__('Log'),
+                callback: (event: MouseEvent) => showLog(notice.loopId, event)
+              }
+            ])
       ]
     });
   });

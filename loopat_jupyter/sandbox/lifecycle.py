@@ -144,11 +144,11 @@ class Sandboxes:
                 if decision == "start" and facts is not None and await self._start(facts, on_progress):
                     return self._started(record.id, spec, facts.image_id, reference)
                 if image_id is not None:
+                    on_progress(Progress(label="starting the sandbox"))
                     if facts is not None:
                         self.state_files(record.id).forget()
                         self.state_files(record.id).note_replacement()
                         await self._remove(spec.name)
-                    on_progress(Progress(label="starting the sandbox"))
                     await self._create(spec, reference)
                     started = self._started(record.id, spec, image_id, reference)
                     return started._replace(replaced=facts is not None and not fresh)

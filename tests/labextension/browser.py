@@ -143,6 +143,13 @@ class Browser:
         await self.page.keyboard.press("Shift+Enter")
         return await self.output()
 
+    async def run_again(self) -> str:
+        """Run the first cell of the open notebook once more."""
+        await self.page.locator(".jp-NotebookPanel .jp-Cell .cm-content").first.click()
+        await self.page.keyboard.press("Shift+Enter")
+        await self.page.locator(".jp-NotebookPanel .jp-InputPrompt", has_text="[1]:").first.wait_for()
+        return await self.output()
+
     async def output(self) -> str:
         """What the first cell printed."""
         output = self.page.locator(".jp-NotebookPanel .jp-OutputArea-output").first

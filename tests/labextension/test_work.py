@@ -33,6 +33,13 @@ PLAIN = {
 }
 NOTE = {"type": "file", "format": "text", "content": "rain"}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+NOTE_DIALOGS = """() => {
+  window.noted = { dialogs: 0, statuses: [] };
+  jupyterapp.shell.currentWidget.sessionContext.statusChanged.connect((_, status) => noted.statuses.push(status));
+  new MutationObserver(changes => changes.forEach(({ addedNodes }) => addedNodes.forEach(node => {
+    noted.dialogs += Number(node.classList.contains('jp-Dialog'));
+  }))).observe(document.body, { childList: true });
+}"""
 NODE = "import os; print(os.uname().nodename)"
 
 
@@ -173,6 +180,9 @@ async def test_from_a_new_loop_to_a_running_cell_with_the_keyboard_alone(stage: 
 
 async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, harbour: str) -> None:
     browser, page = stage.browser, stage.browser.page
+    await browser.action("Harbour", "New notebook in").click()
+    assert await browser.run_cell(NODE) == f"loop-{harbour[:8]}"
+    await browser.row("Harbour").locator(".jp-Loops-inside", has_text="1 kernel").wait_for()
     await stage.server.api("PATCH", f"loopat/api/loops/{harbour}", {"config": {"knowledge_rw": True}})
     recreate = browser.action("Harbour", "Recreate “Harbour”")
     await browser.row("Harbour").click(button="right")
@@ -208,10 +218,25 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await recreate.click()
     await page.locator(".jp-Dialog", has_text="Files and home stay").wait_for()
     assert await browser.findings(".jp-Dialog") == []
+    await page.evaluate(NOTE_DIALOGS)
     await browser.answer("Recreate")
+    await page.locator(".Toastify__toast", has_text="This ends 1 kernel; kernels of notebooks start again.").wait_for()
     await recreate.wait_for(state="detached")
     await browser.state("Harbour", "running")
     assert not (await stage.loop("Harbour"))["restart_needed"]
+    # Its notebooks are restarted, which JupyterLab does not call a death.
+    await page.wait_for_function("noted.statuses.includes('restarting') && noted.statuses.at(-1) === 'idle'")
+    assert await browser.run_again() == f"loop-{harbour[:8]}"
+    # Nothing was built for it: that is no error.
+    await browser.row("Harbour").click(button="right")
+    await page.locator(".lm-Menu").get_by_text("Show Build Log", exact=True).click()
+    await page.locator(".Toastify__toast--info", has_text="There is no build log of “Harbour”").wait_for()
+    # Who stops it knows that its kernels end.
+    await browser.action("Harbour", "Stop").click()
+    await page.locator(".jp-Dialog", has_text="This ends: 1 kernel.").wait_for()
+    await browser.answer("Stop")
+    await page.locator(".jp-Toolbar-kernelName:visible", has_text="No Kernel").wait_for()
+    assert await page.evaluate("noted.dialogs") == 1
 
 
 async def drop(page: Page, target: Locator, file: Path) -> None:
