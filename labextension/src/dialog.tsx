@@ -13,7 +13,7 @@ import type { ILoopManager, Loop } from './tokens';
 import { editVaults } from './vaults';
 
 /** How long the dialog waits for what there is to pick from; it fills it in later otherwise. */
-const CHOICES_MS = 500;
+const CHOICES_MS = 200;
 
 /** Fields that hold sizes in GiB. */
 const SIZES: readonly (keyof IValues)[] = ['memory', 'shm'];

@@ -3,6 +3,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { Choice } from './fields';
+import { FormDialog } from './prompt';
 
 type Options = readonly (readonly [string, string])[];
 
@@ -53,7 +54,7 @@ export async function pick(
   options: Options,
   value = options[0][0]
 ): Promise<string | undefined> {
-  const answer = await new Dialog<string>({
+  const answer = await new FormDialog<string>({
     title,
     body: new PickForm(label, options, value),
     buttons: [Dialog.cancelButton(), Dialog.okButton()],

@@ -3,6 +3,7 @@ import type { ReactWidget } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 
 import { ACCEPT, meant } from './form';
+import { FormDialog } from './prompt';
 
 interface IOptions {
   title: string;
@@ -15,7 +16,7 @@ interface IOptions {
 }
 
 /** A dialog that stays open while its work is done, and closes only when the work says so. */
-export class StayingDialog extends Dialog<unknown> {
+export class StayingDialog extends FormDialog<unknown> {
   /**
    * @param options - What it shows.
    * @param _work - Does what the form asks for; true when the dialog may close. It says itself what went wrong.

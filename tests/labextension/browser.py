@@ -42,6 +42,21 @@ TIDY = """async () => {
 }"""
 
 
+WATCH_FOCUS = """() => {
+  new MutationObserver(changes => changes.forEach(({ addedNodes }) => addedNodes.forEach(node => {
+    const form = node.classList.contains('jp-Dialog') && node.querySelector('.jp-Loops-form');
+    if (form) {
+      requestAnimationFrame(() => {
+        const fields = form.querySelector('input, select');
+        if (!form.firstChild || (fields && !form.contains(document.activeElement))) {
+          console.error('A dialog is painted before its form is there and has the focus', node.innerText);
+        }
+      });
+    }
+  }))).observe(document.body, { childList: true });
+}"""
+"""Complains of each form that somebody who types at once would miss."""
+
 LABS_OWN = re.compile(r"Failed to fetch|Disposed\Z")
 """What Lab's own code does not handle: a server that is away while it saves its layout; a document that is closed while
 its kernel starts."""
@@ -72,6 +87,7 @@ class Browser:
         """Open JupyterLab anew, and the Loops panel."""
         await self.page.goto(f"{self.server.url}lab?reset&token={TOKEN}")
         await self.page.wait_for_selector("#jp-main-dock-panel")
+        await self.page.evaluate(WATCH_FOCUS)
         if panel:
             await self.show_panel()
 
