@@ -230,7 +230,9 @@ async function confirmed(
   const answer = await showDialog({
     title,
     body,
-    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })]
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })],
+    // As in JupyterLab's own dialogs of this kind: whoever presses Enter too early loses nothing.
+    defaultButton: 0
   });
   return answer.button.accept;
 }

@@ -19,6 +19,7 @@ import { LoopBadge } from './badge';
 import { addBrowser, leaveWhatIsGone } from './browser';
 import { addCommands } from './commands';
 import { LoopDrive } from './files';
+import { keepFocus } from './focus';
 import { addCards, withoutLoops } from './launcher';
 import { LoopManager } from './manager';
 import type { IDefaults } from './newform';
@@ -139,6 +140,7 @@ const face: JupyterFrontEndPlugin<void> = {
         args: { isPalette: true }
       });
     }
+    keepFocus(panel.node, app.contextMenu.menu);
     restorer?.add(panel, panel.id);
     app.shell.add(panel, side, { rank: 150, type: 'Loops' });
 

@@ -107,7 +107,20 @@ async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
     await page.keyboard.press("Escape")
     await menu.wait_for(state="detached")
     # The same without a mouse, and what is chosen is done to this very loop.
-    await browser.action("Menu", "More actions").focus()
+    # The focus comes back to where it was, from the menu and from a dialog that it opened.
+    more = browser.action("Menu", "More actions")
+    is_focused = "node => node === document.activeElement"
+    await more.focus()
+    await page.keyboard.press("Enter")
+    await menu.get_by_text("Share…").wait_for()
+    await page.keyboard.press("Escape")
+    assert await more.evaluate(is_focused)
+    await page.keyboard.press("Enter")
+    await menu.get_by_text("Share…").click()
+    await page.locator(".jp-Dialog").wait_for()
+    await page.keyboard.press("Escape")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    assert await more.evaluate(is_focused)
     await page.keyboard.press("Enter")
     await menu.wait_for()
     await page.keyboard.press("r")
