@@ -17,7 +17,7 @@ import { Marked } from './marked';
 import { pick } from './pick';
 import { sessionsIn } from './place';
 import type { Loop } from './tokens';
-import { ending } from './words';
+import { ending, fullTitle } from './words';
 
 export async function openNotebook(
   { app, manager }: ICommandOptions,
@@ -48,7 +48,7 @@ export async function openAgent(
   let name = args['agent'] as string | undefined;
   if (name === undefined && manager.agents.length > 1) {
     name = await pick(
-      trans.__('Agent in “%1”', loop.title),
+      trans.__('Agent in “%1”', fullTitle(loop, manager)),
       trans.__('Agent'),
       manager.agents.map(agent => [agent.name, agent.name] as const)
     );
@@ -83,7 +83,7 @@ export async function stopLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const title = trans.__('Stop “%1”?', loop.title);
+  const title = trans.__('Stop “%1”?', fullTitle(loop, manager));
   if (await mayEnd(trans, loop, title, trans.__('Stop'))) {
     await manager.stop(loop.id);
   }
@@ -93,7 +93,7 @@ export async function archiveLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const title = trans.__('Archive “%1”?', loop.title);
+  const title = trans.__('Archive “%1”?', fullTitle(loop, manager));
   if (await mayEnd(trans, loop, title, trans.__('Archive'))) {
     await manager.change(loop.id, { archived: true });
   }
@@ -107,7 +107,7 @@ export async function recreateLoop(
     'A new sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
     ending(loop, trans)
   );
-  const title = trans.__('Recreate “%1”?', loop.title);
+  const title = trans.__('Recreate “%1”?', fullTitle(loop, manager));
   if (await confirmed(title, body, trans.__('Recreate'))) {
     await manager.recreate(loop.id);
     // The server restarts the kernels, and tells no page: whoever asks for it meanwhile shares that restart.
@@ -137,7 +137,7 @@ export async function distillLoop(
   loop: Loop
 ): Promise<void> {
   const answer = await InputDialog.getText({
-    title: trans.__('Distill “%1”', loop.title),
+    title: trans.__('Distill “%1”', fullTitle(loop, manager)),
     label: trans.__(
       'A new loop begins with its notebooks and history, and with instructions. Title of the new loop'
     ),
@@ -162,7 +162,7 @@ export async function deleteLoop(
       'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
       ends
     );
-    const title = trans.__('Delete “%1”?', loop.title);
+    const title = trans.__('Delete “%1”?', fullTitle(loop, manager));
     if (!(await confirmed(title, body, trans.__('Delete')))) {
       return;
     }
@@ -177,7 +177,7 @@ export async function deleteLoop(
       // What is an option of the command line is a button here.
       text: error.message.replace(', or force it (`--force`)', '')
     });
-    const title = trans.__('“%1” was not deleted', loop.title);
+    const title = trans.__('“%1” was not deleted', fullTitle(loop, manager));
     if (await confirmed(title, body, trans.__('Delete Anyway'))) {
       await manager.remove(loop.id, 'force');
     }
@@ -200,7 +200,11 @@ export async function showLog(
     }
     view.dispose();
     Notification.info(
-      trans.__('There is no build log of “%1”. %2', loop.title, error.message),
+      trans.__(
+        'There is no build log of “%1”. %2',
+        fullTitle(loop, manager),
+        error.message
+      ),
       { autoClose: 10_000 }
     );
     return;

@@ -7,7 +7,7 @@ import * as React from 'react';
 import { loopIcon } from './icons';
 import type { ILoopManager, Loop } from './tokens';
 import { Watch } from './watch';
-import { stateWords } from './words';
+import { fullTitle, stateWords } from './words';
 
 /** Names the loop that a notebook runs in, in the notebook's toolbar; takes no room outside loops. */
 export class LoopBadge extends ReactWidget {
@@ -48,18 +48,19 @@ export class LoopBadge extends ReactWidget {
       return null;
     }
     const trans = this._trans;
+    const title = fullTitle(loop, this._manager);
     return (
       <button
         className="jp-Loops-badgeButton"
         title={trans.__(
           'Runs in the loop “%1” (%2): show it in the panel',
-          loop.title,
+          title,
           stateWords(loop, trans).word
         )}
         onClick={() => this._onClick(loop)}
       >
         <loopIcon.react tag="span" width="16px" height="16px" />
-        <span className="jp-Loops-badgeName">{loop.title}</span>
+        <span className="jp-Loops-badgeName">{title}</span>
       </button>
     );
   }

@@ -43,7 +43,7 @@ import { showProposals } from './proposals';
 import { shareLoop } from './share';
 import type { ILoopManager, Loop } from './tokens';
 import { editVaults } from './vaults';
-import { promotable } from './words';
+import { fullTitle, promotable } from './words';
 
 /** What the commands work on. */
 export interface ICommandOptions {
@@ -92,7 +92,7 @@ export function addCommands(options: ICommandOptions): string[] {
         const loop = args['isLauncher'] ? given(args) : undefined;
         return loop === undefined
           ? ''
-          : trans.__('%1 in “%2”', named(args), loop.title);
+          : trans.__('%1 in “%2”', named(args), fullTitle(loop, manager));
       },
       icon: args =>
         args['isPalette'] ? undefined : (agentIcon(manager, args) ?? icon),
@@ -351,9 +351,7 @@ async function chooseLoop(
   const id = await pick(
     label,
     trans.__('Loop'),
-    fitting.map(
-      loop => [loop.id, `${loop.title} (${loop.id.slice(0, 8)})`] as const
-    ),
+    fitting.map(loop => [loop.id, fullTitle(loop, manager)] as const),
     fitting.find(loop => loop.id === current?.id)?.id
   );
   return fitting.find(loop => loop.id === id);

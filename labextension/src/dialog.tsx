@@ -11,6 +11,7 @@ import { SettingsForm } from './settingsform';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
 import { editVaults } from './vaults';
+import { fullTitle } from './words';
 
 /** How long the dialog waits for what there is to pick from; it fills it in later otherwise. */
 const CHOICES_MS = 200;
@@ -61,7 +62,7 @@ export async function changeLoop(
   const now = () => manager.call<Loop>('GET', path);
   const before = valuesOf(await now());
   return ask(manager, trans, before, {
-    title: trans.__('Settings of “%1”', loop.title),
+    title: trans.__('Settings of “%1”', fullTitle(loop, manager)),
     accept: trans.__('Save'),
     form: SettingsForm,
     send: async (values, signal) => {

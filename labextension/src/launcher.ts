@@ -13,6 +13,7 @@ import { DisposableSet } from '@lumino/disposable';
 import { CommandIDs } from './ids';
 import type { ILoopManager } from './tokens';
 import { Watch } from './watch';
+import { fullTitle } from './words';
 
 type Cards = {
   title: string;
@@ -79,7 +80,7 @@ export function addCards(
     watch.isLooking = path !== undefined;
     const loop = path === undefined ? undefined : manager.ofPath(path);
     const now = loop && {
-      title: loop.title,
+      title: fullTitle(loop, manager),
       starts: [
         { command: CommandIDs.notebook, args: { loop: loop.id } },
         { command: CommandIDs.console, args: { loop: loop.id } },

@@ -4,6 +4,7 @@ import { Widget } from '@lumino/widgets';
 
 import { loopIcon } from './icons';
 import type { ILoopManager, Loop } from './tokens';
+import { fullTitle } from './words';
 
 /** The build of a loop's image in a tab; it is read on while the build takes steps. */
 export class LogView extends MainAreaWidget<Widget> {
@@ -21,7 +22,7 @@ export class LogView extends MainAreaWidget<Widget> {
     this._loopId = loop.id;
     this._seen = step(loop);
     this.id = LogView.idOf(loop);
-    this.title.label = trans.__('Build of %1', loop.title);
+    this.title.label = trans.__('Build of %1', fullTitle(loop, _manager));
     this.title.icon = loopIcon;
     this.title.closable = true;
     this.content.addClass('jp-Loops-log');

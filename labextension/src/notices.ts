@@ -4,6 +4,7 @@ import type { CommandRegistry } from '@lumino/commands';
 
 import { CommandIDs } from './ids';
 import type { ILoopManager, Loop } from './tokens';
+import { fullTitle } from './words';
 
 /** Whether a person is being told something already: a failed request and an event may say the same. */
 export function isTold(message: string): boolean {
@@ -60,7 +61,7 @@ export function tellOfProgress(
     }
     const message = trans.__(
       '%1: %2 (%3 of %4)',
-      loop.title,
+      fullTitle(loop, manager),
       progress.label,
       progress.step,
       progress.steps
@@ -112,7 +113,8 @@ export function tellOfProgress(
     if (isTold(notice.message)) {
       return;
     }
-    const title = notice.loop === undefined ? '' : `${notice.loop.title}: `;
+    const title =
+      notice.loop === undefined ? '' : `${fullTitle(notice.loop, manager)}: `;
     const message = title + notice.message;
     Notification.emit(message, notice.level, {
       autoClose: notice.level === 'error' ? false : 10_000,

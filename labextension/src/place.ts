@@ -62,7 +62,7 @@ export function sessionsIn(
     .filter(widget => placeOf(widget, manager, undefined).loop?.id === loop.id)
     .map(widget =>
       widget instanceof DocumentWidget
-        ? (widget.context.sessionContext as ISessionContext)
+        ? widget.context.sessionContext
         : widget instanceof ConsolePanel
           ? widget.sessionContext
           : undefined

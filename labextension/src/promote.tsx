@@ -9,7 +9,7 @@ import { Marked } from './marked';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
-import { promotable } from './words';
+import { fullTitle, promotable } from './words';
 
 type Kind = components['schemas']['Promote']['context'];
 type Promotion = components['schemas']['Promotion'];
@@ -124,7 +124,7 @@ export async function promoteLoop(
   const form = new PromoteForm(manager, trans, loop);
   await new StayingDialog(
     {
-      title: trans.__('Promote from “%1”', loop.title),
+      title: trans.__('Promote from “%1”', fullTitle(loop, manager)),
       body: form,
       close: trans.__('Cancel'),
       accept: trans.__('Promote'),

@@ -13,6 +13,7 @@ import { Marked } from './marked';
 import type { components } from './openapi';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
+import { fullTitle } from './words';
 
 type Sharing = components['schemas']['Sharing'];
 type ShareLoop = components['schemas']['ShareLoop'];
@@ -353,12 +354,13 @@ export async function shareLoop(
   const { manager, trans } = options;
   const path = `loops/${encodeURIComponent(loop.id)}/share`;
   const sharing: Sharing = await manager.call('GET', path);
-  const form = new ShareForm(options, path, loop.title, sharing, () =>
+  const title = fullTitle(loop, manager);
+  const form = new ShareForm(options, path, title, sharing, () =>
     dialog.reject()
   );
   const dialog = new StayingDialog(
     {
-      title: trans.__('Share “%1”', loop.title),
+      title: trans.__('Share “%1”', title),
       body: form,
       close: trans.__('Close'),
       accept: trans.__('Apply'),

@@ -6,7 +6,7 @@ import { loopIcon } from './icons';
 import type { IPlace } from './place';
 import type { ILoopManager, Loop, Usage } from './tokens';
 import { Watch } from './watch';
-import { usageWords } from './words';
+import { fullTitle, usageWords } from './words';
 
 const LOOK_MS = 3000;
 
@@ -64,17 +64,15 @@ interface IProps {
 
 function Status({ loop, manager, trans, onClick }: IProps): React.ReactElement {
   const text = useUsage(loop, manager, trans);
+  const title = fullTitle(loop, manager);
   return (
     <button
       className="jp-Loops-statusButton"
-      title={trans.__(
-        'Runs in the loop “%1”: show it in the panel',
-        loop.title
-      )}
+      title={trans.__('Runs in the loop “%1”: show it in the panel', title)}
       onClick={() => onClick(loop)}
     >
       <loopIcon.react tag="span" width="14px" height="14px" />
-      {loop.title}
+      {title}
       {text !== '' && <span className="jp-Loops-usage">{text}</span>}
     </button>
   );

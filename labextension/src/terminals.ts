@@ -25,7 +25,7 @@ export function nameTerminals(
     tracker.forEach(({ content: { session, title } }) => {
       const before = names.get(title);
       const own = title.label === before?.shown ? before.own : title.label;
-      const shown = terminalTitle(own, session.name, manager.loops, trans);
+      const shown = terminalTitle(own, session.name, manager, trans);
       names.set(title, { own, shown });
       title.label = shown;
     });

@@ -3,6 +3,31 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { idOfTerminal } from './paths';
 import type { Loop, Usage } from './tokens';
 
+/**
+ * What tells a loop from others that are called the same: the beginning of its id.
+ *
+ * @param loop - The loop.
+ * @param loops - All that are known.
+ * @returns Empty where no other has its title.
+ */
+export function apart(
+  loop: Pick<Loop, 'id' | 'title'>,
+  loops: readonly Pick<Loop, 'id' | 'title'>[]
+): string {
+  const isAlike = (other: Pick<Loop, 'id' | 'title'>) =>
+    other.title === loop.title && other.id !== loop.id;
+  return loops.some(isAlike) ? loop.id.slice(0, 8) : '';
+}
+
+/** The title of a loop, with the beginning of its id where others are called the same. */
+export function fullTitle(
+  loop: Pick<Loop, 'id' | 'title'>,
+  known: Record<'loops' | 'archived', readonly Pick<Loop, 'id' | 'title'>[]>
+): string {
+  const id = apart(loop, [...known.loops, ...known.archived]);
+  return id === '' ? loop.title : `${loop.title} (${id})`;
+}
+
 /** How long ago a time was, in the largest unit that fits. */
 export function ago(
   text: string,
@@ -143,22 +168,23 @@ export function usageWords(
  *
  * @param label - What it would say without a loop.
  * @param name - Of the terminal; those of loops begin with the loop's id.
- * @param loops - All that are known.
+ * @param known - All that are known.
  */
 export function terminalTitle(
   label: string,
   name: string,
-  loops: readonly Pick<Loop, 'id' | 'title'>[],
+  known: Parameters<typeof fullTitle>[1],
   trans: TranslationBundle
 ): string {
   const id = idOfTerminal(name);
-  const loop = id && loops.find(each => each.id.startsWith(id));
+  const loop = id && known.loops.find(each => each.id.startsWith(id));
   if (!loop) {
     return label;
   }
+  const title = fullTitle(loop, known);
   return label.includes(name)
-    ? trans.__('%1: Terminal %2', loop.title, name.slice(id.length + 1))
-    : trans.__('%1: %2', loop.title, label);
+    ? trans.__('%1: Terminal %2', title, name.slice(id.length + 1))
+    : trans.__('%1: %2', title, label);
 }
 
 /** What a loop shows to others, such as "shares port 8000"; empty for nothing. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   ago,
   carriedWords,
+  fullTitle,
   ending,
   insideWords,
   promotable,
@@ -129,6 +130,7 @@ describe('usageWords', () => {
 
 describe('terminalTitle', () => {
   const loops = [{ id: '3f2a9c1e-6f3e', title: 'Rain' }];
+  const known = { loops, archived: [] };
 
   it.each([
     ['Terminal 3f2a9c1e_2', '3f2a9c1e_2', 'Rain: Terminal 2'],
@@ -136,7 +138,21 @@ describe('terminalTitle', () => {
     ['Terminal 1', '1', 'Terminal 1'],
     ['Terminal 00000000_1', '00000000_1', 'Terminal 00000000_1']
   ])('makes of %s', (label, name, title) => {
-    expect(terminalTitle(label, name, loops, trans)).toBe(title);
+    expect(terminalTitle(label, name, known, trans)).toBe(title);
+  });
+});
+
+describe('fullTitle', () => {
+  const rain = { id: '3f2a9c1e-6f3e', title: 'Rain' };
+  const other = { id: '00c0ffee-6f3e', title: 'Rain' };
+  const snow = { id: '5e5e5e5e-6f3e', title: 'Snow' };
+
+  it.each([
+    [[rain, snow], [], 'Rain'],
+    [[rain, other, snow], [], 'Rain (3f2a9c1e)'],
+    [[rain], [other], 'Rain (3f2a9c1e)']
+  ])('tells loops of one title apart: %o %o', (loops, archived, title) => {
+    expect(fullTitle(rain, { loops, archived })).toBe(title);
   });
 });
 
