@@ -22,6 +22,7 @@ import { Marked } from './marked';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 import { Watch } from './watch';
+import { apart, repeated } from './words';
 
 const ROW_PX = 51;
 const estimateSize = () => ROW_PX;
@@ -298,7 +299,7 @@ interface IListProps extends IPanelOptions {
 }
 
 function List(props: IListProps): React.ReactElement {
-  const { loops, target, onReached, commands, trans, now } = props;
+  const { loops, target, onReached, manager, commands, trans, now } = props;
   const parent = React.useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: loops.length,
@@ -311,6 +312,11 @@ function List(props: IListProps): React.ReactElement {
     directDomUpdates: true,
     directDomUpdatesMode: 'position'
   });
+  const { loops: known, archived } = manager;
+  const titles = React.useMemo(
+    () => repeated([...known, ...archived]),
+    [known, archived]
+  );
   const goal = loops.findIndex(loop => loop.id === target);
   React.useEffect(() => {
     if (goal < 0) {
@@ -344,6 +350,7 @@ function List(props: IListProps): React.ReactElement {
           >
             <Row
               loop={loops[item.index]}
+              apart={apart(loops[item.index], titles)}
               commands={commands}
               trans={trans}
               now={now}

@@ -22,11 +22,14 @@ import {
   isUnbuilt,
   repoName,
   sharedWords,
-  stateWords
+  stateWords,
+  titled
 } from './words';
 
 interface IProps {
   loop: Loop;
+  /** The beginning of its id where others are called the same, else empty. */
+  apart: string;
   commands: CommandRegistry;
   trans: TranslationBundle;
   /** For times such as "3 min ago"; milliseconds. */
@@ -35,7 +38,8 @@ interface IProps {
 
 /** A loop in the panel; rendered anew only when the loop or the time has changed. */
 export const Row = React.memo(function Row(props: IProps): React.ReactElement {
-  const { loop, commands, trans, now } = props;
+  const { loop, apart, commands, trans, now } = props;
+  const title = titled(loop, apart);
   const run = (id: string, args: ReadonlyPartialJSONObject = {}) =>
     void commands.execute(id, { loop: loop.id, ...args });
   const { word, mark } = stateWords(loop, trans);
@@ -50,12 +54,13 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       <div className="jp-Loops-rowHead">
         <button
           className="jp-Loops-name"
-          title={trans.__('Show the files of “%1”', loop.title)}
+          title={trans.__('Show the files of “%1”', title)}
           onClick={() => run(CommandIDs.files)}
         >
-          {loop.title}
+          <span className="jp-Loops-nameText">{loop.title}</span>
+          {apart !== '' && <span className="jp-Loops-apart">{apart}</span>}
         </button>
-        <Actions loop={loop} trans={trans} run={run} />
+        <Actions loop={loop} title={title} trans={trans} run={run} />
       </div>
       {loop.repo !== null && (
         <div
@@ -104,7 +109,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       </div>
       {loop.restart_needed && (
         <Mend
-          label={trans.__('Recreate “%1”', loop.title)}
+          label={trans.__('Recreate “%1”', title)}
           says={trans.__('Recreate it to take the new settings.')}
           button={trans.__('Recreate…')}
           onClick={() => run(CommandIDs.recreate)}
@@ -117,7 +122,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       ))}
       {loop.build_failed && !loop.archived && (
         <Mend
-          label={trans.__('Show the build log of “%1”', loop.title)}
+          label={trans.__('Show the build log of “%1”', title)}
           says={trans.__('The log has the whole build.')}
           button={trans.__('Show Log')}
           onClick={() => run(CommandIDs.log)}
@@ -125,7 +130,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       )}
       {loop.state === 'error' && !loop.archived && (
         <Mend
-          label={trans.__('Recreate “%1”', loop.title)}
+          label={trans.__('Recreate “%1”', title)}
           says={trans.__('A new sandbox may mend it.')}
           button={trans.__('Recreate…')}
           onClick={() => run(CommandIDs.recreate)}
@@ -162,9 +167,11 @@ function Mend(props: IMendProps): React.ReactElement {
 
 function Actions({
   loop,
+  title,
   trans,
   run
 }: Pick<IProps, 'loop' | 'trans'> & {
+  title: string;
   run: (id: string) => void;
 }): React.ReactElement {
   const canStart = ['absent', 'stopped', 'error'].includes(loop.state);
@@ -172,18 +179,18 @@ function Actions({
     <span
       className="jp-Loops-actions"
       role="group"
-      aria-label={trans.__('Actions on “%1”', loop.title)}
+      aria-label={trans.__('Actions on “%1”', title)}
     >
       {!loop.archived && (
         <>
           <IconButton
             icon={notebookIcon}
-            label={trans.__('New notebook in “%1”', loop.title)}
+            label={trans.__('New notebook in “%1”', title)}
             onClick={() => run(CommandIDs.notebook)}
           />
           <IconButton
             icon={terminalIcon}
-            label={trans.__('New terminal in “%1”', loop.title)}
+            label={trans.__('New terminal in “%1”', title)}
             onClick={() => run(CommandIDs.terminal)}
           />
         </>
@@ -191,27 +198,27 @@ function Actions({
       {loop.state === 'running' && (
         <IconButton
           icon={stopIcon}
-          label={trans.__('Stop “%1”', loop.title)}
+          label={trans.__('Stop “%1”', title)}
           onClick={() => run(CommandIDs.stop)}
         />
       )}
       {loop.state === 'preparing' && (
         <IconButton
           icon={stopIcon}
-          label={trans.__('Cancel the start of “%1”', loop.title)}
+          label={trans.__('Cancel the start of “%1”', title)}
           onClick={() => run(CommandIDs.cancel)}
         />
       )}
       {!loop.archived && canStart && (
         <IconButton
           icon={runIcon}
-          label={trans.__('Start “%1”', loop.title)}
+          label={trans.__('Start “%1”', title)}
           onClick={() => run(CommandIDs.start)}
         />
       )}
       <IconButton
         icon={ellipsesIcon}
-        label={trans.__('More actions on “%1”', loop.title)}
+        label={trans.__('More actions on “%1”', title)}
         hasMenu
         onClick={openMenu}
       />

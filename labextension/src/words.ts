@@ -3,29 +3,41 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { idOfTerminal } from './paths';
 import type { Loop, Usage } from './tokens';
 
+type Named = Pick<Loop, 'id' | 'title'>;
+
+/** Titles that several loops have. */
+export function repeated(loops: Iterable<Named>): Set<string> {
+  const seen = new Set<string>();
+  const found = new Set<string>();
+  for (const { title } of loops) {
+    (seen.has(title) ? found : seen).add(title);
+  }
+  return found;
+}
+
 /**
  * What tells a loop from others that are called the same: the beginning of its id.
  *
  * @param loop - The loop.
- * @param loops - All that are known.
+ * @param titles - Those that several loops have.
  * @returns Empty where no other has its title.
  */
-export function apart(
-  loop: Pick<Loop, 'id' | 'title'>,
-  loops: readonly Pick<Loop, 'id' | 'title'>[]
-): string {
-  const isAlike = (other: Pick<Loop, 'id' | 'title'>) =>
-    other.title === loop.title && other.id !== loop.id;
-  return loops.some(isAlike) ? loop.id.slice(0, 8) : '';
+export function apart(loop: Named, titles: ReadonlySet<string>): string {
+  return titles.has(loop.title) ? loop.id.slice(0, 8) : '';
+}
+
+/** The title of a loop, with what tells it apart. */
+export function titled(loop: Named, id: string): string {
+  return id === '' ? loop.title : `${loop.title} (${id})`;
 }
 
 /** The title of a loop, with the beginning of its id where others are called the same. */
 export function fullTitle(
-  loop: Pick<Loop, 'id' | 'title'>,
-  known: Record<'loops' | 'archived', readonly Pick<Loop, 'id' | 'title'>[]>
+  loop: Named,
+  known: Record<'loops' | 'archived', readonly Named[]>
 ): string {
-  const id = apart(loop, [...known.loops, ...known.archived]);
-  return id === '' ? loop.title : `${loop.title} (${id})`;
+  const titles = repeated([...known.loops, ...known.archived]);
+  return titled(loop, apart(loop, titles));
 }
 
 /** How long ago a time was, in the largest unit that fits. */

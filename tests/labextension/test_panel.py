@@ -135,8 +135,7 @@ async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
 
 async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
-    first = stage.add("First")
-    stage.add("Second")
+    first, second = stage.add("First"), stage.add("Second")
     await browser.row("Second").wait_for()
     await browser.command("loops:rename")
     await page.locator(".jp-Dialog", has_text="Rename…").wait_for()
@@ -148,6 +147,12 @@ async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     await page.keyboard.press("Enter")
     await browser.row("Renamed").wait_for()
     await browser.row("Second").wait_for()
+    assert await page.locator(".jp-Loops-apart").count() == 0
+    await stage.server.api("PATCH", f"loopat/api/loops/{second.id}", {"title": "Renamed"})
+    names = page.locator(".jp-Loops-name")
+    for record in (first, second):
+        await names.get_by_text(record.id[:8]).wait_for()
+        await page.get_by_label(f"More actions on “Renamed ({record.id[:8]})”").wait_for()
     await browser.command("loops:rename", loop=first.id)
     await field.fill("long" * 100)
     await page.keyboard.press("Enter")
