@@ -179,12 +179,11 @@ async def jupyter_server(
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter-config"),
         "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),
+        "PYTHONPATH": str(LEAN),
         **environ,
     }
     is_given = any(option.startswith("--IdentityProvider.token=") for option in options)
     without = dict.fromkeys(FACES, False)
-    if not faces:
-        environment["PYTHONPATH"] = str(LEAN)
     faceless = () if faces else (f"--ServerApp.jpserver_extensions={without}",)
     own_token = () if is_given else (f"--IdentityProvider.token={TOKEN}",)
     with log.open("ab") as output:
