@@ -24,17 +24,23 @@ from tests.workspace.test_records import NOW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.timeout(600)]
 
 STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "merge", "cancel", "share")
 """What these do with a loop that exists has tests of its own; here it would take minutes."""
 
-schema = schemathesis.openapi.from_path(OPENAPI_FILE)
+described = schemathesis.pytest.from_fixture("description")
+"""Read where it is tested: what it allows and forbids takes long to think of."""
 
 
 class Served(NamedTuple):
     url: str
     loop_id: str
+
+
+@pytest.fixture(scope="module")
+def description() -> Any:
+    return schemathesis.openapi.from_path(OPENAPI_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +93,14 @@ def ask(case: Any, served: Served) -> None:
 
 
 @pytest.mark.abuse("A13")
-@schema.include(method="GET").parametrize()
+@described.include(method="GET").parametrize()
 @tried(4)
 def test_questions_are_answered_as_described(case: Any, served: Served) -> None:
     ask(case, served)
 
 
 @pytest.mark.abuse("A13")
-@schema.exclude(method="GET").parametrize()
+@described.exclude(method="GET").parametrize()
 @tried(12)
 def test_changes_are_answered_as_described(case: Any, served: Served) -> None:
     ask(case, served)
