@@ -169,7 +169,7 @@ async def jupyter_server(
         root: Its root folder.
         environ: Variables on top of the tests' own.
         options: Further command-line options.
-        faces: Start it as people do, with JupyterLab and Notebook; without them it takes half the time.
+        faces: Start it as people do, with JupyterLab and Notebook; without them it is quicker.
     """
     runtime = folder / "jupyter-runtime"
     runtime.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """A real JupyterLab in a real browser, with the extension as it is installed.
 
-Server, browser and page are shared by all these tests: opening JupyterLab takes longer than most of what is tested.
+Server, browser and page are shared by all these tests, which one worker runs (`tests/order.py`): opening JupyterLab
+takes longer than most of what is tested.
 Each test finds the page tidy, no loops but the module's own, and no vaults or profiles.
 """
 
