@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.jupyter_process import jupyter_server
+from tests.jupyter_process import LEAN, jupyter_server
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -54,7 +54,7 @@ async def run(*command: str, cwd: Path, environ: dict[str, str]) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
-        env={**os.environ, **environ},
+        env={**os.environ, **environ, "PYTHONPATH": str(LEAN)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
