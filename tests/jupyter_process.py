@@ -184,13 +184,14 @@ async def jupyter_server(
     }
     is_given = any(option.startswith("--IdentityProvider.token=") for option in options)
     without = dict.fromkeys(FACES, False)
-    faceless = () if faces else (f"--ServerApp.jpserver_extensions={without}",)
+    # Nobody asks which language servers there are, for which npm would be run.
+    own = "--LanguageServerManager.autodetect=False" if faces else f"--ServerApp.jpserver_extensions={without}"
     own_token = () if is_given else (f"--IdentityProvider.token={TOKEN}",)
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1",
             *(() if any(option.startswith("--ServerApp.port=") for option in options) else ("--ServerApp.port=0",)),
-            *own_token, *faceless, f"--ServerApp.root_dir={root}", *options,
+            *own_token, own, f"--ServerApp.root_dir={root}", *options,
             env=environment, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
     try:
