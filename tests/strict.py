@@ -8,18 +8,19 @@ A test marked `serial` runs while no other process of the same run is inside a t
 from __future__ import annotations
 
 import collections
-import contextlib
 import fcntl
 import functools
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
+    from collections.abc import Generator
+
+ROOM = pytest.StashKey[IO[str]]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,28 +75,40 @@ def podman_problem() -> str | None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let a serial test be alone among the processes of one run."""
+    """Hold the room that the processes of one run share while each is inside a test."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
     # The workers' temporary folders lie in one folder of the whole run, which pytest removes in its time.
-    folder = item.config._tmp_path_factory.getbasetemp().parent
-    with hold_room(folder, alone=item.get_closest_marker("serial") is not None):
+    with (item.config._tmp_path_factory.getbasetemp().parent / "room").open("w") as room:
+        enter(room, alone=False)
+        item.stash[ROOM] = room
         return (yield)
 
 
-@contextlib.contextmanager
-def hold_room(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Hold a lock that any number share, or one holds alone.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a serial test be alone; its fixtures are made and cleared away beside others."""
+    room = item.stash.get(ROOM, None)
+    if room is None or item.get_closest_marker("serial") is None:
+        return (yield)
+    enter(room, alone=True)
+    try:
+        return (yield)
+    finally:
+        enter(room, alone=False)
+
+
+def enter(room: IO[str], *, alone: bool) -> None:
+    """Take a lock that any number share, or one holds alone, in place of the one that is held.
 
     Everybody passes the door first, and whoever wants to be alone holds the door while the room empties; so nobody
     waits for ever.
 
     Args:
-        folder: Where the lock files are, the same for everybody.
+        room: The lock file; beside it is the one of the door.
         alone: Share it with nobody.
     """
-    with (folder / "door").open("w") as door, (folder / "room").open("w") as room:
+    fcntl.flock(room, fcntl.LOCK_UN)
+    with Path(room.name).with_name("door").open("w") as door:
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
-        yield

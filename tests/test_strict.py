@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.strict import hold_room
+from tests.strict import enter
 
 pytest_plugins = ["pytester"]
 
@@ -71,7 +71,9 @@ def test_tests_of_one_name_are_refused(strict: pytest.Pytester):
 
 @pytest.mark.parametrize(("alone", "admits_others"), [(True, False), (False, True)])
 def test_only_a_serial_test_is_alone(tmp_path: Path, *, alone: bool, admits_others: bool):
-    with hold_room(tmp_path, alone=alone), (tmp_path / "room").open() as room:
+    with (tmp_path / "room").open("w") as held, (tmp_path / "room").open() as room:
+        enter(held, alone=not alone)
+        enter(held, alone=alone)
         try:
             fcntl.flock(room, fcntl.LOCK_SH | fcntl.LOCK_NB)
             admitted = True
@@ -81,8 +83,10 @@ def test_only_a_serial_test_is_alone(tmp_path: Path, *, alone: bool, admits_othe
 
 
 def test_whoever_waits_to_be_alone_is_not_overtaken(tmp_path: Path):
-    with hold_room(tmp_path, alone=False), (tmp_path / "door").open() as door:
-        fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (tmp_path / "room").open("w") as room:
+        enter(room, alone=False)
+        with (tmp_path / "door").open() as door:
+            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_serial_and_other_tests_finish_side_by_side(strict: pytest.Pytester):
