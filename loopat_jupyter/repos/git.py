@@ -49,6 +49,8 @@ _SETTINGS = (
 """Nothing that a repo brings along is run, and nothing is thrown away that a loop may borrow; silence ends it."""
 
 _CHATTER = ("Cloning into", "Warning: Permanently added")
+_NOT_WRITTEN = ("unable to write", "failed to write")
+_NO_ROOM_BYTES = 2**20
 _SSH_FAILED = "fatal: Could not read from remote repository."
 _PERCENT = re.compile(r"^(?:remote: )?(?P<label>[A-Z][a-z]+ [a-z]+):\s+(?P<percent>\d+)% ")
 
@@ -163,7 +165,7 @@ class Git:
         if cut and cut_bytes is None:
             raise GitError(f"Git had more than {limit_bytes // 2**20} MiB to say to {doing or arguments[0]}.")
         if not cut and answer.returncode not in ok:
-            raise _failure(arguments, answer, doing)
+            raise _failure(arguments, answer, doing, folder)
         return answer
 
     async def _spawn(
@@ -297,10 +299,21 @@ async def _read_progress(stream: asyncio.StreamReader, on_progress: Callable[[st
     return (kept + rest).strip()
 
 
-def _failure(arguments: Sequence[str], answer: Completed, doing: str) -> GitError | StorageFullError:
-    if "No space left on device" in answer.stderr:
+def _failure(
+    arguments: Sequence[str], answer: Completed, doing: str, folder: Path | None
+) -> GitError | StorageFullError:
+    # Of a file that it could not write, git does not always say why.
+    unwritten = any(words in answer.stderr for words in _NOT_WRITTEN)
+    if "No space left on device" in answer.stderr or (unwritten and folder is not None and _is_full(folder)):
         return StorageFullError("No space left for a repo. Free some space and try again.")
     return GitError(f"Git failed to {doing or arguments[0]}: {reason(answer)}", stderr=answer.stderr)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _NO_ROOM_BYTES
+    except OSError:
+        return False
 
 
 def lines_of(said: str) -> tuple[str, ...]:
