@@ -22,6 +22,7 @@ from loopat_jupyter.errors import (
     EngineTimeoutError,
     EngineUnavailableError,
     LoopatError,
+    StorageRefusedError,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ COMPLETION_VARIABLE = "_JUPYTER_LOOPAT_COMPLETE"
 FAILED, BAD_INPUT, NO_ENGINE, TOO_LATE, ENGINE_FAILED = 1, 2, 3, 124, 125
 """Exit codes. 124 and 125 mean what they mean to timeout(1) and podman-exec(1)."""
 
+_OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 """How writing a result fails; a file that cannot be written would be named."""
 
@@ -215,8 +217,23 @@ def _drop_output(*streams: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _refused(session: Session, error: OSError) -> int:
+    """What the system refuses in a place where nobody expects it, as in folders of ours that somebody else changed."""
+    if error.errno not in _OUT_OF_REACH:
+        raise error
+    if session.debug:
+        traceback.print_exc()
+    refused = StorageRefusedError(
+        f"{error.filename}: {error.strerror}. Make it yours to read and write, and try again."
+    )
+    session.tell(refused.message, style="red")
+    return exit_code_of(refused, verb=session.verb)
+
+
 def _unwritten(session: Session, error: OSError) -> int:
-    if error.filename is not None or error.errno not in _NO_OUTPUT:
+    if error.filename is not None:
+        return _refused(session, error)
+    if error.errno not in _NO_OUTPUT:
         raise error
     if error.errno == errno.EPIPE:
         _drop_output(sys.stdout, sys.stderr)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -62,6 +63,11 @@ def raising(error: BaseException) -> Session:
         (EngineUnavailableError("There is no podman."), 3, "There is no podman.\n"),
         (BadInputError("image.base", "is\x1b[2J wrong"), 2, "image.base: is�[2J wrong\n"),
         (TimeoutError(), 124, "That took too long.\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/locks/x.lock"),
+            1,
+            "/locks/x.lock: Permission denied. Make it yours to read and write, and try again.\n",
+        ),
         (KeyboardInterrupt(), 130, "\nCancelled.\n"),
         (Interrupted(15), 143, ""),
     ],
