@@ -59,7 +59,7 @@ class Running(NamedTuple):
         init_pid: Its init process on the host.
         image_id: The image it was made from.
         restart_needed: It runs with outdated settings, because replacing it would end somebody's work.
-        replaced: It was just recreated without anybody asking for it, because its settings or its image had changed.
+        replaced: It was just recreated without anybody asking for it; `plan.REPLACED` says why.
     """
 
     name: str

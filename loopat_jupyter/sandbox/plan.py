@@ -58,8 +58,8 @@ Decision: TypeAlias = Literal["nothing", "start", "create", "replace", "restart-
 
 
 REPLACED = (
-    "The sandbox was recreated, because its settings or its image had changed. Files and home are as they were; what "
-    "was installed with sudo is gone."
+    "The sandbox was recreated: its settings or its image had changed, or it could not go on as it was. Files and home "
+    "are as they were; what was installed with sudo is gone."
 )
 """What to tell of a sandbox that was replaced at its next use."""
 
