@@ -1,9 +1,4 @@
-import {
-  Dialog,
-  InputDialog,
-  Notification,
-  showDialog
-} from '@jupyterlab/apputils';
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { find } from '@lumino/algorithm';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -16,6 +11,7 @@ import { LogView } from './log';
 import { Marked } from './marked';
 import { pick } from './pick';
 import { sessionsIn } from './place';
+import { askTitle } from './titled';
 import type { Loop } from './tokens';
 import { ending, fullTitle } from './words';
 
@@ -120,14 +116,14 @@ export async function renameLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const answer = await InputDialog.getText({
-    title: trans.__('Rename Loop'),
+  const title = await askTitle({
+    title: trans.__('Rename “%1”', fullTitle(loop, manager)),
     label: trans.__('Title'),
-    text: loop.title,
-    okLabel: trans.__('Rename')
+    value: loop.title,
+    accept: trans.__('Rename')
   });
-  if (answer.button.accept && answer.value) {
-    await manager.change(loop.id, { title: answer.value });
+  if (title !== undefined) {
+    await manager.change(loop.id, { title });
   }
 }
 
@@ -136,16 +132,17 @@ export async function distillLoop(
   { manager, trans, reveal }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const answer = await InputDialog.getText({
+  const title = await askTitle({
     title: trans.__('Distill “%1”', fullTitle(loop, manager)),
-    label: trans.__(
-      'A new loop begins with its notebooks and history, and with instructions. Title of the new loop'
+    about: trans.__(
+      'A new loop begins with its notebooks and history, and with instructions.'
     ),
-    text: trans.__('Distill: %1', loop.title),
-    okLabel: trans.__('Create')
+    label: trans.__('Title of the new loop'),
+    value: trans.__('Distill: %1', loop.title),
+    accept: trans.__('Create')
   });
-  if (answer.button.accept && answer.value) {
-    reveal(await manager.create({ title: answer.value, distill: loop.id }));
+  if (title !== undefined) {
+    reveal(await manager.create({ title, distill: loop.id }));
   }
 }
 
@@ -201,9 +198,8 @@ export async function showLog(
     view.dispose();
     Notification.info(
       trans.__(
-        'There is no build log of “%1”. %2',
-        fullTitle(loop, manager),
-        error.message
+        'No build log: the image was not built since this machine was started (“%1”).',
+        fullTitle(loop, manager)
       ),
       { autoClose: 10_000 }
     );

@@ -235,7 +235,7 @@ export function addCommands(options: ICommandOptions): string[] {
   );
   add(
     CommandIDs.cancel,
-    trans.__('Cancel'),
+    trans.__('Cancel Start'),
     stopIcon,
     loop => manager.cancel(loop.id),
     loop => loop.state === 'preparing'

@@ -92,6 +92,17 @@ class ShareForm extends ReactWidget {
     }
   }
 
+  /** Whether what is shared listens where nobody outside the loop reaches it. */
+  private _isDeaf({ mode, port, protocol }: ShareLoop): boolean {
+    return (
+      !['off', 'static'].includes(mode) &&
+      this._sharing.listening.some(
+        found =>
+          found.port === port && found.protocol === protocol && !found.reachable
+      )
+    );
+  }
+
   private get _isNamed(): boolean {
     return ['static', 'port'].includes(this._values.mode);
   }
@@ -208,6 +219,14 @@ class ShareForm extends ReactWidget {
             })
           }
         />
+        {this._isDeaf(this._wanted()) && (
+          <div role="status" className="jp-Loops-note">
+            {trans.__(
+              'What listens on port %1 does so on 127.0.0.1 alone, where nobody outside the loop reaches it. Have it listen on 0.0.0.0.',
+              this._values.port
+            )}
+          </div>
+        )}
         {this._found()}
         {this._problem !== undefined && !has(this._problem.field) && (
           <div role="alert" className="jp-Loops-problem">
@@ -228,7 +247,9 @@ class ShareForm extends ReactWidget {
     const { app, trans } = this._options;
     const { url, jupyter_path, state } = this._sharing;
     const states: Partial<Record<Sharing['state'], string>> = {
-      not_listening: trans.__('Nothing answers at this port yet.'),
+      not_listening: this._isDeaf(this._sharing)
+        ? undefined
+        : trans.__('Nothing answers at this port yet.'),
       stopped: trans.__(
         '“%1” is stopped. Start it in its row of the Loops panel.',
         this._title

@@ -72,7 +72,7 @@ function Status({ loop, manager, trans, onClick }: IProps): React.ReactElement {
       onClick={() => onClick(loop)}
     >
       <loopIcon.react tag="span" width="14px" height="14px" />
-      {title}
+      <span className="jp-Loops-badgeName">{title}</span>
       {text !== '' && <span className="jp-Loops-usage">{text}</span>}
     </button>
   );

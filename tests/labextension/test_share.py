@@ -56,8 +56,17 @@ async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) ->
     await browser.command("loops:share", loop=record.id)
     await page.locator("#jp-loops-share-mode").wait_for()
     async with stage.server.terminal(opened.body["name"]) as terminal:
-        await terminal.run("echo found > found.txt; (python3 -m http.server 8000 >/dev/null 2>&1 &)")
+        serve = "(python3 -m http.server {} >/dev/null 2>&1 &)"
+        await terminal.run(f"echo found > found.txt; {serve.format(8000)}; {serve.format('8001 --bind 127.0.0.1')}")
+        # What listens inside alone cannot be picked; who shares it all the same is told at once.
+        await page.locator(".jp-Loops-ports", has_text="8001/tcp (on 127.0.0.1 alone)").wait_for()
+        await page.select_option("#jp-loops-share-mode", "port")
+        await page.fill("#jp-loops-share-port", "8001")
+        deaf = page.locator(".jp-Loops-note", has_text="What listens on port 8001 does so on 127.0.0.1 alone")
+        await deaf.wait_for()
+        assert await browser.findings(".jp-Dialog") == []
         await page.get_by_role("button", name="Share port 8000/tcp").click()
+        await deaf.wait_for(state="detached")
         assert await page.locator("#jp-loops-share-mode").input_value() == "port"
         assert await page.locator("#jp-loops-share-port").input_value() == "8000"
         assert await browser.findings(".jp-Dialog") == []
