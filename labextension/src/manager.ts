@@ -293,8 +293,10 @@ export class LoopManager implements ILoopManager {
       });
     }
     if (event.action === 'deleted' || event.state === 'stopped') {
-      // JupyterLab would offer its kernels, which are dead, until it looks by itself.
-      this._services.sessions.refreshRunning().catch(() => undefined);
+      // JupyterLab would offer what ran there, which has ended, until it looks by itself.
+      const { sessions, terminals } = this._services;
+      const looks = [sessions.refreshRunning(), terminals.refreshRunning()];
+      void Promise.allSettled(looks);
     }
     if (!this._keeper.hear(event) || this._isOwn(event)) {
       return;

@@ -23,8 +23,12 @@ OPTIONS = (
 )
 PATIENCE_MS = 40_000
 
-EXPECTED = re.compile(r"status of (40\d|50\d)|ERR_CONNECTION_RE(FUSED|SET)|WebSocket|Failed to fetch|Connection lost")
-"""What Lab and the browser say of refused requests and of a server that is away; how the panel shows it is tested."""
+EXPECTED = re.compile(
+    r"status of (40\d|50\d)|ERR_CONNECTION_RE(FUSED|SET)|WebSocket|Failed to fetch|Connection lost"
+    r"|Could not restore the debugger state: Canceled future"
+)
+"""What Lab and the browser say of refused requests, of a server that is away, and of a kernel that is restarted under
+Lab's debugger; how the panel shows it is tested."""
 
 READY = """async () => {
   const { sessionContext } = jupyterapp.shell.currentWidget;
