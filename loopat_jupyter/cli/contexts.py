@@ -117,9 +117,10 @@ def list_proposals(session: Session, *, json: bool) -> None:
 
 
 def _find(session: Session, kind: str, loop: str) -> Proposal:
-    """The proposal that a person means, by the start of its loop's id."""
+    """The proposal that a person means, by the start of its loop's id or by its title."""
     waiting = session.run(session.manager.cargo.contexts.proposals.waiting())
-    found = [proposal for proposal in waiting if proposal.kind == kind and proposal.loop_id.startswith(loop)]
+    of_kind = [proposal for proposal in waiting if proposal.kind == kind]
+    found = [proposal for proposal in of_kind if loop == proposal.title or proposal.loop_id.startswith(loop)]
     if len(found) != 1:
         raise BadInputError(
             "loop",
