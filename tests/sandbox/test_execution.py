@@ -201,6 +201,10 @@ async def test_a_folder_that_is_not_there_is_named_and_nothing_runs(box: Box):
 async def test_a_command_that_is_not_there_is_named(box: Box):
     code, _, err = await box.run("no-such-command")
     assert (code, err) == (127, b"no-such-command: there is no such command in this loop\n")
+    for line in ("cd", "ls -la"):
+        code, _, err = await box.run(line)
+        told = f"{line}: there is no such command in this loop\nA line of the shell is run with: bash -c '...'\n"
+        assert (code, err.decode()) == (127, told)
 
 
 async def test_variables_may_have_any_name(box: Box):
