@@ -110,7 +110,42 @@ def _ended_by_closed_pipe() -> Iterator[None]:
         raise Interrupted(signal.SIGPIPE) from error
 
 
-class Edge(click.Group):
+_MEANT: Mapping[str, str] = {
+    **dict.fromkeys(("add", "make", "new"), "create"),
+    **dict.fromkeys(("delete", "remove"), "rm"),
+    **dict.fromkeys(("ps", "status"), "list"),
+    **dict.fromkeys(("info", "inspect"), "show"),
+    **dict.fromkeys(("attach", "bash", "ssh", "terminal"), "shell"),
+    **dict.fromkeys(("clean", "prune"), "gc"),
+    "check": "doctor",
+    "config": "set",
+    "restart": "recreate",
+    "run": "exec",
+}
+"""What other programs call some verbs; a person tries those names first."""
+
+
+class Group(click.Group):
+    """Verbs, of which near misses are named."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that was asked for."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches  # noqa: PLC0415 - only for a slip of the finger
+
+            verbs = self.list_commands(ctx)
+            meant = _MEANT.get(args[0])
+            near = [meant] if meant in verbs else get_close_matches(args[0], verbs, n=1)
+            if near:
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near[0]!r}?", ctx) from error
+            raise
+
+
+class Edge(Group):
     """The group of verbs: loads them late and translates what they raise."""
 
     @_ended_by_closed_pipe()
@@ -138,19 +173,6 @@ class Edge(click.Group):
         module = importlib.import_module(f"loopat_jupyter.cli.{VERBS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_verb")
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The verb that was asked for; near misses are named."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches  # noqa: PLC0415 - only for a slip of the finger
-
-            if near := get_close_matches(args[0], VERBS, n=1):
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
-            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs, without importing any of them."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, from_here, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
@@ -72,7 +73,7 @@ def push_verb(session: Session, *, loop: str) -> None:
         click.echo(f"{pushed.branch} of {pushed.remote} is at {pushed.commit[:10]}.")
 
 
-@click.group("context", epilog=examples("jupyter loopat context list", "jupyter loopat context proposals"))
+@click.group("context", cls=Group, epilog=examples("jupyter loopat context list", "jupyter loopat context proposals"))
 def context_verb() -> None:
     """Knowledge, notes and personal files, which every loop brings along."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import Loop
 
 
+def _one_title(context: click.Context, argument: click.Parameter, words: tuple[str, ...]) -> str:
+    if len(words) > 1:
+        raise click.UsageError(f"Put the title in quotes: {shlex.quote(' '.join(words))}", context)
+    del argument
+    return words[0]
+
+
 @click.command(
     "create",
     epilog=examples(
@@ -43,7 +51,7 @@ if TYPE_CHECKING:
         'jupyter loopat create "Untrusted code" --isolation strict --network none --start',
     ),
 )
-@click.argument("title")
+@click.argument("title", nargs=-1, required=True, callback=_one_title, metavar="TITLE")
 @click.option(
     "--repo",
     metavar="REPO",

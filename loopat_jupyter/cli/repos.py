@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, from_here
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import repos_table
 from loopat_jupyter.errors import plain
 
 
-@click.group("repo", epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))
+@click.group("repo", cls=Group, epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))
 def repo_verb() -> None:
     """Repos that `create --repo` takes by name."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
@@ -24,6 +25,7 @@ _vault_option = click.option("--vault", default=DEFAULT_VAULT, show_default=True
 
 @click.group(
     "vault",
+    cls=Group,
     epilog=examples(
         "jupyter loopat vault set API_TOKEN",
         "jupyter loopat vault set API_TOKEN --vault work < token.txt",
@@ -90,6 +92,10 @@ def remove_vault(session: Session, *, name: str, yes: bool, force: bool) -> None
 @pass_session
 def set_variable(session: Session, *, variable: str, vault: str, empty: bool) -> None:
     """Set a variable. Its value is asked for without being shown, or read from standard input."""
+    if "=" in variable:
+        raise click.UsageError(
+            "A value does not belong on a command line, where others see it. Name the variable alone."
+        )
     # Nobody types a value for what is refused then.
     check_variable_name("variable", variable)
     if empty:

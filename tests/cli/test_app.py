@@ -140,10 +140,20 @@ def test_the_version_is_told(fake: FakeCommandLine) -> None:
     assert fake("--version") == (0, f"jupyter loopat {__version__}\n", "")
 
 
-def test_a_mistyped_verb_is_suggested(fake: FakeCommandLine) -> None:
-    answer = fake("strat")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("strat", "start"), ("delete", "rm"), ("status", "list"), ("vault delete", "rm"), ("repo lst", "list")],
+)
+def test_a_mistyped_verb_is_suggested(fake: FakeCommandLine, typed: str, meant: str) -> None:
+    answer = fake(*typed.split())
     assert answer.code == 2
-    assert "No such command 'strat'. Did you mean 'start'?" in answer.err
+    assert f"No such command {typed.rsplit(maxsplit=1)[-1]!r}. Did you mean {meant!r}?" in answer.err
+
+
+def test_a_verb_that_is_like_none_is_refused_without_a_guess(fake: FakeCommandLine) -> None:
+    for typed in (("zzz",), ("vault", "terminal")):
+        answer = fake(*typed)
+        assert (answer.code, "No such command" in answer.err, "mean" in answer.err) == (2, True, False)
 
 
 def test_nothing_asked_is_answered_with_the_verbs(fake: FakeCommandLine) -> None:

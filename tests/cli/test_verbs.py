@@ -142,6 +142,8 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["create", "a", "--device", "/dev/fuse"], "--device: must be text of the form ^"),
         (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
         (["create"], "Missing argument 'TITLE'"),
+        (["create", "Sales", "in", "May"], "Put the title in quotes: 'Sales in May'"),
+        (["vault", "set", "TOKEN=abc"], "A value does not belong on a command line"),
         (["list", "--limit", "0"], "0 is not in the range"),
         (["stop"], "Name loops to stop, or give --all."),
         (["stop", "--all", "x"], "Name loops to stop, or give --all."),
