@@ -83,19 +83,25 @@ def remove_vault(session: Session, *, name: str, yes: bool, force: bool) -> None
     click.echo(f"Removed vault {name}.")
 
 
+def _name_alone(context: click.Context, argument: click.Parameter, words: tuple[str, ...]) -> str:
+    del argument
+    if len(words) > 1 or "=" in words[0]:
+        # It is not repeated, as click would do.
+        raise click.UsageError(
+            "A value does not belong on a command line, where others see it. Name the variable alone.", context
+        )
+    return words[0]
+
+
 @vault_verb.command(
     "set", epilog=examples("jupyter loopat vault set API_TOKEN", "pass show api | jupyter loopat vault set API_TOKEN")
 )
-@click.argument("variable", metavar="VARIABLE")
+@click.argument("variable", metavar="VARIABLE", nargs=-1, required=True, callback=_name_alone)
 @_vault_option
 @click.option("--empty", is_flag=True, help="Set it to nothing.")
 @pass_session
 def set_variable(session: Session, *, variable: str, vault: str, empty: bool) -> None:
     """Set a variable. Its value is asked for without being shown, or read from standard input."""
-    if "=" in variable:
-        raise click.UsageError(
-            "A value does not belong on a command line, where others see it. Name the variable alone."
-        )
     # Nobody types a value for what is refused then.
     check_variable_name("variable", variable)
     if empty:

@@ -143,6 +143,7 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["create", "a", "--network", "host"], "'host' is not one of 'bridge', 'none'"),
         (["create"], "Missing argument 'TITLE'"),
         (["create", "Sales", "in", "May"], "Put the title in quotes: 'Sales in May'"),
+        (["vault", "set", "TOKEN", "abc"], "A value does not belong on a command line"),
         (["vault", "set", "TOKEN=abc"], "A value does not belong on a command line"),
         (["list", "--limit", "0"], "0 is not in the range"),
         (["stop"], "Name loops to stop, or give --all."),
