@@ -269,7 +269,7 @@ def _to_delete(manager: LoopManager, reference: str) -> tuple[str, str]:
         if not is_loop_id(reference):
             raise
         return reference, f"the loop with the unreadable record ({short_id(reference)})"
-    return record.id, named(record)
+    return record.id, f"loop {named(record)}"
 
 
 def measure(folder: Path) -> tuple[int, int]:

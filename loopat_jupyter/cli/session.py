@@ -104,8 +104,8 @@ class Session:
         click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
 
     def tell(self, message: str, *, style: str = "") -> None:
-        """Say something beside the result."""
-        self.err.print(plain(message), style=style or None)
+        """Say something beside the result. The terminal wraps it: a command or a path in it stays one to be copied."""
+        self.err.print(plain(message), style=style or None, soft_wrap=True)
 
     def warn(self, problem: str) -> None:
         """Say what is amiss and stops nothing."""

@@ -312,7 +312,7 @@ def created_sheet(loop: Loop) -> RenderableType:
         commands.append(Text(command, style="bold", no_wrap=True, overflow="ignore"))
     return Group(
         Text.assemble("Made loop ", (plain(loop.title), "bold"), "  ", (loop.id, "cyan")),
-        Text.assemble("Its files are in ", plain(str(loop.workdir))),
+        Text(f"Its files are in {plain(str(loop.workdir))}", no_wrap=True, overflow="ignore"),
         Text(""),
         *commands,
     )

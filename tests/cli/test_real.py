@@ -59,7 +59,7 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine, workspace: Wor
     real("stop", loop_id)
     assert real.look("show", loop_id)["state"] == "stopped"
     real("stop", "--all")
-    assert b"Deleted Sales in June" in real("rm", loop_id, "--yes").stdout
+    assert b"Deleted loop Sales in June" in real("rm", loop_id, "--yes").stdout
     assert not workspace.loop(loop_id).exists()
 
 

@@ -75,6 +75,16 @@ def test_lines_of_a_table_end_with_their_text_where_there_is_no_terminal(capsys:
     assert capsys.readouterr().out == "A  B\n1  long\n2\n"
 
 
+def test_a_message_is_wrapped_by_the_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    Session({}).tell("To apply it: jupyter loopat recreate 0123abcd")
+    assert "To apply it: jupyter loopat recreate 0123abcd" in capsys.readouterr().err
+
+
 def test_markup_in_data_is_data(capsys: pytest.CaptureFixture[str]) -> None:
     Session({}).tell("[red]a[/] :smile:")
     assert capsys.readouterr().err == "[red]a[/] :smile:\n"

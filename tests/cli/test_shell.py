@@ -115,7 +115,7 @@ def test_the_terminal_is_left_as_it_was(shared: RealCommandLine, loop_id: str) -
 def test_deleting_asks_on_a_terminal(shared: RealCommandLine, workspace_of_module: Workspace) -> None:
     loop_id = add_loop(workspace_of_module, "Old").id
     terminal = Terminal(shared, "rm", loop_id)
-    terminal.until(r"Delete Old .* with \d+ files?, .*\[y/N\]: ")
+    terminal.until(r"Delete loop Old .* with \d+ files?, .*\[y/N\]: ")
     terminal.type("n")
     assert terminal.end() == 130
     assert workspace_of_module.loop(loop_id).exists()

@@ -246,7 +246,7 @@ def test_deleting_asks_and_takes_the_files_along(fake: FakeCommandLine) -> None:
     assert (slip.code, slip.out) == (1, "")
     assert fake.manager.store.read(record.id) == record
     answer = fake("rm", "sales-in-may", record.id, "--yes")
-    assert answer == (0, f"Deleted Sales in May ({record.id[:8]}).\n", "")
+    assert answer == (0, f"Deleted loop Sales in May ({record.id[:8]}).\n", "")
     assert not fake.manager.workspace.loop(record.id).exists()
 
 

@@ -163,6 +163,7 @@ def test_a_new_loop_comes_with_what_to_do_next() -> None:
         "# its kernels, for nbconvert and papermill",
         "jupyter loopat show 0123abcd",
     ]
+    assert "Its files are in /w/loops/0123abcd/workdir" in rendered(created_sheet(LOOP), width=30)
 
 
 def test_checks_are_told_by_mark_and_word_and_the_mending_command_is_not_wrapped() -> None:
