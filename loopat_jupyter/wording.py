@@ -24,6 +24,9 @@ _EXPECTED = re.compile(
     r"(?P<length> of length)?(?: (?P<bound>[<>]=?) (?P<number>[\d.e+-]+))?(?: matching regex (?P<form>.*))?\Z",
     re.DOTALL,
 )
+_PLACE = re.compile(r"(?P<problem>.*) - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`", re.DOTALL)
+_KEY = "key: "
+"""What a problem begins with here that is not one of a value, but of the name that it has in an object."""
 _NO_NEWLINE = r"(?!\\n)"
 _INVALID = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
 
@@ -42,8 +45,10 @@ def problem_and_place(message: str) -> tuple[str, str]:
     Args:
         message: Its message, which may repeat what somebody sent, with a place of its own in it.
     """
-    problem, found, place = message.rpartition(" - at `$")
-    return (problem, place.removesuffix("`").removeprefix(".")) if found else (message, "")
+    found = _PLACE.fullmatch(message)
+    if found is None:
+        return message, ""
+    return f"{_KEY if found['key'] else ''}{found['problem']}", found["path"].removeprefix(".")
 
 
 def in_words(problem: str) -> str:
@@ -52,6 +57,8 @@ def in_words(problem: str) -> str:
     Args:
         problem: Its message, without the place: "Expected `int` >= 16" is "must be a whole number of at least 16".
     """
+    if problem.startswith(_KEY):
+        return f"has a name that {in_words(problem.removeprefix(_KEY))}"
     if found := _INVALID.match(problem):
         return f"{found[1][:80]} is none of the values that it may have"
     found = _EXPECTED.match(problem)

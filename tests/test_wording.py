@@ -41,6 +41,16 @@ def test_a_value_forges_no_place_and_is_cut() -> None:
     assert problem_and_place("All is wrong") == ("All is wrong", "")
 
 
+def test_a_name_that_cannot_be_one_is_told_with_what_it_is_in() -> None:
+    class Sent(msgspec.Struct):
+        env: dict[Annotated[str, Meta(pattern=r"^[a-z]+$(?!\n)")], str]
+
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert({"env": {"a-b": "1"}}, Sent)
+    problem, place = problem_and_place(str(raised.value))
+    assert (place, in_words(problem)) == ("env", "has a name that must be text of the form ^[a-z]+$")
+
+
 def test_what_is_not_known_stays() -> None:
     assert in_words("Some other trouble `x`") == "some other trouble `x`"
 
