@@ -183,8 +183,12 @@ class LoopatHandler(StreamedBody, APIHandler):
         problem = problem_of(self.explain(error), status_code)
         self.set_status(problem.code)
         if problem.code == HTTPStatus.METHOD_NOT_ALLOWED:
+            verbs = ", ".join(self._verbs())
             # RFC 9110, section 15.5.6
-            self.set_header("Allow", ", ".join(self._verbs()))
+            self.set_header("Allow", verbs)
+            problem = msgspec.structs.replace(
+                problem, message=f"This path takes {verbs}, and no {self.request.method}."
+            )
         self.finish(encode(problem))
 
     def _verbs(self) -> list[str]:

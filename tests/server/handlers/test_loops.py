@@ -217,7 +217,9 @@ class TestBadInput:
         for verb, path in (("PUT", "loops"), ("PATCH", "loops"), ("PUT", "health")):
             refused = await api(verb, path, send={})
             assert (refused.status, refused.body["reason"]) == (405, "method_not_allowed"), (verb, path)
-            assert refused.headers["Allow"] in ("GET", "GET, POST"), (verb, path)
+            allowed = refused.headers["Allow"]
+            assert allowed in ("GET", "GET, POST"), (verb, path)
+            assert refused.body["message"] == f"This path takes {allowed}, and no {verb}."
 
     async def test_paths_that_do_not_exist_are_404_as_json(self, api: Any) -> None:
         for path in (("nope",), ("loops", UNKNOWN, "nope"), ("loops", UNKNOWN, "exec", "x"), ()):
