@@ -263,6 +263,8 @@ def loop_sheet(loop: Loop, kernels: Sequence[tuple[str, str]], now: dt.datetime)
     ]
     if limits := _limits(loop.config.resources):
         rows.append(("limits", Text(limits)))
+    if loop.config.env:
+        rows.append(("variables", Text(", ".join(sorted(loop.config.env)))))
     if loop.config.shared_tmp is not None:
         rows.append(("shares /tmp", Text("yes" if loop.config.shared_tmp else "no")))
     if loop.config.knowledge_rw:
