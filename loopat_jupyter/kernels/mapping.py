@@ -78,16 +78,21 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         self._check_kernel_id(kernel_id)  # type: ignore[no-untyped-call]
         km: Any = self.get_kernel(kernel_id)
         km.stop_restarter()
+        await self._settled(kernel_id)
+        if kernel_id in self:
+            await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    shutdown_kernel: Any = _async_shutdown_kernel
+
+    async def _settled(self, kernel_id: str) -> None:
+        """Return once no restart of a kernel is under way, whoever wanted it."""
+        km: Any = self.get_kernel(kernel_id)
         try:
             async with deadline(SETTLE_TIMEOUT_S):
                 while kernel_id in self and not km.ready.done():
                     await asyncio.wait([asyncio.ensure_future(asyncio.shield(km.ready))])
         except TimeoutError:
-            self.log.warning("Kernel %s is ended although it has been restarting for long", kernel_id)
-        if kernel_id in self:
-            await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
-
-    shutdown_kernel: Any = _async_shutdown_kernel
+            self.log.warning("Kernel %s has been restarting for long, and is not waited for any more", kernel_id)
 
     @functools.cached_property
     def _restarts(self) -> dict[str, asyncio.Future[Any]]:
@@ -102,14 +107,19 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             args: As the stock manager takes them.
             kwargs: As the stock manager takes them.
         """
+        self._check_kernel_id(kernel_id)  # type: ignore[no-untyped-call]
         restart = self._restarts.get(kernel_id)
         if restart is None:
-            stock = super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
-            restart = self._restarts[kernel_id] = asyncio.ensure_future(stock)
+            restart = self._restarts[kernel_id] = asyncio.ensure_future(self._restart(kernel_id, *args, **kwargs))
             restart.add_done_callback(lambda _: self._restarts.pop(kernel_id))
         return await asyncio.shield(restart)
 
     restart_kernel: Any = _restart_once
+
+    async def _restart(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        # It may just be restarted because it died.
+        await self._settled(kernel_id)
+        return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
         """The server ends: kernels of loops stay where the configuration says so, all others end.

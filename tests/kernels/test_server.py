@@ -124,11 +124,15 @@ async def test_a_killed_kernel_is_restarted_as_soon_as_it_dies(place: Place, jp_
 async def test_a_kernel_comes_back_after_its_whole_sandbox_went_away(place: Place, jp_fetch, jp_serverapp) -> None:
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
-    restarting = event(kernels, kernel_id, "restart")
-    await lose_sandbox(place)
-    await asyncio.wait_for(restarting.wait(), 30)
-    await ready(kernels.get_kernel(kernel_id))
-    assert len(place.processes()) == 1
+    for impatient in (False, True):
+        restarting, dead = event(kernels, kernel_id, "restart"), event(kernels, kernel_id, "dead")
+        await lose_sandbox(place)
+        await asyncio.wait_for(restarting.wait(), 30)
+        if impatient:
+            path = ("api", "kernels", kernel_id, "restart")
+            assert (await jp_fetch(*path, method="POST", body="", request_timeout=60)).code == 200
+        await ready(kernels.get_kernel(kernel_id))
+        assert (len(place.processes()), dead.is_set()) == (1, False)
 
 
 async def test_an_end_asked_for_during_a_restart_is_an_end(place: Place, jp_fetch, jp_serverapp) -> None:
