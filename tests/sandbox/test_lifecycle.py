@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from loopat_jupyter.errors import ConflictError, EngineError, ImageBuildError
-from loopat_jupyter.models import LoopConfig, Progress, Status
+from loopat_jupyter.models import InUse, LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
@@ -62,8 +62,8 @@ class Scene:
         self.active = False
         for module in (lifecycle, facts, state):
             monkeypatch.setattr(module, "is_init", lambda pid: pid == PID and self.alive)
-        for module in (lifecycle, runtime):
-            monkeypatch.setattr(module, "exec_roots", lambda pid: [1] if self.active else [])
+        monkeypatch.setattr(lifecycle, "exec_roots", lambda pid: [1] if self.active else [])
+        monkeypatch.setattr(runtime, "in_use", lambda folders: dict.fromkeys(folders, InUse()) if self.active else {})
         self.connected = True
         monkeypatch.setattr(runtime, "has_launcher", lambda pid: True)
         monkeypatch.setattr(runtime, "same_folder", lambda pid, inside, folder: self.connected)
