@@ -78,5 +78,6 @@ async def serve(folder: Path) -> AsyncIterator[Place]:
         folder: For its runtime files and log; its root.
     """
     manager = LoopManager.from_environment(os.environ)
-    async with jupyter_server(folder, folder, {"LOOPAT_HOME": str(manager.workspace.home)}, *OPTIONS) as server:
+    environ = {"LOOPAT_HOME": str(manager.workspace.home)}
+    async with jupyter_server(folder, folder, environ, *OPTIONS, fresh=True) as server:
         yield Place(manager, server, folder)

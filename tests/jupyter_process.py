@@ -5,23 +5,112 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 TOKEN = "token-of-the-tests"
 PATIENCE_S = 120
 SIGNAL_AGAIN_S = 20
 LEAN = Path(__file__).parent / "lean"
 FACES = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp")
+
+
+FORKS = multiprocessing.get_context("forkserver")
+"""Starts what is long to import from a process that has imported it."""
+
+FORKS.set_forkserver_preload(
+    [
+        *("jupyter_server.serverapp", "jupyter_server.services.kernels.handlers", "jupyter_server_terminals.app"),
+        *("loopat_jupyter.server.app", "loopat_jupyter.server.routes", "loopat_jupyter.server.service", __name__),
+        *("loopat_jupyter.contents.managers", "loopat_jupyter.kernels.sessions", "loopat_jupyter.terminals"),
+    ]
+)
+
+
+class Process(Protocol):
+    """What a server runs in, as asyncio has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def send_signal(self, signal: int, /) -> None: ...
+
+    async def wait(self) -> int: ...
+
+
+class Forked:
+    """A process that is forked, from one that has imported what it runs.
+
+    Args:
+        arguments: Of `jupyter server`.
+        environment: All its variables.
+        log: Where it writes.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        self._process = FORKS.Process(target=_serve, args=(arguments, environment, log))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(LEAN))
+            self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.add_reader(self._process.sentinel, self._note_end)
+
+    def _note_end(self) -> None:
+        self._loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        self._ended.set()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, signal: int, /) -> None:
+        os.kill(self.pid, signal)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+
+def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    from jupyter_server.serverapp import ServerApp
+
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+    sys.argv = ["jupyter-server", *arguments]
+    ServerApp.launch_instance(list(arguments))
 
 
 class Answer(NamedTuple):
@@ -34,7 +123,7 @@ class Answer(NamedTuple):
 class Server:
     """A server that runs, and how to talk to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, log: Path) -> None:
+    def __init__(self, process: Process, url: str, log: Path) -> None:
         self.process, self.url, self.log = process, url, log
 
     async def api(self, method: str, path: str, body: object = None, timeout_s: float = PATIENCE_S) -> Answer:
@@ -160,16 +249,17 @@ class Terminal:
 
 @contextlib.asynccontextmanager
 async def jupyter_server(
-    folder: Path, root: Path, environ: dict[str, str], *options: str, faces: bool = False
+    folder: Path, root: Path, environ: dict[str, str], *options: str, faces: bool = False, fresh: bool = False
 ) -> AsyncIterator[Server]:
-    """Start a real `jupyter server`; it is ended with the block.
+    """Start a real `jupyter server`; it is ended with the block. Importing is most of its start, and done before.
 
     Args:
         folder: For its runtime files, settings and log.
         root: Its root folder.
         environ: Variables on top of the tests' own.
         options: Further command-line options.
-        faces: Start it as people do, with JupyterLab and Notebook; without them it is quicker.
+        faces: With JupyterLab and Notebook.
+        fresh: Start it as people do, which takes thrice as long; so is one with faces.
     """
     runtime = folder / "jupyter-runtime"
     runtime.mkdir(parents=True, exist_ok=True)
@@ -187,13 +277,19 @@ async def jupyter_server(
     # Nobody asks which language servers there are, for which npm would be run.
     own = "--LanguageServerManager.autodetect=False" if faces else f"--ServerApp.jpserver_extensions={without}"
     own_token = () if is_given else (f"--IdentityProvider.token={TOKEN}",)
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1",
-            *(() if any(option.startswith("--ServerApp.port=") for option in options) else ("--ServerApp.port=0",)),
-            *own_token, own, f"--ServerApp.root_dir={root}", *options,
-            env=environment, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+    is_fixed = any(option.startswith("--ServerApp.port=") for option in options)
+    port = () if is_fixed else ("--ServerApp.port=0",)
+    root_dir = f"--ServerApp.root_dir={root}"
+    arguments = ("--no-browser", "--ServerApp.ip=127.0.0.1", *port, *own_token, own, root_dir, *options)
+    process: Process
+    if faces or fresh:
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "jupyter_server", *arguments),
+                env=environment, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+    else:
+        process = Forked(arguments, environment, log)
     try:
         yield Server(process, await _url(process, runtime, log), log)
     finally:
@@ -206,7 +302,7 @@ async def jupyter_server(
         assert process.returncode is not None, f"the server does not end: {log.read_text()}"
 
 
-async def _url(process: asyncio.subprocess.Process, runtime: Path, log: Path) -> str:
+async def _url(process: Process, runtime: Path, log: Path) -> str:
     info = runtime / f"jpserver-{process.pid}.json"
     while process.returncode is None:
         # The file is written before the server listens.
