@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import datetime
 import gc
+import json
 import os
 import pwd
 import shutil
@@ -24,7 +25,9 @@ import pytest
 import pytest_asyncio
 
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.images import Images
+from loopat_jupyter.sandbox.network import was_ensured
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import all_pids, pid_namespace
 from loopat_jupyter.workspace import kept
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
 for _signum, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, _handler)
+
+LONELY = 'network = "none"\n'
+"""Settings of a workspace whose tests claim nothing of networks: those take half of the work of a start and its end."""
 
 pytest_plugins = [
     "pytest_jupyter.jupyter_server",
@@ -88,9 +94,12 @@ async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
     yield asyncio.get_running_loop()
 
 
-def new_workspace(folder: Path) -> Workspace:
+def new_workspace(folder: Path, node: pytest.Item | pytest.Collector | None = None) -> Workspace:
+    """An empty workspace, whose loops have no network if it is for a test or a module that is marked `lonely`."""
     made = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
     made.prepare()
+    if node is not None and node.get_closest_marker("lonely"):
+        made.config_file.write_text(LONELY)
     return made
 
 
@@ -104,7 +113,7 @@ def add_loop(workspace: Workspace, title: str) -> LoopRecord:
 @pytest.fixture
 def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workspace]:
     """An empty workspace; whatever podman holds of it is removed afterwards."""
-    made = new_workspace(tmp_path)
+    made = new_workspace(tmp_path, request.node)
     yield made
     if request.node.get_closest_marker("podman"):
         remove_from_podman(made)
@@ -112,9 +121,11 @@ def workspace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Worksp
 
 
 @pytest.fixture(scope="module")
-def workspace_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def workspace_of_module(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Workspace]:
     """A workspace for modules whose tests leave their loop as they found it; such a module calls it `workspace`."""
-    made = new_workspace(tmp_path_factory.mktemp("module"))
+    made = new_workspace(tmp_path_factory.mktemp("module"), request.node)
     yield made
     remove_from_podman(made)
     shutil.rmtree(made.runtime, ignore_errors=True)
@@ -134,8 +145,12 @@ def sandbox_image(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def real_manager(workspace: Workspace, image: str) -> LoopManager:
-    config = Config(image=ImageConfig(use=image))
+    config = Config(image=ImageConfig(use=image), network="none" if is_lonely(workspace) else "bridge")
     return LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
+
+
+def is_lonely(workspace: Workspace) -> bool:
+    return workspace.config_file.exists() and workspace.config_file.read_text() == LONELY
 
 
 @pytest.fixture
@@ -201,11 +216,18 @@ async def start_emptied(manager: LoopManager, record: LoopRecord) -> Running:
     return running
 
 
+async def exec_ids(manager: LoopManager, record: LoopRecord) -> list[str]:
+    """Podman's records of what was started in the sandbox of a loop."""
+    answer = await manager.engine.run("inspect", "--format={{json .ExecIDs}}", manager.sandboxes.plan(record).name)
+    return json.loads(answer.stdout) or []
+
+
 def remove_from_podman(workspace: Workspace) -> None:
     """Remove the containers and the network of one workspace, if there are any."""
     containers = ("rm", "--force", "--time=0", "--volumes", f"--filter=label=loopat.workspace={workspace.name}")
     network = ("network", "rm", "--force", "--time=0", f"loopat-{workspace.name}")
     # Whatever home a test has set: under another one podman finds none of them.
-    environ = {**os.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}
-    for arguments in (containers, network):
+    environ = podman_environment({**os.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}, os.getuid())
+    has_network = was_ensured(workspace) or not is_lonely(workspace)
+    for arguments in (containers, network) if has_network else (containers,):
         subprocess.run(["podman", *arguments], capture_output=True, check=True, timeout=120, env=environ)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
     from tests.git_remotes import Remote
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 ODD = {
     "option": "-v",

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 AGENT = Agent(name="claude", command=("claude", "--continue"), icon="")
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopEvent, LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 CANARY = "Kanarienvogel4711"
 SOUGHT = "Kanarienvogel471[1]"
 """A pattern that finds the canary, and not the command that looks for it."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import FakeCommandLine, RealCommandLine
 
+pytestmark = pytest.mark.lonely
+
+
 DEVCONTAINER = {
     "image": "example.org/dev:1",
     "containerEnv": {"GREETING": "hello"},

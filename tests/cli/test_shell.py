@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import RealCommandLine
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 class Terminal:

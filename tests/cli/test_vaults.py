@@ -18,6 +18,9 @@ from tests.workspace.test_vault_keys import Memory
 if TYPE_CHECKING:
     from tests.cli.conftest import FakeCommandLine, RealCommandLine
 
+pytestmark = pytest.mark.lonely
+
+
 CANARY = "Kanarienvogel4711"
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.lifecycle import Running
     from tests.git_remotes import Remote
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 def on_remote(manager: LoopManager, remote: Remote, *, home: Workspace | None = None, **changes: object) -> LoopManager:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from tests.conftest import Nest
 
+pytestmark = pytest.mark.lonely
+
 
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord, Progress
     from tests.git_remotes import Remote, SshServer
 
+pytestmark = pytest.mark.lonely
+
 
 def ask(manager: LoopManager, record: LoopRecord, *arguments: str) -> str:
     """Git in a loop's workdir, which sees the mirror where the sandbox would."""

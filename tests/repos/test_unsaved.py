@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from tests.git_remotes import Remote
 
+pytestmark = pytest.mark.lonely
+
 
 def test_files_of_a_status():
     status = " M a.txt\x00R  new name\x00old name\x00?? dir/\x00A  \n\x00"

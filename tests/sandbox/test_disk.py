@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from tests.git_remotes import Remote
 
+pytestmark = pytest.mark.lonely
+
 
 def test_only_what_is_old_goes() -> None:
     findings = Findings(

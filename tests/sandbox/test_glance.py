@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 LISTED = {"Id": "abc", "Names": ["box"], "Labels": {LABEL_LOOP: "loop"}, "ImageID": "image", "State": "exited"}
 LONG_AGO = (1000, 1000)
 

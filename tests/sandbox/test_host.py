@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 LIMITED = Resources(cpus=1, memory_bytes=2**29, pids=300, shm_size_bytes=2**21)
 
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.workspace.vault_keys import Seal
 
+pytestmark = pytest.mark.lonely
+
+
 HOME = "/loopat/home/loopat"
 WORKSPACE = Workspace(Path("/srv/ws"), Path("/run/user/1000/loopat"))
 LOOP = "0a1b2c3d-1111-2222-3333-444455556666"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 SLEEPER = ["bash", "-c", "sleep 1000 & sleep 1000; exit"]
 STUBBORN = ["bash", "-c", "trap '' TERM; sleep 1000 & sleep 1000; exit"]
 COMMAND = Path(sys.executable).with_name("jupyter-loopat")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.lifecycle import Running
     from loopat_jupyter.workspace.paths import Workspace
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 @pytest.fixture(scope="module")

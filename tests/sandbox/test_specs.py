@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 PYTHON = Kernelspec(name="python3", display_name="Python 3", language="python", argv=("python3",))
 OWN = {"argv": ["own", "-f", "{connection_file}", "{resource_dir}/x"], "display_name": "Own", "language": "l"}
 RUNNING = Running("loopat-x", 1, "image-1", restart_needed=False)

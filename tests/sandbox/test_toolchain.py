@@ -29,6 +29,9 @@ from tests.test_profiles import run
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.lonely
+
+
 RECORD = LoopRecord(
     id="0a1b2c3d-0000-4000-8000-000000000000",
     title="t",

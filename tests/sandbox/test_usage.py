@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.lifecycle import Running
     from loopat_jupyter.workspace.paths import Workspace
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 BUSY = "x = bytearray(64 * 1024 * 1024)\nwhile True: pass"
 

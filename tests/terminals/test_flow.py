@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
+
 BOUND_BYTES = 64 * 1024 * 1024
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from tests.terminals.conftest import Person
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 @pytest.fixture

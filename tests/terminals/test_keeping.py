@@ -22,6 +22,7 @@ from loopat_jupyter.sandbox.usage import in_use
 from loopat_jupyter.terminals.keeping import TerminalKeeper
 from loopat_jupyter.terminals.opening import _started
 from loopat_jupyter.workspace.kept import Kept, folder
+from tests.conftest import exec_ids
 from tests.fakes import FakeEngine
 from tests.jupyter_process import Server, jupyter_server
 from tests.terminals.conftest import commands
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.sandbox.podman import Completed
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 @pytest.fixture
@@ -95,6 +96,7 @@ async def test_the_next_server_has_the_same_terminals(
     assert commands(manager, running) == []
     assert files_of_terminals(manager, running) == []
     assert list(folder(manager.workspace, running.id).iterdir()) == []
+    assert await exec_ids(manager, running) == []
 
 
 async def test_the_next_server_draws_a_screen_anew_and_opens_again_what_ended(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.terminals import LoopTerminalManager
     from tests.terminals.conftest import Person
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 @pytest.fixture
@@ -436,7 +436,7 @@ async def test_changed_settings_are_told_and_nothing_is_replaced(
     await manager.start(record)
     async with person.watch(await person.open(resting)) as first:
         await first.run("true")
-        await manager.update(record.id, {"config": record.config.__class__(network="none")})
+        await manager.update(record.id, {"config": record.config.__class__(network="bridge")})
         async with person.watch(await person.open(resting)) as second:
             await second.until("settings of this loop have changed")
             assert await second.run("hostname") == f"loop-{record.id[:8]}\r\n"

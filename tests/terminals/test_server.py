@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 async def test_a_plain_server_opens_terminals_in_loops(
