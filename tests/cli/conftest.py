@@ -132,7 +132,7 @@ def shared_manager(workspace_of_module: Workspace, sandbox_image: str) -> LoopMa
 @pytest.fixture
 def loop_id(shared_manager: LoopManager, shared_loop: LoopRecord) -> str:
     """The loop that the tests of the module share; it runs, and nothing in it."""
-    in_thread(shared_manager.start(shared_loop))
+    in_thread(shared_manager.use(shared_loop))
     end_all(shared_manager, shared_loop)
     return shared_loop.id
 

@@ -88,7 +88,7 @@ async def box(manager: LoopManager) -> AsyncIterator[Box]:
     """A loop that all tests share, as if nothing had ever run in it."""
     records = list(manager.store.readable())
     record = records[0] if records else manager.create(title="box")
-    made = Box(manager, record, await manager.start(record))
+    made = Box(manager, record, await manager.use(record))
     own = set(descendants(made.running.init_pid))
     yield made
     for pid in set(descendants(made.running.init_pid)) - own:

@@ -43,7 +43,7 @@ def shared_loop(workspace: Workspace) -> LoopRecord:
 
 @pytest.fixture
 async def record(manager: LoopManager, shared_loop: LoopRecord) -> LoopRecord:
-    await manager.start(shared_loop)
+    await manager.use(shared_loop)
     return shared_loop
 
 
