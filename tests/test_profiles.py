@@ -12,7 +12,7 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopRecord, Mount, NewLoop, Status
 from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.podman import Completed
-from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.config import Config, ContextConfig
 from loopat_jupyter.workspace.plugins import pinned_list
 from tests.fakes import FakeEngine
 
@@ -47,7 +47,7 @@ def profiles(workspace: Workspace, home: Path) -> Path:
 
 def quiet(workspace: Workspace) -> LoopManager:
     engine = FakeEngine(lambda _: Completed(0, b"[]", ""))
-    return LoopManager(workspace, Config(), engine, member="ada")
+    return LoopManager(workspace, Config(context=ContextConfig(use=False)), engine, member="ada")
 
 
 async def test_a_loop_gets_what_its_tiers_compose_to_and_keeps_it(workspace: Workspace, profiles: Path):

@@ -25,7 +25,7 @@ from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.vaults import Vault
-from loopat_jupyter.workspace.config import Config, VaultConfig
+from loopat_jupyter.workspace.config import Config, ContextConfig, VaultConfig
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SOUGHT = "Kanarienvogel471[1]"
 def quiet(workspace: Workspace, tmp_path: Path) -> LoopManager:
     """A manager over a podman that has nothing."""
     engine = FakeEngine(lambda arguments: Completed(int(arguments[:2] == ("container", "exists")), b"[]", ""))
-    config = Config(vault=VaultConfig(identity=str(tmp_path / "identity.txt")))
+    config = Config(vault=VaultConfig(identity=str(tmp_path / "identity.txt")), context=ContextConfig(use=False))
     return LoopManager(workspace, config, engine, member="ada")
 
 

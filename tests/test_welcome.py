@@ -13,7 +13,7 @@ import pytest
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.welcome import find_welcome, make_welcome, welcome_files
-from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def manager(workspace: Workspace) -> LoopManager:
     engine = FakeEngine(lambda arguments: Completed(0, b"[]", ""))
-    return LoopManager(workspace, Config(), engine, member="ada")
+    return LoopManager(workspace, Config(context=ContextConfig(use=False)), engine, member="ada")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_what_is_shared_has_to_be_said(fake: FakeCommandLine) -> None:
-    fake("create", "Sales in May")
+    fake.manager.create(title="Sales in May")
     for options, said in (
         (("--port", "8000", "--alias", "No"), "alias: must be 1 to 63 lower-case letters"),
         (("--port", "80", "--static"), "Give one of --port"),

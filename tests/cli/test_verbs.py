@@ -160,7 +160,7 @@ def test_bad_input_is_named_and_nothing_is_made(fake: FakeCommandLine, arguments
 
 @pytest.mark.parametrize("verb", ["show", "set", "start", "stop", "recreate", "shell", "kernelspecs", "rm"])
 def test_an_unknown_loop_is_told_with_a_suggestion(fake: FakeCommandLine, verb: str) -> None:
-    fake("create", "Sales in May")
+    fake.manager.create(title="Sales in May")
     answer = fake(verb, "sales-in-mai")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == (
@@ -189,8 +189,8 @@ def test_who_changes_settings_while_another_one_does_takes_nothing_back(
 
 
 def test_an_ambiguous_loop_is_bad_input(fake: FakeCommandLine) -> None:
-    fake("create", "Twin")
-    fake("create", "Twin")
+    for _ in range(2):
+        fake.manager.create(title="Twin")
     answer = fake("show", "twin")
     assert answer.code == 2
     assert "loop: 'twin' could be any of" in answer.err
