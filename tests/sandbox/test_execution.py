@@ -362,7 +362,9 @@ async def test_a_killed_client_is_no_exit_code_of_the_command(box: Box):
     with pytest.raises(EngineError, match="ended by signal 9"):
         await box.run("sleep", "3333")
     await killing
-    assert exec_roots(box.running.init_pid) == []
+    # One that had just begun ends by itself, once it sees that nobody waits for it.
+    while exec_roots(box.running.init_pid):
+        await asyncio.sleep(0.01)
 
 
 async def exhausted(events) -> None:

@@ -71,7 +71,13 @@ async def until(holds) -> None:
 
 
 def ended(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+    return not any(map(lives, pids))
+
+
+def lives(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != "zombie"
+    return False
 
 
 async def killed_caller(manager: LoopManager, record: LoopRecord, sandbox_image: str) -> list[int]:
