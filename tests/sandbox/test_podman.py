@@ -240,15 +240,21 @@ exit 125
     assert (tmp_path / "calls").read_text(encoding="utf-8").splitlines() == ["ps", "system migrate", "ps"]
 
 
-async def test_a_list_is_asked_for_again_when_something_on_it_went_meanwhile(tmp_path: Path):
-    gone = 'Error: reading image "f00": locating image with ID "f00": image not known'
+@pytest.mark.parametrize(
+    ("verb", "gone"),
+    [
+        ("images", 'Error: reading image "f00": locating image with ID "f00": image not known'),
+        ("ps", "Error: determining buildah container for container f00: container not known"),
+    ],
+)
+async def test_a_list_is_asked_for_again_when_something_on_it_went_meanwhile(tmp_path: Path, verb: str, gone: str):
     body = f"[ -e {tmp_path}/again ] && exec echo '[]'; touch {tmp_path}/again; echo '{gone}' >&2; exit 125"
     podman = script(tmp_path, body)
-    assert (await podman.run("images", "--format=json")).stdout == b"[]\n"
+    assert (await podman.run(verb, "--format=json")).stdout == b"[]\n"
     # Only a list: what changes something is not run twice.
     (tmp_path / "again").unlink()
-    with pytest.raises(EngineError, match="image not known"):
-        await podman.run("rmi", "f00")
+    with pytest.raises(EngineError, match="not known"):
+        await podman.run("rm", "f00")
 
 
 def test_proxies_are_for_processes_inside_alone(tmp_path: Path):
