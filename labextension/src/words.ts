@@ -167,7 +167,7 @@ export function usageWords(
   elapsed_s: number,
   trans: TranslationBundle
 ): string {
-  const memory = `${Math.round(now.memory_bytes / 2 ** 20)} MB`;
+  const memory = `${Math.round(now.memory_bytes / 2 ** 20)} MiB`;
   if (before === undefined || elapsed_s <= 0) {
     return memory;
   }

@@ -116,15 +116,15 @@ describe('usageWords', () => {
     >[0];
 
   it('tells memory alone at first', () => {
-    expect(usageWords(usage(5), undefined, 0, trans)).toBe('300 MB');
+    expect(usageWords(usage(5), undefined, 0, trans)).toBe('300 MiB');
   });
 
   it('tells the load between two looks', () => {
-    expect(usageWords(usage(6), usage(4.5), 3, trans)).toBe('50 % · 300 MB');
+    expect(usageWords(usage(6), usage(4.5), 3, trans)).toBe('50 % · 300 MiB');
   });
 
   it('tells no load below nothing, as after a restart', () => {
-    expect(usageWords(usage(1), usage(9), 3, trans)).toBe('0 % · 300 MB');
+    expect(usageWords(usage(1), usage(9), 3, trans)).toBe('0 % · 300 MiB');
   });
 });
 

@@ -143,7 +143,7 @@ async def test_a_notebook_says_which_loop_it_runs_in(stage: Stage, harbour: str)
     badge = page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badgeButton")
     await badge.wait_for()
     assert await badge.inner_text() == "Harbour"
-    await page.locator(".jp-Loops-usage", has_text="MB").wait_for()
+    await page.locator(".jp-Loops-usage", has_text="MiB").wait_for()
     await page.get_by_role("tab", name="File Browser").first.click()
     await page.locator("#jp-loops-panel").wait_for(state="hidden")
     await badge.click()
