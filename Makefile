@@ -51,7 +51,7 @@ screenshots: ## take the pictures of the documentation anew, in the browser
 	@.setup/venv dev
 	@$(INSIDE) pytest -q tests/labextension -k "works_in_it or (anybody and dark-1280)"
 	@mkdir -p docs/images
-	@cd .artefacts/screenshots && cp panel.png dialog.png work.png dark-1280.png ../../docs/images/
+	@cd .artefacts/screenshots && cp dialog.png work.png dark-1280.png ../../docs/images/
 
 bench: ## measure speed and size, each beside its floor (ARGS="…")
 	@.setup/machine
