@@ -135,18 +135,6 @@ async def test_a_kernel_comes_back_after_its_whole_sandbox_went_away(place: Plac
         assert (len(place.processes()), dead.is_set()) == (1, False)
 
 
-async def test_an_end_asked_for_during_a_restart_is_an_end(place: Place, jp_fetch, jp_serverapp) -> None:
-    kernels = jp_serverapp.kernel_manager
-    kernel_id = await start_session(jp_fetch)
-    restarting = event(kernels, kernel_id, "restart")
-    await lose_sandbox(place)
-    await asyncio.wait_for(restarting.wait(), 30)
-    assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
-    assert kernel_id not in kernels
-    assert place.processes() == []
-    assert place.run_files() == []
-
-
 async def test_a_kernel_that_cannot_be_restarted_is_dead_to_everybody(
     place: Place, jp_fetch, jp_serverapp, breakable: Path
 ) -> None:
@@ -184,12 +172,20 @@ async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetc
     await jp_fetch("api", "kernels", again, method="DELETE")
 
 
-async def test_restarts_at_once_leave_one_kernel(place: Place, jp_fetch) -> None:
+async def test_restarts_over_rest_give_one_fresh_kernel_and_an_end_is_no_death(
+    place: Place, jp_fetch, jp_serverapp
+) -> None:
+    kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
     path = ("api", "kernels", kernel_id)
+    before = kernels.get_kernel(kernel_id).provisioner.pid
+    # Several at once leave one kernel.
     await asyncio.gather(*(jp_fetch(*path, "restart", method="POST", body="") for _ in range(3)))
+    assert kernels.get_kernel(kernel_id).provisioner.pid != before
     assert len(place.processes()) == 1
+    restarting = event(kernels, kernel_id, "restart")
     await jp_fetch(*path, method="DELETE")
+    assert not restarting.is_set()
     assert (place.processes(), place.run_files()) == ([], [])
 
 
@@ -204,25 +200,6 @@ async def test_a_restart_whose_kernel_dies_comes_to_its_end(place: Place, jp_fet
     assert done
     # It may have answered just before.
     assert str(restarted.exception() or "Restart failed") == "Restart failed"
-
-
-async def test_an_asked_for_end_is_no_death(place: Place, jp_fetch, jp_serverapp) -> None:
-    kernels = jp_serverapp.kernel_manager
-    kernel_id = await start_session(jp_fetch)
-    restarting = event(kernels, kernel_id, "restart")
-    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
-    assert not restarting.is_set()
-    assert place.processes() == []
-    assert place.run_files() == []
-
-
-async def test_a_restart_over_rest_gives_a_fresh_kernel(place: Place, jp_fetch, jp_serverapp) -> None:
-    kernels = jp_serverapp.kernel_manager
-    kernel_id = await start_session(jp_fetch)
-    before = kernels.get_kernel(kernel_id).provisioner.pid
-    await jp_fetch("api", "kernels", kernel_id, "restart", method="POST", body="")
-    assert kernels.get_kernel(kernel_id).provisioner.pid != before
-    assert len(place.processes()) == 1
 
 
 async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_serverapp, breakable: Path) -> None:
