@@ -55,6 +55,7 @@ LONELY = 'network = "none"\n'
 
 pytest_plugins = [
     "pytest_jupyter.jupyter_server",
+    "tests.memory",
     "tests.strict",
     "tests.order",
     "tests.git_remotes",
