@@ -63,16 +63,12 @@ class TerminalKeeper:
     async def tidy(self, terminal: LoopTerminal) -> None:
         """Have podman forget a program that has ended: it keeps records of those that were started detached.
 
-        Those of a sandbox that stops it forgets by itself, at the next start: the stop would wait for each of them.
-
         Args:
             terminal: Where it was shown.
         """
         # One that was never written down is still this server's.
         release(terminal.stem)
         loops = self._loops()
-        if loops.sandboxes.state_files(terminal.loop_id).running() is None:
-            return
         name = container_name(loops.workspace.name, terminal.loop_id)
         arguments = ("container", "cleanup", "--exec", terminal.exec_session, "--rm", name)
         # The record goes with the container at the latest.
