@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import LABEL_WORKSPACE, network_name
+from loopat_jupyter.sandbox.process import commands
+from loopat_jupyter.workspace.files import read_untrusted
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
 
 _LOCK_TIMEOUT_S = 120.0
+_NAMES_LIMIT_BYTES = 1024 * 1024
 _NAMES = "containers/networks/aardvark-dns"
 """Where podman's name server has a file for each network, below the user's runtime directory."""
 
@@ -38,31 +41,25 @@ async def ensure_network(engine: Engine, workspace: Workspace) -> None:
     async with file_lock(_lock(workspace), timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
         exists = await engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
         if exists.returncode:
-            await _forget_names(engine)
+            runtime = engine.environment().get("XDG_RUNTIME_DIR", os.devnull)
+            await in_thread(_forget_names, Path(runtime, _NAMES, name))
             # Without isolation, loops of another workspace would reach these by address.
             await engine.run(
                 "network", "create", "--opt=isolate=true", label, name, doing="create the workspace's network"
             )
 
 
-async def _forget_names(engine: Engine) -> None:
-    """Remove the names of networks of ours that are gone: a later one with their addresses would be taken for them.
+def _forget_names(file: Path) -> None:
+    """Remove the names that an earlier network of this name has left: a name server would go on at its old address.
 
-    They stay where a container was lost without podman's knowledge. Podman's name server reads them anew at the next
-    start of a container.
+    They stay where a container was lost without podman's knowledge. One that still runs is known to another storage of
+    podman: the names of both are in one place. Podman's name server reads them anew at the next start of a container.
     """
-    # Listed first: a network that is made meanwhile is then not among them.
-    if held := _held_names(engine.environment()):
-        listed = await engine.run("network", "ls", "--format={{.Name}}", doing="list networks")
-        known = set(listed.stdout.decode().split())
-        for file in held:
-            if file.name not in known:
-                file.unlink(missing_ok=True)
-
-
-def _held_names(environment: Mapping[str, str]) -> list[Path]:
-    folder = Path(environment.get("XDG_RUNTIME_DIR", os.devnull), _NAMES)
-    return list(folder.glob(f"{network_name('')}*"))
+    with contextlib.suppress(OSError):
+        address, *entries = read_untrusted(file, limit_bytes=_NAMES_LIMIT_BYTES).splitlines() or (b"",)
+        monitors = [b"\0-c\0%b\0" % entry.split()[0] for entry in entries if entry.strip()]
+        if address and not any(monitor in command for command in commands() for monitor in monitors):
+            file.unlink()
 
 
 def was_ensured(workspace: Workspace) -> bool:

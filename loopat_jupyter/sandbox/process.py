@@ -257,6 +257,18 @@ def all_pids(*, newest_first: bool = False) -> list[int]:
     return sorted((int(name) for name in os.listdir(_PROC) if name.isdigit()), reverse=newest_first)  # noqa: PTH208
 
 
+def commands() -> list[bytes]:
+    """The command lines of all processes of the host, each argument with a NUL after it."""
+    found = []
+    for pid in all_pids():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                found.append(file.read())
+        except OSError:
+            continue
+    return found
+
+
 def pid_namespace(pid: int) -> str | None:
     """Identity of a process's pid namespace; None when it is gone or not ours to see."""
     try:

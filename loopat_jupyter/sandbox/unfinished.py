@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from loopat_jupyter.sandbox.process import all_pids
+from loopat_jupyter.deadlines import in_thread
+from loopat_jupyter.sandbox.process import commands
 
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.podman import Engine
@@ -63,7 +64,7 @@ async def find_unfinished(engine: Engine) -> list[Unfinished]:
     answer = await engine.run("info", "--format={{.Store.GraphRoot}}", doing="look for its storage")
     storage = Path(answer.stdout.decode().strip())
     # Only now: a container that was listed before is missed by none of the processes.
-    under_way = _commands()
+    under_way = await in_thread(commands)
     found = []
     for entry in entries:
         mark = _mark(storage, entry["Id"])
@@ -108,14 +109,3 @@ def _mark(storage: Path, container_id: str) -> bytes:
             continue
         return str((note.arguments or {}).get(BUILD_ARGUMENT, "")).encode()
     return b""
-
-
-def _commands() -> list[bytes]:
-    """The command lines of all processes."""
-    found = []
-    for pid in all_pids():
-        try:
-            found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
-        except OSError:
-            continue
-    return found
