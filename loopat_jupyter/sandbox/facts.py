@@ -56,7 +56,7 @@ async def look(engine: Engine, name: str, reference: str) -> tuple[ContainerFact
         )
     facts = image_id = None
     shadowed = False
-    with _understood("inspect"):
+    with understood("inspect"):
         for entry in msgspec.json.decode(answer.stdout):
             if "State" not in entry:
                 image_id = entry["Id"]
@@ -107,14 +107,21 @@ async def list_containers(engine: Engine, workspace: str) -> dict[str, Container
         timeout_s=INSPECT_TIMEOUT_S,
         doing="list containers",
     )
-    with _understood("ps"):
+    with understood("ps"):
         listed = [_facts_from_ps(entry) for entry in msgspec.json.decode(answer.stdout)]
     return {facts.loop_id: facts for facts in listed if facts.loop_id}
 
 
 @contextlib.contextmanager
-def _understood(command: str) -> Iterator[None]:
-    """Turn an answer of another shape than podman's into a typed error."""
+def understood(command: str) -> Iterator[None]:
+    """Turn an answer of another shape than podman's into a typed error.
+
+    Args:
+        command: What podman was asked.
+
+    Raises:
+        EngineError: It makes no sense.
+    """
     try:
         yield
     except (msgspec.DecodeError, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -1,21 +1,26 @@
 """Containers of builds whose podman was killed. They have no label, and `podman ps` shows them only if asked to.
 
 Podman notes the arguments of a build on each of its containers. So each build of ours has one that is its own, and is
-under way for as long as there is a process with it.
+under way for as long as there is a process with it. One in another pid namespace on the same storage is not seen.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from loopat_jupyter.deadlines import in_thread
-from loopat_jupyter.sandbox.process import commands
+from loopat_jupyter.sandbox.facts import understood
+from loopat_jupyter.sandbox.process import all_pids, commands, is_init
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from loopat_jupyter.sandbox.podman import Engine
 
 BUILD_ARGUMENT = "LOOPAT_BUILD"
@@ -35,6 +40,21 @@ class Unfinished(NamedTuple):
 
     id: str
     name: str
+
+
+class _Listed(msgspec.Struct, frozen=True, rename="pascal"):
+    """A container as podman lists it."""
+
+    id: str
+    names: tuple[str, ...] | None = None
+    state: str = ""
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """A container as the storage lists it."""
+
+    id: str
+    layer: str = ""
 
 
 class _Note(msgspec.Struct, frozen=True):
@@ -58,18 +78,20 @@ async def find_unfinished(engine: Engine) -> list[Unfinished]:
         EngineError: Podman could not say.
     """
     listed = await engine.run("ps", "--all", "--external", "--format=json", doing="list containers of builds")
-    entries = [entry for entry in msgspec.json.decode(listed.stdout or b"[]") if entry.get("State") == _IN_STORAGE]
-    if not entries:
-        return []
-    answer = await engine.run("info", "--format={{.Store.GraphRoot}}", doing="look for its storage")
-    storage = Path(answer.stdout.decode().strip())
-    # Only now: a container that was listed before is missed by none of the processes.
-    under_way = await in_thread(commands)
+    with understood("ps"):
+        containers = msgspec.json.decode(listed.stdout or b"[]", type=list[_Listed])
+    built = [container for container in containers if container.state == _IN_STORAGE]
+    return await in_thread(_given_up, await _storage(engine), built) if built else []
+
+
+def _given_up(storage: Path, built: Iterable[_Listed]) -> list[Unfinished]:
+    # Read after the containers were listed: the process of none that was listed is missed.
+    under_way = commands()
     found = []
-    for entry in entries:
-        mark = _mark(storage, entry["Id"])
+    for container in built:
+        mark = _mark(storage, container.id)
         if mark and not any(mark in command for command in under_way):
-            found.append(Unfinished(entry["Id"], entry["Names"][0]))
+            found.append(Unfinished(container.id, (container.names or (container.id[:12],))[0]))
     return found
 
 
@@ -87,7 +109,7 @@ async def remove_unfinished(engine: Engine) -> None:
 
 
 async def remove_one(engine: Engine, container_id: str) -> None:
-    """Remove one of them.
+    """Remove one of them, and end its step, which goes on without podman.
 
     Args:
         engine: Runs podman.
@@ -96,6 +118,7 @@ async def remove_one(engine: Engine, container_id: str) -> None:
     Raises:
         EngineError: Podman refused.
     """
+    await in_thread(_end_step, await _storage(engine), container_id)
     await engine.run("rm", "--force", "--ignore", container_id, doing="remove what a build left behind")
 
 
@@ -108,4 +131,38 @@ def _mark(storage: Path, container_id: str) -> bytes:
         except (OSError, msgspec.DecodeError):
             continue
         return str((note.arguments or {}).get(BUILD_ARGUMENT, "")).encode()
+    return b""
+
+
+async def _storage(engine: Engine) -> Path:
+    answer = await engine.run("info", "--format={{.Store.GraphRoot}}", doing="look for its storage")
+    return Path(answer.stdout.decode().strip())
+
+
+def _end_step(storage: Path, container_id: str) -> None:
+    """Kill all processes of a container of a build."""
+    layer = _layer(storage, container_id)
+    for pid in all_pids() if layer else ():
+        # The init of a step's pid namespace takes all of its processes along.
+        if is_init(pid) and layer in _root_mount(pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _layer(storage: Path, container_id: str) -> bytes:
+    """The layer that a container writes to; empty where the storage does not say."""
+    for file in storage.glob("*-containers/*containers.json"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            for stored in msgspec.json.decode(file.read_bytes(), type=list[_Stored]):
+                if stored.id == container_id:
+                    return stored.layer.encode()
+    return b""
+
+
+def _root_mount(pid: int) -> bytes:
+    """What a process has at `/`, as in proc_pid_mountinfo(5): its source names the layer."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/mountinfo").read_bytes().splitlines():
+            if line.split(b" ")[4] == b"/":
+                return line
     return b""

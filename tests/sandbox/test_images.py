@@ -395,7 +395,8 @@ async def test_cancelling_ends_the_build_and_leaves_nothing(tiny: Tiny, sandbox_
 async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
     tiny: Tiny, sandbox_image: str, monkeypatch: pytest.MonkeyPatch
 ):
-    tiny.write("ENV STEP=1", f"RUN echo started && sleep 9999.{secrets.randbelow(10**9)}")
+    duration = f"9999.{secrets.randbelow(10**9)}"
+    tiny.write("ENV STEP=1", f"RUN echo started && sleep {duration}")
     started, left = asyncio.Event(), set[Unfinished]()
 
     async def watched(engine: Engine) -> None:
@@ -410,6 +411,8 @@ async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
 
     building = asyncio.create_task(tiny.images(GivenBase(sandbox_image)).build(on_progress=ignore, on_line=listen))
     await started.wait()
+    step = [process for process in psutil.process_iter(["cmdline"]) if duration in str(process.info)]
+    assert step
     under_way = await find_unfinished(tiny.podman)
     for process in psutil.process_iter(["cmdline"]):
         if f"--label=loopat.image={tiny.name}" in (process.info["cmdline"] or ()):
@@ -419,3 +422,4 @@ async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
     assert left.difference(under_way)
     assert not left & set(await find_unfinished(tiny.podman))
     assert not {each.name for each in left} & set(await tiny.containers())
+    assert psutil.wait_procs(step, timeout=30)[1] == []

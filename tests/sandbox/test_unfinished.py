@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.unfinished import BUILD_ARGUMENT, Unfinished, find_unfinished, new_mark, remove_unfinished
 from tests.fakes import FakeEngine
@@ -22,11 +23,11 @@ class Storage(FakeEngine):
         self._folder = folder
         self._entries: list[dict[str, Any]] = []
 
-    def add(self, name: str, arguments: object, *, state: str = "storage") -> None:
+    def add(self, name: str, arguments: object, *, state: str = "storage", named: bool = True) -> None:
         notes = self._folder / "overlay-containers" / f"id-{name}" / "userdata"
         notes.mkdir(parents=True)
         (notes / "buildah.json").write_text(json.dumps({"type": "buildah 0.0.1", "Args": arguments}))
-        self._entries.append({"Id": f"id-{name}", "Names": [name], "State": state})
+        self._entries.append({"Id": f"id-{name}", "Names": [name] if named else None, "State": state})
 
     def _answer(self, arguments: tuple[str, ...]) -> Completed:
         if arguments[0] == "ps":
@@ -63,6 +64,16 @@ async def test_only_what_a_build_of_ours_left_behind_goes(storage: Storage, tmp_
     storage.calls.clear()
     await remove_unfinished(storage)
     assert [call[-1] for call in storage.calls if call[0] == "rm"] == ["id-under-way", "id-left"]
+
+
+async def test_one_without_a_name_is_called_by_its_id(storage: Storage):
+    storage.add("left", mark()[1], named=False)
+    assert await find_unfinished(storage) == [Unfinished("id-left", "id-left")]
+
+
+async def test_an_answer_that_is_not_of_podman_is_an_error_of_the_engine():
+    with pytest.raises(EngineError, match="`podman ps` answered something that makes no sense"):
+        await find_unfinished(FakeEngine(lambda _: Completed(0, b'[{"Names": 1}]', "")))
 
 
 async def test_where_nothing_is_built_podman_is_asked_once(storage: Storage):
