@@ -16,6 +16,7 @@
 `facts`        what podman and the host's kernel say of containers
 `activity`     which sandboxes are in use, and since when not
 `runtime`      `RuntimeFolders`: made, checked and cleared, whatever was done to them inside
+`making`       the podman calls that make, start, stop and remove one container
 `lifecycle`    `Sandboxes`: ensure, stop, remove, status
 `leftovers`    pure: what nothing needs any more; `sweep` finds and removes it
 `specs`        which kernels a sandbox offers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,19 +9,15 @@ from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.builders import noted_image
-from loopat_jupyter.sandbox.copies import copies_folder
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
+from loopat_jupyter.sandbox.making import Maker
 from loopat_jupyter.sandbox.mounting import Extras
-from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import (
-    STOP_GRACE_S,
     HostFacts,
     config_hash,
     container_name,
     decide,
     plan_sandbox,
-    run_argv,
-    seccomp_folder,
 )
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
@@ -42,12 +37,9 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
-_log = logging.getLogger(__name__)
-
 LOCK_TIMEOUT_S = 120.0
 """Longer than the slowest single change of a container: a first create copies the image with shifted owners."""
 
-_START_TIMEOUT_S, _STOP_TIMEOUT_S = 90.0, STOP_GRACE_S + 10.0
 _ATTEMPTS = 3
 
 
@@ -91,6 +83,7 @@ class Sandboxes:
         self._engine = engine
         self._images = images
         self._host = host
+        self._maker = Maker(workspace, engine, host)
         self.folders = RuntimeFolders(workspace, engine)
         self.extras = Extras(workspace, config)
 
@@ -146,10 +139,10 @@ class Sandboxes:
                 if image_id is not None:
                     on_progress(Progress(label="starting the sandbox"))
                     if facts is not None:
-                        self.state_files(record.id).forget()
-                        self.state_files(record.id).note_replacement()
-                        await self._remove(spec.name)
-                    await self._create(spec, reference)
+                        with self.state_files(record.id).ending(replaced=True):
+                            await self._maker.remove(spec.name)
+                    await self.folders.clear_run(record.id)
+                    await self._maker.create(spec, reference, self.state_files(record.id).pidfile)
                     started = self._started(record.id, spec, image_id, reference)
                     return started._replace(replaced=facts is not None and not fresh)
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
@@ -223,19 +216,8 @@ class Sandboxes:
             return True
 
     async def _stop(self, loop_id: str) -> None:
-        name, files = container_name(self._workspace.name, loop_id), self.state_files(loop_id)
-        stamp = files.running()
-        # First of all: who is about to use the sandbox waits for the lock, and whose kernel ends knows why.
-        files.forget()
-        files.note_stop()
-        try:
-            await self._engine.run(
-                "stop", "--ignore", f"--time={STOP_GRACE_S}", name, timeout_s=_STOP_TIMEOUT_S, doing="stop the sandbox"
-            )
-        except BaseException:
-            if stamp is not None and stamp.alive:
-                files.stamp(stamp)
-            raise
+        with self.state_files(loop_id).ending():
+            await self._maker.stop(container_name(self._workspace.name, loop_id))
 
     async def remove(self, loop_id: str, *, force: bool = True) -> None:
         """Remove a sandbox with its processes and anonymous volumes. Nothing happens when there is none.
@@ -253,9 +235,8 @@ class Sandboxes:
             if not force:
                 # Podman is asked, not the notes: a wiped note must not hide somebody's work.
                 refuse_busy(loop_id, await find_container(self._engine, name), self._workspace.run(loop_id))
-            self.state_files(loop_id).forget()
-            self.state_files(loop_id).note_stop()
-            await self._remove(name)
+            with self.state_files(loop_id).ending():
+                await self._maker.remove(name)
             await self.folders.remove(self._workspace.host(loop_id).parent)
 
     async def containers(self) -> dict[str, ContainerFacts]:
@@ -328,46 +309,9 @@ class Sandboxes:
         return loop_lock(self._workspace, loop_id, timeout_s=LOCK_TIMEOUT_S)
 
     async def _start(self, facts: ContainerFacts, on_progress: Callable[[Progress], None]) -> bool:
-        """Start a stopped container; False when podman cannot any more and it has to be recreated."""
         on_progress(Progress(label="starting the sandbox"))
         await self.folders.clear_run(facts.loop_id)
-        for attempt in range(_ATTEMPTS):
-            try:
-                await self._engine.run("start", facts.name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
-            except EngineError as error:
-                _log.warning("Loop %s cannot be started (attempt %d): %s", facts.loop_id, attempt + 1, error.message)
-            else:
-                return True
-        return False
-
-    async def _create(self, spec: SandboxSpec, reference: str) -> None:
-        await self.folders.clear_run(spec.loop_id)
-        if self._host.nesting.profile is not None:
-            self._host.nesting.profile.install(seccomp_folder(self._workspace))
-        pidfile, copies = self.state_files(spec.loop_id).pidfile, copies_folder(self._workspace, spec.loop_id)
-        arguments = run_argv(spec, reference, pidfile=pidfile, copies=copies)
-        if spec.network != "none" and not was_ensured(self._workspace):
-            await ensure_network(self._engine, self._workspace)
-        try:
-            await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
-        except EngineError as error:
-            await self._remove(spec.name)
-            if "network" not in error.stderr or spec.network == "none":
-                raise
-            await ensure_network(self._engine, self._workspace)
-            try:
-                await self._engine.run(*arguments, timeout_s=_START_TIMEOUT_S, doing="create the sandbox")
-            except (EngineError, EngineTimeoutError):
-                await self._remove(spec.name)
-                raise
-
-    async def _remove(self, name: str) -> None:
-        arguments = ("rm", "--force", "--ignore", "--time=0", "--volumes", name)
-        try:
-            await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="remove the sandbox")
-        except EngineError:
-            # After its monitor was killed, podman learns from the first attempt that the container is dead.
-            await self._engine.run(*arguments, timeout_s=_STOP_TIMEOUT_S, doing="remove the sandbox")
+        return await self._maker.start(facts.name)
 
     def _started(self, loop_id: str, spec: SandboxSpec, image_id: str, reference: str) -> Running:
         pid = self.state_files(loop_id).read_pidfile()

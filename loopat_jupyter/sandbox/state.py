@@ -140,24 +140,34 @@ class StateFiles:
         return use
 
     def forget(self) -> None:
-        """The sandbox is about to end, or has ended: nothing may count on it any more. Only under the loop's lock."""
+        """Nothing may count on the sandbox any more. Only under the loop's lock."""
         self._stamp.unlink(missing_ok=True)
         self._use.unlink(missing_ok=True)
         self.pidfile.unlink(missing_ok=True)
 
-    def note_stop(self) -> None:
-        """The sandbox is being stopped or removed because somebody wants it so, until it is started again."""
+    @contextlib.contextmanager
+    def ending(self, *, replaced: bool = False) -> Iterator[None]:
+        """While the block ends the sandbox, nothing may count on it; afterwards only if it could not and still runs.
+
+        Only under the loop's lock: who is about to use the sandbox waits for it, and whose kernel ends knows why.
+
+        Args:
+            replaced: It gives way to a new one; otherwise somebody wants it to be gone until it is started again.
+        """
+        stamp = self.running()
+        self.forget()
         with contextlib.suppress(FileNotFoundError):
-            self._stopped.touch(mode=0o600)
+            (self._replaced if replaced else self._stopped).touch(mode=0o600)
+        try:
+            yield
+        except BaseException:
+            if stamp is not None and stamp.alive:
+                self.stamp(stamp)
+            raise
 
     def stopped_on_purpose(self) -> bool:
         """Whether the sandbox was stopped on purpose and not started since."""
         return self._stopped.exists()
-
-    def note_replacement(self) -> None:
-        """The sandbox gives way to a new one, until that runs."""
-        with contextlib.suppress(FileNotFoundError):
-            self._replaced.touch(mode=0o600)
 
     def replaced_on_purpose(self) -> bool:
         """Whether the sandbox gave way to a new one that does not run yet."""

@@ -25,7 +25,7 @@ from tests.conftest import add_loop, end_all, real_manager, remove_from_podman, 
 from tests.fakes import FakeEngine, FakeImages, inspected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
@@ -301,14 +301,27 @@ async def test_a_sandbox_that_is_being_stopped_is_not_handed_out(scene: Scene, m
     assert not files.stopped_on_purpose()
 
 
-async def test_a_stop_that_fails_leaves_the_sandbox_known(scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("loopat_jupyter.sandbox.state.is_init", lambda pid: pid == PID)
+@pytest.mark.parametrize(
+    ("verb", "end"),
+    [
+        ("stop", lambda scene: scene.sandboxes.stop(scene.record.id)),
+        ("rm", lambda scene: scene.sandboxes.remove(scene.record.id)),
+        ("rm", lambda scene: scene.ensure(fresh=True)),
+    ],
+    ids=["stopped", "removed", "replaced"],
+)
+async def test_one_that_cannot_be_ended_stays_known(
+    scene: Scene, verb: str, end: Callable[[Scene], Coroutine[Any, Any, object]]
+):
     running = await scene.ensure()
-    scene.failures["stop"] = [EngineError("no")]
+    scene.has(running=True)
+    scene.failures[verb] = [EngineError("no")] * 2
     with pytest.raises(EngineError):
-        await scene.sandboxes.stop(scene.record.id)
+        await end(scene)
     assert scene.sandboxes.known(scene.record) == running
-    assert not scene.sandboxes.state_files(scene.record.id).stopped_on_purpose()
+    files = scene.sandboxes.state_files(scene.record.id)
+    assert not files.stopped_on_purpose()
+    assert not files.replaced_on_purpose()
 
 
 async def test_an_idle_sandbox_that_lost_its_runtime_folder_is_replaced(scene: Scene):
