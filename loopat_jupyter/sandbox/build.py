@@ -11,6 +11,7 @@ import asyncio
 import collections
 import contextlib
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,7 @@ _TAIL_LINES = 20
 _ATTEMPTS = 3
 _VANISHED = "layer not known"
 """Podman compares with every image there is to find cached steps, and fails when one is removed meanwhile."""
+_NOT_CONSUMED = re.compile(r"(?P<warning>.*not consumed: )\[(?P<names>[^]]*)\]")
 
 
 class BuildLog:
@@ -127,9 +129,9 @@ async def build_image(
     def read(line: str) -> None:
         nonlocal vanished
         vanished = vanished or _VANISHED in line
-        # Podman warns of arguments that no step asks for.
-        if BUILD_ARGUMENT not in line:
-            on_line(line)
+        told = without_mark(line)
+        if told is not None:
+            on_line(told)
 
     try:
         for _ in range(_ATTEMPTS):
@@ -147,6 +149,19 @@ async def build_image(
         return None
     finally:
         _remove(id_file)
+
+
+def without_mark(line: str) -> str | None:
+    """A line of a build without the argument of ours; None for one that tells of nothing else.
+
+    Args:
+        line: The line; podman warns in one of all arguments that no step asks for.
+    """
+    found = _NOT_CONSUMED.fullmatch(line)
+    if found is None:
+        return line
+    others = [name for name in found["names"].split() if name != BUILD_ARGUMENT]
+    return f"{found['warning']}[{' '.join(others)}]" if others else None
 
 
 def _take_id(id_file: Path) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopat_jupyter.sandbox.build import BuildLog, build_failure
+from loopat_jupyter.sandbox.build import BuildLog, build_failure, without_mark
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,17 @@ def test_the_reason_is_what_was_said_last_before_podman_gave_up(lines: list[str]
         log.add(line)
     log.close()
     assert f"at the step 'tools': {reason}" in build_failure(log, "tools", Path("/templates")).message
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [("LOOPAT_BUILD", None), ("BASE LOOPAT_BUILD", "BASE"), ("LOOPAT_BUILD Z", "Z"), ("A LOOPAT_BUILD Z", "A Z")],
+)
+def test_of_arguments_that_no_step_asks_for_all_but_the_mark_are_told(names: str, left: str | None) -> None:
+    warning = "[Warning] one or more build args were not consumed: [{}]"
+    assert without_mark(warning.format(names)) == (left and warning.format(left))
+
+
+@pytest.mark.parametrize("line", ["", "no LOOPAT_BUILD here", "[Warning] build args were not consumed: [BASE]"])
+def test_all_other_lines_are_told_as_they_are(line: str) -> None:
+    assert without_mark(line) == line

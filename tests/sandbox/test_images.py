@@ -220,11 +220,16 @@ async def test_obsolete_images_are_of_other_templates_or_replaced_and_not_in_use
 
 @pytest.mark.podman
 async def test_a_build_reports_tags_and_cleans_up(tiny: Tiny):
+    containerfile = tiny.folder / "Containerfile"
+    containerfile.write_text(containerfile.read_text().replace("ARG BASE", "").replace("${BASE}", "scratch"))
     images, seen, lines = tiny.images(), [], []
     image_id = await images.build(on_progress=seen.append, on_line=lines.append)
     assert list(map(str, seen)) == ["base image (1 of 3)", "the step (2 of 3)", "preparing (3 of 3)"]
     assert images.build_log(images.template().tag).read_text().splitlines() == lines
     assert any(line.startswith("STEP ") for line in lines)
+    # Not of the one by which what it leaves behind is known.
+    warnings = [line for line in lines if "not consumed" in line]
+    assert warnings == ["[Warning] one or more build args were not consumed: [BASE]"]
     template = images.template()
     answer = await tiny.podman.run("image", "inspect", template.tag, template.newest_tag)
     one, two = json.loads(answer.stdout)
