@@ -1,4 +1,4 @@
-"""Words for people: in a row, and of what is wrong with a value, where `msgspec` names types of Python."""
+"""Words for people: counted, in a row, and of what is wrong with a value, where `msgspec` names types of Python."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def listing(words: Sequence[str]) -> str:
         word if words.count(word) == 1 else f"{word} ({words.count(word)} times)" for word in dict.fromkeys(words)
     ]
     return " and ".join(filter(None, (", ".join(counted[:-1]), *counted[-1:])))
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    Args:
+        number: How many.
+        noun: What, in the singular; the plural adds an "s".
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def problem_and_place(message: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from loopat_jupyter.wording import in_words, listing, problem_and_place
+from loopat_jupyter.wording import count, in_words, listing, problem_and_place
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,8 @@ def test_what_is_not_known_stays() -> None:
 )
 def test_words_are_listed(words: list[str], text: str) -> None:
     assert listing(words) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_things_are_counted(number: int, text: str) -> None:
+    assert count(number, "file") == text

@@ -7,11 +7,12 @@ import click
 from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import count, size
+from loopat_jupyter.cli.text import size
 from loopat_jupyter.cli.views import health_sheet, leftovers_table
 from loopat_jupyter.errors import BadInputError, plain
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Check, Health
+from loopat_jupyter.wording import count
 from loopat_jupyter.workspace.config import Config
 
 

@@ -16,13 +16,13 @@ from loopat_jupyter.cli.options import as_json, examples, from_here, without_ask
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import count, named, short_id, size
+from loopat_jupyter.cli.text import named, short_id, size
 from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, shared_warnings
 from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
-from loopat_jupyter.wording import listing
+from loopat_jupyter.wording import count, listing
 from loopat_jupyter.workspace.paths import is_loop_id
 from loopat_jupyter.workspace.walking import entries_below
 

@@ -1,4 +1,4 @@
-"""Sizes, times, counts and loops in words. Pure."""
+"""Sizes, times and loops in words. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import plain
+from loopat_jupyter.wording import count
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -90,13 +91,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s"
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things.
-
-    Args:
-        number: How many.
-        noun: What, in the singular; the plural adds an "s".
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,10 +11,11 @@ from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import count, named
+from loopat_jupyter.cli.text import named
 from loopat_jupyter.cli.views import no_vaults, vaults_table
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.models import DEFAULT_VAULT
+from loopat_jupyter.wording import count
 from loopat_jupyter.workspace.variables import MAX_VARIABLE_BYTES, as_bytes, check_variable_name
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from loopat_jupyter.cli.text import ago, count, named, short_id, size
+from loopat_jupyter.cli.text import ago, named, short_id, size
 from loopat_jupyter.errors import plain
 from loopat_jupyter.sandbox.plan import REPLACED
-from loopat_jupyter.wording import listing
+from loopat_jupyter.wording import count, listing
 
 if TYPE_CHECKING:
     import datetime as dt

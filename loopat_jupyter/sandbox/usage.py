@@ -13,6 +13,7 @@ import msgspec
 
 from loopat_jupyter.models import InUse, Usage
 from loopat_jupyter.sandbox.process import all_pids, innermost_pid, pid_namespace, roots_of, stat_fields
+from loopat_jupyter.wording import count, listing
 from loopat_jupyter.workspace.files import read_untrusted
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def in_use(run_folders: Mapping[int, Path]) -> dict[int, InUse]:
 def in_words(used: InUse) -> str:
     """What runs in a sandbox, such as "2 kernels and 1 terminal"; empty for nothing."""
     counts = {"kernel": used.kernels, "terminal": used.terminals, "command": used.commands}
-    parts = [f"{count} {noun}" if count == 1 else f"{count} {noun}s" for noun, count in counts.items() if count]
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    return listing([count(number, noun) for noun, number in counts.items() if number])
 
 
 def is_stopped(pid: int) -> bool:

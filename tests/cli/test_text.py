@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from loopat_jupyter.cli.text import ago, count, duration, parse_size, size
+from loopat_jupyter.cli.text import ago, duration, parse_size, size
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -70,8 +70,3 @@ def test_a_time_is_told_as_people_do(past: dt.timedelta, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.9, "59 s"), (80, "1 min 20 s")])
 def test_a_duration_is_as_exact_as_it_matters(seconds: float, text: str) -> None:
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
-def test_things_are_counted(number: int, text: str) -> None:
-    assert count(number, "file") == text
