@@ -11,8 +11,6 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from loopat_jupyter.cargo import Cargo
 from loopat_jupyter.creation import Creation
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
@@ -37,7 +35,7 @@ from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.acceptable import CHECKS
 from loopat_jupyter.workspace.config import Config, load_config
-from loopat_jupyter.workspace.fixed import check_changes, check_first_choices
+from loopat_jupyter.workspace.fixed import amended, check_first_choices
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
 
@@ -197,7 +195,7 @@ class LoopManager:
 
         Args:
             loop_id: The loop.
-            changes: New values by field. `config` may be a function that makes new settings of the present ones.
+            changes: New values by field. `config` may be an `Amend`: a function of the present settings.
 
         Raises:
             BadInputError: A value is not acceptable; nothing was changed.
@@ -207,18 +205,11 @@ class LoopManager:
         if unknown := changes.keys() - checks:
             raise BadInputError(min(unknown), "cannot be changed")
         checked = {field: checks[field](value) for field, value in changes.items()}
-
-        def apply() -> LoopRecord:
-            record, values = self.store.read(loop_id), checked
-            if callable(amend := checked.get("config")):
-                values = {**checked, "config": amend(record.config)}
-            check_changes(record, values, self.config)
-            return msgspec.structs.replace(record, **values)
-
-        apply()
+        # What may not be is refused before anybody waits for the lock.
+        amended(self.store.read(loop_id), checked, self.config)
         # Read again under the lock, so that two who change different things at once both succeed.
         async with self.sandboxes.lock(loop_id):
-            changed = apply()
+            changed = amended(self.store.read(loop_id), checked, self.config)
             self.store.write(changed)
         self.kernels.offer_known(changed)
         self.on_event(LoopEvent(action="updated", loop_id=loop_id))

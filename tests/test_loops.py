@@ -65,6 +65,10 @@ async def test_a_change_is_checked_whole_before_it_is_written(quiet: LoopManager
         await quiet.update(record.id, {"title": "New", "image": "--privileged"})
     with pytest.raises(BadInputError, match="^id: "):
         await quiet.update(record.id, {"id": "x"})
+    # What may not be is refused at once, whoever is busy with the loop.
+    async with quiet.sandboxes.lock(record.id):
+        with pytest.raises(BadInputError, match=r"^config\.all_loops: "):
+            await quiet.update(record.id, {"title": "New", "config": LoopConfig(all_loops=True)})
     assert quiet.store.read(record.id) == record
     changed = await quiet.update(record.id, {"title": " New ", "config": LoopConfig(network="none")})
     assert quiet.store.read(record.id) == changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import changed_text
+
+if TYPE_CHECKING:
+    from loopat_jupyter.workspace.fixed import Amend
 
 
 @click.command(
@@ -61,7 +65,8 @@ def set_verb(
     if "image" in unset:
         changes["image"] = None
     if unset or any(map(is_given, own.values())):
-        changes["config"] = functools.partial(chosen, own=own, unset=unset)
+        amend: Amend = functools.partial(chosen, own=own, unset=unset)
+        changes["config"] = amend
     if not changes:
         raise click.UsageError("Say what to change, for example --memory 4GiB.")
     session.run(manager.update(record.id, changes))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.project import ProjectFile
+    from loopat_jupyter.workspace.fixed import Amend
     from loopat_jupyter.workspace.profiles import Profile
 
 
@@ -127,7 +128,8 @@ def _take_over(
         if use and entry.kind == "image":
             changes["image"] = entry.value
         elif use and entry.kind == "variables" and isinstance(entry.value, dict):
-            changes["config"] = functools.partial(with_variables, variables=entry.value)
+            amend: Amend = functools.partial(with_variables, variables=entry.value)
+            changes["config"] = amend
         elif build and entry.kind == "build" and isinstance(entry.value, dict):
             session.confirm(f"Build the image that {entry.value.get('dockerfile')} describes?", yes=yes)
             with shown_progress(session.err, "Image") as tell:

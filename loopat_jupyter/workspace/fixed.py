@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -11,7 +11,7 @@ from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.values import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.config import Config
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _OF_LOOPS = ("network", "isolation", "shared_tmp")
 _RESOURCES = Resources.__struct_fields__
 _IMAGE = "image.use"
+
+Amend: TypeAlias = "Callable[[LoopConfig], LoopConfig]"
+"""Makes the new settings of a loop of its present ones."""
 
 
 def _choices(of: LoopConfig | Config, image: str | None) -> dict[str, Any]:
@@ -75,6 +78,24 @@ def check_changes(record: LoopRecord, changes: Mapping[str, Any], config: Config
     if own is not None and bool(own.all_loops) != bool(record.config.all_loops):
         raise BadInputError("config.all_loops", "is decided when a loop is made. Make a new one for it")
     check_choices(own or LoopConfig(), changes.get("image"), config, before=_choices(record.config, record.image))
+
+
+def amended(record: LoopRecord, values: Mapping[str, Any], config: Config) -> LoopRecord:
+    """A loop with new values.
+
+    Args:
+        record: The loop as it is.
+        values: What is to change, by field; `config` is a `LoopConfig`, or an `Amend`.
+        config: The settings.
+
+    Raises:
+        BadInputError: As `check_changes`; or the function refused.
+    """
+    own: LoopConfig | Amend | None = values.get("config")
+    if callable(own):
+        values = {**values, "config": own(record.config)}
+    check_changes(record, values, config)
+    return msgspec.structs.replace(record, **values)
 
 
 def check_choices(
