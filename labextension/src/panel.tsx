@@ -22,7 +22,7 @@ import { Marked } from './marked';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 import { Watch } from './watch';
-import { apart, repeated } from './words';
+import { apart, commonWarnings, repeated } from './words';
 
 const ROW_PX = 51;
 const estimateSize = () => ROW_PX;
@@ -143,6 +143,13 @@ function Panel(
     const wanted = filter.toLowerCase();
     return all.filter(loop => loop.title.toLowerCase().includes(wanted));
   }, [loops, archivedLoops, archived, filter]);
+  const common = React.useMemo(() => commonWarnings(loops), [loops]);
+  // The same set until the warnings change, or each event would render all rows anew.
+  const warnings = JSON.stringify([...common.keys()]);
+  const told = React.useMemo(
+    () => new Set(JSON.parse(warnings) as string[]),
+    [warnings]
+  );
   const toggle = () => {
     setArchived(!archived);
     if (!archived) {
@@ -206,6 +213,15 @@ function Panel(
               onChange={event => setFilter(event.target.value)}
             />
           )}
+          {[...common].map(([warning, count]) => (
+            <div
+              key={warning}
+              className="jp-Loops-note jp-Loops-common"
+              role="note"
+            >
+              <Marked text={trans.__('%1 loops: %2', count, warning)} />
+            </div>
+          ))}
           {manager.loops.length === 0 && !archived ? (
             <Empty {...props} />
           ) : shown.length === 0 ? (
@@ -216,6 +232,7 @@ function Panel(
             <List
               {...props}
               loops={shown}
+              told={told}
               now={now}
               target={target}
               onReached={() => setTarget('')}
@@ -292,6 +309,8 @@ function Checks({
 
 interface IListProps extends IPanelOptions {
   loops: Loop[];
+  /** Warnings that are told above the list. */
+  told: ReadonlySet<string>;
   now: number;
   /** Id of the loop to go to; empty for none. */
   target: string;
@@ -299,7 +318,8 @@ interface IListProps extends IPanelOptions {
 }
 
 function List(props: IListProps): React.ReactElement {
-  const { loops, target, onReached, manager, commands, trans, now } = props;
+  const { loops, told, target, onReached, manager, commands, trans, now } =
+    props;
   const parent = React.useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: loops.length,
@@ -351,6 +371,7 @@ function List(props: IListProps): React.ReactElement {
             <Row
               loop={loops[item.index]}
               apart={apart(loops[item.index], titles)}
+              told={told}
               commands={commands}
               trans={trans}
               now={now}

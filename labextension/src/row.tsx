@@ -30,6 +30,8 @@ interface IProps {
   loop: Loop;
   /** The beginning of its id where others are called the same, else empty. */
   apart: string;
+  /** Warnings that are told above the list; the same set until they change. */
+  told: ReadonlySet<string>;
   commands: CommandRegistry;
   trans: TranslationBundle;
   /** For times such as "3 min ago"; milliseconds. */
@@ -38,7 +40,7 @@ interface IProps {
 
 /** A loop in the panel; rendered anew only when the loop or the time has changed. */
 export const Row = React.memo(function Row(props: IProps): React.ReactElement {
-  const { loop, apart, commands, trans, now } = props;
+  const { loop, apart, told, commands, trans, now } = props;
   const title = titled(loop, apart);
   const run = (id: string, args: ReadonlyPartialJSONObject = {}) =>
     void commands.execute(id, { loop: loop.id, ...args });
@@ -115,11 +117,13 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
           onClick={() => run(CommandIDs.recreate)}
         />
       )}
-      {loop.warnings.map(warning => (
-        <div key={warning} className="jp-Loops-note" role="note">
-          <Marked text={warning} />
-        </div>
-      ))}
+      {loop.warnings
+        .filter(warning => !told.has(warning))
+        .map(warning => (
+          <div key={warning} className="jp-Loops-note" role="note">
+            <Marked text={warning} />
+          </div>
+        ))}
       {loop.build_failed && !loop.archived && (
         <Mend
           label={trans.__('Show the build log of “%1”', title)}

@@ -31,6 +31,25 @@ export function titled(loop: Named, id: string): string {
   return id === '' ? loop.title : `${loop.title} (${id})`;
 }
 
+/**
+ * Warnings that more than half of the loops have, and at least three: they are told once instead of in each row.
+ *
+ * @param loops - All that are not archived.
+ * @returns How many loops have each.
+ */
+export function commonWarnings(
+  loops: readonly Pick<Loop, 'warnings'>[]
+): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { warnings } of loops) {
+    for (const warning of new Set(warnings)) {
+      counts.set(warning, (counts.get(warning) ?? 0) + 1);
+    }
+  }
+  const least = Math.max(3, loops.length / 2 + 0.5);
+  return new Map([...counts].filter(([, count]) => count >= least));
+}
+
 /** The title of a loop, with the beginning of its id where others are called the same. */
 export function fullTitle(
   loop: Named,

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   ago,
   carriedWords,
+  commonWarnings,
   fullTitle,
   ending,
   insideWords,
@@ -153,6 +154,20 @@ describe('fullTitle', () => {
     [[rain], [other], 'Rain (3f2a9c1e)']
   ])('tells loops of one title apart: %o %o', (loops, archived, title) => {
     expect(fullTitle(rain, { loops, archived })).toBe(title);
+  });
+});
+
+describe('commonWarnings', () => {
+  const having = (...warnings: string[]) => ({ warnings });
+
+  it('are those of more than half of the loops, each counted once', () => {
+    const loops = [having('a', 'a'), having('b', 'a'), having('a'), having()];
+    expect([...commonWarnings(loops)]).toEqual([['a', 3]]);
+    expect(commonWarnings([...loops, having(), having()]).size).toBe(0);
+  });
+
+  it('stay in the rows of a few loops', () => {
+    expect(commonWarnings([having('a'), having('a')]).size).toBe(0);
   });
 });
 

@@ -62,5 +62,5 @@ class Advice:
             *((problem,) if problem else ()),
             *told,
             *isolation_warnings(isolation, self._host.nesting, wanted),
-            *resource_warnings(allowed(wanted, isolation), record.config.resources, self._host.limits, CDI_FOLDERS),
+            *resource_warnings(allowed(wanted, isolation), self._host.limits, CDI_FOLDERS),
         )

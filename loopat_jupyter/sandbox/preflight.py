@@ -26,8 +26,6 @@ LEAST_FREE_BYTES = 1024**3
 IMAGE_FREE_BYTES = 5 * 1024**3
 """The image, its copy with shifted owners and the steps of its build."""
 
-"""Controllers that resource limits need."""
-
 
 async def check_health(engine: Engine, workspace: Workspace, config: Config, *, noted: bool = False) -> Health:
     """Check the machine. A missing, old or hanging podman is a failed check, never an error.

@@ -72,20 +72,15 @@ def resource_arguments(resources: Resources) -> tuple[str, ...]:
     return (*given, *(f"--device={device}" for device in resources.devices or ()))
 
 
-def resource_warnings(
-    resources: Resources, own: Resources, limits: frozenset[str], folders: tuple[Path, ...]
-) -> tuple[str, ...]:
-    """What a person should know of a loop: limits of its own that do not hold, devices that are not there.
-
-    That the workspace's limits do not hold is no news of each loop; `preflight` tells it.
+def resource_warnings(resources: Resources, limits: frozenset[str], folders: tuple[Path, ...]) -> tuple[str, ...]:
+    """What a person should know of a loop: limits that do not hold, devices that are not there.
 
     Args:
         resources: What is wanted.
-        own: What the loop itself asks for.
         limits: Controllers that work here.
         folders: Where devices are described; read only when a device is wanted.
     """
-    wanted = (controller for name, controller in CONTROLLERS.items() if getattr(own, name) is not None)
+    wanted = (controller for name, controller in CONTROLLERS.items() if getattr(resources, name) is not None)
     void = [LIMITS[controller] for controller in wanted if controller not in limits]
     found = []
     if void:

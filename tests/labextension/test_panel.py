@@ -324,6 +324,19 @@ async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> 
     assert await command.inner_text() == "jupyter loopat vault create work"
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("warning")
+    # What most loops would say is said once, above them.
+    for method, path, body in (
+        ("POST", "vaults", {"name": "work"}),
+        ("POST", "loops", {"title": "Second", "vault": "work"}),
+        ("POST", "loops", {"title": "Third", "vault": "work"}),
+    ):
+        assert (await stage.server.api(method, f"loopat/api/{path}", body)).status == 201
+    shutil.rmtree(vault)
+    await page.get_by_role("button", name="Refresh").first.click()
+    await page.locator(".jp-Loops-common", has_text="3 loops: There is no vault 'work'.").wait_for()
+    assert await browser.row("Picked").locator(".jp-Loops-note").count() == 0
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("common-warning")
 
 
 async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -7,9 +8,11 @@ import pytest
 
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.models import LoopConfig, NewLoop
-from loopat_jupyter.sandbox.host import look_at_host
+from loopat_jupyter.sandbox.host import Advice, look_at_host
+from loopat_jupyter.sandbox.plan import HostFacts
 from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.records import new_record
 from tests.conftest import real_manager
 from tests.test_profiles import run
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.lonely
@@ -31,6 +35,17 @@ def test_the_host_is_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / ".claude" / "plugins").mkdir(parents=True)
     (tmp_path / ".claude" / "plugins" / "installed_plugins.json").write_text("{}")
     assert look_at_host(Config()).plugins == tmp_path / ".claude" / "plugins"
+
+
+def test_a_limit_of_the_workspace_that_does_not_hold_is_told_of_each_loop():
+    class Built:
+        def problem(self, record: LoopRecord) -> str:
+            return ""
+
+    config, host = Config(isolation="strict", resources=Resources(pids=300)), HostFacts(None)
+    record = new_record(title="Limited", created_by="ada", now=dt.datetime.now(dt.UTC))
+    (warning,) = Advice(config, host, Built())(record)  # type: ignore[arg-type]
+    assert warning.startswith("The limit on processes is not enforced on this machine.")
 
 
 @pytest.fixture

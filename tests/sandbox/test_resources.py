@@ -60,16 +60,14 @@ def test_what_the_host_cannot_enforce_is_not_asked_of_podman():
 
 def test_what_does_not_hold_is_told(tmp_path: Path):
     (tmp_path / "gpu.yaml").write_text("")
-    assert resource_warnings(WHOLE, WHOLE, ALL, (tmp_path,)) == ()
-    (warning,) = resource_warnings(WHOLE, WHOLE, frozenset(("memory",)), (tmp_path,))
+    assert resource_warnings(WHOLE, ALL, (tmp_path,)) == ()
+    (warning,) = resource_warnings(WHOLE, frozenset(("memory",)), (tmp_path,))
     assert warning.startswith("Limits on processors and processes are not enforced")
-    (warning,) = resource_warnings(WHOLE, Resources(pids=500), frozenset(("memory",)), (tmp_path,))
+    (warning,) = resource_warnings(Resources(pids=500), frozenset(("memory",)), (tmp_path,))
     assert warning.startswith("The limit on processes is not enforced")
-    # What the workspace asks for all its loops is not told by each of them.
-    assert resource_warnings(WHOLE, Resources(), frozenset(), (tmp_path,)) == ()
-    (warning,) = resource_warnings(WHOLE, Resources(), ALL, (tmp_path / "none",))
+    (warning,) = resource_warnings(WHOLE, ALL, (tmp_path / "none",))
     assert "nvidia.com/gpu=0, vendor.org/tpu=all" in warning
-    assert resource_warnings(Resources(), Resources(), frozenset(), ()) == ()
+    assert resource_warnings(Resources(), frozenset(), ()) == ()
 
 
 def test_limits_come_from_the_controllers_of_the_user(tmp_path: Path):
