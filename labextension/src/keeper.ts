@@ -3,6 +3,7 @@ import type { Client } from './client';
 import type { ILists, ILoopEvent } from './state';
 import { drop, put, reduce } from './state';
 import type { Agent, Condition, Health, Loop } from './tokens';
+import { repeated } from './words';
 
 /** Events come in bursts; what is out of date is asked for once they have paused for this long. */
 const GATHER_MS = 100;
@@ -30,6 +31,16 @@ export class Keeper {
 
   get lists(): ILists {
     return this._lists;
+  }
+
+  /** Titles that several loops have; reckoned once for as long as the lists stay the same. */
+  get repeated(): ReadonlySet<string> {
+    if (this._titles?.of !== this._lists) {
+      const { loops, archived } = this._lists;
+      const found = repeated([...loops, ...(archived ?? [])]);
+      this._titles = { of: this._lists, found };
+    }
+    return this._titles.found;
   }
 
   get agents(): readonly Agent[] {
@@ -269,6 +280,7 @@ export class Keeper {
   };
 
   private _lists: ILists = { loops: [], archived: null };
+  private _titles: { of: ILists; found: ReadonlySet<string> } | undefined;
   private _agents: readonly Agent[] = [];
   private _condition: Condition = { kind: 'loading' };
   /** What changed since the server was asked, whose answer may be older; undefined while nothing is asked. */

@@ -67,6 +67,10 @@ export class LoopManager implements ILoopManager {
     return this._keeper.lists.archived ?? NONE;
   }
 
+  get repeated(): ReadonlySet<string> {
+    return this._keeper.repeated;
+  }
+
   get agents(): readonly Agent[] {
     return this._keeper.agents;
   }

@@ -22,7 +22,7 @@ import { Marked } from './marked';
 import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 import { Watch } from './watch';
-import { apart, commonWarnings, repeated } from './words';
+import { apart, commonWarnings } from './words';
 
 const ROW_PX = 51;
 const estimateSize = () => ROW_PX;
@@ -332,11 +332,7 @@ function List(props: IListProps): React.ReactElement {
     directDomUpdates: true,
     directDomUpdatesMode: 'position'
   });
-  const { loops: known, archived } = manager;
-  const titles = React.useMemo(
-    () => repeated([...known, ...archived]),
-    [known, archived]
-  );
+  const titles = manager.repeated;
   const goal = loops.findIndex(loop => loop.id === target);
   React.useEffect(() => {
     if (goal < 0) {

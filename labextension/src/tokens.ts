@@ -82,6 +82,8 @@ export interface ILoopManager extends IDisposable {
   readonly loops: readonly Loop[];
   /** Archived loops; empty until `showArchived` was called. */
   readonly archived: readonly Loop[];
+  /** Titles that several of these loops have. */
+  readonly repeated: ReadonlySet<string>;
   /** Agents that are configured, in order; known as soon as the loops are. */
   readonly agents: readonly Agent[];
   readonly condition: Condition;

@@ -53,10 +53,9 @@ export function commonWarnings(
 /** The title of a loop, with the beginning of its id where others are called the same. */
 export function fullTitle(
   loop: Named,
-  known: Record<'loops' | 'archived', readonly Named[]>
+  known: { readonly repeated: ReadonlySet<string> }
 ): string {
-  const titles = repeated([...known.loops, ...known.archived]);
-  return titled(loop, apart(loop, titles));
+  return titled(loop, apart(loop, known.repeated));
 }
 
 /** How long ago a time was, in the largest unit that fits. */
@@ -204,7 +203,7 @@ export function usageWords(
 export function terminalTitle(
   label: string,
   name: string,
-  known: Parameters<typeof fullTitle>[1],
+  known: Parameters<typeof fullTitle>[1] & { readonly loops: readonly Named[] },
   trans: TranslationBundle
 ): string {
   const id = idOfTerminal(name);

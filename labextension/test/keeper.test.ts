@@ -93,6 +93,22 @@ describe('a list that takes long', () => {
   });
 });
 
+describe('titles that several loops have', () => {
+  it('are of both lists, and reckoned once while these stay the same', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    let done = keeper.fresh();
+    await vi.waitFor(() => expect(server.asked).toContain('loops'));
+    server.answer([loop({ id: 'a' }), loop({ id: 'b', title: 'Snow' })]);
+    await done;
+    expect([...keeper.repeated]).toEqual([]);
+    expect(keeper.repeated).toBe(keeper.repeated);
+    done = keeper.showArchived();
+    keeper.put(loop({ id: 'c', archived: true }));
+    expect([...keeper.repeated]).toEqual(['Rain']);
+  });
+});
+
 describe('what is out of date', () => {
   beforeEach(() => {
     vi.useFakeTimers();

@@ -8,6 +8,7 @@ import {
   ending,
   insideWords,
   promotable,
+  repeated,
   repoName,
   sharedWords,
   stateWords,
@@ -131,7 +132,7 @@ describe('usageWords', () => {
 
 describe('terminalTitle', () => {
   const loops = [{ id: '3f2a9c1e-6f3e', title: 'Rain' }];
-  const known = { loops, archived: [] };
+  const known = { loops, repeated: repeated(loops) };
 
   it.each([
     ['Terminal 3f2a9c1e_2', '3f2a9c1e_2', 'Rain: Terminal 2'],
@@ -149,11 +150,10 @@ describe('fullTitle', () => {
   const snow = { id: '5e5e5e5e-6f3e', title: 'Snow' };
 
   it.each([
-    [[rain, snow], [], 'Rain'],
-    [[rain, other, snow], [], 'Rain (3f2a9c1e)'],
-    [[rain], [other], 'Rain (3f2a9c1e)']
-  ])('tells loops of one title apart: %o %o', (loops, archived, title) => {
-    expect(fullTitle(rain, { loops, archived })).toBe(title);
+    [[rain, snow], 'Rain'],
+    [[rain, other, snow], 'Rain (3f2a9c1e)']
+  ])('tells loops of one title apart: %o', (loops, title) => {
+    expect(fullTitle(rain, { repeated: repeated(loops) })).toBe(title);
   });
 });
 
