@@ -13,7 +13,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from traitlets.config import Configurable
 
 from benchmarks.report import Row
-from benchmarks.scene import resident_mb, timed
+from benchmarks.scene import resident_mib, timed
 from loopat_jupyter.kernels.spares import Spares
 from loopat_jupyter.sandbox.process import exec_roots, parent_pid
 
@@ -134,7 +134,7 @@ async def memory(scene: Scene) -> Row:
         roots = exec_roots(scene.running.init_pid)
         beside = [parent_pid(root) for root in roots]
         extra = [pid for pid in beside if pid not in before]
-        used = resident_mb(extra)
+        used = resident_mib(extra)
     return Row("memory per kernel beside it", "nothing", [], [used], "MiB", "≤ 4 MiB")
 
 

@@ -34,16 +34,16 @@ class Figures(NamedTuple):
         list_ms: Times of the list of loops over REST.
         echo_ms: Times from a key to its echo, in a terminal of the first loop.
         exec_ms: Times of a command in the first loop.
-        server_mb: Memory of the server, in megabytes.
-        loops_mb: Memory of everything that runs for the loops, kernels left out, in megabytes.
+        server_mib: Memory of the server, in MiB.
+        loops_mib: Memory of everything that runs for the loops, kernels left out, in MiB.
     """
 
     podman_ms: list[float]
     list_ms: list[float]
     echo_ms: list[float]
     exec_ms: list[float]
-    server_mb: float
-    loops_mb: float
+    server_mib: float
+    loops_mib: float
 
 
 class Crowd:
@@ -167,8 +167,8 @@ def table(alone: Figures, crowded: Figures, loops: int, kernels: int) -> str:
         ("list of loops over REST, p95", lambda found: p95(found.list_ms), "ms"),
         ("echo of a key in a terminal, p95", lambda found: p95(found.echo_ms), "ms"),
         ("a command, p95", lambda found: p95(found.exec_ms), "ms"),
-        ("memory of the server", lambda found: found.server_mb, "MiB"),
-        ("memory of all loops, without kernels", lambda found: found.loops_mb, "MiB"),
+        ("memory of the server", lambda found: found.server_mib, "MiB"),
+        ("memory of all loops, without kernels", lambda found: found.loops_mib, "MiB"),
     ]
     for what, of, unit in rows:
         one, many = of(alone), of(crowded)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchmarks.report import Row
-from benchmarks.scene import resident_mb, timed
+from benchmarks.scene import resident_mib, timed
 from loopat_jupyter.sandbox.plan import container_name, run_argv
 from loopat_jupyter.sandbox.process import parent_pid
 from loopat_jupyter.workspace.records import LoopStore, new_record
@@ -67,7 +67,7 @@ async def memory(scene: Scene) -> Row:
     init = facts["State"]["Pid"]
     pids = [facts["State"]["ConmonPid"], init]
     pids += [int(name) for name in os.listdir("/proc") if name.isdigit() and parent_pid(int(name)) == init]  # noqa: PTH208
-    return Row("memory of an idle loop", "nothing", [], [resident_mb(pids)], "MiB", "≤ 8 MiB")
+    return Row("memory of an idle loop", "nothing", [], [resident_mib(pids)], "MiB", "≤ 8 MiB")
 
 
 async def first_page(scene: Scene, rounds: int) -> Row:

@@ -61,11 +61,11 @@ def timed(samples: list[float]) -> Iterator[None]:
     samples.append((time.perf_counter() - started) * 1000)
 
 
-def resident_mb(pids: list[int]) -> float:
-    """Resident memory of processes in megabytes, pages that they share with others included (Rss, proc(5))."""
-    total_kb = 0
+def resident_mib(pids: list[int]) -> float:
+    """Resident memory of processes in MiB, pages that they share with others included (Rss, proc(5))."""
+    total_kib = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith("Rss:"):
-                total_kb += int(line.split()[1])
-    return total_kb / 1024
+                total_kib += int(line.split()[1])
+    return total_kib / 1024
