@@ -13,7 +13,7 @@ import { pick } from './pick';
 import { sessionsIn } from './place';
 import { askTitle } from './titled';
 import type { Loop } from './tokens';
-import { ending, fullTitle } from './words';
+import { ending, fullTitle, insideWords } from './words';
 
 export async function openNotebook(
   { app, manager }: ICommandOptions,
@@ -99,9 +99,14 @@ export async function recreateLoop(
   { app, manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
+  const inside = insideWords(loop.in_use, trans);
+  const ends = trans.__(
+    'This ends %1; kernels of notebooks start again.',
+    inside
+  );
   const body = trans.__(
     'A new sandbox is made, with the settings and the image of now. %1 Files and home stay; what was installed with sudo is gone.',
-    ending(loop, trans)
+    inside === '' ? '' : ends
   );
   const title = trans.__('Recreate “%1”?', fullTitle(loop, manager));
   if (await confirmed(title, body, trans.__('Recreate'))) {

@@ -72,7 +72,8 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
     record = find_loop(manager, loop)
     living = session.run(inside_now(manager, record.id))
     if living:
-        session.confirm(f"Recreating {named(record)} ends {listing(living)}. Go on?", yes=yes)
+        ends = f"This ends {listing(living)}; kernels of notebooks start again."
+        session.confirm(f"{named(record)} gets a new sandbox. {ends} Go on?", yes=yes)
     with shown_progress(session.err, f"New sandbox of {record.title}") as tell:
         session.run(manager.start(record, tell, fresh=True))
     click.echo(f"{named(record)} is recreated, and runs.")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import psutil
 import pytest
 
@@ -133,7 +134,9 @@ def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, 
     assert inside() == []
 
 
-def test_a_loop_in_use_is_deleted_only_by_force(shared: RealCommandLine, workspace_of_module: Workspace) -> None:
+def test_a_loop_in_use_is_deleted_only_by_force(
+    shared: RealCommandLine, workspace_of_module: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop_id = add_loop(workspace_of_module, "In use").id
     client = shared.start("exec", loop_id, "--", "sh", "-c", "echo ready; exec tail -f /dev/null")
     assert client.stdout is not None
@@ -143,6 +146,18 @@ def test_a_loop_in_use_is_deleted_only_by_force(shared: RealCommandLine, workspa
     assert refused.stderr == message.encode()
     asked = shared("recreate", loop_id, code=2)
     assert b"Add --yes" in asked.stderr
+    questions: list[str] = []
+
+    def refuse(_session: Session, question: str, **_options: object) -> None:
+        questions.append(question)
+        raise click.Abort
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "confirm", refuse)
+        assert run(["recreate", loop_id], Session(shared.environ)) == 130
+    assert questions == [
+        f"In use ({loop_id[:8]}) gets a new sandbox. This ends tail; kernels of notebooks start again. Go on?"
+    ]
     assert client.poll() is None
     shared("rm", loop_id, "--yes", "--force")
     client.communicate(timeout=60)

@@ -216,11 +216,12 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("recreate-needed")
     await recreate.click()
-    await page.locator(".jp-Dialog", has_text="Files and home stay").wait_for()
+    ends = "This ends 1 kernel; kernels of notebooks start again."
+    await page.locator(".jp-Dialog", has_text=f"{ends} Files and home stay").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await page.evaluate(NOTE_DIALOGS)
     await browser.answer("Recreate")
-    await page.locator(".Toastify__toast", has_text="This ends 1 kernel; kernels of notebooks start again.").wait_for()
+    await page.locator(".Toastify__toast", has_text=ends).wait_for()
     await recreate.wait_for(state="detached")
     await browser.state("Harbour", "running")
     assert not (await stage.loop("Harbour"))["restart_needed"]
