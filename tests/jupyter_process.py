@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 import uuid
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -29,13 +30,12 @@ FACES = ("jupyterlab", "notebook", "notebook_shim", "jupyter_lsp")
 FORKS = multiprocessing.get_context("forkserver")
 """Starts what is long to import from a process that has imported it."""
 
-FORKS.set_forkserver_preload(
-    [
-        *("jupyter_server.serverapp", "jupyter_server.services.kernels.handlers", "jupyter_server_terminals.app"),
-        *("loopat_jupyter.server.app", "loopat_jupyter.server.routes", "loopat_jupyter.server.service", __name__),
-        *("loopat_jupyter.contents.managers", "loopat_jupyter.kernels.sessions", "loopat_jupyter.terminals"),
-    ]
-)
+IMPORTED = [
+    *("jupyter_server.serverapp", "jupyter_server.services.kernels.handlers", "jupyter_server_terminals.app"),
+    *("loopat_jupyter.server.app", "loopat_jupyter.server.routes", "loopat_jupyter.server.service", __name__),
+    *("loopat_jupyter.contents.managers", "loopat_jupyter.kernels.sessions", "loopat_jupyter.terminals"),
+]
+FORKS.set_forkserver_preload(IMPORTED)
 
 
 class Process(Protocol):
@@ -66,10 +66,9 @@ class Forked:
     """
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        _import_once()
         self._process = FORKS.Process(target=_serve, args=(arguments, environment, log))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(LEAN))
-            self._process.start()
+        self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
@@ -99,9 +98,21 @@ class Forked:
         return self._process.exitcode
 
 
-def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-    from jupyter_server.serverapp import ServerApp
+def _import_once() -> None:
+    """Start the process that imports, unless it runs: with nothing of the test that happens to be the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            patch.delenv(name)
+        patch.setenv("PATH", os.defpath)
+        patch.setenv("LANG", "C.UTF-8")
+        patch.setenv("PYTHONPATH", str(LEAN))
+        patch.chdir(LEAN.parents[1])
+        forkserver.ensure_running()
 
+
+def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    # Names that cannot be imported beforehand are passed over without a word.
+    lacking = [name for name in IMPORTED if name not in sys.modules]
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
@@ -109,7 +120,10 @@ def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> 
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)
+    assert not lacking, f"not imported beforehand: {lacking}"
     sys.argv = ["jupyter-server", *arguments]
+    from jupyter_server.serverapp import ServerApp
+
     ServerApp.launch_instance(list(arguments))
 
 

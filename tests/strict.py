@@ -2,7 +2,8 @@
 
 Nothing is skipped silently: a skipped test fails, and so does a podman test where there is no rootless podman; no two
 tests have one name, for of those only one would run.
-A test marked `serial` runs while no other process of the same run is inside a test.
+A test marked `serial` runs while no other process of the same run is inside a test; its fixtures are made and cleared
+away beside others.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Let a serial test be alone; its fixtures are made and cleared away beside others."""
+    """Let a serial test be alone."""
     room = item.stash.get(ROOM, None)
     if room is None or item.get_closest_marker("serial") is None:
         return (yield)
