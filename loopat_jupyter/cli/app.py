@@ -230,7 +230,10 @@ def _open_missing_streams() -> None:
     """Who starts a program may close its streams; what is opened takes their numbers, the lowest that are free."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the process ends
+            # As streams are: else a program that is started gets none, and takes files of its own for them.
+            os.set_inheritable(stream.fileno(), True)  # noqa: FBT003
+            setattr(sys, name, stream)
 
 
 def _drop_output(*streams: TextIO) -> None:

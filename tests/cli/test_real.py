@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,22 @@ def test_anything_of_any_size_goes_through_unchanged(shared: RealCommandLine, lo
     assert ran.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
     assert shared("exec", loop_id, "--", "cat", stdin=data).stdout == data
     assert shared("exec", loop_id, "--", "true", stdin=data).returncode == 0
+
+
+@pytest.mark.parametrize(("streams", "said"), [("<&-", b"all\n"), ("<&- >&- 2>&-", b"")])
+def test_closed_streams_are_empty_ones_to_the_command(
+    shared: RealCommandLine, loop_id: str, streams: str, said: bytes
+) -> None:
+    # Were they inherited as closed, podman would take sockets of its own for them.
+    program = (shared.program, "exec", loop_id, "sh", "-c", "cat; echo all; echo more >&2")
+    ran = subprocess.run(
+        ("bash", "-c", f'"$@" {streams}', "", *program),
+        capture_output=True,
+        env=shared.environ,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, said, b"more\n" if said else b"")
 
 
 def test_variables_reach_the_command_and_no_argv(shared: RealCommandLine, loop_id: str, tmp_path: Path) -> None:
