@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from loopat_jupyter.cli.text import ago, named
-from loopat_jupyter.errors import BadInputError, LoopatError, NotFoundError
+from loopat_jupyter.cli.text import ago
+from loopat_jupyter.errors import BadInputError, LoopatError, NotFoundError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,7 +59,8 @@ def find_loop(manager: LoopManager, reference: str) -> LoopRecord:
         now = dt.datetime.now(dt.UTC)
         for record in matches[:_CANDIDATES]:
             archived = ", archived" if record.archived else ""
-            lines.append(f"  {named(record)}, made {ago(record.created_at, now)}{archived}")
+            # The whole id: what was written may be a title that looks like the start of one.
+            lines.append(f"  {record.id} {plain(record.title)}, made {ago(record.created_at, now)}{archived}")
         lines += [f"  and {len(matches) - _CANDIDATES} more"] if len(matches) > _CANDIDATES else []
         raise BadInputError("loop", "\n".join(lines))
     return matches[0]

@@ -170,6 +170,8 @@ class LoopStore:
     def matching(self, reference: str) -> list[LoopRecord]:
         """Loops that a person may mean, the last used first: by id, by the start of an id, by slug or by title.
 
+        None of these goes before another: a title that looks like an id must not stand for the loop with that id.
+
         Args:
             reference: What the person wrote.
 
@@ -179,9 +181,11 @@ class LoopStore:
         """
         if is_loop_id(reference):
             return [self.read(reference)]
-        records = list(self.readable())
-        exact = [record for record in records if reference in (record.slug, record.title)]
-        matches = exact or [record for record in records if len(reference) >= 4 and record.id.startswith(reference)]
+        matches = [
+            record
+            for record in self.readable()
+            if reference in (record.slug, record.title) or (len(reference) >= 4 and record.id.startswith(reference))
+        ]
         if not matches:
             raise NotFoundError(f"There is no loop {reference[:80]!r}. `jupyter loopat list` shows the loops.")
         return matches

@@ -64,15 +64,15 @@ def test_an_unknown_loop_comes_with_a_suggestion(fake: FakeCommandLine) -> None:
 
 
 def test_an_ambiguous_name_is_refused_with_the_ids(fake: FakeCommandLine) -> None:
-    made = {fake.manager.create(title="Twin").id[:8] for _ in range(11)}
+    made = {fake.manager.create(title="Twin").id for _ in range(11)}
     with pytest.raises(BadInputError) as raised:
         find_loop(fake.manager, "Twin")
     told, *candidates, rest = str(raised.value).splitlines()
     assert (told, rest) == ("loop: 'Twin' could be any of these. Name one by its id:", "  and 1 more")
-    ids = [candidate.split("(")[1][:8] for candidate in candidates]
-    assert candidates == [f"  Twin ({short}), made just now" for short in ids]
+    ids = [candidate.split()[0] for candidate in candidates]
+    assert candidates == [f"  {loop_id} Twin, made just now" for loop_id in ids]
     assert len(made & {*ids}) == 10
-    assert find_loop(fake.manager, ids[0]).id.startswith(ids[0])
+    assert find_loop(fake.manager, ids[0]).id == ids[0]
 
 
 def test_names_and_ids_are_completed_without_podman(fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

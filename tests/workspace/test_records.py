@@ -135,6 +135,15 @@ def test_a_loop_is_found_by_id_start_slug_or_title(store: LoopStore):
             store.matching(reference)
 
 
+def test_a_title_that_looks_like_an_id_hides_no_loop(store: LoopStore):
+    one = record("First Analysis")
+    other = record(one.id[:8])
+    store.create(one)
+    store.create(other)
+    assert {found.id for found in store.matching(one.id[:8])} == {one.id, other.id}
+    assert store.matching(one.id[:9]) == [one]
+
+
 def test_loops_of_one_title_all_match_it(store: LoopStore):
     made = [record("twin"), record("twin")]
     for one in made:
