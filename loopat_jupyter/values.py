@@ -68,7 +68,7 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ListeningPort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, order=True):
-    """A port that something in a loop listens on; `reachable` unless it listens on the loopback address alone."""
+    """A port that something in a loop listens on; `reachable` unless it does so for the loop alone, as on 127.0.0.1."""
 
     port: int
     protocol: Protocol

@@ -939,7 +939,7 @@ export interface components {
     };
     /**
      * ListeningPort
-     * @description A port that something in a loop listens on; `reachable` unless it listens on the loopback address alone.
+     * @description A port that something in a loop listens on; `reachable` unless it does so for the loop alone, as on 127.0.0.1.
      */
     ListeningPort: {
       port: number;

@@ -222,7 +222,7 @@ class ShareForm extends ReactWidget {
         {this._isDeaf(this._wanted()) && (
           <div role="status" className="jp-Loops-note">
             {trans.__(
-              'What listens on port %1 does so on 127.0.0.1 alone, where nobody outside the loop reaches it. Have it listen on 0.0.0.0.',
+              'What listens on port %1 does so for the loop alone, as on 127.0.0.1: nobody outside reaches it. Have it listen on 0.0.0.0.',
               this._values.port
             )}
           </div>
@@ -339,7 +339,7 @@ function Ports(props: IPortsProps): React.ReactElement | null {
                   {name}
                 </button>
               ) : (
-                trans.__('%1 (on 127.0.0.1 alone)', name)
+                trans.__('%1 (for the loop alone)', name)
               )}
             </li>
           );

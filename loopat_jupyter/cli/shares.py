@@ -115,5 +115,5 @@ def told(record: LoopRecord, sharing: Sharing) -> str:
         if shown := [name for found, name in names.items() if found.reachable]:
             lines.append(f"Programs in the loop listen on {listing(shown)}.")
         if hidden := [name for found, name in names.items() if not found.reachable]:
-            lines.append(f"On 127.0.0.1 alone, which cannot be shared: {listing(hidden)}. {_WAY_OUT}")
+            lines.append(f"For the loop alone, as on 127.0.0.1, and not to be shared: {listing(hidden)}. {_WAY_OUT}")
     return "\n".join(lines)

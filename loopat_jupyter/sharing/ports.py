@@ -33,6 +33,11 @@ class Socket(NamedTuple):
     port: int
     state: str
 
+    @property
+    def reachable(self) -> bool:
+        """Whether somebody outside may reach it, who asks by IPv4."""
+        return self.address.is_unspecified or (self.address.version == 4 and not self.address.is_loopback)
+
 
 def parse_table(text: str) -> Iterator[Socket]:
     """The sockets of a table such as `/proc/net/tcp`.
@@ -81,7 +86,7 @@ def listening(init_pid: int) -> tuple[ListeningPort, ...]:
         for socket in parse_table(_read(Path(f"/proc/{init_pid}/net") / name)):
             if socket.state == (_LISTEN if protocol == "tcp" else _UNCONNECTED):
                 key = (socket.port, protocol)
-                found[key] = found.get(key, False) or not socket.address.is_loopback
+                found[key] = found.get(key, False) or socket.reachable
     return tuple(
         ListeningPort(port=port, protocol=protocol, reachable=reachable)
         for (port, protocol), reachable in sorted(found.items())

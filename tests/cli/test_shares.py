@@ -49,7 +49,9 @@ def test_what_listens_for_the_loop_alone_is_told_with_the_way_out() -> None:
     )
     nothing, shown, hidden = told(record, off).splitlines()
     assert (nothing, shown) == ("Nothing is shared.", "Programs in the loop listen on 8000/tcp and 9000/udp.")
-    assert hidden.startswith("On 127.0.0.1 alone, which cannot be shared: 8888/tcp. Let the program listen on 0.0.0.0")
+    assert hidden.startswith(
+        "For the loop alone, as on 127.0.0.1, and not to be shared: 8888/tcp. Let the program listen on 0.0.0.0"
+    )
     waiting = msgspec.structs.replace(off, mode="port", port=8888, state="not_listening", listening=(own,))
     assert told(record, waiting).splitlines() == [
         "Nothing in the loop is reached at port 8888 yet: a program there must listen on 0.0.0.0.",

@@ -59,10 +59,10 @@ async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) ->
         serve = "(python3 -m http.server {} >/dev/null 2>&1 &)"
         await terminal.run(f"echo found > found.txt; {serve.format(8000)}; {serve.format('8001 --bind 127.0.0.1')}")
         # What listens inside alone cannot be picked; who shares it all the same is told at once.
-        await page.locator(".jp-Loops-ports", has_text="8001/tcp (on 127.0.0.1 alone)").wait_for()
+        await page.locator(".jp-Loops-ports", has_text="8001/tcp (for the loop alone)").wait_for()
         await page.select_option("#jp-loops-share-mode", "port")
         await page.fill("#jp-loops-share-port", "8001")
-        deaf = page.locator(".jp-Loops-note", has_text="What listens on port 8001 does so on 127.0.0.1 alone")
+        deaf = page.locator(".jp-Loops-note", has_text="What listens on port 8001 does so for the loop alone")
         await deaf.wait_for()
         assert await browser.findings(".jp-Dialog") == []
         await page.get_by_role("button", name="Share port 8000/tcp").click()

@@ -82,6 +82,18 @@ def test_real_sockets_are_seen():
         assert silent.getsockname()[1] not in {found.port for found in listening(os.getpid())}
 
 
+def test_what_is_asked_by_ipv4_alone_is_not_reached_at_an_address_of_ipv6():
+    sockets = (*parse_table(TABLE), *parse_table(TABLE6), Socket(ip_address("::"), 83, "0A"))
+    assert {each.port: each.reachable for each in sockets} == {
+        8080: False,
+        54321: True,
+        80: False,
+        81: False,
+        82: False,
+        83: True,
+    }
+
+
 def test_nothing_listens_in_what_has_ended():
     assert listening(2**22 + 1) == ()
     assert address_of(2**22 + 1) is None
