@@ -21,6 +21,17 @@
 
 from __future__ import annotations
 
-from loopat_jupyter.cli.app import main
+import sys
+from typing import NoReturn
 
-__all__ = ["main"]
+
+def main() -> NoReturn:
+    """The `jupyter-loopat` program."""
+    try:
+        from loopat_jupyter.cli.app import main as program  # noqa: PLC0415 - Ctrl-C may come while it is imported
+
+        program()
+    except KeyboardInterrupt:
+        if sys.stderr is not None:
+            sys.stderr.write("Cancelled.\n")
+        sys.exit(130)

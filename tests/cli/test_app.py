@@ -99,6 +99,30 @@ def test_a_result_that_nobody_can_take_is_a_plain_line(
     assert (ran.returncode, ran.stdout, ran.stderr) == (code, b"", said)
 
 
+EARLY = """
+import signal, sys
+
+awaited = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == awaited:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from loopat_jupyter.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "loopat_jupyter.cli.session", "loopat_jupyter.cli.records"])
+def test_ctrl_c_while_modules_are_imported_is_a_plain_line(tmp_path: Path, module: str) -> None:
+    argv = (sys.executable, "-c", EARLY, module, "list")
+    environ = {**os.environ, "LOOPAT_HOME": str(tmp_path)}
+    ran = subprocess.run(argv, env=environ, check=False, timeout=60, capture_output=True)
+    assert (ran.returncode, ran.stdout, ran.stderr.strip()) == (130, b"", b"Cancelled.")
+
+
 def test_a_wrong_configuration_is_one_failed_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.toml").write_text("netwrok = 'none'\n")
     session = Session({"LOOPAT_HOME": str(tmp_path), "LOOPAT_PODMAN_BIN": "/nonexistent"})
