@@ -16,7 +16,7 @@ from loopat_jupyter.cli.views import no_vaults, vaults_table
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.wording import count
-from loopat_jupyter.workspace.variables import MAX_VARIABLE_BYTES, as_bytes, check_variable_name
+from loopat_jupyter.workspace.variables import MAX_VARIABLE_BYTES, NAME, as_bytes, check_variable_name
 
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.vault_keys import KeyPlace
@@ -86,10 +86,12 @@ def remove_vault(session: Session, *, name: str, yes: bool, force: bool) -> None
 
 def _name_alone(context: click.Context, argument: click.Parameter, words: tuple[str, ...]) -> str:
     del argument
-    if len(words) > 1 or "=" in words[0]:
-        # It is not repeated, as click would do.
+    if len(words) > 1 or not NAME.match(words[0]):
+        # It is not repeated, as click would do: it may be the value, or have it in it.
         raise click.UsageError(
-            "A value does not belong on a command line, where others see it. Name the variable alone.", context
+            "A value does not belong on a command line, where others see it. Name the variable alone: "
+            "letters (A to Z, a to z), digits and _, and no digit first.",
+            context,
         )
     return words[0]
 

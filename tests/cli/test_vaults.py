@@ -98,8 +98,11 @@ def test_a_value_is_asked_for_without_being_shown(fake: FakeCommandLine, monkeyp
 
 
 def test_a_value_is_never_taken_from_the_command_line(fake: FakeCommandLine) -> None:
-    assert fake("vault", "set", "TOKEN", CANARY).code == 2
-    assert fake("vault", "set", f"TOKEN={CANARY}").code == 2
+    for words in (("TOKEN", CANARY), (f"TOKEN={CANARY}",), (f"TOKEN {CANARY}",), (f"-{CANARY}",)):
+        answer = fake("vault", "set", "--", *words)
+        assert answer.code == 2
+        assert "Name the variable alone" in answer.err
+        assert CANARY not in answer.err
 
 
 @pytest.mark.parametrize("name", ["-v", "../x", "Work", "x" * 300])
