@@ -246,8 +246,15 @@ def decode(data: bytes, wanted: type[_Request]) -> _Request:
     except UnicodeDecodeError:
         raise BadInputError("body", "must be UTF-8") from None
     except msgspec.DecodeError as error:
-        raise BadInputError("body", f"is not JSON: {error}") from None
+        if half := _HALF.search(data):
+            problem = f"has {half[0].decode()}, half of a character. Send both halves, or the character itself"
+        else:
+            problem = f"is not JSON: {error}"
+        raise BadInputError("body", problem) from None
 
+
+_HALF = re.compile(rb"\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}", re.IGNORECASE)
+"""A surrogate without its other half (RFC 8259, section 7), which `msgspec` takes for the end of the body."""
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
