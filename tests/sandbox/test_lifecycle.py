@@ -15,6 +15,7 @@ from loopat_jupyter.models import InUse, LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
+from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash, network_name
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import exec_roots, is_init
@@ -431,7 +432,7 @@ async def test_settings_that_shape_the_container_take_effect_when_nobody_uses_it
 
 @pytest.mark.podman
 async def test_loops_of_a_workspace_reach_each_other_by_name(
-    manager: LoopManager, shared: LoopRecord, running: Running
+    manager: LoopManager, shared: LoopRecord, running: Running, monkeypatch: pytest.MonkeyPatch
 ):
     # What a network of the same name has left, where podman did not learn of the end of its containers.
     network = network_name(manager.workspace.name)
@@ -447,6 +448,12 @@ async def test_loops_of_a_workspace_reach_each_other_by_name(
     address, found = (await out(manager, shared, "sh", "-c", wait_for_name, "sh", name)).split()
     assert found.startswith(name)
     assert await out(manager, other, "hostname", "-I") == address
+    # A podman with another storage does not know the network; its names are those of living containers.
+    elsewhere = FakeEngine(lambda arguments: Completed(int(arguments[1] == "exists"), b"", ""))
+    monkeypatch.setattr(elsewhere, "environment", manager.engine.environment)
+    held = (names / network).read_text()
+    await ensure_network(elsewhere, manager.workspace)
+    assert (names / network).read_text() == held
 
 
 @pytest.mark.podman
