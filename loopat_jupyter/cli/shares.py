@@ -48,7 +48,11 @@ _WAY_OUT = "Let the program listen on 0.0.0.0, often with an option such as --ho
 @click.option("--direct", type=int, metavar="PORT", help="Lead a port of this machine to this port of the loop.")
 @click.option("--ephemeral", type=int, metavar="PORT", help="The same, under a number that podman picks at each start.")
 @click.option("--off", is_flag=True, help="Share nothing.")
-@click.option("--alias", metavar="NAME", help="First part of the host name, in place of the beginning of the id.")
+@click.option(
+    "--alias",
+    metavar="NAME",
+    help="First part of the host name, in place of the beginning of the id. It stays until --off.",
+)
 @click.option("--udp", is_flag=True, help="The port is a UDP one, with --direct or --ephemeral.")
 @click.option("--public-port", type=int, metavar="PORT", help="The port of this machine, with --direct.")
 @as_json
@@ -87,6 +91,8 @@ def share_verb(
     record = find_loop(session.manager, loop)
     if asked:
         ((mode, number),) = asked
+        if alias is None and mode in ("port", "static"):
+            alias = record.share.alias
         share = Share(mode=mode, port=number, alias=alias, protocol="udp" if udp else "tcp", public_port=public_port)
         with shown_progress(session.err, f"Sharing of {record.title}") as tell:
             sharing = session.run(change_share(session.manager, record, share, on_progress=tell))

@@ -70,7 +70,10 @@ async def test_files_are_shared_from_the_command_line(real: RealCommandLine, wor
     shown = real.json("share", "Sales in May")
     assert (shown["mode"], shown["url"], shown["state"]) == ("static", url, "ready")
     told = real("share", "Sales in May", "--port", "8000").stdout.decode()
-    assert told.splitlines()[-1] == f"Sales in May is stopped. To start it: jupyter loopat start {made.id[:8]}"
-    assert (await fetch(url)).code == 404
+    hint = f"Sales in May is stopped. To start it: jupyter loopat start {made.id[:8]}"
+    # Who shares something else keeps the name that was given out.
+    assert told.splitlines() == [url, hint]
+    assert (await fetch(url)).code == 502
     assert real("share", "Sales in May", "--off").stdout == b"Nothing is shared.\n"
+    assert real.json("share", "Sales in May")["alias"] is None
     real("rm", "Sales in May", "--yes")
