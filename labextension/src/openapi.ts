@@ -14,7 +14,8 @@ export interface paths {
     /**
      * Check the machine
      * @description Looks at everything that loops need of the machine. Each check that failed says what mends it. Without
-     *     podman this answers too: the missing podman is a failed check.
+     *     podman this answers too: the missing podman is a failed check. While nothing that is needed is missing, what
+     *     podman says of itself may be what it said before; `jupyter loopat doctor` asks it anew.
      */
     get: operations['getHealth'];
     put?: never;

@@ -1,6 +1,6 @@
 """What podman says of itself, and a note of it for servers that start later: `podman info` is half a second of work.
 
-The note is good for a machine that passed its checks. Whoever wants to know asks podman anew, and notes that.
+The note is good for a machine that passed its checks. `jupyter loopat doctor` asks podman anew, and notes that.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class HealthHandler(LoopatHandler):
     @authorized
     async def get(self) -> None:
         """Whether the machine offers what loops need."""
-        self.answer(await self.manager.health())
+        self.answer(await self.manager.health(noted=True))
 
 
 class OpenAPIHandler(LoopatHandler):
