@@ -11,6 +11,7 @@ from typing import Any
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+from tornado.web import HTTPError
 
 from loopat_jupyter.contents.drive import Drive, in_drive
 from loopat_jupyter.deadlines import call_off, deadline
@@ -78,21 +79,34 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         self._check_kernel_id(kernel_id)  # type: ignore[no-untyped-call]
         km: Any = self.get_kernel(kernel_id)
         km.stop_restarter()
-        await self._settled(kernel_id)
-        if kernel_id in self:
-            await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+        self._ending.add(kernel_id)
+        try:
+            if not await self._settled(kernel_id, self._restarts.get(kernel_id)):
+                self.log.warning("Kernel %s has been restarting for long, and is not waited for any more", kernel_id)
+            if kernel_id in self:
+                await super()._async_shutdown_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+        finally:
+            self._ending.discard(kernel_id)
 
     shutdown_kernel: Any = _async_shutdown_kernel
 
-    async def _settled(self, kernel_id: str) -> None:
-        """Return once no restart of a kernel is under way, whoever wanted it."""
+    async def _settled(self, kernel_id: str, restart: asyncio.Future[Any] | None = None) -> bool:
+        """Whether nobody restarts, starts or ends a kernel any more, after a wait for whoever does."""
         km: Any = self.get_kernel(kernel_id)
         try:
             async with deadline(SETTLE_TIMEOUT_S):
+                if restart is not None:
+                    await asyncio.wait([restart])
                 while kernel_id in self and not km.ready.done():
-                    await asyncio.wait([asyncio.ensure_future(asyncio.shield(km.ready))])
+                    await asyncio.wait([km.ready])
         except TimeoutError:
-            self.log.warning("Kernel %s has been restarting for long, and is not waited for any more", kernel_id)
+            return False
+        return True
+
+    @functools.cached_property
+    def _ending(self) -> set[str]:
+        """Kernels whose end is under way: no restart of them begins any more."""
+        return set()
 
     @functools.cached_property
     def _restarts(self) -> dict[str, asyncio.Future[Any]]:
@@ -100,25 +114,38 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         return {}
 
     async def _restart_once(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """As stock, and who asks during a restart shares it: of two at once stock loses a process.
+        """As stock, and who asks during a restart shares it, with its arguments: of two at once stock loses a process.
 
         Args:
             kernel_id: The kernel.
             args: As the stock manager takes them.
             kwargs: As the stock manager takes them.
+
+        Raises:
+            HTTPError: The kernel is being shut down, or has been starting for too long.
         """
         self._check_kernel_id(kernel_id)  # type: ignore[no-untyped-call]
         restart = self._restarts.get(kernel_id)
         if restart is None:
             restart = self._restarts[kernel_id] = asyncio.ensure_future(self._restart(kernel_id, *args, **kwargs))
-            restart.add_done_callback(lambda _: self._restarts.pop(kernel_id))
+            restart.add_done_callback(functools.partial(self._restarted, kernel_id))
         return await asyncio.shield(restart)
 
     restart_kernel: Any = _restart_once
 
+    def _restarted(self, kernel_id: str, restart: asyncio.Future[Any]) -> None:
+        del self._restarts[kernel_id]
+        if not restart.cancelled():
+            # Whoever waited for it may have given up; asyncio would complain of a failure that nobody saw.
+            restart.exception()
+
     async def _restart(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         # It may just be restarted because it died.
-        await self._settled(kernel_id)
+        settled = await self._settled(kernel_id)
+        if kernel_id in self._ending:
+            raise HTTPError(409, "Kernel %s is being shut down.", kernel_id)
+        if not settled:
+            raise HTTPError(409, "Kernel %s is still being started. Try again once it has.", kernel_id)
         return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
@@ -127,6 +154,9 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         Args:
             now: As the stock manager takes it.
         """
+        self._ending.update(self.list_kernel_ids())
+        if self._restarts:
+            await asyncio.wait(self._restarts.values(), timeout=SETTLE_TIMEOUT_S)
         for kernel_id in self.list_kernel_ids():
             if self.keeper.may_stay(kernel_id):
                 await self._leave(kernel_id)

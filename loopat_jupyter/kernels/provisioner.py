@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import ensure_async
+from tornado.web import HTTPError
 from traitlets import Unicode
 
 from loopat_jupyter.errors import BadInputError, ConflictError
@@ -339,6 +340,11 @@ class LoopatProvisioner(LocalProvisioner):
             restarted = True
         except KernelNotStarted as failure:
             self.log.error("The kernel ended and cannot be restarted: %s", failure)  # noqa: TRY400
+        except HTTPError as refusal:
+            if refusal.status_code not in (404, 409):
+                raise
+            # Somebody ends or starts it just now: that is no death.
+            restarted = True
         finally:
             if not restarted:
                 await self._give_up(restarter)
