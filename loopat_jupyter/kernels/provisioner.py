@@ -333,7 +333,7 @@ class LoopatProvisioner(LocalProvisioner):
             if ended == "stopped":
                 self.log.info("The kernel ended with its loop, which was stopped")
                 return
-            if ended == "replaced" and isinstance(self._km.parent, MultiKernelManager):
+            if ended == "replaced":
                 await self._restart_as_asked(kernel)
             elif (polled := restarter.poll()) is not None:
                 await polled
@@ -362,13 +362,14 @@ class LoopatProvisioner(LocalProvisioner):
         await ensure_async(self._km.parent.restart_kernel(self._km.kernel_id, now=True))
         kernel.manager.on_event(LoopEvent(action="updated", loop_id=kernel.place.loop_id))
 
-    @staticmethod
-    def _ended_on_purpose(kernel: SandboxKernel) -> Literal["stopped", "replaced"] | None:
+    def _ended_on_purpose(self, kernel: SandboxKernel) -> Literal["stopped", "replaced"] | None:
         """Whether somebody stopped the kernel's loop, which no restart may start then, or made its sandbox anew."""
         files = kernel.manager.sandboxes.state_files(kernel.place.loop_id)
         if files.stopped_on_purpose():
             return "stopped"
-        return "replaced" if files.replaced_on_purpose() else None
+        # Without such a manager nobody restarts it as if asked for: then it has died.
+        managed = isinstance(self._km.parent, MultiKernelManager)
+        return "replaced" if managed and files.replaced_on_purpose() else None
 
     def _unwatch(self) -> None:
         if self._watch is not None:

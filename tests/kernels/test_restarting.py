@@ -134,6 +134,12 @@ async def lost(kernels: LoopMappingKernelManager) -> LoopatProvisioner:
     await kernels.shutdown_kernel(kernel_id, now=True)
 
 
+async def test_a_lost_kernel_lives_only_for_whom_it_is_restarted(lost: LoopatProvisioner) -> None:
+    assert await lost.poll() is None
+    lost.parent = AsyncIOLoopKernelManager()
+    assert await lost.poll() == ENDED
+
+
 async def test_a_lost_kernel_that_is_being_ended_is_left_alone(lost: LoopatProvisioner) -> None:
     dead: list[str] = []
     lost.parent.add_restart_callback(lambda: dead.append("told"), "dead")
