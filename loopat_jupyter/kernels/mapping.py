@@ -140,13 +140,21 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             restart.exception()
 
     async def _restart(self, kernel_id: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        km: Any = self.get_kernel(kernel_id)
         # It may just be restarted because it died.
         settled = await self._settled(kernel_id)
         if kernel_id in self._ending:
             raise HTTPError(409, "Kernel %s is being shut down.", kernel_id)
         if not settled:
             raise HTTPError(409, "Kernel %s is still being started. Try again once it has.", kernel_id)
-        return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+        try:
+            return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
+        except KernelNotStarted:
+            # Its process has ended for the restart, and stock would list it for ever.
+            await km.provisioner.give_up()
+            if kernel_id in self:
+                self._handle_kernel_died(kernel_id)
+            raise
 
     async def _async_shutdown_all(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the stock signature
         """The server ends: kernels of loops stay where the configuration says so, all others end.

@@ -347,14 +347,18 @@ class LoopatProvisioner(LocalProvisioner):
             restarted = True
         finally:
             if not restarted:
-                await self._give_up(restarter)
+                await self.give_up()
 
-    async def _give_up(self, restarter: Any) -> None:  # noqa: ANN401 - of whatever package
-        """Have everybody told that the kernel is dead: nobody would try again, whatever was in the way."""
-        restarter.stop()
+    async def give_up(self) -> None:
+        """Have everybody told, once, that the kernel is dead: nobody would try again, whatever was in the way."""
+        km, restarter = self._km, self._km._restarter  # noqa: SLF001 - there is no public way to it
+        if isinstance(km.parent, MultiKernelManager) and km.kernel_id not in km.parent:
+            return
         await self.cleanup()
-        self._km.cleanup_connection_file()
-        restarter._fire_callbacks("dead")  # noqa: SLF001
+        km.cleanup_connection_file()
+        if restarter is not None:
+            restarter.stop()
+            restarter._fire_callbacks("dead")  # noqa: SLF001
 
     async def _restart_as_asked(self, kernel: SandboxKernel) -> None:
         """Restart a kernel whose sandbox somebody made anew: to clients this is no death."""

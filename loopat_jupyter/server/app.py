@@ -113,11 +113,12 @@ class LoopatApp(ExtensionApp):
     def initialize_handlers(self) -> None:
         """Add the routes."""
         from loopat_jupyter.contents.handlers import handlers as drive_handlers  # noqa: PLC0415
+        from loopat_jupyter.kernels.handlers import HANDLERS as KERNEL_HANDLERS  # noqa: PLC0415
         from loopat_jupyter.server.handlers.ports import handlers as port_handlers  # noqa: PLC0415
         from loopat_jupyter.server.routes import handlers  # noqa: PLC0415
 
         # The last of ours answers for whatever is not there, so the drive comes first.
-        self.handlers.extend([*port_handlers(), *drive_handlers(), *handlers()])
+        self.handlers.extend([*KERNEL_HANDLERS, *port_handlers(), *drive_handlers(), *handlers()])
         self._adopt()
 
     def _adopt(self) -> None:

@@ -217,14 +217,22 @@ async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_server
     assert place.run_files() == []
 
 
-async def test_failed_starts_do_not_keep_the_server_from_ending(place: Place, tmp_path: Path, breakable: Path) -> None:
+async def test_failed_starts_and_restarts_are_told_and_keep_no_server_from_ending(
+    place: Place, tmp_path: Path, breakable: Path
+) -> None:
     await place.manager.start(place.record)
-    breakable.unlink()
     options = ["--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner"]
     environ = {name: value for name, value in place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
     async with jupyter_server(tmp_path, place.workdir, environ, *options) as server:
         name = place.kernel_name.replace("python3", "breakable")
         session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": name}}
+        kernel_id = (await server.api("POST", "api/sessions", session)).body["kernel"]["id"]
+        breakable.unlink()
+        refused = await server.api("POST", f"api/kernels/{kernel_id}/restart", {})
+        assert (refused.status, refused.body["reason"]) == (500, "kernel_failed")
+        assert refused.body["message"].startswith("Breakable did not start.")
+        # Nobody would start it again.
+        assert [(await server.api("GET", f"api/{route}")).body for route in ("kernels", "sessions")] == [[], []]
         for route, body in (("kernels", {"name": name}), ("sessions", session)):
             assert (await server.api("POST", f"api/{route}", body)).status == 500
         server.process.terminate()
