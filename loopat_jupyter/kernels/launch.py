@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import KernelStartError, LoopatError
 from loopat_jupyter.kernels.inside import ExecProcess, InsideProcess, SeenProcess
+from loopat_jupyter.kernels.meanwhile import Launchpad
 from loopat_jupyter.kernels.orders import Order, encode_connection, format_argv, kernel_environment, passed_on
 from loopat_jupyter.kernels.transports import FileSockets, PortSockets, Sockets
 from loopat_jupyter.models import ExecSpec, LoopEvent
@@ -87,6 +88,7 @@ class SandboxKernel:
 
     Attributes:
         connection_file: Where this process notes how it is reached, if it does; removed when this process is killed.
+        launchpad: The sandbox that `prepare` found, once it did.
     """
 
     def __init__(self, manager: LoopManager, place: Place, spares: Spares | None = None) -> None:
@@ -99,6 +101,7 @@ class SandboxKernel:
         self._address = self._stem.name
         self._stopped = False
         self.connection_file: str | None = None
+        self.launchpad: Launchpad | None = None
         self.sockets = self._make_sockets()
 
     def _make_sockets(self, ports: Sequence[int] = ()) -> Sockets:
@@ -118,8 +121,10 @@ class SandboxKernel:
             NotFoundError: The loop is gone.
             StorageFullError: No space.
         """
+        self.launchpad = None
         record = self.manager.store.read(self.place.loop_id)
         running = await self.manager.use(record)
+        self.launchpad = Launchpad(self.manager, record, running.init_pid)
         return Ready(running, await self._find_spec(record, running))
 
     async def _find_spec(self, record: LoopRecord, running: Running) -> Kernelspec:

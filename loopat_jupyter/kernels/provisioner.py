@@ -21,6 +21,7 @@ from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.kernels.failure import KernelNotStarted, told
 from loopat_jupyter.kernels.keeping import KernelKeeper
 from loopat_jupyter.kernels.launch import Place, Ready, SandboxKernel
+from loopat_jupyter.kernels.meanwhile import undisturbed
 from loopat_jupyter.kernels.transports import make_keys
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import LoopEvent
@@ -74,7 +75,8 @@ class LoopatProvisioner(LocalProvisioner):
             if self._kernel is None or self._kernel.place != place:
                 manager, spares = self._loops(environ)
                 self._kernel = SandboxKernel(manager, place, spares)
-            self._ready = await self._kernel.prepare()
+            kernel = self._kernel
+            self._ready = await undisturbed(lambda _: kernel.prepare(), lambda: kernel.launchpad)
             spec = self._ready.spec
             self.kernel_spec.interrupt_mode = spec.interrupt_mode
             self._passed = self._kernel.session_env(kwargs.get("env") or {}, os.environ)
@@ -88,14 +90,21 @@ class LoopatProvisioner(LocalProvisioner):
         Raises:
             LoopatError: It did not start; the message says why.
         """
-        if self._kernel is None:
+        kernel = self._kernel
+        if kernel is None:
             return await super().launch_kernel(cmd, **kwargs)
+
+        async def launch(again: bool) -> None:  # noqa: FBT001
+            if again:
+                self._ready = await kernel.prepare()
+            async with kernel.sockets.claim(self._ready.running) as ends:
+                kernel.connection_file = self._connect(ends.host, encrypt=kernel.sockets.needs_encryption)
+                connection = {**self.connection_info, **ends.inside, "kernel_name": kernel.place.kernel}
+                await kernel.launch(self._ready, connection, self._passed, kwargs.get("extra_arguments", ()))
+
         with told():
-            async with self._kernel.sockets.claim(self._ready.running) as ends:
-                self._kernel.connection_file = self._connect(ends.host, encrypt=self._kernel.sockets.needs_encryption)
-                connection = {**self.connection_info, **ends.inside, "kernel_name": self._kernel.place.kernel}
-                await self._kernel.launch(self._ready, connection, self._passed, kwargs.get("extra_arguments", ()))
-        self.pid = self._kernel.process.pid if self._kernel.process else None
+            await undisturbed(launch, lambda: kernel.launchpad)
+        self.pid = kernel.process.pid if kernel.process else None
         self.cwd = kwargs.get("cwd")
         return self.connection_info
 

@@ -217,6 +217,29 @@ async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_server
     assert place.run_files() == []
 
 
+async def test_a_start_follows_its_loop_into_a_new_sandbox_and_is_told_of_its_end(
+    place: Place, jp_fetch, jp_serverapp, breakable: Path
+) -> None:
+    spec = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable", "kernel.json")
+    command = "test ! -e ~/whole || exec sleep 600; exec python3 -m ipykernel_launcher -f $0"
+    argv = ["bash", "-c", command, "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Slow", "language": "python"}))
+    await place.manager.start(place.record)
+    name = place.kernel_name.replace("python3", "breakable")
+    starting = asyncio.ensure_future(refusal(jp_fetch, "api", "kernels", body={"name": name}))
+    await place.wait_for_command("sleep", "600")
+    await place.manager.sandboxes.stop(place.record.id)
+    stopped = "The kernel did not start, because its loop 'A loop' was stopped meanwhile."
+    assert str((await starting)["message"]).startswith(stopped)
+    await place.manager.start(place.record)
+    session = asyncio.ensure_future(start_session(jp_fetch, name))
+    await place.wait_for_command("sleep", "600")
+    breakable.unlink()
+    await place.manager.start(place.record, fresh=True)
+    await ready(jp_serverapp.kernel_manager.get_kernel(await session))
+    assert len(place.processes()) == 1
+
+
 async def test_failed_starts_and_restarts_are_told_and_keep_no_server_from_ending(
     place: Place, tmp_path: Path, breakable: Path
 ) -> None:
