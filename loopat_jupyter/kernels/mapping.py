@@ -147,6 +147,9 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             raise HTTPError(409, "Kernel %s is being shut down.", kernel_id)
         if not settled:
             raise HTTPError(409, "Kernel %s is still being started. Try again once it has.", kernel_id)
+        if getattr(km, "reason", ""):
+            # Why it did not start before; stock would tell that of the new one, too.
+            km.execution_state, km.reason = "starting", ""
         try:
             return await super().restart_kernel(kernel_id, *args, **kwargs)  # type: ignore[no-untyped-call]
         except KernelNotStarted:

@@ -179,10 +179,14 @@ async def test_restarts_over_rest_give_one_fresh_kernel_and_an_end_is_no_death(
     kernel_id = await start_session(jp_fetch)
     path = ("api", "kernels", kernel_id)
     before = kernels.get_kernel(kernel_id).provisioner.pid
+    # As somebody who wanted to connect while it did not start left it.
+    kernels.get_kernel(kernel_id).execution_state, kernels.get_kernel(kernel_id).reason = "dead", "It did not start."
     # Several at once leave one kernel.
     await asyncio.gather(*(jp_fetch(*path, "restart", method="POST", body="") for _ in range(3)))
     assert kernels.get_kernel(kernel_id).provisioner.pid != before
     assert len(place.processes()) == 1
+    model = json.loads((await jp_fetch(*path)).body)
+    assert (model["execution_state"] in ("starting", "idle"), model.get("reason")) == (True, None)
     restarting = event(kernels, kernel_id, "restart")
     await jp_fetch(*path, method="DELETE")
     assert not restarting.is_set()
