@@ -212,10 +212,10 @@ async def find_started(stem: Stem, init_pid: int, *, timeout_s: float) -> HostPr
         timeout_s: How long to wait.
 
     Returns:
-        The process, or None when it did not appear or ended before it was found.
+        The process, or None when it did not appear or ended before it was found, or the sandbox has ended.
     """
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and stat_fields(init_pid):
         pid_inside = stem.pid_inside()
         if pid_inside is not None:
             return find_process(init_pid, pid_inside)

@@ -131,6 +131,13 @@ def test_only_a_terminal_is_told_something_before_its_prompt(tmp_path: Path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".env"]
 
 
+async def test_nothing_is_waited_for_in_a_sandbox_that_has_ended(tmp_path: Path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    waiting = find_started(Stem.new(tmp_path, "k"), ended.pid, timeout_s=3600)
+    assert await asyncio.wait_for(waiting, 30) is None
+
+
 async def test_a_planted_pid_file_that_is_no_number_is_not_believed(tmp_path: Path):
     stem = Stem.new(tmp_path, "k")
     for planted in ("", "-1x", "9" * 100):
