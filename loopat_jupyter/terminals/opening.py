@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.attach import Screen, bring_up, client_argv, with_notice
-from loopat_jupyter.errors import EngineError, LoopatError
+from loopat_jupyter.errors import EngineError, LoopatError, NotFoundError
 from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S
 from loopat_jupyter.sandbox.owners import own, release
 from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, exec_argv
@@ -37,6 +37,8 @@ async def open_terminal(
 ) -> None:
     """Make the loop's sandbox run, and the program in it; a person may try again after a failure.
 
+    Returns as well when the loop was deleted: the terminal has no program then.
+
     Args:
         loops: The loops.
         terminal: Where it shows.
@@ -47,12 +49,27 @@ async def open_terminal(
     while True:
         try:
             await _open(loops, terminal, spec, screen, on_open)
-        except LoopatError as error:
+        except (LoopatError, FileNotFoundError) as error:
+            if _deleted(loops, terminal.loop_id):
+                screen.fail("The loop was deleted, and this terminal ends with it.")
+                return
+            if not isinstance(error, LoopatError):
+                raise
             screen.fail(error.message)
             screen.offer_again()
             await terminal.ask_again()
         else:
             return
+
+
+def _deleted(loops: LoopManager, loop_id: str) -> bool:
+    try:
+        loops.store.read(loop_id)
+    except NotFoundError:
+        return True
+    except LoopatError:
+        return False
+    return False
 
 
 async def _open(
@@ -72,7 +89,12 @@ async def _open(
         on_open()
         return
     held = msgspec.structs.replace(spec, detach=True, size=terminal.ptyproc.getwinsize())
-    async with _started(loops.engine, running, terminal.stem, held) as (connection, starting):
+
+    def runs() -> bool:
+        stamp = loops.sandboxes.state_files(record.id).running()
+        return stamp is not None and stamp.pid == running.init_pid
+
+    async with _started(loops.engine, running, terminal.stem, held, runs) as (connection, starting):
         terminal.hold(connection)
         on_open()
         # It runs, whatever podman says now.
@@ -87,12 +109,19 @@ def _can_hold(loops: LoopManager, running: Running) -> bool:
 
 @contextlib.asynccontextmanager
 async def _started(
-    engine: Engine, running: Running, stem: Stem, spec: ExecSpec
+    engine: Engine, running: Running, stem: Stem, spec: ExecSpec, runs: Callable[[], bool]
 ) -> AsyncIterator[tuple[socket.socket, asyncio.Future[Completed]]]:
     """Start a held terminal and hand over the connection to it, and podman, which needs longer.
 
+    Args:
+        engine: Runs podman.
+        running: The sandbox.
+        stem: The terminal's files.
+        spec: The program.
+        runs: Whether the sandbox still does.
+
     Raises:
-        EngineError: Podman could not start it.
+        EngineError: Podman could not start it, or the sandbox ended.
         EngineTimeoutError: Podman took too long.
         StorageFullError: No space for its files.
     """
@@ -106,7 +135,7 @@ async def _started(
             engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
         )
         try:
-            yield await _connected(starting, stem), starting
+            yield await _connected(starting, stem, runs), starting
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
@@ -115,10 +144,12 @@ async def _started(
         raise
 
 
-async def _connected(starting: asyncio.Future[Completed], stem: Stem) -> socket.socket:
+async def _connected(starting: asyncio.Future[Completed], stem: Stem, runs: Callable[[], bool]) -> socket.socket:
     deadline_s = time.monotonic() + FIND_TIMEOUT_S + _HOLDER_TIMEOUT_S
     while (connection := connect(stem.socket())) is None:
         if starting.done():
+            if not runs():
+                raise EngineError("The loop was stopped while this terminal opened.")
             starting.result()
             deadline_s = min(deadline_s, time.monotonic() + _HOLDER_TIMEOUT_S)
             await asyncio.sleep(_LOOK_S)

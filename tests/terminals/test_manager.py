@@ -458,6 +458,42 @@ async def test_closing_works_while_the_sandbox_starts(
     assert commands(manager, record) == []
 
 
+async def test_a_loop_that_is_stopped_while_its_terminal_opens_is_told(
+    person: Person, running: LoopRecord, workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    podman, end = tmp_path / "podman", tmp_path / "end"
+    podman.write_text(
+        "#!/bin/sh\n"
+        f'if [ "$1" = exec ] && [ -e {end} ]; then podman stop -t 0 "$3" >{tmp_path}/stopped || exit; . {end}; fi\n'
+        'exec podman "$@"\n'
+    )
+    podman.chmod(0o755)
+    monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
+    # Podman refuses; then, it has started what ends with the sandbox.
+    end.write_text("")
+    async with person.watch(await person.open(workdir)) as terminal:
+        for then in ("exit 0", None):
+            await terminal.until("The loop was stopped while this terminal opened")
+            await terminal.until("Press Enter")
+            end.unlink() if then is None else end.write_text(then)
+            terminal.type("\r")
+        assert await terminal.run("hostname") == f"loop-{running.id[:8]}\r\n"
+        assert "in order?" not in terminal.seen
+        assert "can only create" not in terminal.seen
+
+
+async def test_a_terminal_that_could_not_open_ends_once_its_loop_is_deleted(
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LOOPAT_PODMAN_BIN", "/nonexistent")
+    async with person.watch(await person.open(resting)) as terminal:
+        await terminal.until("Press Enter")
+        manager.workspace.record(record.id).unlink()
+        terminal.type("\r")
+        assert "The loop was deleted" in await terminal.until_end()
+    assert await person.names() == []
+
+
 async def test_without_podman_the_terminal_says_what_to_do_and_tries_again(
     person: Person, record: LoopRecord, resting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
