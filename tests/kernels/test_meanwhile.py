@@ -37,8 +37,8 @@ class Scene:
         self.files.stamp(Stamp.of(self.record.id, facts, "image"))
 
     def stop(self) -> None:
-        self.files.forget()
-        self.files.note_stop()
+        with self.files.ending():
+            pass
 
     def delete(self) -> None:
         self.stop()

@@ -149,9 +149,8 @@ async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path
         seen.append(owner.exists())
         raise EngineError("no")
 
-    starting = _started(
-        FakeEngine(answer), Running("box", 1, "2", restart_needed=False), stem, ExecSpec(argv=("true",))
-    )
+    running, spec = Running("box", 1, "2", restart_needed=False), ExecSpec(argv=("true",))
+    starting = _started(FakeEngine(answer), running, stem, spec, lambda: True)
     with pytest.raises(EngineError):
         await starting.__aenter__()
     assert (seen, owner.exists()) == ([True], False)
