@@ -299,7 +299,9 @@ async def one_waits(place: Place) -> int:
 
 
 def connected(pid: int) -> bool:
-    return bool(psutil.Process(pid).net_connections("unix"))
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).net_connections("unix"))
+    return False
 
 
 class Recorded(Spares):
