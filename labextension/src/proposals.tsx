@@ -3,6 +3,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { messageOf } from './api';
+import { Doubt } from './doubt';
 import { Marked } from './marked';
 import type { components } from './openapi';
 import { kindWord } from './promote';
@@ -30,6 +31,7 @@ class ProposalList extends ReactWidget {
     proposal: Proposal,
     act: () => Promise<unknown>
   ): Promise<void> {
+    this._doubtful = '';
     try {
       await act();
       this._problem = undefined;
@@ -66,16 +68,12 @@ class ProposalList extends ReactWidget {
     const diff = this._diffs.get(path);
     const problem =
       this._problem?.path === path ? this._problem.message : undefined;
-    const button = (
-      label: string,
-      kind: string,
-      act: () => Promise<unknown>
-    ) => (
+    const button = (label: string, kind: string, act: () => void) => (
       <button
         type="button"
         className={`jp-mod-styled ${kind}`}
         aria-label={trans.__('%1: %2', label, proposal.title)}
-        onClick={() => void act()}
+        onClick={act}
       >
         {label}
       </button>
@@ -101,24 +99,50 @@ class ProposalList extends ReactWidget {
             <Marked text={problem} />
           </div>
         )}
-        <span className="jp-Loops-buttons">
-          {diff === undefined &&
-            button(trans.__('Show'), 'jp-mod-reject', () =>
-              this._show(proposal)
+        {this._doubtful === path ? (
+          <Doubt
+            question={trans.__(
+              'Discard it for everybody? The loop that it came from keeps its commits.'
             )}
-          {button(trans.__('Merge'), 'jp-mod-accept', () =>
-            this._do(proposal, () =>
-              this._manager.call('POST', `${path}/merge`)
-            )
-          )}
-          {button(trans.__('Discard'), 'jp-mod-warn', () =>
-            this._do(proposal, () => this._manager.call('DELETE', path))
-          )}
-        </span>
+            keep={trans.__('Cancel')}
+            act={trans.__('Discard')}
+            onKeep={() => this._doubt('')}
+            onAct={() =>
+              void this._do(proposal, () => this._manager.call('DELETE', path))
+            }
+          />
+        ) : (
+          <span className="jp-Loops-buttons">
+            {diff === undefined &&
+              button(
+                trans.__('Show'),
+                'jp-mod-reject',
+                () => void this._show(proposal)
+              )}
+            {button(
+              trans.__('Merge'),
+              'jp-mod-accept',
+              () =>
+                void this._do(proposal, () =>
+                  this._manager.call('POST', `${path}/merge`)
+                )
+            )}
+            {button(trans.__('Discard…'), 'jp-mod-warn', () =>
+              this._doubt(path)
+            )}
+          </span>
+        )}
       </li>
     );
   }
 
+  /** Ask about a proposal before it is discarded; empty for none. */
+  private _doubt(path: string): void {
+    this._doubtful = path;
+    this.update();
+  }
+
+  private _doubtful = '';
   private _diffs = new Map<string, string>();
   private _problem: { path: string; message: string } | undefined;
 }

@@ -4,11 +4,12 @@ import * as React from 'react';
 
 import { LoopError } from './api';
 import { IconButton } from './button';
+import { Doubt } from './doubt';
 import { Choice, Field, Text } from './fields';
-import { Secret } from './secret';
 import { DEFAULT_VAULT, vaultsOffered } from './form';
 import { Marked } from './marked';
 import type { components } from './openapi';
+import { Secret } from './secret';
 import { StayingDialog } from './staying';
 import type { ILoopManager } from './tokens';
 
@@ -52,7 +53,10 @@ class VaultForm extends ReactWidget {
         await this._manager.call('PUT', this._path(this._name), {
           value: this._value
         });
-        this._said = this._trans.__('%1 is set.', this._name);
+        this._said = this._trans.__(
+          '%1 is set. What starts from now on has it; what runs keeps what it has.',
+          this._name
+        );
         this._name = this._value = '';
       }
     });
@@ -63,7 +67,10 @@ class VaultForm extends ReactWidget {
     this._doubtful = '';
     await this._try(async () => {
       await this._manager.call('DELETE', this._path(name));
-      this._said = this._trans.__('%1 is removed.', name);
+      this._said = this._trans.__(
+        '%1 is removed. What starts from now on does not have it; what runs keeps it.',
+        name
+      );
     });
   }
 
@@ -182,13 +189,7 @@ class VaultForm extends ReactWidget {
             <Marked text={this._problem?.message ?? ''} />
           </div>
         )}
-        <div role="status">
-          {this._said !== '' &&
-            trans.__(
-              '%1 What starts from now on in its loops has that; what runs keeps what it has.',
-              this._said
-            )}
-        </div>
+        <div role="status">{this._said}</div>
       </>
     );
   }
@@ -209,23 +210,12 @@ class VaultForm extends ReactWidget {
             <li key={name}>
               <code>{name}</code>
               {this._doubtful === name ? (
-                <span className="jp-Loops-buttons">
-                  <button
-                    type="button"
-                    className="jp-mod-styled jp-mod-warn"
-                    autoFocus
-                    onClick={() => void this._remove(name)}
-                  >
-                    {trans.__('Remove')}
-                  </button>
-                  <button
-                    type="button"
-                    className="jp-mod-styled jp-mod-reject"
-                    onClick={() => this._doubt('')}
-                  >
-                    {trans.__('Keep')}
-                  </button>
-                </span>
+                <Doubt
+                  keep={trans.__('Keep')}
+                  act={trans.__('Remove')}
+                  onKeep={() => this._doubt('')}
+                  onAct={() => void this._remove(name)}
+                />
               ) : (
                 <IconButton
                   icon={closeIcon}
@@ -240,7 +230,7 @@ class VaultForm extends ReactWidget {
     );
   }
 
-  /** Ask about a variable before it is removed; JupyterLab shows one dialog at a time. */
+  /** Ask about a variable before it is removed; empty for none. */
   private _doubt(name: string): void {
     this._doubtful = name;
     this.update();

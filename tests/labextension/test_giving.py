@@ -33,6 +33,11 @@ async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> Non
     await page.locator(".jp-Loops-diff", has_text="+It has a trailing line.").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("proposals")
+    # Discarding asks, and whoever presses Enter too early loses nothing.
+    await browser.answer("Discard…: Finder")
+    await page.wait_for_function("document.activeElement.innerText === 'Cancel'")
+    assert await browser.findings(".jp-Dialog") == []
+    await page.keyboard.press("Enter")
     await browser.answer("Merge: Finder")
     await page.get_by_text("Nothing waits to be merged.").wait_for()
     # The button that had the focus is gone, and the keyboard works all the same.

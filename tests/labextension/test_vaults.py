@@ -71,10 +71,13 @@ async def test_variables_are_set_and_removed(stage: Stage) -> None:
     assert (await variables(stage, "default"), await variables(stage, "work")) == (["API_TOKEN"], ["OTHER"])
     # Removing asks.
     await browser.answer("Remove OTHER")
-    await browser.answer("Keep")
+    await page.wait_for_function("document.activeElement.innerText === 'Keep'")
+    # Whoever presses Enter too early loses nothing.
+    await page.keyboard.press("Enter")
     await browser.answer("Remove OTHER")
     await browser.answer("Remove")
     await page.get_by_text("It has no variables yet.").wait_for()
+    await page.get_by_text("OTHER is removed. What starts from now on does not have it").wait_for()
     assert await variables(stage, "work") == []
     # The button that had the focus is gone, and the keyboard works all the same.
     await page.keyboard.press("Escape")
