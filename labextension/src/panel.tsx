@@ -118,6 +118,14 @@ function useLoops(manager: ILoopManager, isSeen: () => boolean): number {
   return now;
 }
 
+/** The loops whose titles have what somebody looks for; the same list until something changes. */
+function useFiltered(loops: readonly Loop[], filter: string): Loop[] {
+  return React.useMemo(() => {
+    const wanted = filter.toLowerCase();
+    return loops.filter(loop => loop.title.toLowerCase().includes(wanted));
+  }, [loops, filter]);
+}
+
 function Panel(
   props: IPanelOptions & { revealed: Revealed; isSeen: () => boolean }
 ): React.ReactElement {
@@ -125,6 +133,7 @@ function Panel(
   const now = useLoops(manager, isSeen);
   const [filter, setFilter] = React.useState('');
   const [archived, setArchived] = React.useState(false);
+  const [areKnown, setKnown] = React.useState(false);
   const [target, setTarget] = React.useState('');
   React.useEffect(() => {
     const onReveal = (_: LoopPanel, id: string) => {
@@ -138,11 +147,8 @@ function Panel(
   }, [revealed]);
   const { condition } = manager;
   const { loops, archived: archivedLoops } = manager;
-  const shown = React.useMemo(() => {
-    const all = archived ? [...loops, ...archivedLoops] : loops;
-    const wanted = filter.toLowerCase();
-    return all.filter(loop => loop.title.toLowerCase().includes(wanted));
-  }, [loops, archivedLoops, archived, filter]);
+  const shown = useFiltered(loops, filter);
+  const shownArchived = useFiltered(archivedLoops, filter);
   const common = React.useMemo(() => commonWarnings(loops), [loops]);
   // The same set until the warnings change, or each event would render all rows anew.
   const warnings = JSON.stringify([...common.keys()]);
@@ -153,9 +159,10 @@ function Panel(
   const toggle = () => {
     setArchived(!archived);
     if (!archived) {
-      void manager.showArchived();
+      void manager.showArchived().then(() => setKnown(true));
     }
   };
+  const list = { ...props, told, now, target, onReached: () => setTarget('') };
   return (
     <>
       <div className="jp-Loops-header">
@@ -203,7 +210,7 @@ function Panel(
       )}
       {condition.kind === 'ready' && (
         <>
-          {(manager.loops.length > 0 || archived) && (
+          {(loops.length > 0 || archivedLoops.length > 0) && (
             <input
               type="search"
               className="jp-mod-styled jp-Loops-filter"
@@ -222,21 +229,14 @@ function Panel(
               <Marked text={trans.__('%1 loops: %2', count, warning)} />
             </div>
           ))}
-          {manager.loops.length === 0 && !archived ? (
+          {loops.length === 0 ? (
             <Empty {...props} />
           ) : shown.length === 0 ? (
             <div className="jp-Loops-message">
               {trans.__('No loop is called like that.')}
             </div>
           ) : (
-            <List
-              {...props}
-              loops={shown}
-              told={told}
-              now={now}
-              target={target}
-              onReached={() => setTarget('')}
-            />
+            <List {...list} label={trans.__('Loops')} loops={shown} />
           )}
           <button
             className="jp-Loops-archived"
@@ -250,6 +250,22 @@ function Panel(
             )}
             {trans.__('Archived')}
           </button>
+          {archived &&
+            (shownArchived.length > 0 ? (
+              <List
+                {...list}
+                label={trans.__('Archived loops')}
+                loops={shownArchived}
+              />
+            ) : (
+              areKnown && (
+                <div className="jp-Loops-message" role="status">
+                  {archivedLoops.length === 0
+                    ? trans.__('No loop is archived.')
+                    : trans.__('No archived loop is called like that.')}
+                </div>
+              )
+            ))}
         </>
       )}
     </>
@@ -308,6 +324,8 @@ function Checks({
 }
 
 interface IListProps extends IPanelOptions {
+  /** For screen readers. */
+  label: string;
   loops: Loop[];
   /** Warnings that are told above the list. */
   told: ReadonlySet<string>;
@@ -318,8 +336,8 @@ interface IListProps extends IPanelOptions {
 }
 
 function List(props: IListProps): React.ReactElement {
-  const { loops, told, target, onReached, manager, commands, trans, now } =
-    props;
+  const { label, loops, told, target, onReached, now } = props;
+  const { manager, commands, trans } = props;
   const parent = React.useRef<HTMLDivElement>(null);
   const virtualizer = useVirtualizer({
     count: loops.length,
@@ -351,7 +369,7 @@ function List(props: IListProps): React.ReactElement {
     <div className="jp-Loops-scroll" ref={parent}>
       <ul
         className="jp-Loops-list"
-        aria-label={trans.__('Loops')}
+        aria-label={label}
         ref={virtualizer.containerRef}
       >
         {virtualizer.getVirtualItems().map(item => (

@@ -37,6 +37,14 @@ TERMINAL_BELOW = """() => {
 """As a person drags it there, to see both."""
 
 
+ARCHIVED_BELOW = """() => {
+  const [button, list] = ['.jp-Loops-archived', '[aria-label="Archived loops"]'].map(
+    selector => document.querySelector(`#jp-loops-panel ${selector}`));
+  const isAfter = button.compareDocumentPosition(list) & Node.DOCUMENT_POSITION_FOLLOWING;
+  return isAfter && list.getBoundingClientRect().top >= button.getBoundingClientRect().bottom;
+}"""
+
+
 async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await page.wait_for_selector(".jp-Loops-empty")
@@ -89,11 +97,15 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     await browser.row("Cycle").wait_for(state="detached")
     await page.get_by_role("button", name="Archived").click()
     await browser.state("Cycle", "archived")
+    assert await page.evaluate(ARCHIVED_BELOW)
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("archived")
     await browser.command("loops:delete", loop=identity)
     await page.locator(".jp-Dialog", has_text="cannot be undone").wait_for()
     await browser.answer("Delete")
     await browser.row("Cycle").wait_for(state="detached")
     assert list(stage.workspace.loops.iterdir()) == []
+    await page.get_by_text("No loop is archived.").wait_for()
     await page.get_by_role("button", name="Archived").click()
 
 
