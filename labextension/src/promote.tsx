@@ -86,7 +86,7 @@ class PromoteForm extends ReactWidget {
         {!this._loop.config.knowledge_rw && (
           <div className="jp-Loops-note" role="note">
             {trans.__(
-              'This loop may only read the knowledge. To change it, make a loop with “Knowledge: to be changed and promoted”, under “Advanced”.'
+              'This loop may only read the knowledge. To change that, set “Knowledge” in “Loop Settings…” of its menu.'
             )}
           </div>
         )}
@@ -95,7 +95,9 @@ class PromoteForm extends ReactWidget {
           label={trans.__('What it is about')}
           problem={undefined}
           value={this._message}
-          more={{ placeholder: trans.__('Which loop it comes from') }}
+          more={{
+            placeholder: trans.__('If empty: Work of loop %1', this._loop.title)
+          }}
           onChange={text => {
             this._message = text;
             this.update();

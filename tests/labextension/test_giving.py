@@ -49,6 +49,8 @@ async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> Non
     await page.locator(".lm-Menu").get_by_text("Promote…", exact=True).click()
     offered = await page.locator("#jp-loops-promote-context option").all_inner_texts()
     assert offered == ["Notes", "Personal files"]
+    await page.locator(".jp-Loops-note", has_text="set “Knowledge” in “Loop Settings…” of its menu").wait_for()
+    assert await page.get_by_placeholder("If empty: Work of loop Reader").count() == 1
     await page.keyboard.press("Escape")
 
 
