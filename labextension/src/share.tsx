@@ -11,13 +11,13 @@ import { Choice, Text } from './fields';
 import { loopIcon } from './icons';
 import { Marked } from './marked';
 import type { components } from './openapi';
+import { Ports } from './ports';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
 import { fullTitle } from './words';
 
 type Sharing = components['schemas']['Sharing'];
 type ShareLoop = components['schemas']['ShareLoop'];
-type Listening = components['schemas']['ListeningPort'];
 
 const LOOK_MS = 3000;
 
@@ -45,11 +45,20 @@ class ShareForm extends ReactWidget {
 
   /** Share what the form says. It stays open: the address is there to be copied. */
   async apply(): Promise<boolean> {
+    const wanted = this._wanted();
+    if (wanted.port === null && (this._isNumbered || wanted.mode === 'port')) {
+      const message = this._options.trans.__(
+        'Give the port that a program in the loop listens on, such as 8000.'
+      );
+      this._problem = new LoopError(message, 0, 'missing', 'port');
+      this.update();
+      return false;
+    }
     this._isBusy = true;
     this.update();
     try {
       const { manager } = this._options;
-      this._sharing = await manager.call('PUT', this._path, this._wanted());
+      this._sharing = await manager.call('PUT', this._path, wanted);
       this._problem = undefined;
     } catch (error) {
       this._problem =
@@ -177,8 +186,11 @@ class ShareForm extends ReactWidget {
             ['off', trans.__('Nothing')],
             ['static', trans.__('Files')],
             ['port', trans.__('A web server')],
-            ['direct', trans.__('A port, at a fixed port of this machine')],
-            ['ephemeral', trans.__('A port, at any port of this machine')]
+            ['direct', trans.__('Another port, under a number that stays')],
+            [
+              'ephemeral',
+              trans.__('Another port, under a new number each start')
+            ]
           ]}
           onChange={mode => this._set({ mode })}
         />
@@ -227,6 +239,18 @@ class ShareForm extends ReactWidget {
             )}
           </div>
         )}
+        {mode !== 'off' && (
+          <div className="jp-Loops-hint">
+            {trans.__(
+              'Everybody who reaches the address sees it; there is no password.'
+            )}
+            {mode === 'static' &&
+              ' ' +
+                trans.__(
+                  'The address alone shows “index.html”. To see another file, add its name to the address: there is no list.'
+                )}
+          </div>
+        )}
         {this._found()}
         {this._problem !== undefined && !has(this._problem.field) && (
           <div role="alert" className="jp-Loops-problem">
@@ -260,9 +284,14 @@ class ShareForm extends ReactWidget {
       <div role="status" className="jp-Loops-shared">
         {url !== null && (
           <>
-            <a href={url} target="_blank" rel="noopener noreferrer">
-              {url}
-            </a>
+            {url.startsWith('http') ? (
+              <a href={url} target="_blank" rel="noopener noreferrer">
+                {url}
+              </a>
+            ) : (
+              // No browser opens it: it is for another program.
+              <code>{url}</code>
+            )}
             <span className="jp-Loops-buttons">
               <button
                 type="button"
@@ -305,48 +334,6 @@ class ShareForm extends ReactWidget {
   private _isBusy = false;
   private _copied = '';
   private _timer: number | undefined;
-}
-
-interface IPortsProps {
-  listening: readonly Listening[];
-  trans: TranslationBundle;
-  onPick: (found: Listening) => void;
-}
-
-/** Ports that programs in the loop listen on, to be picked. */
-function Ports(props: IPortsProps): React.ReactElement | null {
-  const { listening, trans, onPick } = props;
-  if (listening.length === 0) {
-    return null;
-  }
-  return (
-    <div className="jp-Loops-field">
-      <div id="jp-loops-share-listening">
-        {trans.__('Programs in the loop listen on')}
-      </div>
-      <ul className="jp-Loops-ports" aria-labelledby="jp-loops-share-listening">
-        {listening.map(found => {
-          const name = `${found.port}/${found.protocol}`;
-          return (
-            <li key={name}>
-              {found.reachable ? (
-                <button
-                  type="button"
-                  className="jp-Loops-link"
-                  aria-label={trans.__('Share port %1', name)}
-                  onClick={() => onPick(found)}
-                >
-                  {name}
-                </button>
-              ) : (
-                trans.__('%1 (for the loop alone)', name)
-              )}
-            </li>
-          );
-        })}
-      </ul>
-    </div>
-  );
 }
 
 /** Opens a shared web server in a tab of Lab, through the Jupyter server, in an origin of its own. */

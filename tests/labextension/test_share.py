@@ -23,6 +23,7 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     await browser.command("loops:share", loop=record.id)
     apply = page.locator(".jp-Dialog button", has_text="Apply")
     await page.select_option("#jp-loops-share-mode", "static")
+    await page.get_by_text("Everybody who reaches the address sees it; there is no password.").wait_for()
     await page.fill("#jp-loops-share-alias", "No Name")
     await apply.click()
     await page.locator("#jp-loops-share-alias-problem", has_text="Must be").wait_for()
@@ -39,9 +40,18 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     await browser.row("Rain in March").get_by_role("button", name="shares files").wait_for()
     # It is still the same dialog.
     await page.locator(".jp-Dialog[data-same]").wait_for()
+    # What is no web server is no link.
+    await page.select_option("#jp-loops-share-mode", "direct")
+    await apply.click()
+    await page.locator("#jp-loops-share-port-problem", has_text="Give the port that a program in the loop").wait_for()
+    await page.fill("#jp-loops-share-port", "5432")
+    await apply.click()
+    await page.locator(".jp-Dialog [role=status] code", has_text="tcp://127.0.0.1:").wait_for()
+    assert await link.count() == 0
+    assert await browser.findings(".jp-Dialog") == []
     await page.select_option("#jp-loops-share-mode", "off")
     await apply.click()
-    await link.wait_for(state="detached")
+    await page.locator(".jp-Dialog [role=status] code").wait_for(state="detached")
     # The keyboard works after the button was used.
     await page.keyboard.press("Escape")
     await page.locator(".jp-Dialog").wait_for(state="detached")
