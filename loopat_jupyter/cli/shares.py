@@ -102,6 +102,9 @@ def share_verb(
         session.show_json(sharing)
     else:
         click.echo(told(record, sharing))
+        index = session.manager.workspace.workdir(record.id) / "index.html"
+        if sharing.mode == "static" and not index.is_file():
+            click.echo("The loop has no index.html, so ask for a file by its name behind this address.")
 
 
 def told(record: LoopRecord, sharing: Sharing) -> str:

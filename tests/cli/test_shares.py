@@ -62,9 +62,12 @@ def test_what_listens_for_the_loop_alone_is_told_with_the_way_out() -> None:
 @pytest.mark.podman
 async def test_files_are_shared_from_the_command_line(real: RealCommandLine, workspace: Workspace) -> None:
     made = add_loop(workspace, "Sales in May")
-    (workspace.workdir(made.id) / "index.html").write_text("hello")
+    index = workspace.workdir(made.id) / "index.html"
     assert real("share", "Sales in May").stdout == b"Nothing is shared.\n"
-    url = real("share", "Sales in May", "--static", "--alias", "sales").stdout.decode().strip()
+    url, no_index = real("share", "Sales in May", "--static", "--alias", "sales").stdout.decode().splitlines()
+    assert no_index == "The loop has no index.html, so ask for a file by its name behind this address."
+    index.write_text("hello")
+    assert real("share", "Sales in May").stdout.decode() == f"{url}\n"
     assert urlsplit(url).hostname == "sales.localhost"
     assert (await fetch(url)).body == b"hello"
     shown = real.json("share", "Sales in May")

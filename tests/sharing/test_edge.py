@@ -195,7 +195,7 @@ async def test_files_are_served_and_nothing_that_is_hidden_or_leads_out(scene: S
         "%2e%2e/meta.json", "..%252fmeta.json", "data/../../meta.json", "node_modules", "node_modules/",
         "node%5fmodules/a/index.js",
         "empty/", "empty", "passwd", "up/", "up/meta.json", "home/", "inside", "folder/table.csv", "dot/config", "conf",
-        "404.html", "nothing", ".git%00", "%00",
+        "404.html", ".loopat/files.html", "nothing", ".git%00", "%00",
     ]  # fmt: skip
     for path in hidden + odd:
         answer = await fetch(shown.url + path)
@@ -203,6 +203,12 @@ async def test_files_are_served_and_nothing_that_is_hidden_or_leads_out(scene: S
         assert answer.code in expected, (path, answer.body)
         assert answer.body != b"no", path
         assert b"root:" not in answer.body, path
+        if answer.code == 404:
+            # The same words for what is hidden, for what is not there, and for a folder without an index.
+            assert b"A loop shares files here" in answer.body, path
+    workdir.joinpath("index.html").unlink()
+    bare = await fetch(shown.url)
+    assert (bare.code, b"a folder without an\n<code>index.html</code>" in bare.body) == (404, True)
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         answer = await fetch(shown.url, method=method, allow_nonstandard_methods=True)
         assert answer.code == 405
