@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,12 @@ import click
 from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, from_here, without_asking
 from loopat_jupyter.cli.progress import shown_progress
-from loopat_jupyter.cli.references import find_loop, loop_argument
+from loopat_jupyter.cli.references import HERE, find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import short_id
 from loopat_jupyter.cli.views import contexts_table, proposals_table
 from loopat_jupyter.context.origins import check_kind
-from loopat_jupyter.errors import BadInputError, plain
+from loopat_jupyter.errors import BadInputError, NotFoundError, plain
 from loopat_jupyter.models import CONTEXT_KINDS
 from loopat_jupyter.outgoing import promote, push_branch
 
@@ -118,10 +119,18 @@ def list_proposals(session: Session, *, json: bool) -> None:
 
 
 def _find(session: Session, kind: str, loop: str) -> Proposal:
-    """The proposal that a person means, by the start of its loop's id or by its title."""
+    """The proposal that a person means: named as loops are elsewhere, or by its title once its loop is gone."""
+    known: set[str] = set()
+    with contextlib.suppress(NotFoundError):
+        matching = session.manager.store.matching
+        known = {record.id for record in ([find_loop(session.manager, HERE)] if loop == HERE else matching(loop))}
     waiting = session.run(session.manager.cargo.contexts.proposals.waiting())
     of_kind = [proposal for proposal in waiting if proposal.kind == kind]
-    found = [proposal for proposal in of_kind if loop == proposal.title or proposal.loop_id.startswith(loop)]
+    found = [
+        proposal
+        for proposal in of_kind
+        if proposal.loop_id in known or loop == proposal.title or proposal.loop_id.startswith(loop)
+    ]
     if len(found) != 1:
         raise BadInputError(
             "loop",
@@ -133,7 +142,7 @@ def _find(session: Session, kind: str, loop: str) -> Proposal:
 
 @context_verb.command("diff", epilog=examples("jupyter loopat context diff knowledge 1a2b3c4d"))
 @kind_argument
-@click.argument("loop")
+@loop_argument()
 @pass_session
 def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
     """Show what a proposal changes."""
@@ -145,7 +154,7 @@ def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
 
 @context_verb.command("merge", epilog=examples("jupyter loopat context merge knowledge 1a2b3c4d"))
 @kind_argument
-@click.argument("loop")
+@loop_argument()
 @pass_session
 def merge_proposal(session: Session, *, kind: str, loop: str) -> None:
     """Bring a proposal in, for everybody. A conflict leaves it as it was."""
@@ -156,7 +165,7 @@ def merge_proposal(session: Session, *, kind: str, loop: str) -> None:
 
 @context_verb.command("discard", epilog=examples("jupyter loopat context discard knowledge 1a2b3c4d"))
 @kind_argument
-@click.argument("loop")
+@loop_argument()
 @without_asking
 @pass_session
 def discard_proposal(session: Session, *, kind: str, loop: str, yes: bool) -> None:

@@ -24,14 +24,15 @@ WAITING = Proposal(
 )
 
 
-def test_a_proposal_is_named_by_the_id_or_the_title_of_its_loop(
-    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proposal_is_named_as_its_loop_is(fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     proposals = fake.manager.cargo.contexts.proposals
+    own = msgspec.structs.replace(
+        WAITING, loop_id=fake.manager.create(title="Own things").id, title="What the record no longer says"
+    )
     other = msgspec.structs.replace(WAITING, loop_id="4567abcd-0000-4000-8000-000000000000", title="Sales in June")
 
     async def waiting() -> tuple[Proposal, ...]:
-        return WAITING, other
+        return WAITING, other, own
 
     async def diff(kind: str, loop_id: str) -> str:
         return f"{kind} of {loop_id}"
@@ -40,6 +41,8 @@ def test_a_proposal_is_named_by_the_id_or_the_title_of_its_loop(
     monkeypatch.setattr(proposals, "diff", diff)
     for name in ("0123", "Sales in May"):
         assert fake("context", "diff", "knowledge", name).out == f"knowledge of {WAITING.loop_id}"
+    for name in (own.loop_id, own.loop_id[:8], "own-things", "Own things"):
+        assert fake("context", "diff", "knowledge", name).out == f"knowledge of {own.loop_id}"
     for name in ("Sales", "notes"):
         refused = fake("context", "diff", "knowledge", name)
         assert (refused.code, "`jupyter loopat context proposals` shows them" in refused.err) == (2, True)
