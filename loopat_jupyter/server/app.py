@@ -67,7 +67,7 @@ class LoopatApp(ExtensionApp):
         from loopat_jupyter.workspace.config import ConfigLoader  # noqa: PLC0415
 
         server = self.serverapp
-        self.events = EventStream(server.event_logger)  # type: ignore[union-attr, arg-type]
+        self.events = EventStream(server.event_logger, self._told)  # type: ignore[union-attr, arg-type]
         self.follower = Follower(self.events.publish)
         self._config_loader = ConfigLoader()
         self.service = LoopService(self._make_manager, self.follower, self.log)
@@ -109,6 +109,14 @@ class LoopatApp(ExtensionApp):
     def _tell(self, event: LoopEvent) -> None:
         self.follower.note(event)
         self.events.publish(event)
+
+    def _told(self, event: LoopEvent) -> None:
+        """Let terminals that wait to be opened in a loop find that it is gone; open ones ended with its sandbox."""
+        if event.action == "deleted":
+            waiting: Any = getattr(self.settings.get("terminal_manager"), "terminals", {})
+            for terminal in waiting.values():
+                if getattr(terminal, "loop_id", None) == event.loop_id:
+                    terminal.try_again()
 
     def initialize_handlers(self) -> None:
         """Add the routes."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jupyter_events import EventLogger
 
     from loopat_jupyter.models import LoopEvent
@@ -28,10 +30,12 @@ class EventStream:
 
     Args:
         logger: The server's event logger.
+        told: Told as well, on the server's event loop.
     """
 
-    def __init__(self, logger: EventLogger) -> None:
+    def __init__(self, logger: EventLogger, told: Callable[[LoopEvent], None]) -> None:
         self._logger = logger
+        self._told = told
         self._loop: asyncio.AbstractEventLoop | None = None
         logger.register_event_schema(SCHEMA_FILE)
 
@@ -54,3 +58,4 @@ class EventStream:
 
     def _emit(self, event: LoopEvent) -> None:
         self._logger.emit(schema_id=SCHEMA_ID, data=event_data(event))
+        self._told(event)

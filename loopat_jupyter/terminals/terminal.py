@@ -113,6 +113,11 @@ class LoopTerminal(PtyWithClients):
         await self._again.wait()
         self._again = None
 
+    def try_again(self) -> None:
+        """As if a person who is asked had pressed Enter."""
+        if self._again is not None:
+            self._again.set()
+
     def hold(self, connection: socket.socket) -> None:
         """The program runs, and its terminal is held inside.
 
@@ -184,7 +189,7 @@ class LoopTerminal(PtyWithClients):
         elif self._again is None:
             self._keys = (self._keys + text)[:_EARLY_KEYS_BYTES]
         elif "\r" in text or "\n" in text:
-            self._again.set()
+            self.try_again()
 
     def kill(self, sig: int = signal.SIGTERM) -> None:
         """Send a signal to the client process, if there is one.

@@ -483,13 +483,17 @@ async def test_a_loop_that_is_stopped_while_its_terminal_opens_is_told(
 
 
 async def test_a_terminal_that_could_not_open_ends_once_its_loop_is_deleted(
-    person: Person, manager: LoopManager, record: LoopRecord, resting: Path, monkeypatch: pytest.MonkeyPatch
+    person: Person, record: LoopRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jp_serverapp: Any
 ):
-    monkeypatch.setenv("LOOPAT_PODMAN_BIN", "/nonexistent")
-    async with person.watch(await person.open(resting)) as terminal:
+    podman = tmp_path / "podman"
+    monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
+    await jp_serverapp.extension_manager.start_all_extensions()
+    loops: LoopManager = jp_serverapp.web_app.settings["loopat_service"].manager
+    async with person.watch(await person.open(loops.workspace.workdir(record.id))) as terminal:
         await terminal.until("Press Enter")
-        manager.workspace.record(record.id).unlink()
-        terminal.type("\r")
+        podman.write_text('#!/bin/sh\nexec podman "$@"\n')
+        podman.chmod(0o755)
+        await loops.delete(record.id)
         assert "The loop was deleted" in await terminal.until_end()
     assert await person.names() == []
 
