@@ -379,6 +379,7 @@ class LoopEvent(Value, frozen=True, kw_only=True):
         state: The sandbox's state afterwards, where it is known.
         progress: One step of long work.
         message: One sentence for a person: a failure and its way out, or a warning.
+        kernel_id: A kernel that was just restarted, because the sandbox was recreated.
     """
 
     action: Literal["created", "updated", "deleted", "progress", "state", "warning", "failed"]
@@ -386,3 +387,4 @@ class LoopEvent(Value, frozen=True, kw_only=True):
     state: str | None = None
     progress: Progress | None = None
     message: str | None = None
+    kernel_id: str | None = None

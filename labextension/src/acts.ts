@@ -10,7 +10,6 @@ import type { ICommandOptions } from './commands';
 import { LogView } from './log';
 import { Marked } from './marked';
 import { pick } from './pick';
-import { sessionsIn } from './place';
 import { askTitle } from './titled';
 import type { Loop } from './tokens';
 import { ending, fullTitle, insideWords } from './words';
@@ -96,7 +95,7 @@ export async function archiveLoop(
 }
 
 export async function recreateLoop(
-  { app, manager, trans }: ICommandOptions,
+  { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
   const inside = insideWords(loop.in_use, trans);
@@ -111,9 +110,6 @@ export async function recreateLoop(
   const title = trans.__('Recreate “%1”?', fullTitle(loop, manager));
   if (await confirmed(title, body, trans.__('Recreate'))) {
     await manager.recreate(loop.id);
-    // The server restarts the kernels, and tells no page: whoever asks for it meanwhile shares that restart.
-    const sessions = sessionsIn(app.shell, manager, loop);
-    await Promise.allSettled(sessions.map(each => each.restartKernel()));
   }
 }
 

@@ -26,6 +26,7 @@ import type { IDefaults } from './newform';
 import { tellOfProgress } from './notices';
 import { LoopPanel } from './panel';
 import { placeOf } from './place';
+import { followRestarts } from './restarted';
 import { LoopStatus } from './status';
 import { nameTerminals } from './terminals';
 import type { Loop } from './tokens';
@@ -154,6 +155,7 @@ const face: JupyterFrontEndPlugin<void> = {
     }
 
     tellOfProgress(loops, commands, trans);
+    followRestarts(app.shell, loops, trans);
     if (launcher !== null) {
       withoutLoops(launcher);
       const update = addCards(launcher, loops, trans, folder);

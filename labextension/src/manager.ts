@@ -37,6 +37,12 @@ interface IWork {
   own: readonly ILoopEvent['action'][];
 }
 
+/** A kernel that has lost its variables, and whose loop may not be known. */
+export interface IRestart {
+  kernelId: string;
+  loop: Loop | undefined;
+}
+
 const CHANGES: IWork['own'] = ['updated', 'state'];
 const STEPS: IWork['own'] = ['state', 'warning', 'failed'];
 
@@ -85,6 +91,11 @@ export class LoopManager implements ILoopManager {
 
   get noticed(): ISignal<ILoopManager, ILoopNotice> {
     return this._noticed;
+  }
+
+  /** The server restarted a kernel, because the sandbox of its loop was recreated. */
+  get restarted(): ISignal<LoopManager, IRestart> {
+    return this._restarted;
   }
 
   get isDisposed(): boolean {
@@ -296,6 +307,9 @@ export class LoopManager implements ILoopManager {
         message: event.message
       });
     }
+    if (event.kernel_id !== undefined) {
+      this._restarted.emit({ kernelId: event.kernel_id, loop });
+    }
     if (event.action === 'deleted' || event.state === 'stopped') {
       // JupyterLab would offer what ran there, which has ended, until it looks by itself.
       const { sessions, terminals } = this._services;
@@ -324,4 +338,5 @@ export class LoopManager implements ILoopManager {
   private _isDisposed = false;
   private _changed = new Signal<ILoopManager, void>(this);
   private _noticed = new Signal<ILoopManager, ILoopNotice>(this);
+  private _restarted = new Signal<LoopManager, IRestart>(this);
 }

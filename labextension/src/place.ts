@@ -1,5 +1,3 @@
-import type { JupyterFrontEnd } from '@jupyterlab/application';
-import type { ISessionContext } from '@jupyterlab/apputils';
 import { MainAreaWidget } from '@jupyterlab/apputils';
 import { ConsolePanel } from '@jupyterlab/console';
 import { DocumentWidget } from '@jupyterlab/docregistry';
@@ -50,23 +48,4 @@ export function placeOf(
     isInside: path !== undefined && manager.isInside(path),
     loop: path === undefined ? undefined : manager.ofPath(path)
   };
-}
-
-/** What leads documents and consoles that are open in a loop to their kernels. */
-export function sessionsIn(
-  shell: JupyterFrontEnd.IShell,
-  manager: ILoopManager,
-  loop: Loop
-): ISessionContext[] {
-  return [...shell.widgets('main')]
-    .filter(widget => placeOf(widget, manager, undefined).loop?.id === loop.id)
-    .map(widget =>
-      widget instanceof DocumentWidget
-        ? widget.context.sessionContext
-        : widget instanceof ConsolePanel
-          ? widget.sessionContext
-          : undefined
-    )
-    .filter(session => session?.session?.kernel)
-    .filter(session => session !== undefined);
 }

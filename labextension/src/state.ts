@@ -22,6 +22,8 @@ export interface ILoopEvent {
   state?: Loop['state'];
   progress?: NonNullable<Loop['progress']>;
   message?: string;
+  /** A kernel that was just restarted, because the sandbox was recreated. */
+  kernel_id?: string;
 }
 
 /** What an event changed, and whether the server has to be asked for the rest. */

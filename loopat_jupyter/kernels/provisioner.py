@@ -372,8 +372,9 @@ class LoopatProvisioner(LocalProvisioner):
     async def _restart_as_asked(self, kernel: SandboxKernel) -> None:
         """Restart a kernel whose sandbox somebody made anew: to clients this is no death."""
         self.log.info("The kernel is restarted in the new sandbox of its loop")
-        await ensure_async(self._km.parent.restart_kernel(self._km.kernel_id, now=True))
-        kernel.manager.on_event(LoopEvent(action="updated", loop_id=kernel.place.loop_id))
+        kernel_id = self._km.kernel_id
+        await ensure_async(self._km.parent.restart_kernel(kernel_id, now=True))
+        kernel.manager.on_event(LoopEvent(action="updated", loop_id=kernel.place.loop_id, kernel_id=kernel_id))
 
     def _ended_on_purpose(self, kernel: SandboxKernel) -> Literal["stopped", "replaced"] | None:
         """Whether somebody stopped the kernel's loop, which no restart may start then, or made its sandbox anew."""

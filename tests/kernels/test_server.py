@@ -320,8 +320,9 @@ class TestPolledAllTheTime:
         provisioner._kernel.manager.on_event = events.put_nowait
         before = provisioner.pid
         await place.manager.start(place.record, fresh=True)
-        while (await asyncio.wait_for(events.get(), 30)).action != "updated":
+        while (told := await asyncio.wait_for(events.get(), 30)).action != "updated":
             pass
+        assert told.kernel_id == kernel_id
         await ready(kernels.get_kernel(kernel_id))
         assert kernels.get_kernel(kernel_id).provisioner.pid != before
         assert len(place.processes()) == 1

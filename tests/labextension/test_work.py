@@ -225,8 +225,19 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await recreate.wait_for(state="detached")
     await browser.state("Harbour", "running")
     assert not (await stage.loop("Harbour"))["restart_needed"]
-    # Its notebooks are restarted, which JupyterLab does not call a death.
-    await page.wait_for_function("noted.statuses.includes('restarting') && noted.statuses.at(-1) === 'idle'")
+    # Its kernels are restarted, which JupyterLab does not call a death.
+    await page.locator(".Toastify__toast", has_text="The kernels of “Harbour” were restarted").wait_for()
+    await page.wait_for_function("noted.statuses.at(-1) === 'idle'")
+    assert await browser.run_again() == f"loop-{harbour[:8]}"
+    # Whoever recreates it, a cell that still runs does not wait for ever.
+    await page.locator(".jp-NotebookPanel .jp-Cell .cm-content").nth(1).click()
+    await page.keyboard.type("import signal; signal.pause()")
+    await page.keyboard.press("Shift+Enter")
+    waiting = page.locator(".jp-NotebookPanel .jp-InputPrompt", has_text="[*]:")
+    await waiting.wait_for()
+    assert (await stage.server.api("POST", f"loopat/api/loops/{harbour}/recreate")).status == 200
+    await waiting.wait_for(state="detached")
+    await page.wait_for_function("noted.statuses.at(-1) === 'idle'")
     assert await browser.run_again() == f"loop-{harbour[:8]}"
     # Nothing was built for it: that is no error.
     await browser.row("Harbour").click(button="right")
