@@ -30,6 +30,15 @@ def in_drive(path: object) -> str | None:
     return path.removeprefix(_PREFIX) if isinstance(path, str) and path.startswith(_PREFIX) else None
 
 
+def names_loop(folder: str) -> bool:
+    """Whether a folder of the drive is one of a loop by its name, whether there is that loop or not.
+
+    Args:
+        folder: The first part of a path in the drive.
+    """
+    return is_loop_id(folder) or _FOLDER.match(folder) is not None
+
+
 class Drive:
     """Finds the loops that folders of the drive mean.
 

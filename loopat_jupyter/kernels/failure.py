@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from typing import TYPE_CHECKING
 
 from tornado.web import HTTPError
@@ -11,6 +12,9 @@ from loopat_jupyter.errors import LoopatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_COLUMNS = 72
+"""JupyterLab's dialog breaks no lines, and cuts off what does not fit."""
 
 
 class KernelNotStarted(HTTPError):  # noqa: N818 - reads as a sentence where people meet it
@@ -21,11 +25,21 @@ class KernelNotStarted(HTTPError):  # noqa: N818 - reads as a sentence where peo
     """
 
     def __init__(self, error: LoopatError) -> None:
-        super().__init__(error.status, error.message, reason=error.reason)
+        super().__init__(error.status, in_lines(error.message), reason=error.reason)
         self.error = error
 
     def __str__(self) -> str:
         return self.error.message
+
+
+def in_lines(message: str) -> str:
+    """A message in lines that JupyterLab's dialog has room for; the lines that it has stay, and no word is cut.
+
+    Args:
+        message: The message.
+    """
+    wrapper = textwrap.TextWrapper(_COLUMNS, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
+    return "\n".join("\n".join(wrapper.wrap(line)) for line in message.split("\n"))
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
-"""Stock restart of a kernel over REST, whose failure says why."""
+"""Stock starts and restarts of kernels over REST, whose failures say why, with a status of their own."""
 
 from __future__ import annotations
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.services.kernels.handlers import KernelActionHandler, _kernel_action_regex, _kernel_id_regex
+from jupyter_server.services.sessions.handlers import SessionRootHandler
+from tornado import web
 from tornado.web import HTTPError
+
+from loopat_jupyter.kernels.failure import KernelNotStarted
 
 
 class LoopKernelActionHandler(KernelActionHandler):
@@ -28,4 +32,25 @@ class LoopKernelActionHandler(KernelActionHandler):
             raise
 
 
-HANDLERS = ((rf"/api/kernels/{_kernel_id_regex}/{_kernel_action_regex}", LoopKernelActionHandler),)
+class LoopSessionRootHandler(SessionRootHandler):
+    """`/api/sessions`: as stock, but no 500 where the fault is not the server's."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Make a session.
+
+        Raises:
+            tornado.web.HTTPError: Its kernel did not start, or as stock.
+        """
+        try:
+            await ensure_async(super().post())
+        except HTTPError as error:
+            if isinstance(error.__cause__, KernelNotStarted):
+                raise error.__cause__ from None
+            raise
+
+
+HANDLERS = (
+    (rf"/api/kernels/{_kernel_id_regex}/{_kernel_action_regex}", LoopKernelActionHandler),
+    (r"/api/sessions", LoopSessionRootHandler),
+)

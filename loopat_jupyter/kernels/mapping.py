@@ -13,7 +13,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 
-from loopat_jupyter.contents.drive import Drive, in_drive
+from loopat_jupyter.contents.drive import Drive, in_drive, names_loop
 from loopat_jupyter.deadlines import call_off, deadline
 from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
@@ -226,7 +226,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         folder = self.meant_path(path)
         if folder is None or self._drive is None:
             if in_drive(path) is not None:
-                raise KernelNotStarted(NotFoundError(f"{path} is in no loop. The Loops panel shows all loops."))
+                raise KernelNotStarted(NotFoundError(_without_loop(path)))
             found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
             return found
         # A folder that is gone, or the notebook itself: the next one above it, within the loop.
@@ -234,3 +234,10 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         while not folder.is_dir() and len(folder.parts) > least:
             folder = folder.parent
         return str(folder)
+
+
+def _without_loop(path: str) -> str:
+    """What to tell who would run a notebook of the drive that is in no loop."""
+    if names_loop((in_drive(path) or "").partition("/")[0]):
+        return "The loop of this notebook was deleted. Save the notebook elsewhere with File > Save Notebook As…"
+    return f"{path} is in no loop. The Loops panel shows all loops."

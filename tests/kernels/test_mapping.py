@@ -33,7 +33,10 @@ def jp_environ(jp_environ, place: Place, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def jp_server_config() -> dict[str, object]:
     return {
-        "ServerApp": {"kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager"},
+        "ServerApp": {
+            "kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
+            "jpserver_extensions": {"loopat_jupyter": True},
+        },
         "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
     }
 
@@ -73,11 +76,16 @@ async def test_a_session_of_the_drive_runs_in_its_loop(place: Place, jp_fetch, j
 
 
 async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_serverapp) -> None:
-    for path in ("loops:nowhere-00000000/n.ipynb", "loops:", "loops:../n.ipynb"):
+    deleted = "The loop of this notebook was deleted. Save the notebook elsewhere with\nFile > Save Notebook As…"
+    for path, message in (
+        ("loops:nowhere-00000000/4a13fe60-0000-4000-8000-000000000000", deleted),
+        ("loops:0b347d59-0000-4000-8000-000000000000/n.ipynb", deleted),
+        ("loops:", "loops: is in no loop. The Loops panel shows all loops."),
+        ("loops:../n.ipynb", "loops:../n.ipynb is in no loop. The Loops panel shows all loops."),
+    ):
         with pytest.raises(HTTPClientError) as refused:
             await open_session(jp_fetch, path)
-        told = json.loads(refused.value.response.body)["message"]
-        assert told == f"{path} is in no loop. The Loops panel shows all loops."
+        assert (refused.value.code, json.loads(refused.value.response.body)["message"]) == (404, message)
         assert jp_serverapp.kernel_manager.list_kernel_ids() == [], path
 
 
