@@ -82,6 +82,10 @@ class KernelKeeper:
     def __contains__(self, kernel_id: str) -> bool:
         return kernel_id in self._kept
 
+    def loops(self) -> dict[str, str]:
+        """Kernels and the loops that they run in."""
+        return {kernel_id: kernel.place.loop_id for kernel_id, kernel in self._places.items()}
+
     def started(self, km: Any, kernel: SandboxKernel) -> None:  # noqa: ANN401
         """Write down a kernel that this server has started, or restarted.
 

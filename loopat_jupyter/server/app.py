@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -150,9 +151,13 @@ class LoopatApp(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin the background work once the event loop runs."""
-        del serverapp
+        from loopat_jupyter.server.activity import LOOK_S, ActivityNotes  # noqa: PLC0415
+
         self.events.open()
         self.service.start()
+        kernels, terminals = serverapp.kernel_manager, self.settings.get("terminal_manager")
+        notes = ActivityNotes(lambda: self.service.manager.store, kernels, terminals, dt.datetime.now(dt.UTC))
+        self.service.repeat(notes.look, LOOK_S)
 
     async def stop_extension(self) -> None:
         """Leave or end the terminals and kernels in loops, then end the background work, and podman with it."""

@@ -108,6 +108,15 @@ class LoopService:
         self.spawn(self._again(lambda: answering.look(self.manager), FOLLOW_S))
         self.spawn(self._again(lambda: self.manager.upkeep.keep_shared(), KEEP_S))  # noqa: PLW0108
 
+    def repeat(self, look: Callable[[], Awaitable[object]], pause_s: float) -> None:
+        """Do something again and again, until the server stops.
+
+        Args:
+            look: What to do.
+            pause_s: Pause in between.
+        """
+        self.spawn(self._again(look, pause_s))
+
     def spawn(self, work: Coroutine[Any, Any, _Result], *, loop_id: str | None = None) -> asyncio.Task[_Result]:
         """Run something that outlives the request that asked for it, until the server stops.
 

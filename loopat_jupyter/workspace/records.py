@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _MIRROR = re.compile(r"[a-z0-9][a-z0-9-]*\.git\Z")
 _RECORD_MAX_BYTES = 256 * 1024
 _SLUG_MAX = 40
+_SAME_MOMENT = datetime.timedelta(seconds=1)
 
 
 class Stamp(NamedTuple):
@@ -242,16 +243,22 @@ class LoopStore:
             raise _unknown(loop_id) from None
         return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
 
-    def touch(self, loop_id: str) -> None:
-        """Note that the loop was just used.
+    def touch(self, loop_id: str, at: datetime.datetime | None = None) -> None:
+        """Note that the loop was used.
+
+        Args:
+            loop_id: The loop.
+            at: When; by default just now. What is noted already, give or take a second, stays.
 
         Raises:
             NotFoundError: It was deleted meanwhile.
             StorageRefusedError: The file system is read-only.
         """
+        if at is not None and at - self.last_activity(loop_id) < _SAME_MOMENT:
+            return
         try:
             with failed_write_told(self.workspace.record(loop_id)):
-                os.utime(self.workspace.record(loop_id))
+                os.utime(self.workspace.record(loop_id), None if at is None else (at.timestamp(), at.timestamp()))
         except FileNotFoundError:
             raise _unknown(loop_id) from None
         tell(self.workspace, loop_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from loopat_jupyter.server.activity import ActivityNotes
 from loopat_jupyter.workspace.records import folder_name
 from tests.jupyter_process import jupyter_server
 from tests.kernels.conftest import hears
@@ -73,6 +75,13 @@ async def test_a_session_of_the_drive_runs_in_its_loop(place: Place, jp_fetch, j
         where, host, name = (await printed(jp_serverapp, kernel_id, code)).split()
         assert (where, host) == (inside + below, f"loop-{place.record.id[:8]}"), path
         assert name.startswith(inside), path
+    # That a cell ran is noted as the loop's last activity.
+    os.utime(place.manager.workspace.record(place.record.id), (1000, 1000))
+    long_ago = dt.datetime.fromtimestamp(0, dt.UTC)
+    await ActivityNotes(lambda: place.manager.store, jp_serverapp.kernel_manager, None, long_ago).look()
+    kernels = map(jp_serverapp.kernel_manager.get_kernel, jp_serverapp.kernel_manager.list_kernel_ids())
+    ran = max(kernel.last_activity for kernel in kernels)
+    assert place.manager.store.last_activity(place.record.id) >= ran - dt.timedelta(milliseconds=1)
 
 
 async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_serverapp) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from loopat_jupyter.server.activity import ActivityNotes
 from loopat_jupyter.workspace.records import folder_name
 
 if TYPE_CHECKING:
@@ -54,12 +57,18 @@ async def test_a_link_that_stays_in_its_loop_is_followed(person: Person, manager
 
 @pytest.mark.parametrize("drive", ["loops:", ""])
 async def test_a_folder_of_the_drive_is_in_its_loop(
-    person: Person, manager: LoopManager, running: LoopRecord, drive: str
+    person: Person, manager: LoopManager, running: LoopRecord, drive: str, jp_serverapp: Any
 ):
     (manager.workspace.workdir(running.id) / "folder").mkdir()
     name = await person.open(Path(f"{drive}{folder_name(running)}/folder"))
     async with person.watch(name) as terminal:
         assert await terminal.run("pwd") == f"/loopat/loop/{running.id}/workdir/folder\r\n"
+    # That keys were pressed is noted as the loop's last activity.
+    os.utime(manager.workspace.record(running.id), (1000, 1000))
+    terminals = jp_serverapp.web_app.settings["terminal_manager"]
+    await ActivityNotes(lambda: manager.store, None, terminals, dt.datetime.fromtimestamp(0, dt.UTC)).look()
+    pressed = terminals.terminals[name].last_activity
+    assert abs(manager.store.last_activity(running.id) - pressed) < dt.timedelta(milliseconds=1)
 
 
 async def test_a_folder_beside_a_loops_files_is_refused(person: Person, manager: LoopManager, running: LoopRecord):

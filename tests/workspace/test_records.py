@@ -122,6 +122,11 @@ def test_loops_come_newest_activity_first(store: LoopStore, workspace: Workspace
     assert store.last_activity(made[0].id) == datetime.datetime.fromtimestamp(2000, tz=datetime.UTC)
     store.touch(made[1].id)
     assert store.stamps()[0].loop_id == made[1].id
+    # Told later, what is older than what is noted changes nothing, and what is newer is noted as it was.
+    later = datetime.datetime.fromtimestamp(3000.5, tz=datetime.UTC)
+    for told, noted in ((later, 3000.5), (later - datetime.timedelta(hours=1), 3000.5)):
+        store.touch(made[0].id, told)
+        assert store.last_activity(made[0].id).timestamp() == noted
 
 
 def test_a_loop_is_found_by_id_start_slug_or_title(store: LoopStore):
