@@ -19,7 +19,7 @@ from tornado.ioloop import IOLoop
 
 from loopat_jupyter.agents import agent_environment, find_agent
 from loopat_jupyter.attach import shell_spec
-from loopat_jupyter.contents.drive import Drive
+from loopat_jupyter.contents.drive import Drive, names_loop
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager
@@ -30,6 +30,7 @@ from loopat_jupyter.terminals.opening import open_terminal
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.terminals.throttled import ThrottledTerminalManager
 from loopat_jupyter.wording import in_words, problem_and_place
+from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import Workspace
 
 if TYPE_CHECKING:
@@ -234,6 +235,10 @@ class LoopTerminalManager(ThrottledTerminalManager):
                     f"{cwd[:200]} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
                 )
                 raise web.HTTPError(409, problem + "Remove the link, or name the folder itself.", reason="conflict")
+        meant = names_loop(cwd.strip("/").partition("/")[0]) or workspace.loop_of(self._root) is not None
+        if meant and not any(real_path(folder).exists() for folder in (Path(cwd), self._root / cwd)):
+            # The stock handler would open a terminal at the server's root, which may be in another loop.
+            raise web.HTTPError(404, f"There is no folder {cwd[:200]} in any loop.", reason="not_found")
 
     def start_reading(self, ptywclients: PtyWithClients) -> None:
         """Begin to read a terminal; one in a loop is opened first.

@@ -85,11 +85,24 @@ async def test_a_folder_that_is_only_inside_may_be_missing(person: Person, manag
 
 
 async def test_a_folder_of_a_loop_that_is_gone_opens_no_shell_of_the_host(
-    person: Person, manager: LoopManager, running: LoopRecord, jp_fetch: Callable[..., Awaitable[Any]]
+    person: Person,
+    manager: LoopManager,
+    running: LoopRecord,
+    jp_fetch: Callable[..., Awaitable[Any]],
+    jp_serverapp: Any,
 ):
-    with pytest.raises(HTTPClientError) as refused:
-        await person.open(manager.workspace.workdir(running.id) / "gone")
-    assert refused.value.code == 404
+    workdir = manager.workspace.workdir(running.id)
+    for cwd in (workdir / "gone", Path("gone-0b347d59/sub"), Path("0b347d59-0000-4000-8000-000000000000")):
+        with pytest.raises(HTTPClientError) as refused:
+            await person.open(cwd)
+        assert refused.value.code == 404
+    # Nor one of the loop that the server's own root is in.
+    root, jp_serverapp.root_dir = jp_serverapp.root_dir, str(workdir)
+    for cwd in (Path("nowhere/sub"), Path("/no/where")):
+        with pytest.raises(HTTPClientError) as refused:
+            await person.open(cwd)
+        assert refused.value.code == 404
+    jp_serverapp.root_dir = root
     # A page that is loaded again asks by name.
     for number in ("1", "99999999999", "7\n", "x\ny"):
         with pytest.raises(HTTPClientError) as refused:
