@@ -341,9 +341,9 @@ def _convert(values: Mapping[str, Any], file: Path | None) -> Config:
     except msgspec.ValidationError as error:
         problem, place = problem_and_place(str(error))
         origin = f"in {file}{_line(file, place, problem)}" if file else "after environment overrides"
-        raise BadInputError(
-            place or "config", f"{in_words(problem)} ({origin}){_suggestion(place, problem)}"
-        ) from error
+        unknown = _UNKNOWN.search(problem)
+        words = f"there is no setting `{unknown[1]}`" if unknown else in_words(problem)
+        raise BadInputError(place or "config", f"{words} ({origin}){_suggestion(place, problem)}") from error
 
 
 def _line(file: Path, where: str, problem: str = "") -> str:

@@ -121,6 +121,7 @@ def test_a_wrong_value_is_named_with_key_and_file(tmp_path: Path, text: str, key
 def test_a_mistyped_key_is_told_with_the_one_that_was_meant(tmp_path: Path, text: str, meant: str | None):
     with pytest.raises(BadInputError) as caught:
         load(tmp_path, workspace=text)
+    assert (": there is no setting `" in caught.value.message) == ("[repos]" not in text)
     assert caught.value.message.endswith(f"). Did you mean {meant!r}?" if meant else ")")
 
 
