@@ -40,7 +40,7 @@ def _health(session: Session) -> Health:
     except BadInputError as error:
         wrong = error
     others = session.run(LoopManager.from_environment(session.environ, load=lambda *_: Config()).health())
-    fix = "edit the file that is named, or unset the variable; docs/configuration.md has every key"
+    fix = "edit the file that is named, or unset the variable that is"
     return Health(
         ok=False, checks=(Check(name="configuration", ok=False, detail=wrong.message, fix=fix), *others.checks)
     )
