@@ -18,7 +18,7 @@ from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import named, short_id, size
 from loopat_jupyter.cli.views import created_sheet, loop_sheet, loops_table, no_loops, shared_warnings
-from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError
+from loopat_jupyter.errors import BadInputError, LoopatError, UnreadableRecordError, plain
 from loopat_jupyter.kernelspecs import Registry, registered_name
 from loopat_jupyter.listing import LARGEST_PAGE
 from loopat_jupyter.models import MAX_TITLE_CHARACTERS, LoopConfig, NewLoop, Status
@@ -107,6 +107,10 @@ def create_verb(
     )
     with shown_progress(session.err, f"Loop {title}") as tell:
         record = session.run(manager.make(new, tell))
+    alike = [short_id(other.id) for other in manager.store.readable() if other.title == title and other.id != record.id]
+    if alike:
+        name = plain(record.title)
+        session.tell(f"{listing(alike)} is called {name}, too: name this one by its id, {short_id(record.id)}.")
     if start:
         try:
             with shown_progress(session.err, f"Sandbox of {record.title}") as tell:

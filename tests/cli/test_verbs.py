@@ -121,6 +121,10 @@ def test_a_new_loop_is_told_with_its_folder_and_what_comes_next(fake: FakeComman
     assert record.id in answer.out
     assert str(fake.manager.workspace.workdir(record.id)) in answer.out
     assert f"\njupyter loopat shell {record.id[:8]}\n" in answer.out
+    assert answer.err == ""
+    again = fake("create", "Sales in May")
+    [other] = [found for found in fake.manager.store.readable() if found.id != record.id]
+    assert again.err == f"{record.id[:8]} is called Sales in May, too: name this one by its id, {other.id[:8]}.\n"
 
 
 def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
