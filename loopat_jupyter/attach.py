@@ -11,7 +11,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineUnavailableError
 from loopat_jupyter.models import ExecSpec
-from loopat_jupyter.sandbox.plan import REPLACED, exec_argv, sandbox_workdir
+from loopat_jupyter.sandbox.plan import exec_argv, sandbox_workdir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,7 +159,7 @@ async def bring_up(loops: LoopManager, record: LoopRecord, screen: Screen) -> Ru
         ticker.cancel()
     screen.clear()
     if running.replaced:
-        screen.warn(REPLACED)
+        screen.warn(running.replaced)
     if running.restart_needed:
         screen.warn("The settings of this loop have changed. Recreate the loop when its work can end, to apply them.")
     return running

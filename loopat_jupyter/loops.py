@@ -323,7 +323,10 @@ class LoopManager:
             EngineError: Podman refused; the files are still there.
         """
         await self.refuse_loss(loop_id, force=force)
-        await self.sandboxes.remove(loop_id, force=force or end)
+        title = ""
+        with contextlib.suppress(UnreadableRecordError):
+            title = self.store.read(loop_id).title
+        await self.sandboxes.remove(loop_id, force=force or end, title=title)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)

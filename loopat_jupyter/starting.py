@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from loopat_jupyter.deadlines import call_off
 from loopat_jupyter.errors import ConflictError, LoopatError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent, Progress
-from loopat_jupyter.sandbox.plan import REPLACED
 from loopat_jupyter.sandbox.usage import in_use, in_words
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class Starter:
                 self._on_event(LoopEvent(action="failed", loop_id=record.id, message=str(error)))
                 raise
         if running.replaced:
-            self._on_event(LoopEvent(action="warning", loop_id=record.id, message=REPLACED))
+            self._on_event(LoopEvent(action="warning", loop_id=record.id, message=running.replaced))
         if worked:
             self._on_event(LoopEvent(action="state", loop_id=record.id, state="running"))
         return running

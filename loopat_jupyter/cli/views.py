@@ -16,7 +16,6 @@ from rich.text import Text
 
 from loopat_jupyter.cli.text import ago, named, short_id, size
 from loopat_jupyter.errors import plain
-from loopat_jupyter.sandbox.plan import REPLACED
 from loopat_jupyter.wording import count, listing
 
 if TYPE_CHECKING:
@@ -94,9 +93,7 @@ def changes(record: LoopRecord, running: Running) -> str:
         record: The loop.
         running: Its sandbox.
     """
-    if running.replaced:
-        return REPLACED
-    return restart_hint(record) if running.restart_needed else ""
+    return running.replaced or (restart_hint(record) if running.restart_needed else "")
 
 
 def changed_text(loop: Loop, *, at_start: bool) -> str:

@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox.plan import (
     container_name,
     decide,
     plan_sandbox,
+    replaced,
 )
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
@@ -51,14 +52,14 @@ class Running(NamedTuple):
         init_pid: Its init process on the host.
         image_id: The image it was made from.
         restart_needed: It runs with outdated settings, because replacing it would end somebody's work.
-        replaced: It was just recreated without anybody asking for it; `plan.REPLACED` says why.
+        replaced: What to tell, if it was just recreated without anybody asking for it.
     """
 
     name: str
     init_pid: int
     image_id: str
     restart_needed: bool
-    replaced: bool = False
+    replaced: str = ""
 
 
 class Sandboxes:
@@ -144,7 +145,7 @@ class Sandboxes:
                     await self.folders.clear_run(record.id)
                     await self._maker.create(spec, reference, self.state_files(record.id).pidfile)
                     started = self._started(record.id, spec, image_id, reference)
-                    return started._replace(replaced=facts is not None and not fresh)
+                    return started._replace(replaced="" if fresh else replaced(facts, config_hash(spec), image_id))
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
             with self.state_files(record.id).building(noted_image(self._workspace, reference)):
                 await self._images.ensure(record, on_progress)
@@ -219,12 +220,13 @@ class Sandboxes:
         with self.state_files(loop_id).ending():
             await self._maker.stop(container_name(self._workspace.name, loop_id))
 
-    async def remove(self, loop_id: str, *, force: bool = True) -> None:
+    async def remove(self, loop_id: str, *, force: bool = True, title: str = "") -> None:
         """Remove a sandbox with its processes and anonymous volumes. Nothing happens when there is none.
 
         Args:
             loop_id: The loop.
             force: Remove it even if somebody's kernel, terminal or command runs in it.
+            title: What the loop is called where that is refused; by default its id.
 
         Raises:
             ConflictError: Something runs in it, and `force` was not given.
@@ -234,7 +236,8 @@ class Sandboxes:
         async with self.lock(loop_id):
             if not force:
                 # Podman is asked, not the notes: a wiped note must not hide somebody's work.
-                refuse_busy(loop_id, await find_container(self._engine, name), self._workspace.run(loop_id))
+                facts = await find_container(self._engine, name)
+                refuse_busy(title or loop_id, facts, self._workspace.run(loop_id))
             with self.state_files(loop_id).ending():
                 await self._maker.remove(name)
             await self.folders.remove(self._workspace.host(loop_id).parent)

@@ -57,13 +57,6 @@ PLAN_VERSION = 1
 Decision: TypeAlias = Literal["nothing", "start", "create", "replace", "restart-needed"]
 
 
-REPLACED = (
-    "The sandbox was recreated: its settings or its image had changed, or it could not go on as it was. Files and home "
-    "are as they were; what was installed with sudo is gone."
-)
-"""What to tell of a sandbox that was replaced at its next use."""
-
-
 class HostFacts(NamedTuple):
     """What a plan must know of the host.
 
@@ -348,6 +341,22 @@ def exec_argv(name: str, spec: ExecSpec, stem: str) -> tuple[str, ...]:
     ]
     # The launcher goes to the folder: podman's own words for one that is not there help nobody.
     return ("exec", *flags, name, LAUNCHER, stem, spec.cwd or "", *spec.argv)
+
+
+def replaced(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None) -> str:
+    """What to tell of a sandbox that was replaced at its next use; empty where there was none.
+
+    Args:
+        facts: The container that there was.
+        wanted_hash: Hash of the wanted container.
+        image_id: The image of the new one.
+    """
+    if facts is None:
+        return ""
+    changed = ["its settings"] if facts.config_hash != wanted_hash else []
+    changed += ["its image"] if image_id not in (None, facts.image_id) else []
+    why = f"{' and '.join(changed)} had changed" if changed else "it could not go on as it was"
+    return f"The sandbox was recreated: {why}. Files and home are as they were; what was installed with sudo is gone."
 
 
 def decide(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None, *, active: bool) -> Decision:

@@ -128,11 +128,11 @@ def paused(title: str, name: str) -> ConflictError:
     )
 
 
-def refuse_busy(loop_id: str, facts: ContainerFacts | None, run_folder: Path) -> None:
+def refuse_busy(title: str, facts: ContainerFacts | None, run_folder: Path) -> None:
     """Refuse to end somebody's work without being told to.
 
     Args:
-        loop_id: The loop.
+        title: What the loop is called.
         facts: Its container.
         run_folder: The runtime folder that it sees.
 
@@ -142,7 +142,7 @@ def refuse_busy(loop_id: str, facts: ContainerFacts | None, run_folder: Path) ->
     used = in_use({facts.pid: run_folder}) if facts is not None and facts.alive else {}
     if used:
         (counts,) = used.values()
-        raise ConflictError(f"{in_words(counts)} of loop {loop_id} would end. End that first, or force it (`--force`).")
+        raise ConflictError(f"{in_words(counts)} of loop {title!r} would end. End that first, or force it (`--force`).")
 
 
 def has_launcher(init_pid: int) -> bool:

@@ -159,7 +159,7 @@ def test_a_loop_in_use_is_deleted_only_by_force(
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
     refused = shared("rm", loop_id, "--yes", code=1)
-    message = f"1 command of loop {loop_id} would end. End that first, or force it (`--force`).\n"
+    message = "1 command of loop 'In use' would end. End that first, or force it (`--force`).\n"
     assert refused.stderr == message.encode()
     asked = shared("recreate", loop_id, code=2)
     assert b"Add --yes" in asked.stderr

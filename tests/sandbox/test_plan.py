@@ -25,6 +25,7 @@ from loopat_jupyter.sandbox.plan import (
     mount_argument,
     mount_option,
     plan_sandbox,
+    replaced,
     run_argv,
 )
 from loopat_jupyter.sandbox.seccomp import SeccompProfile
@@ -293,6 +294,19 @@ STOPPED = {"running": False, "alive": False, "pid": 0}
 )
 def test_what_ensure_does(container: ContainerFacts | None, image_id: str | None, active: bool, decision: str):
     assert decide(container, "same", image_id, active=active) == decision
+
+
+@pytest.mark.parametrize(
+    ("container", "why"),
+    [
+        (facts(config_hash="other"), "its settings had changed"),
+        (facts(image_id="older"), "its image had changed"),
+        (facts(config_hash="other", image_id="older"), "its settings and its image had changed"),
+        (facts(alive=False), "it could not go on as it was"),
+    ],
+)
+def test_why_a_sandbox_was_replaced_is_told(container: ContainerFacts, why: str):
+    assert f"was recreated: {why}. Files" in replaced(container, "same", "image")
 
 
 def test_a_terminal_without_a_client_is_held_inside():
