@@ -45,7 +45,8 @@ export async function openAgent(
     name = await pick(
       trans.__('Agent in “%1”', fullTitle(loop, manager)),
       trans.__('Agent'),
-      manager.agents.map(agent => [agent.name, agent.name] as const)
+      manager.agents.map(agent => [agent.name, agent.name] as const),
+      trans.__('Start')
     );
     if (name === undefined) {
       return;

@@ -352,6 +352,7 @@ async function chooseLoop(
     label,
     trans.__('Loop'),
     fitting.map(loop => [loop.id, fullTitle(loop, manager)] as const),
+    label,
     fitting.find(loop => loop.id === current?.id)?.id
   );
   return fitting.find(loop => loop.id === id);

@@ -45,6 +45,7 @@ class PickForm extends ReactWidget {
  * @param title - Of the dialog.
  * @param label - Of the field.
  * @param options - Values and what they are called, in order.
+ * @param accept - Of the button that accepts: what is done then.
  * @param value - The one that is picked at first.
  * @returns Undefined when the person changed their mind.
  */
@@ -52,12 +53,13 @@ export async function pick(
   title: string,
   label: string,
   options: Options,
+  accept: string,
   value = options[0][0]
 ): Promise<string | undefined> {
   const answer = await new FormDialog<string>({
     title,
     body: new PickForm(label, options, value),
-    buttons: [Dialog.cancelButton(), Dialog.okButton()],
+    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: accept })],
     focusNodeSelector: '#jp-loops-pick'
   }).launch();
   return answer.button.accept ? (answer.value ?? undefined) : undefined;

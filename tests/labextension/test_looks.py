@@ -57,6 +57,8 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     assert await browser.findings("#jp-loops-panel") == []
     assert await page.evaluate(CLIPPED) == []
     await browser.ask_for_new_loop()
+    await page.keyboard.press("Enter")
+    await page.locator("#jp-loops-title-problem").wait_for()
     await page.locator(".jp-Loops-advanced summary").click()
     assert await browser.findings(".jp-Loops-form") == []
     assert await page.evaluate(CLIPPED) == []

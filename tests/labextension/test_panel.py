@@ -166,7 +166,7 @@ async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     await page.locator(".jp-Dialog", has_text="Rename…").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await page.locator(".jp-Dialog select").select_option(first.id)
-    await browser.answer("Ok")
+    await browser.answer("Rename…")
     field = page.locator(".jp-Dialog input")
     await field.fill("Renamed")
     await page.keyboard.press("Enter")

@@ -125,7 +125,7 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
     await page.locator(".jp-Dialog", has_text="Agent in “Harbour”").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await page.locator(".jp-Dialog select").select_option("Other")
-    await browser.answer("Ok")
+    await browser.answer("Start")
     await page.locator(".lm-TabBar-tabLabel", has_text="Harbour: ").nth(1).wait_for()
     opened = {each["name"] for each in (await stage.server.api("GET", "api/terminals")).body} - {terminal}
     async with stage.server.terminal(opened.pop()) as watched:
