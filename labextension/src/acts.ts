@@ -1,5 +1,4 @@
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
-import type { TranslationBundle } from '@jupyterlab/translation';
 import { find } from '@lumino/algorithm';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { Widget } from '@lumino/widgets';
@@ -12,7 +11,8 @@ import { Marked } from './marked';
 import { pick } from './pick';
 import { askTitle } from './titled';
 import type { Loop } from './tokens';
-import { ending, fullTitle, insideWords } from './words';
+import { unsavedIn } from './unsaved';
+import { ending, fullTitle, insideWords, losing } from './words';
 
 export async function openNotebook(
   { app, manager }: ICommandOptions,
@@ -79,18 +79,29 @@ export async function stopLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
+  const ends = ending(loop, trans);
+  const body = trans.__(
+    '%1 Files stay. A notebook’s kernel starts again at its next cell, without the variables of before.',
+    ends
+  );
   const title = trans.__('Stop “%1”?', fullTitle(loop, manager));
-  if (await mayEnd(trans, loop, title, trans.__('Stop'))) {
+  // Nobody is asked where nothing ends.
+  if (ends === '' || (await confirmed(title, body, trans.__('Stop')))) {
     await manager.stop(loop.id);
   }
 }
 
 export async function archiveLoop(
-  { manager, trans }: ICommandOptions,
+  { app, manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
+  const lost = losing(loop, unsavedIn(app.shell, manager, loop), trans);
+  const body = trans.__(
+    '%1 Files stay. Until it is unarchived, they can only be read: find it under “Archived” at the bottom of the Loops panel, and choose “Unarchive” in its menu.',
+    lost
+  );
   const title = trans.__('Archive “%1”?', fullTitle(loop, manager));
-  if (await mayEnd(trans, loop, title, trans.__('Archive'))) {
+  if (lost === '' || (await confirmed(title, body, trans.__('Archive')))) {
     await manager.change(loop.id, { archived: true });
   }
 }
@@ -152,14 +163,13 @@ export async function deleteLoop(
   options: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const { manager, trans } = options;
+  const { app, manager, trans } = options;
   let although: 'end' | undefined;
   if (options.confirmDelete()) {
-    const ends = ending(loop, trans);
-    although = ends === '' ? undefined : 'end';
+    although = ending(loop, trans) === '' ? undefined : 'end';
     const body = trans.__(
       'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
-      ends
+      losing(loop, unsavedIn(app.shell, manager, loop), trans)
     );
     const title = trans.__('Delete “%1”?', fullTitle(loop, manager));
     if (!(await confirmed(title, body, trans.__('Delete')))) {
@@ -211,17 +221,6 @@ export async function showLog(
     app.shell.add(view, 'main');
   }
   app.shell.activateById(view.id);
-}
-
-/** Whether a person agrees to end what runs in a loop; nobody is asked where nothing does. */
-async function mayEnd(
-  trans: TranslationBundle,
-  loop: Loop,
-  title: string,
-  label: string
-): Promise<boolean> {
-  const body = ending(loop, trans);
-  return body === '' || confirmed(title, body, label);
 }
 
 async function confirmed(

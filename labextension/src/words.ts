@@ -166,6 +166,23 @@ export function ending(
   return inside === '' ? '' : trans.__('This ends: %1.', inside);
 }
 
+/**
+ * What ends with a sandbox, and what was not saved, as sentences; empty when nothing does and all was.
+ *
+ * @param loop - Whose sandbox ends.
+ * @param unsaved - Names of documents with changes that were not saved.
+ */
+export function losing(
+  loop: Pick<Loop, 'in_use'>,
+  unsaved: readonly string[],
+  trans: TranslationBundle
+): string {
+  const unsavedWords = trans.__('Not saved yet: %1.', unsaved.join(', '));
+  return [ending(loop, trans), unsaved.length > 0 && unsavedWords]
+    .filter(Boolean)
+    .join(' ');
+}
+
 /** The name of a repo as a person calls it: the last part of its address, or the name it is registered under. */
 export function repoName(repo: string): string {
   const last = repo.replace(/\/+$/, '').split(/[/:]/).pop() ?? repo;

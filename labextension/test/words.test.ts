@@ -7,6 +7,7 @@ import {
   fullTitle,
   ending,
   insideWords,
+  losing,
   promotable,
   repeated,
   repoName,
@@ -82,6 +83,10 @@ describe('what runs in a loop', () => {
     const in_use = { kernels: 2, terminals: 0, commands: 0, unresponsive: [] };
     expect(ending({ in_use }, trans)).toBe('This ends: 2 kernels.');
     expect(ending(loop(), trans)).toBe('');
+    expect(losing({ in_use }, ['a.txt', 'b.ipynb'], trans)).toBe(
+      'This ends: 2 kernels. Not saved yet: a.txt, b.ipynb.'
+    );
+    expect(losing(loop(), [], trans)).toBe('');
   });
 });
 

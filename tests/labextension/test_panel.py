@@ -37,6 +37,10 @@ TERMINAL_BELOW = """() => {
 """As a person drags it there, to see both."""
 
 
+CLOSE = """label => {
+  [...jupyterapp.shell.widgets('main')].find(widget => widget.title.label === label).dispose();
+}"""
+
 ARCHIVED_BELOW = """() => {
   const [button, list] = ['.jp-Loops-archived', '[aria-label="Archived loops"]'].map(
     selector => document.querySelector(`#jp-loops-panel ${selector}`));
@@ -85,14 +89,29 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     await browser.action("Cycle", "New terminal in").click()
     await browser.row("Cycle").locator("text=1 terminal").wait_for()
     await browser.action("Cycle", "Stop").click()
-    await page.locator(".jp-Dialog", has_text="This ends: 1 terminal.").wait_for()
+    await page.locator(".jp-Dialog", has_text="This ends: 1 terminal. Files stay. A notebook’s kernel").wait_for()
     assert await browser.findings(".jp-Dialog") == []
     await browser.answer("Stop")
     await browser.state("Cycle", "stopped")
+    await browser.row("Cycle").locator("text=1 terminal").wait_for(state="detached")
     await browser.action("Cycle", "New terminal in").click()
+    await page.locator(".lm-TabBar-tabLabel", has_text="Cycle: Terminal").wait_for()
     await browser.row("Cycle").locator("text=1 terminal").wait_for()
+    # What would be lost besides is named.
+    (stage.workspace.workdir(identity) / "draft.txt").write_text("")
+    folder = (await stage.loop("Cycle"))["folder"]
+    await browser.command("docmanager:open", path=f"loops:{folder}/draft.txt")
+    await page.locator(".jp-FileEditor .cm-content").click()
+    await page.keyboard.type("not saved")
+    await page.locator(".jp-mod-dirty", has_text="draft.txt").wait_for()
+    unsaved = "This ends: 1 terminal. Not saved yet: draft.txt."
+    await browser.command("loops:delete", loop=identity)
+    await page.locator(".jp-Dialog", has_text=f"{unsaved} This cannot be undone.").wait_for()
+    await browser.answer("Cancel")
     await browser.command("loops:archive", loop=identity)
-    await page.locator(".jp-Dialog", has_text="This ends: 1 terminal.").wait_for()
+    says = f"{unsaved} Files stay. Until it is unarchived, they can only be read"
+    await page.locator(".jp-Dialog", has_text=says).wait_for()
+    await page.evaluate(CLOSE, "draft.txt")
     await browser.answer("Archive")
     await browser.row("Cycle").wait_for(state="detached")
     await page.get_by_role("button", name="Archived").click()
