@@ -108,7 +108,7 @@ def scene(workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPa
 async def test_a_missing_container_is_made(scene: Scene):
     running = await scene.ensure()
     assert scene.engine.verbs == ["inspect", "run"]
-    assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False, False)
+    assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False, "")
 
 
 async def test_of_those_who_want_a_sandbox_at_once_one_asks_podman(scene: Scene):
