@@ -49,9 +49,9 @@ unit: ## run the tests that need no podman (ARGS="-k name")
 screenshots: ## take the pictures of the documentation anew, in the browser
 	@.setup/machine test
 	@.setup/venv dev
-	@$(INSIDE) pytest -q tests/labextension -k "works_in_it or (anybody and dark-1280)"
+	@$(INSIDE) pytest -q tests/labextension -k works_in_it
 	@mkdir -p docs/images
-	@cd .artefacts/screenshots && cp dialog.png work.png dark-1280.png ../../docs/images/
+	@cd .artefacts/screenshots && cp dialog.png work.png ../../docs/images/
 
 bench: ## measure speed and size, each beside its floor (ARGS="…")
 	@.setup/machine
