@@ -13,10 +13,12 @@ import pytest_asyncio
 
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.labextension.browser import ROOT
+from tests.labextension.conftest import new_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from playwright.async_api import Browser as Chromium
     from playwright.async_api import Page
 
     from tests.labextension.browser import Browser
@@ -80,26 +82,29 @@ async def sweep(page: Page, selector: str, sweeps: int) -> list[int]:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def many(stage: Stage) -> AsyncIterator[Browser]:
-    """JupyterLab as it was opened with that many loops, of which it has shown none yet."""
-    browser, workspace = stage.browser, stage.workspace
+async def many(stage: Stage, chromium: Chromium) -> AsyncIterator[Browser]:
+    """JupyterLab as it was opened with that many loops, of which it has shown none yet, in a page of its own."""
+    workspace = stage.workspace
     # Nobody looks while they are made.
-    await browser.page.goto("about:blank")
+    await stage.browser.page.goto("about:blank")
     template = new_record(title="Loop", created_by="ada", now=datetime.datetime.now(datetime.UTC))
     store = LoopStore(workspace)
     for number in range(MANY):
         identity = f"{number:08x}-0000-4000-8000-000000000000"
         workspace.loop(identity).mkdir()
         store.write(msgspec.structs.replace(template, id=identity, title=f"Loop {number}"))
+    browser = await new_page(chromium, stage.server)
     await browser.open(panel=False)
     # Nobody clicks before JupyterLab has loaded.
     await browser.page.evaluate("jupyterapp.restored")
     await browser.page.wait_for_load_state("networkidle")
     yield browser
+    await browser.page.context.close()
     for folder in workspace.loops.iterdir():
         shutil.rmtree(folder)
-    await browser.page.locator(".jp-Loops-filter").fill("")
-    await browser.page.locator(".jp-Loops-empty").wait_for()
+    assert browser.problems == []
+    await stage.browser.open()
+    await stage.browser.page.locator(".jp-Loops-empty").wait_for()
 
 
 @pytest.mark.podman
