@@ -1,7 +1,8 @@
 """What every run of the tests insists on, as a pytest plugin.
 
 Nothing is skipped silently: a skipped test fails, and so does a podman test where there is no rootless podman; no two
-tests have one name, for of those only one would run.
+tests have one name, for of those only one would run; no name holds a large value, for names go through pipes, into
+the environment of processes and into reports.
 A test marked `serial` runs while no other process of the same run is inside a test; its fixtures are made and cleared
 away beside others.
 """
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 ROOM = pytest.StashKey[IO[str]]()
+
+LONGEST_IN_NAME = 80
+"""Characters of a parameter that the name of its test shows whole."""
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test after the length of a large value."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_IN_NAME:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 @pytest.hookimpl(wrapper=True)

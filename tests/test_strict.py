@@ -69,6 +69,26 @@ def test_tests_of_one_name_are_refused(strict: pytest.Pytester):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_no_name_holds_a_large_value(strict: pytest.Pytester):
+    result = run(
+        strict,
+        """
+        import pytest
+        @pytest.mark.parametrize("value", ["x" * 81, b"x" * 1_000_000, "y" * 81, "z" * 80])
+        def test_takes(value): pass
+        """,
+        "--collect-only",
+        "--quiet",
+    )
+    names = [line.partition("::")[2] for line in result.outlines if "::" in line]
+    assert names == [
+        "test_takes[value of 81_0]",
+        "test_takes[value of 1000000]",
+        "test_takes[value of 81_1]",
+        f"test_takes[{'z' * 80}]",
+    ]
+
+
 @pytest.mark.parametrize(("alone", "admits_others"), [(True, False), (False, True)])
 def test_only_a_serial_test_is_alone(tmp_path: Path, *, alone: bool, admits_others: bool):
     with (tmp_path / "room").open("w") as held, (tmp_path / "room").open() as room:
