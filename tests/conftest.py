@@ -25,6 +25,7 @@ import pytest
 import pytest_asyncio
 
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.network import was_ensured
@@ -191,7 +192,7 @@ def processes_inside(manager: LoopManager, record: LoopRecord) -> list[psutil.Pr
         if pid != stamp.pid and pid_namespace(pid) == namespace:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
-                if "infinity" not in " ".join(process.cmdline()):
+                if "/loopat/lib/sandbox" not in process.cmdline():
                     found.append(process)
     return found
 
@@ -207,6 +208,8 @@ def end_all(manager: LoopManager, record: LoopRecord) -> None:
     shutil.rmtree(kept.folder(workspace, record.id), ignore_errors=True)
     for folder in (workspace.run(record.id), workspace.workdir(record.id)):
         for path in folder.iterdir():
+            if path.name == ENTRANCE:
+                continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 

@@ -22,6 +22,7 @@ from loopat_jupyter.kernels.launch import Place, SandboxKernel
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.activity import IdleWatch
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.facts import _facts_from_ps
 from loopat_jupyter.sandbox.process import exec_roots, is_init
@@ -86,7 +87,7 @@ class Scene:
         )
         for facts in found:
             await gone(facts.pid)
-        assert [entry.name for entry in self.manager.workspace.run(self.one.id).iterdir()] == []
+        assert [entry.name for entry in self.manager.workspace.run(self.one.id).iterdir()] == [ENTRANCE]
 
 
 async def gone(init_pid: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
 from loopat_jupyter.deadlines import deadline, to_the_end
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
+from loopat_jupyter.sandbox.entrance import begin, begun
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.podman import Engine
 
 FIND_TIMEOUT_S = 20.0
-"""How long a process may take from `podman exec` to its first instruction on a machine under load."""
+"""How long a process may take from the request to its first instruction on a machine under load."""
 
 _LOOK_S = 0.002
 _PIECE_BYTES = 64 * 1024
@@ -79,9 +80,8 @@ async def start_detached(engine: Engine, running: Running, stem: Stem, spec: Exe
         StorageFullError: No space for its files.
     """
     stem.prepare(spec, engine.proxies())
-    arguments = exec_argv(running.name, spec, stem.name)
     client = asyncio.ensure_future(
-        engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a process in the sandbox")
+        begin(engine, running, stem, spec, timeout_s=FIND_TIMEOUT_S, doing="start a process in the sandbox")
     )
     finder = asyncio.ensure_future(find_started(stem, running.init_pid, timeout_s=FIND_TIMEOUT_S))
     try:
@@ -102,6 +102,7 @@ async def start_detached(engine: Engine, running: Running, stem: Stem, spec: Exe
             await _end_inside(stem, running.init_pid, spec)
         stem.remove()
         raise
+    begun(stem)
     return Detached(stem, process)
 
 

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 INSIDE = Path(__file__).parent / "inside"
 """Where the package has them."""
 
-NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote", "spare")
+NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote", "spare", "unmask")
 COMMANDS = ("loopat-promote",)
 """Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
 
 _IN_FOLDERS = (*(("bin", name, name) for name in COMMANDS), ("waiting", "spare", "ipykernel_launcher/__init__.py"))
 """Those that are found by a name of their own, each in a folder of the version: folder, helper, name."""
 
+MAIN_HELPER = "sandbox"
+"""The main process of every sandbox. Under one name in all versions, as containers outlive them; what it does stays."""
+
 SKILL = "SKILL.md"
 """What agents should know of loops: a skill of theirs. Under one name in all versions, as it is only read; the last
 that was installed counts."""
 
-VERSION = "3a936b59"
+VERSION = "5970e3c4"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755
@@ -84,8 +87,12 @@ def install(folder: Path) -> None:
             with failed_write_told(folder):
                 target.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(target, (INSIDE / source).read_bytes(), mode=_MODE)
-    skill, text = skill_folder(folder) / SKILL, (INSIDE / SKILL).read_bytes()
-    if not skill.exists() or skill.read_bytes() != text:
-        with failed_write_told(folder):
-            skill.parent.mkdir(exist_ok=True)
-        write_atomic(skill, text, mode=0o644)
+    for source, target, mode in (
+        (MAIN_HELPER, folder / MAIN_HELPER, _MODE),
+        (SKILL, skill_folder(folder) / SKILL, 0o644),
+    ):
+        text = (INSIDE / source).read_bytes()
+        if not target.exists() or target.read_bytes() != text:
+            with failed_write_told(folder):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, text, mode=mode)

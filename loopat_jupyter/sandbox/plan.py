@@ -17,7 +17,7 @@ import msgspec
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.models import SANDBOX_UID, SANDBOX_USER, Mount, SandboxSpec
 from loopat_jupyter.sandbox.copies import own_copy
-from loopat_jupyter.sandbox.helpers import file_name, skill_folder
+from loopat_jupyter.sandbox.helpers import MAIN_HELPER, file_name, skill_folder
 from loopat_jupyter.sandbox.isolation import Nesting, allowed, fence, may_remount, wanted_isolation
 from loopat_jupyter.sandbox.resources import enforced, resource_arguments, wanted_resources
 from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sandbox_mirror
@@ -39,10 +39,12 @@ SANDBOX_LIB = "/loopat/lib"
 SANDBOX_LOOPS = "/loopat/loops"
 """Where a loop that may see all loops sees them."""
 SANDBOX_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+MAIN = f"{SANDBOX_LIB}/{MAIN_HELPER}"
 LAUNCHER = f"{SANDBOX_LIB}/{file_name('launch')}"
 HOLDER_PYTHON = "/usr/bin/python3"
 HOLDER = (HOLDER_PYTHON, "-IS", f"{SANDBOX_LIB}/{file_name('hold')}")
 """Holds the terminal of a program inside, see `inside/hold`; without what a Python loads for convenience."""
+UNMASK = f"{SANDBOX_LIB}/{file_name('unmask')}"
 SPARE_FOLDER = f"{SANDBOX_LIB}/{file_name('waiting')}"
 """Where a spare kernel waits, see `inside/spare`."""
 
@@ -278,9 +280,8 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path) -> t
         *(f"--env={name}={value}" for name, value in spec.env.items()),
         f"--env=HOME={spec.home}",
         *(mount_argument(mount, copies if may_remount(spec.fence) else None) for mount in spec.mounts),
-        "--entrypoint=sleep",
+        f"--entrypoint={MAIN}",
         image,
-        "infinity",
     )
 
 
@@ -324,23 +325,32 @@ def exec_argv(name: str, spec: ExecSpec, stem: str) -> tuple[str, ...]:
         spec: The process.
         stem: Name of its files in the runtime directory; see `inside/launch`.
     """
-    if spec.detach and spec.tty:
-        return ("exec", "--detach", name, *HOLDER, stem, spec.cwd or "", *spec.argv)
     flags = [
         flag
         for flag, wanted in (
             ("--detach", spec.detach),
-            ("--interactive", spec.interactive),
-            ("--tty", spec.tty),
+            ("--interactive", spec.interactive and not spec.detach),
+            ("--tty", spec.tty and not spec.detach),
             # Podman would hold every Ctrl-P back until the next key, waiting for a Ctrl-Q.
-            ("--detach-keys=", spec.tty),
+            ("--detach-keys=", spec.tty and not spec.detach),
             # What waits there is no use of the sandbox, from its first instruction on.
             (f"--workdir={SPARE_FOLDER}", spec.cwd == SPARE_FOLDER),
         )
         if wanted
     ]
-    # The launcher goes to the folder: podman's own words for one that is not there help nobody.
-    return ("exec", *flags, name, LAUNCHER, stem, spec.cwd or "", *spec.argv)
+    return ("exec", *flags, name, *started_command(spec, stem))
+
+
+def started_command(spec: ExecSpec, stem: str) -> tuple[str, ...]:
+    """What starts a process inside.
+
+    Args:
+        spec: The process.
+        stem: Name of its files in the runtime directory; see `inside/launch`.
+    """
+    starter = HOLDER if spec.detach and spec.tty else (LAUNCHER,)
+    # It goes to the folder: podman's own words for one that is not there help nobody.
+    return (*starter, stem, spec.cwd or "", *spec.argv)
 
 
 def replaced(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None) -> str:

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 LOG_LIMIT_BYTES = 64 * 1024
 _POLL_S = 0.002
-_WAITING = "/loopat/lib/waiting-"
-"""What the folder begins with in which spare kernels wait, of whatever version (`inside/spare`)."""
+_LIBRARY = "/loopat/lib"
+"""The folder of the main process (`inside/sandbox`); spare kernels wait in one of its folders (`inside/spare`)."""
+
+_MAIN = 2
+"""Id of a sandbox's main process as seen inside: init starts it, and nothing else."""
 
 _PROC = Path("/proc")
 
@@ -337,8 +340,9 @@ def stat_fields(pid: int) -> list[bytes]:
 def exec_roots(init_pid: int) -> list[int]:
     """Processes that somebody outside started in a sandbox and that still run: kernels, terminals, commands.
 
-    They are the ones whose parent lives outside the sandbox's pid namespace. What they left running in the
-    background has init as its parent, and does not count; nor does a spare kernel that nobody uses yet.
+    They are the ones whose parent lives outside the sandbox's pid namespace, or is its main process (`inside/sandbox`).
+    What they left running in the background has init as its parent, and does not count; nor does a spare kernel that
+    nobody uses yet.
 
     Args:
         init_pid: The sandbox's init process on the host.
@@ -367,20 +371,30 @@ def roots_of(init_pids: list[int]) -> Iterator[tuple[int, int]]:
     for pid in all_pids():
         namespace = pid_namespace(pid)
         init = inits.get(namespace or "")
-        if init is None or pid == init or pid_namespace(parent_pid(pid)) == namespace:
+        if init is None or pid == init or not _is_root(pid, namespace, init):
             continue
         # One that ended counts no more, though its monitor waits for a reader before it reaps it.
         if _status_field(pid, b"State:")[:1] != [b"Z"] and not is_waiting(pid):
             yield pid, init
 
 
+def _is_root(pid: int, namespace: str | None, init: int) -> bool:
+    parent = parent_pid(pid)
+    if pid_namespace(parent) != namespace:
+        return True
+    return parent != init and innermost_pid(parent) == _MAIN and parent_pid(parent) == init
+
+
 def is_waiting(pid: int) -> bool:
     """Whether a process is a spare kernel that nobody uses yet: it goes to another folder when somebody does.
+
+    So is, for a moment, what the main process of a sandbox is about to start.
 
     Args:
         pid: Its id on the host.
     """
     try:
-        return os.readlink(f"/proc/{pid}/cwd").startswith(_WAITING)  # noqa: PTH115
+        folder = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
     except OSError:
         return False
+    return folder == _LIBRARY or folder.startswith(f"{_LIBRARY}/waiting-")

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.sandbox.entrance import make_entrance
 from loopat_jupyter.sandbox.helpers import install
 from loopat_jupyter.sandbox.plan import LAUNCHER, SANDBOX_RUN
 from loopat_jupyter.sandbox.process import same_folder
@@ -54,7 +55,7 @@ class RuntimeFolders:
             run.chmod(0o700)
 
     async def clear_run(self, loop_id: str) -> None:
-        """Begin with an empty folder: no stale sockets, no pid files. Only while nothing runs inside.
+        """Begin with the entrance and nothing else: no stale sockets, no pid files. Only while nothing runs inside.
 
         Args:
             loop_id: The loop.
@@ -67,6 +68,7 @@ class RuntimeFolders:
         await self.remove(run)
         with full_disk_told(run):
             run.mkdir(mode=0o700)
+            make_entrance(run)
 
     def connected(self, loop_id: str, init_pid: int) -> bool:
         """Whether a sandbox still sees the folders that the host sees and writes: without them nothing starts inside.

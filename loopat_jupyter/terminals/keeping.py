@@ -61,13 +61,15 @@ class TerminalKeeper:
         return (folder(self._loops().workspace, loop_id) / f"t-{name}.json").exists()
 
     async def tidy(self, terminal: LoopTerminal) -> None:
-        """Have podman forget a program that has ended: it keeps records of those that were started detached.
+        """Let go of a program that has ended, and have podman forget it, if podman had started it.
 
         Args:
             terminal: Where it was shown.
         """
         # One that was never written down is still this server's.
         release(terminal.stem)
+        if not terminal.exec_session:
+            return
         loops = self._loops()
         name = container_name(loops.workspace.name, terminal.loop_id)
         arguments = ("container", "cleanup", "--exec", terminal.exec_session, "--rm", name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,10 @@ import msgspec
 
 from loopat_jupyter.attach import Screen, bring_up, client_argv, with_notice
 from loopat_jupyter.errors import EngineError, LoopatError, NotFoundError
+from loopat_jupyter.sandbox.entrance import begin, begun, has_python
 from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S
 from loopat_jupyter.sandbox.owners import own, release
-from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, exec_argv
+from loopat_jupyter.sandbox.plan import HOLDER_PYTHON
 from loopat_jupyter.sandbox.sockets import connect
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import ExecSpec
     from loopat_jupyter.sandbox.lifecycle import Running
-    from loopat_jupyter.sandbox.podman import Completed, Engine
+    from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.sandbox.process import Stem
     from loopat_jupyter.terminals.terminal import LoopTerminal
 
@@ -99,19 +99,19 @@ async def _open(
         on_open()
         # It runs, whatever podman says now.
         with contextlib.suppress(LoopatError):
-            terminal.exec_session = (await starting).stdout.decode("ascii", "replace").strip()
+            terminal.exec_session = await starting
 
 
 def _can_hold(loops: LoopManager, running: Running) -> bool:
     """Whether host and sandbox share sockets, and there is what the holder needs."""
-    return loops.config.kernels.transport == "ipc" and os.path.lexists(f"/proc/{running.init_pid}/root{HOLDER_PYTHON}")
+    return loops.config.kernels.transport == "ipc" and has_python(running.init_pid)
 
 
 @contextlib.asynccontextmanager
 async def _started(
     engine: Engine, running: Running, stem: Stem, spec: ExecSpec, runs: Callable[[], bool]
-) -> AsyncIterator[tuple[socket.socket, asyncio.Future[Completed]]]:
-    """Start a held terminal and hand over the connection to it, and podman, which needs longer.
+) -> AsyncIterator[tuple[socket.socket, asyncio.Future[str]]]:
+    """Start a held terminal and hand over the connection to it, and the name of podman's record, which needs longer.
 
     Args:
         engine: Runs podman.
@@ -130,12 +130,13 @@ async def _started(
     own(stem)
     try:
         stem.prepare(spec, engine.proxies())
-        arguments = exec_argv(running.name, spec, stem.name)
         starting = asyncio.ensure_future(
-            engine.run(*arguments, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
+            begin(engine, running, stem, spec, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
         )
         try:
-            yield await _connected(starting, stem, runs), starting
+            connection = await _connected(starting, stem, runs)
+            begun(stem)
+            yield connection, starting
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
@@ -144,7 +145,7 @@ async def _started(
         raise
 
 
-async def _connected(starting: asyncio.Future[Completed], stem: Stem, runs: Callable[[], bool]) -> socket.socket:
+async def _connected(starting: asyncio.Future[str], stem: Stem, runs: Callable[[], bool]) -> socket.socket:
     deadline_s = time.monotonic() + FIND_TIMEOUT_S + _HOLDER_TIMEOUT_S
     while (connection := connect(stem.socket())) is None:
         if starting.done():

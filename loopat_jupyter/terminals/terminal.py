@@ -237,8 +237,7 @@ class LoopTerminal(PtyWithClients):
         await self.call_off()
         if self._client is None:
             await end_session(self._stem, self._state)
-            if self.exec_session:
-                await self._tidy(self)
+            await self._tidy(self)
             return
         if self._stem.pid_inside() is not None:
             # The client ends by itself and tidies up podman's records, if its program ends first.

@@ -16,6 +16,7 @@ import pytest
 from jupyter_client.provisioning import KernelProvisionerFactory
 
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.process import all_pids, exec_roots, pid_namespace
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
@@ -54,7 +55,7 @@ class Place(NamedTuple):
 
     def run_files(self) -> list[str]:
         """Names of the files in the runtime directory."""
-        return sorted(path.name for path in self.run_folder.iterdir())
+        return sorted(path.name for path in self.run_folder.iterdir() if path.name != ENTRANCE)
 
     def processes(self) -> list[int]:
         """Host ids of what was started in the loop from outside and still runs."""
@@ -70,8 +71,8 @@ class Place(NamedTuple):
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for path in self.run_folder.iterdir() if left else ():
-            path.unlink()
+        for name in self.run_files() if left else ():
+            (self.run_folder / name).unlink()
 
     async def wait_for_command(self, *argv: str) -> int:
         """Wait until a command runs inside; its id on the host."""

@@ -16,6 +16,7 @@ import pytest
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox import execution
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.execution import Exit, Output, run_attached, run_inherited, start_detached
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem, exec_roots
@@ -95,7 +96,8 @@ async def box(manager: LoopManager) -> AsyncIterator[Box]:
         os.kill(pid, signal.SIGKILL)
         await gone(pid)
     for file in made.folder.iterdir():
-        file.unlink()
+        if file.name != ENTRANCE:
+            file.unlink()
 
 
 async def test_streams_exit_code_and_standard_input_are_the_commands_own(box: Box):

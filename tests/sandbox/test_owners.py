@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.process import Stem, exec_roots
 from tests.conftest import add_loop
@@ -106,7 +107,7 @@ async def test_the_next_command_ends_what_a_killed_one_left(
     )  # fmt: skip
     assert await caller.wait() == 0
     await until(lambda: ended(left))
-    assert [path.name for path in manager.workspace.run(record.id).iterdir()] == []
+    assert [path.name for path in manager.workspace.run(record.id).iterdir()] == [ENTRANCE]
     await until(lambda: exec_roots(init_of(manager, record)) == [])
 
 

@@ -168,9 +168,8 @@ def test_the_whole_command_that_makes_a_container():
         f"--mount=type=bind,source=/srv/ws/cache/inside/skill,target=/loopat/loop/{ID}/.claude/skills/loopat,ro=true",
         f"--mount=type=bind,source=/srv/ws/loops/{ID}/workdir,target=/loopat/loop/{ID}/workdir",
         f"--mount=type=bind,source={RUN},target=/loopat/run",
-        "--entrypoint=sleep",
+        "--entrypoint=/loopat/lib/sandbox",
         "localhost/image:latest",
-        "infinity",
     )
 
 

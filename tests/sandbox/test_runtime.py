@@ -11,6 +11,7 @@ import pytest
 
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.execution import Output
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import is_init
@@ -60,7 +61,7 @@ async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_starting(
     await manager.stop(shared)
     again = await manager.start(shared)
     await inside(manager, again.name, "touch /loopat/run/mine")
-    assert [entry.name for entry in manager.workspace.run(shared.id).iterdir()] == ["mine"]
+    assert {entry.name for entry in manager.workspace.run(shared.id).iterdir()} == {"mine", ENTRANCE}
     fresh = await manager.start(shared, fresh=True)
     await inside(manager, fresh.name, "touch /loopat/run/mine")
 

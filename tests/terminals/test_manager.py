@@ -19,6 +19,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.process import exec_roots
 from tests.terminals.conftest import commands
 
@@ -289,12 +290,23 @@ async def test_without_a_process_no_file_stays(
     ready = threading.Barrier(threads)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
     await asyncio.gather(*(asyncio.to_thread(ready.wait) for _ in range(threads)))
-    with no_more_processes():
+    with no_entrance(manager, running), no_more_processes():
         async with person.watch(await person.open(workdir, extra_env={"TOKEN": "canary"})) as terminal:
             await terminal.until("Press Enter")
     [name] = await person.names()
     await person.close(name)
     assert files_of_terminals(manager, running) == []
+
+
+@contextlib.contextmanager
+def no_entrance(manager: LoopManager, record: LoopRecord) -> Iterator[None]:
+    """What starts needs podman, as in a sandbox of before there were entrances."""
+    entrance = manager.workspace.run(record.id) / ENTRANCE
+    hidden = entrance.rename(entrance.with_name("hidden"))
+    try:
+        yield
+    finally:
+        hidden.rename(entrance)
 
 
 @contextlib.contextmanager
@@ -459,12 +471,16 @@ async def test_closing_works_while_the_sandbox_starts(
 
 
 async def test_a_loop_that_is_stopped_while_its_terminal_opens_is_told(
-    person: Person, running: LoopRecord, workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    person: Person, manager: LoopManager, running: LoopRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    podman, end = tmp_path / "podman", tmp_path / "end"
+    podman, end, workdir = tmp_path / "podman", tmp_path / "end", manager.workspace.workdir(running.id)
+    entrance = manager.workspace.run(running.id) / ENTRANCE
+    entrance.unlink()
     podman.write_text(
         "#!/bin/sh\n"
         f'if [ "$1" = exec ] && [ -e {end} ]; then podman stop -t 0 "$3" >{tmp_path}/stopped || exit; . {end}; fi\n'
+        # Only podman starts anything.
+        f'[ "$1" = exec ] || rm -f {entrance}\n'
         'exec podman "$@"\n'
     )
     podman.chmod(0o755)

@@ -1,0 +1,142 @@
+"""The entrance of a sandbox: how its main process (`inside/sandbox`) is asked to start something.
+
+That takes a few milliseconds, of which `podman exec` takes a hundred. Where nobody answers at the entrance (a container
+that was made before there was one, a main process that was stopped, an engine on another machine), podman starts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.sandbox.plan import HOLDER, HOLDER_PYTHON, SPARE_FOLDER, UNMASK, exec_argv, started_command
+from loopat_jupyter.workspace.files import write_new
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loopat_jupyter.models import ExecSpec
+    from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.sandbox.process import Stem
+
+ENTRANCE = "starts"
+"""The FIFO in a loop's runtime directory; `inside/sandbox` names it, too."""
+
+PATIENCE_S = 3.0
+"""How long the main process may take to answer: far more than it needs on a machine under load."""
+
+_LOOK_S = 0.002
+
+
+def make_entrance(run_folder: Path) -> None:
+    """Make the entrance of a sandbox that is about to start.
+
+    Args:
+        run_folder: The loop's runtime directory, empty.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    os.mkfifo(run_folder / ENTRANCE, 0o600)
+
+
+async def begin(
+    engine: Engine,
+    running: Running,
+    stem: Stem,
+    spec: ExecSpec,
+    *,
+    timeout_s: float,
+    doing: str,
+    patience_s: float = PATIENCE_S,
+) -> str:
+    """Have something start in a sandbox, and not wait for it.
+
+    Args:
+        engine: Runs podman.
+        running: The sandbox.
+        stem: Its files, prepared.
+        spec: What is to start, with `detach` set.
+        timeout_s: How long podman may take, if it is needed.
+        doing: What for, for people.
+        patience_s: How long the main process may take to answer.
+
+    Returns:
+        The name of podman's record of it; empty if podman knows nothing of it.
+
+    Raises:
+        EngineError: Podman could not start it.
+        EngineTimeoutError: It took too long.
+    """
+    if has_python(running.init_pid) and _asked(stem, spec) and await _answered(stem, patience_s):
+        return ""
+    arguments = exec_argv(running.name, spec, stem.name)
+    answer = await engine.run(*arguments, timeout_s=timeout_s, doing=doing)
+    return answer.stdout.decode("ascii", "replace").strip()
+
+
+def has_python(init_pid: int) -> bool:
+    """Whether a sandbox has what holds terminals and what starts at the entrance.
+
+    Args:
+        init_pid: Its init process on the host.
+    """
+    return os.path.lexists(f"/proc/{init_pid}/root{HOLDER_PYTHON}")
+
+
+def begun(stem: Stem) -> None:
+    """What asked for a start is not needed once the process is there.
+
+    Args:
+        stem: Its files.
+    """
+    for suffix in ("start", "taken"):
+        # In a folder that was locked from inside it lies until the next start of the sandbox.
+        with contextlib.suppress(OSError):
+            stem.file(suffix).unlink()
+
+
+def _asked(stem: Stem, spec: ExecSpec) -> bool:
+    """Ask at the entrance; False where nobody listens."""
+    begin_in = SPARE_FOLDER if spec.cwd == SPARE_FOLDER else ""
+    command = started_command(spec, stem.name)
+    # What holds a terminal does that itself.
+    words = (begin_in, *(command if command[: len(HOLDER)] == HOLDER else (UNMASK, *command)))
+    try:
+        # What runs inside can put anything there; whatever it is, it is not waited for.
+        entrance = os.open(stem.folder / ENTRANCE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISFIFO(os.fstat(entrance).st_mode):
+            return False
+        write_new(stem.file("start"), b"".join(os.fsencode(word) + b"\0" for word in words))
+        os.write(entrance, f"{stem.name}\n".encode())
+    except OSError:
+        return False
+    finally:
+        os.close(entrance)
+    return True
+
+
+async def _answered(stem: Stem, patience_s: float) -> bool:
+    """Whether the main process took the start; if not, it never will."""
+    taken = stem.file("taken")
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if os.path.lexists(taken):  # noqa: ASYNC240 - one look
+            return True
+        await asyncio.sleep(_LOOK_S)
+    try:
+        write_new(taken, b"")
+    except FileExistsError:
+        return True
+    except OSError:
+        # Where the folder was locked from inside, the main process cannot take anything either.
+        return False
+    return False
