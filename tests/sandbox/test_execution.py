@@ -41,6 +41,10 @@ class Box:
         self.manager, self.record, self.running = manager, record, running
         self.folder = manager.workspace.run(record.id)
 
+    def files(self) -> list[Path]:
+        """What was left in the runtime folder."""
+        return [path for path in self.folder.iterdir() if path.name != ENTRANCE]
+
     async def run(self, *argv: str, stdin: bytes = b"", timeout_s: float | None = 60, **spec: object):
         events = [
             event
@@ -95,9 +99,8 @@ async def box(manager: LoopManager) -> AsyncIterator[Box]:
     for pid in set(descendants(made.running.init_pid)) - own:
         os.kill(pid, signal.SIGKILL)
         await gone(pid)
-    for file in made.folder.iterdir():
-        if file.name != ENTRANCE:
-            file.unlink()
+    for file in made.files():
+        file.unlink()
 
 
 async def test_streams_exit_code_and_standard_input_are_the_commands_own(box: Box):
@@ -131,7 +134,7 @@ async def test_variables_arrive_whole_and_leave_no_trace(box: Box):
     assert code == 0
     assert out.decode().startswith(value)
     assert ".env" not in out.decode()
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
     inspected = await box.manager.engine.run("inspect", box.running.name)
     assert b"can'ary" not in inspected.stdout
 
@@ -151,7 +154,7 @@ async def test_a_sandbox_that_is_gone_is_a_failure_of_podman(box: Box):
     await box.manager.stop(box.record)
     with pytest.raises(EngineError, match="could not run"):
         await box.run("true")
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
 
 
 async def test_the_deadline_ends_the_command_and_its_children(box: Box):
@@ -188,14 +191,14 @@ async def test_the_deadline_ends_what_ignores_term_below_a_shell_that_heeds_it(
     with pytest.raises((asyncio.CancelledError, TimeoutError)):
         await reading
     assert not [pid for pid in descendants(box.running.init_pid) if sleeping(pid)]
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
 
 
 async def test_a_folder_that_is_not_there_is_named_and_nothing_runs(box: Box):
     with pytest.raises(BadInputError, match="no folder '/no/where' in the loop") as refused:
         await box.run("touch", "/loopat/run/ran", cwd="/no/where", env={"SECRET": "x"})
     assert refused.value.field == "cwd"
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
     code, out, _ = await box.run("pwd", cwd="/usr/lib")
     assert (code, out) == (0, b"/usr/lib\n")
 
@@ -236,7 +239,7 @@ async def test_leaving_early_ends_the_command(box: Box):
         break
     await events.aclose()
     assert exec_roots(box.running.init_pid) == []
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
 
 
 async def test_a_detached_process_is_held_watched_and_logged(box: Box):
@@ -253,7 +256,7 @@ async def test_a_detached_process_is_held_watched_and_logged(box: Box):
     assert stem.log_tail() == "hi\noops\n"
     process.close()
     stem.remove()
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
 
 
 async def test_a_detached_process_that_ends_at_once_is_told(box: Box):
@@ -317,7 +320,7 @@ async def test_a_deadline_strikes_the_command_and_not_a_slow_reader(box: Box):
         await read_slowly()
     assert task.cancelling() == 0
     assert exec_roots(box.running.init_pid) == []
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
 
 
 @pytest.mark.parametrize("turns", [1, 50, 200])
@@ -332,7 +335,7 @@ async def test_a_cancelled_start_leaves_nothing_inside(box: Box, turns: int):
         stem.remove()
     while exec_roots(box.running.init_pid):
         await asyncio.sleep(0.01)
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
 
 
 async def test_a_start_that_its_client_fails_leaves_nothing_inside(box: Box, monkeypatch: pytest.MonkeyPatch):
@@ -425,7 +428,7 @@ async def test_what_podman_starts_after_its_deadline_does_not_run(
     async with asyncio.timeout(60):
         while not (tmp_path / "ended").exists() or exec_roots(box.running.init_pid):
             await asyncio.sleep(0.01)
-    assert list(box.folder.iterdir()) == [], (tmp_path / "said").read_text()
+    assert box.files() == [], (tmp_path / "said").read_text()
 
 
 @pytest.mark.parametrize("attached", [True, False])
@@ -450,4 +453,4 @@ async def test_a_command_called_off_before_its_client_is_handed_over_leaves_noth
     async with asyncio.timeout(60):
         while exec_roots(box.running.init_pid):
             await asyncio.sleep(0.01)
-    assert list(box.folder.iterdir()) == []
+    assert box.files() == []
