@@ -62,7 +62,7 @@ async def ensure(scene: Scene, rounds: int) -> Row:
 
 
 async def memory(scene: Scene) -> Row:
-    """Memory of an idle loop: its monitor, init and sleep."""
+    """Memory of an idle loop: its monitor, init and main process."""
     (facts,) = msgspec.json.decode((await scene.manager.engine.run("inspect", scene.running.name)).stdout)
     init = facts["State"]["Pid"]
     pids = [facts["State"]["ConmonPid"], init]
