@@ -213,6 +213,17 @@ def end_all(manager: LoopManager, record: LoopRecord) -> None:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
+@contextlib.contextmanager
+def no_entrance(manager: LoopManager, record: LoopRecord) -> Iterator[None]:
+    """What starts needs podman, as in a sandbox of before there were entrances."""
+    entrance = manager.workspace.run(record.id) / ENTRANCE
+    hidden = entrance.rename(entrance.with_name("hidden"))
+    try:
+        yield
+    finally:
+        hidden.rename(entrance)
+
+
 async def start_emptied(manager: LoopManager, record: LoopRecord) -> Running:
     """The sandbox of a loop, in which nothing runs or lies, whatever the test before left in it."""
     running = await manager.use(record)

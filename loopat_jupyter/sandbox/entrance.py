@@ -90,7 +90,7 @@ def has_python(init_pid: int) -> bool:
 
 
 def begun(stem: Stem) -> None:
-    """What asked for a start is not needed once the process is there.
+    """What asked for a start is not needed once the process is there, and `begin` has answered.
 
     Args:
         stem: Its files.

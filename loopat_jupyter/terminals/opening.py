@@ -100,6 +100,7 @@ async def _open(
         # It runs, whatever podman says now.
         with contextlib.suppress(LoopatError):
             terminal.exec_session = await starting
+            begun(terminal.stem)
 
 
 def _can_hold(loops: LoopManager, running: Running) -> bool:
@@ -134,9 +135,7 @@ async def _started(
             begin(engine, running, stem, spec, timeout_s=FIND_TIMEOUT_S, doing="start a terminal in the sandbox")
         )
         try:
-            connection = await _connected(starting, stem, runs)
-            begun(stem)
-            yield connection, starting
+            yield await _connected(starting, stem, runs), starting
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)

@@ -21,6 +21,7 @@ from loopat_jupyter.sandbox.execution import Exit, Output, run_attached, run_inh
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem, exec_roots
 from loopat_jupyter.sandbox.trees import descendants, end_tree
+from tests.conftest import no_entrance
 from tests.kernels.conftest import gone
 
 if TYPE_CHECKING:
@@ -346,7 +347,7 @@ async def test_a_start_that_its_client_fails_leaves_nothing_inside(box: Box, mon
         raise EngineError("the client failed although the process runs")
 
     monkeypatch.setattr(box.manager.engine, "run", fail)
-    with pytest.raises(EngineError, match="although"):
+    with no_entrance(box.manager, box.record), pytest.raises(EngineError, match="although"):
         await box.detached("sleep", "600")
     while exec_roots(box.running.init_pid):
         await asyncio.sleep(0.01)
@@ -422,7 +423,7 @@ async def test_what_podman_starts_after_its_deadline_does_not_run(
         "attached": lambda: box.run(*spec.argv),
         "inherited": lambda: run_inherited(box.manager.engine, box.running, box.folder, spec),
     }
-    with pytest.raises(EngineTimeoutError):
+    with no_entrance(box.manager, box.record), pytest.raises(EngineTimeoutError):
         await starts[way]()
     (tmp_path / "go").touch()
     async with asyncio.timeout(60):

@@ -21,6 +21,7 @@ from tornado.httpclient import HTTPClientError
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.process import exec_roots
+from tests.conftest import no_entrance
 from tests.terminals.conftest import commands
 
 if TYPE_CHECKING:
@@ -296,17 +297,6 @@ async def test_without_a_process_no_file_stays(
     [name] = await person.names()
     await person.close(name)
     assert files_of_terminals(manager, running) == []
-
-
-@contextlib.contextmanager
-def no_entrance(manager: LoopManager, record: LoopRecord) -> Iterator[None]:
-    """What starts needs podman, as in a sandbox of before there were entrances."""
-    entrance = manager.workspace.run(record.id) / ENTRANCE
-    hidden = entrance.rename(entrance.with_name("hidden"))
-    try:
-        yield
-    finally:
-        hidden.rename(entrance)
 
 
 @contextlib.contextmanager
