@@ -181,16 +181,16 @@ class LoopKernels:
         finder: Finds them.
         registry: Offers them to other clients; None offers them to nobody.
         home: The workspace's folder.
-        reference: Says which image a loop should run.
+        hint: Says by which name the image of a loop is remembered.
     """
 
     def __init__(
-        self, finder: KernelspecFinder, registry: Registry | None, home: Path, reference: Callable[[LoopRecord], str]
+        self, finder: KernelspecFinder, registry: Registry | None, home: Path, hint: Callable[[LoopRecord], str]
     ) -> None:
         self._finder = finder
         self._registry = registry
         self._home = home
-        self._reference = reference
+        self._hint = hint
 
     async def find(self, record: LoopRecord, running: Running) -> tuple[Kernelspec, ...]:
         """Every kernel of a running loop, by name; see `KernelspecFinder.find`."""
@@ -209,7 +209,7 @@ class LoopKernels:
         """
         if stamp is not None:
             return await self._finder.find(record, Running(stamp.name, stamp.pid, stamp.image_id, restart_needed=False))
-        image_id = self._finder.noted_image(self._reference(record))
+        image_id = self._finder.noted_image(self._hint(record))
         specs = self._finder.known(record, image_id) if image_id else None
         if specs is None:
             raise ConflictError(f"The kernels of loop {record.id} are not known yet. Start the loop, then ask again.")
@@ -245,7 +245,7 @@ class LoopKernels:
             return
         try:
             specs = await self._finder.find(record, running)
-            self._finder.note_image(self._reference(record), running.image_id)
+            self._finder.note_image(self._hint(record), running.image_id)
             self._registry.sync(record, specs, self._home)
         except (LoopatError, OSError) as error:
             _log.warning("The kernels of loop %s are not offered by name: %s", record.id, error)
@@ -259,7 +259,7 @@ class LoopKernels:
         if self._registry is None:
             return
         try:
-            image_id = self._finder.noted_image(self._reference(record))
+            image_id = self._finder.noted_image(self._hint(record))
             specs = self._finder.known(record, image_id) if image_id else None
             if specs is None:
                 self._registry.remove(record.id)

@@ -91,7 +91,7 @@ class LoopManager:
         glance, advice = Glance(engine, workspace.name), Advice(config, host, self.toolchains)
         self._listing = Listing(workspace, self.store, self.sandboxes, glance, advice)
         finder = KernelspecFinder(workspace, engine)
-        self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.reference)
+        self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.hint)
         self.on_event = on_event
         self.underway = Underway()
         self.edge = Edge(self.store, config, engine, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -14,16 +14,17 @@ from jupyter_client.kernelspec import KernelSpecManager, _is_valid_kernel_name
 
 from loopat_jupyter.errors import ConflictError, EngineError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry, kernel_json, registered_name
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Kernelspec, LoopRecord
+from loopat_jupyter.sandbox.builders import note_id
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.specs import KernelspecFinder
 from loopat_jupyter.sandbox.state import Stamp
+from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from tests.fakes import FakeEngine
-
-if TYPE_CHECKING:
-    from loopat_jupyter.workspace.paths import Workspace
 
 HOME = Path("/home/ada/.loopat")
 PYTHON = Kernelspec(
@@ -181,6 +182,23 @@ async def test_a_new_loop_offers_the_kernels_of_an_image_that_is_known(
     await kernels.offer(first, running())
     kernels.offer_known(second)
     assert registry.names(second.id) == [registered_name(second, "python3")]
+
+
+async def test_kernels_of_a_loop_with_tools_are_known_after_the_machine_was_restarted(
+    tmp_path: Path, registry: Registry
+) -> None:
+    # The files of images are the user's: a runtime directory of the test's own.
+    workspace = Workspace(tmp_path / "workspace", tmp_path / "runtime")
+    workspace.prepare()
+    manager = LoopManager(workspace, Config(), answering(PYTHON), member="ada", registry=registry)
+    loop = manager.create(title="tools")
+    workspace.toolchain(loop.id).write_text("[tools]")
+    note_id(workspace, manager.images.reference(loop), "below")
+    await manager.kernels.offer(loop, running())
+    shutil.rmtree(workspace.runtime_root)
+    workspace.prepare()
+    manager.kernels.offer_known(loop)
+    assert registry.names(loop.id) == [registered_name(loop, "python3")]
 
 
 async def test_what_is_known_is_told_without_a_sandbox(workspace: Workspace) -> None:

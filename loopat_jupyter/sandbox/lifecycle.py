@@ -147,7 +147,7 @@ class Sandboxes:
                     started = self._started(record.id, spec, image_id, reference)
                     return started._replace(replaced="" if fresh else replaced(facts, config_hash(spec), image_id))
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
-            with self.state_files(record.id).building(noted_image(self._workspace, reference)):
+            with self.state_files(record.id).building(lambda: self._noted_image(record)):
                 await self._images.ensure(record, on_progress)
         raise EngineTimeoutError(
             f"The image of the sandbox vanished again and again while loop {record.id} was starting. "
@@ -287,7 +287,7 @@ class Sandboxes:
         progress = files.progress()
         if progress is not None:
             return Status(state="preparing", progress=progress)
-        failed = files.failed_build(lambda: noted_image(self._workspace, self._images.reference(record)))
+        failed = files.failed_build(lambda: self._noted_image(record))
         told = (failed,) if failed else ()
         if facts is None:
             return Status(state="absent", build_failed=bool(failed), warnings=told)
@@ -306,6 +306,9 @@ class Sandboxes:
             warnings=(*told, *map(unresponsive, used.unresponsive)),
             in_use=used,
         )
+
+    def _noted_image(self, record: LoopRecord) -> str:
+        return noted_image(self._workspace, self._images.reference(record))
 
     def lock(self, loop_id: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which everything about one loop changes, across processes."""

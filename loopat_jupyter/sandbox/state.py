@@ -192,11 +192,11 @@ class StateFiles:
         return working.progress if start_ticks(working.pid) == working.start_ticks else None
 
     @contextlib.contextmanager
-    def building(self, image: str) -> Iterator[None]:
+    def building(self, image: Callable[[], str]) -> Iterator[None]:
         """While the block builds an image; that it failed is kept until the next one begins.
 
         Args:
-            image: What is built, and on what.
+            image: Says what is built, and on what. Asked once that failed: what lies below may be built first.
         """
         self._failed_build.unlink(missing_ok=True)
         try:
@@ -204,7 +204,8 @@ class StateFiles:
         except (EngineTimeoutError, ImageBuildError) as error:
             # The loop may be deleted meanwhile; then nobody looks.
             with contextlib.suppress(FileNotFoundError):
-                write_atomic(self._failed_build, msgspec.json.encode(_FailedBuild(image=image, message=error.message)))
+                failed = _FailedBuild(image=image(), message=error.message)
+                write_atomic(self._failed_build, msgspec.json.encode(failed))
             raise
 
     def failed_build(self, image: Callable[[], str]) -> str:

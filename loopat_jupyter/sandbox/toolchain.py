@@ -82,6 +82,11 @@ class Toolchains:
         tag = self._tag(record, base)
         return base if tag is None or self._failure(tag).exists() else tag
 
+    def hint(self, record: LoopRecord) -> str:
+        """What stands for the image of a loop, ids aside: the same after the machine was restarted. Asks no podman."""
+        base, data = self._images.reference(record), self._data(record)
+        return toolchain_tag(base, "", data) if data.strip() else base
+
     def problem(self, record: LoopRecord) -> str:
         """Why a loop runs without its toolchain; empty when it does not."""
         data = self._data(record)

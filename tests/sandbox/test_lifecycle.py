@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from loopat_jupyter.errors import ConflictError, EngineError, ImageBuildError
+from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError, ImageBuildError
 from loopat_jupyter.models import InUse, LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
@@ -150,6 +150,21 @@ async def test_a_build_that_failed_is_told_until_the_next_one(
     with pytest.raises(asyncio.CancelledError):
         await scene.ensure()
     assert await scene.sandboxes.status(scene.record) == Status(state="absent")
+
+
+async def test_a_build_that_failed_once_the_image_below_was_known_is_told(
+    workspace: Workspace, scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    async def build(*_: object) -> str:
+        monkeypatch.setattr(scene.images, "reference", lambda _: "localhost/tools-on-what-is-below:latest")
+        raise EngineTimeoutError("too long")
+
+    monkeypatch.setattr(scene.images, "ensure", build)
+    scene.image_id = None
+    with pytest.raises(EngineTimeoutError):
+        await scene.ensure()
+    failed = Status(state="absent", build_failed=True, warnings=("too long",))
+    assert await scene.sandboxes.status(scene.record) == failed
 
 
 async def test_a_running_container_costs_one_call(scene: Scene):
