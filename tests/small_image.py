@@ -45,7 +45,9 @@ def small_image(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) ->
         fcntl.flock(lock, fcntl.LOCK_EX)
         if subprocess.run(["podman", "image", "exists", name], timeout=60, check=False).returncode:
             (folder / "Containerfile").write_text(CONTAINERFILE)
-            podman("build", "--quiet", f"--build-arg=BASE={sandbox_image}", f"--tag={name}", str(folder))
+            podman(
+                "build", "--quiet", "--layers=false", f"--build-arg=BASE={sandbox_image}", f"--tag={name}", str(folder)
+            )
     return name
 
 

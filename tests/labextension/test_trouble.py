@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import pytest_asyncio
 
+from loopat_jupyter.sandbox.images import LABEL_TEMPLATE, Images
+from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.workspace.config import load_config
 from tests.conftest import add_loop
 from tests.labextension.conftest import Stage, as_found, lab_server, made_workspace, new_page
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.async_api import Browser as Chromium
+
+    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
@@ -58,6 +64,15 @@ async def shared_trouble(chromium: Chromium, tmp_path_factory: pytest.TempPathFa
             # The page was opened on a machine without podman.
             await browser.page.locator(".jp-Loops-checks", has_text="podman").wait_for()
             yield Trouble(Stage(workspace, server, browser), base, podman)
+        remove_steps(workspace)
+
+
+def remove_steps(workspace: Workspace) -> None:
+    """Remove what podman keeps of the steps of builds that did not come to their end."""
+    digest = Images(workspace, Podman("podman", os.environ), load_config(workspace.config_file, {})).template().digest
+    steps = ["podman", "images", "--all", "--quiet", f"--filter=label={LABEL_TEMPLATE}={digest}"]
+    listed = subprocess.run(steps, check=True, capture_output=True, text=True)
+    subprocess.run(["podman", "rmi", "--force", *listed.stdout.split()], check=True, capture_output=True)
 
 
 @pytest_asyncio.fixture(loop_scope="package")
