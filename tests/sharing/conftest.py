@@ -21,7 +21,7 @@ from tests.conftest import remove_from_podman
 from tests.kernels.conftest import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tornado.httpclient import HTTPResponse
 
@@ -160,6 +160,18 @@ class Scene(NamedTuple):
         )
         await until(lambda: "ready" in workdir.joinpath("ready").read_text())
 
+    async def clear(self) -> None:
+        """Share nothing, and have nothing that shows it."""
+        self.unshare()
+        async with self.manager.edge.lock():
+            await self.manager.edge.settle(print)
+
+    def unshare(self) -> None:
+        """Share nothing, as soon as somebody looks."""
+        store = self.manager.store
+        for record in (self.one, self.two):
+            store.write(msgspec.structs.replace(store.read(record.id), share=Share()))
+
     async def names(self) -> list[str]:
         """What is there beside the sandboxes."""
         listed = await self.manager.engine.run(
@@ -221,8 +233,8 @@ def shared_scene(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-async def scene(shared_scene: Scene):
-    """The two loops, sharing nothing."""
+async def scene(shared_scene: Scene) -> AsyncIterator[Scene]:
+    """The two loops, sharing nothing; what showed the test before may be there yet, until something is shared."""
     found = shared_scene
     engine = Podman("podman", os.environ)
     manager = LoopManager(
@@ -231,10 +243,12 @@ async def scene(shared_scene: Scene):
     fresh = found._replace(manager=manager)
     found.events.clear()
     yield fresh
-    records = [manager.store.read(record.id) for record in (fresh.one, fresh.two)]
-    if any(record.share.mode != "off" for record in records):
-        # Both are switched off in one go.
-        for record in records:
-            manager.store.write(msgspec.structs.replace(record, share=Share()))
-        async with manager.edge.lock():
-            await manager.edge.settle(print)
+    fresh.unshare()
+
+
+@pytest.fixture
+async def no_edge(scene: Scene) -> AsyncIterator[None]:
+    """Before the test and after it there is nothing beside the two loops."""
+    await scene.clear()
+    yield
+    await scene.clear()

@@ -1,4 +1,7 @@
-"""What loops share, through a real edge."""
+"""What loops share, through a real edge.
+
+The loops are shared by all tests, and so is the edge that a test leaves behind: the next one changes what it shows.
+"""
 
 from __future__ import annotations
 
@@ -263,6 +266,7 @@ async def test_ports_of_the_host_lead_to_ports_inside(scene: Scene):
 
 
 @pytest.mark.fault("F18")
+@pytest.mark.usefixtures("no_edge")
 async def test_ports_that_somebody_has_are_left_out_and_lost_ones_are_mended(scene: Scene):
     config = scene.manager.config.share
     first = int(config.port_range.partition("-")[0])
@@ -286,6 +290,7 @@ async def test_ports_that_somebody_has_are_left_out_and_lost_ones_are_mended(sce
 
 
 @pytest.mark.fault("F18")
+@pytest.mark.usefixtures("no_edge")
 async def test_a_port_taken_between_the_look_and_the_start_is_mended(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     config = scene.manager.config.share
     first = int(config.port_range.partition("-")[0])
