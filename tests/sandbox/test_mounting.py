@@ -440,7 +440,7 @@ class TestReal:
         assert "'mounts/home/.ssh' of vault 'swapped' is a symbolic link" in warning
 
     async def test_who_may_see_all_loops_reads_them_and_changes_nothing(self, workspace: Workspace, sandbox_image: str):
-        config = Config(image=ImageConfig(use=sandbox_image), all_loops=True)
+        config = Config(image=ImageConfig(use=sandbox_image), all_loops=True, network="none")
         manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
         other = manager.create(title="Other")
         (workspace.workdir(other.id) / "found").write_text("out\n")

@@ -84,6 +84,7 @@ async def test_the_container_of_a_vanished_loop_goes_and_with_the_last_one_the_n
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_a_container_with_our_label_that_does_not_mount_our_files_stays(
     manager: LoopManager, sandbox_image: str
 ) -> None:

@@ -275,7 +275,10 @@ async def test_a_toolchain_that_cannot_be_had_does_not_lose_the_loop(manager: Lo
 @pytest.mark.podman
 async def test_a_loop_that_runs_gets_new_tools_when_it_can(workspace: Workspace, small_image: str):
     manager = LoopManager(
-        workspace, Config(image=ImageConfig(use=small_image)), Podman("podman", os.environ), member="ada"
+        workspace,
+        Config(image=ImageConfig(use=small_image), network="none"),
+        Podman("podman", os.environ),
+        member="ada",
     )
     record = await manager.make(NewLoop(title="Running"))
     await manager.start(record)

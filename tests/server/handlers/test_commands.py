@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
 MIB = 1024 * 1024
 
 

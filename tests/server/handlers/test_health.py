@@ -9,6 +9,7 @@ from loopat_jupyter.server.handlers.health import OPENAPI_FILE
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_health_lists_all_checks(api: Any, jp_serverapp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     health = await api("GET", "health", request_timeout=100)
     assert health.status == 200

@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
+pytestmark = pytest.mark.lonely
+
 SLOW = {"request_timeout": 100}
 
 
@@ -61,8 +63,8 @@ async def test_a_terminal_is_an_ordinary_one_and_inside(
     assert (await jp_fetch("api", "terminals", name, method="DELETE", **SLOW)).code == 204
 
 
-@pytest.mark.podman
-async def test_what_makes_no_sense_is_refused_with_its_field(api: Any, loop: str) -> None:
+async def test_what_makes_no_sense_is_refused_with_its_field(api: Any) -> None:
+    loop = (await api("POST", "loops", send={"title": "inside"})).body["id"]
     senseless = [{"cwd": cwd} for cwd in ("nowhere", "..", "", "a\0b", 1)]
     for send in (*senseless, {"shell_command": ["sh"]}, {"name": "x"}, {"env": {}}):
         refused = await api("POST", "loops", loop, "terminals", send=send)

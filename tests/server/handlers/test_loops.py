@@ -55,6 +55,7 @@ CONFIG = {
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 class TestLife:
     async def test_create_show_change_list_delete(self, api: Any, workspace: Workspace) -> None:
         made = await api(
@@ -135,7 +136,7 @@ class TestLife:
         assert (await api("DELETE", "loops", bad)).status == 204
 
     async def test_whatever_loses_a_race_with_delete_is_404(self, api: Any, workspace: Workspace) -> None:
-        for _ in range(5):
+        for _ in range(3):
             loop = (await api("POST", "loops", send={"title": "short"})).body["id"]
             answers = await asyncio.gather(
                 api("GET", "loops", loop),
@@ -243,7 +244,7 @@ BODIES = (
 
 class TestAnyBody:
     @pytest.mark.abuse("A13")
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(bodies=st.lists(BODIES, min_size=5, max_size=5))
     def test_never_a_500(self, api: Any, workspace: Workspace, jp_asyncio_loop: Any, bodies: list[bytes]) -> None:
         async def send() -> None:

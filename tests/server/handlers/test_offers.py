@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import LONELY
+
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -63,7 +65,7 @@ async def test_agents_are_offered_as_soon_as_the_configuration_names_them(api: A
 @pytest.fixture
 def agents(workspace: Workspace) -> None:
     """A workspace that offers an agent; asked for before the server is made."""
-    workspace.config_file.write_text(AGENTS)
+    workspace.config_file.write_text(LONELY + AGENTS)
     workspace.tier.mkdir()
     (workspace.tier / "settings.json").write_text('{"model": "from the tier"}')
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
     from tests.server.conftest import Log
 
+pytestmark = pytest.mark.lonely
+
 CANARY = "Kanarienvogel4711"
 EMPTY = {"variables": [], "home": [], "encrypted": False, "locked": False, "warnings": []}
 BAD_NAMES = ["-v", "%2e%2e%2fx", "Work", "x" * 300, "%00", "%0a", "%ff", "a%2fb", "%ef%bd%81", "%D0%B0"]
