@@ -77,11 +77,16 @@ async def find_unfinished(engine: Engine) -> list[Unfinished]:
     Raises:
         EngineError: Podman could not say.
     """
+    built = await _built(engine)
+    return await in_thread(_given_up, await _storage(engine), built) if built else []
+
+
+async def _built(engine: Engine) -> list[_Listed]:
+    """The containers of all builds."""
     listed = await engine.run("ps", "--all", "--external", "--format=json", doing="list containers of builds")
     with understood("ps"):
         containers = msgspec.json.decode(listed.stdout or b"[]", type=list[_Listed])
-    built = [container for container in containers if container.state == _IN_STORAGE]
-    return await in_thread(_given_up, await _storage(engine), built) if built else []
+    return [container for container in containers if container.state == _IN_STORAGE]
 
 
 def _given_up(storage: Path, built: Iterable[_Listed]) -> list[Unfinished]:
@@ -104,8 +109,10 @@ async def remove_unfinished(engine: Engine) -> None:
     Raises:
         EngineError: Podman refused.
     """
-    for container in await find_unfinished(engine):
-        await remove_one(engine, container.id)
+    if built := await _built(engine):
+        storage = await _storage(engine)
+        for container in await in_thread(_given_up, storage, built):
+            await _remove(engine, storage, container.id)
 
 
 async def remove_one(engine: Engine, container_id: str) -> None:
@@ -118,7 +125,11 @@ async def remove_one(engine: Engine, container_id: str) -> None:
     Raises:
         EngineError: Podman refused.
     """
-    await in_thread(_end_step, await _storage(engine), container_id)
+    await _remove(engine, await _storage(engine), container_id)
+
+
+async def _remove(engine: Engine, storage: Path, container_id: str) -> None:
+    await in_thread(_end_step, storage, container_id)
     await engine.run("rm", "--force", "--ignore", container_id, doing="remove what a build left behind")
 
 
