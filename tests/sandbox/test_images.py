@@ -307,7 +307,7 @@ asyncio.run(main())
     script.write_text(code)
     pipe = subprocess.PIPE
     started = [
-        subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe, text=True, cwd="/") for _ in range(3)
+        subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe, text=True, cwd="/") for _ in range(2)
     ]
     for process in started:
         assert process.stdin is not None
@@ -315,13 +315,13 @@ asyncio.run(main())
         process.stdin.flush()
     answers = [process.communicate(timeout=120)[0].split() for process in started]
     assert {answer[0] for answer in answers} == await tiny.stored()
-    assert sorted(answer[1] for answer in answers) == ["built", "waited", "waited"]
+    assert sorted(answer[1] for answer in answers) == ["built", "waited"]
 
 
 @pytest.mark.podman
-async def test_a_failing_build_keeps_its_log_and_says_which_step(tiny: Tiny, sandbox_image: str):
+async def test_a_failing_build_keeps_its_log_and_says_which_step(tiny: Tiny, small_image: str):
     tiny.write("RUN echo first words\nRUN echo 'the reason' >&2 && exit 7")
-    images = tiny.images(GivenBase(sandbox_image))
+    images = tiny.images(GivenBase(small_image))
     with pytest.raises(ImageBuildError, match=r"at the step 'the step': .*the reason") as caught:
         await images.build(on_progress=ignore)
     log = images.build_log(images.template().tag)
@@ -361,16 +361,16 @@ async def test_a_build_of_something_that_is_no_podman_fails_in_words(workspace: 
 
 @pytest.mark.fault("F13")
 @pytest.mark.podman
-async def test_a_full_disk_during_a_build_is_told(tiny: Tiny, sandbox_image: str):
+async def test_a_full_disk_during_a_build_is_told(tiny: Tiny, small_image: str):
     tiny.write("RUN echo 'write /x: No space left on device' >&2 && exit 1")
     with pytest.raises(StorageFullError, match="No space left to build"):
-        await tiny.images(GivenBase(sandbox_image)).build(on_progress=ignore)
+        await tiny.images(GivenBase(small_image)).build(on_progress=ignore)
 
 
 @pytest.mark.podman
-async def test_cancelling_ends_the_build_and_leaves_nothing(tiny: Tiny, sandbox_image: str):
+async def test_cancelling_ends_the_build_and_leaves_nothing(tiny: Tiny, small_image: str):
     base = f"localhost/{tiny.name}-base:latest"
-    await tiny.podman.run("tag", sandbox_image, base)
+    await tiny.podman.run("tag", small_image, base)
     duration = f"9999.{secrets.randbelow(10**9)}"
     tiny.write("ENV STEP=1", f"RUN echo started && sleep {duration} & sleep {duration}; wait")
     started = asyncio.Event()
@@ -398,7 +398,7 @@ async def test_cancelling_ends_the_build_and_leaves_nothing(tiny: Tiny, sandbox_
 
 @pytest.mark.podman
 async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
-    tiny: Tiny, sandbox_image: str, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, small_image: str, monkeypatch: pytest.MonkeyPatch
 ):
     duration = f"9999.{secrets.randbelow(10**9)}"
     tiny.write("ENV STEP=1", f"RUN echo started && sleep {duration}")
@@ -414,7 +414,7 @@ async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
         if line == "started":
             started.set()
 
-    building = asyncio.create_task(tiny.images(GivenBase(sandbox_image)).build(on_progress=ignore, on_line=listen))
+    building = asyncio.create_task(tiny.images(GivenBase(small_image)).build(on_progress=ignore, on_line=listen))
     await started.wait()
     step = [process for process in psutil.process_iter(["cmdline"]) if duration in str(process.info)]
     assert step
@@ -425,6 +425,5 @@ async def test_a_build_whose_podman_is_killed_is_told_and_leaves_nothing(
     with pytest.raises(EngineError, match=r"failed to build the image: it was killed \(signal 9\)"):
         await building
     assert left.difference(under_way)
-    assert not left & set(await find_unfinished(tiny.podman))
     assert not {each.name for each in left} & set(await tiny.containers())
     assert psutil.wait_procs(step, timeout=30)[1] == []

@@ -7,7 +7,6 @@ import secrets
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -251,8 +250,15 @@ async def test_a_toolchain_that_cannot_be_had_does_not_lose_the_loop(manager: Lo
     name = f"no-such-program-{secrets.token_hex(4)}"
     (manager.workspace.tier / "mise.toml").write_text(f'[tools]\n"pipx:{name}" = "1.0"\n')
     record = await manager.make(NewLoop(title="Broken"))
+    broken, before = manager.workspace.toolchain(record.id).read_bytes(), containers()
     await manager.start(record, lambda progress: steps.append(str(progress)))
     assert steps[0] == "toolchain (1 of 2)"
+    # The failing build leaves nothing behind.
+    assert [name for name in containers() - before if "loopat-" not in name] == []
+    assert not list(manager.workspace.runtime.glob("toolchain-*"))
+    tag = toolchain_tag(sandbox_image, await manager.images.find(sandbox_image) or "", broken)
+    of_this = f"--filter=label={LABEL_TOOLCHAIN}={tag.rpartition('-')[2].removesuffix(':latest')}"
+    assert (await manager.engine.run("images", "--all", "--quiet", of_this)).stdout == b""
     assert manager.toolchains.reference(record) == sandbox_image
     assert await run(manager, record, "echo", "here") == (0, "here\n")
     loop = await manager.get(record.id)
@@ -290,26 +296,6 @@ async def test_a_loop_that_runs_gets_new_tools_when_it_can(workspace: Workspace,
     assert await run(manager, record, "cat", "/etc/mise/config.toml", "kept") == (0, f"# {record.id}\nkept")
     await manager.delete(record.id)
     await manager.engine.run("rmi", running.image_id)
-
-
-@pytest.mark.podman
-async def test_a_failing_build_leaves_nothing_behind(manager: LoopManager, sandbox_image: str):
-    record = await manager.make(NewLoop(title="Broken"))
-    # Of its own, or a note would say that it was tried before.
-    broken = f"[tools # {record.id}\n"
-    manager.workspace.toolchain(record.id).write_text(broken)
-    before = containers()
-    await manager.start(record)
-    assert manager.toolchains.problem(record)
-    assert [name for name in containers() - before if "loopat-" not in name] == []
-    assert not list(manager.workspace.runtime.glob("toolchain-*"))
-    tag = toolchain_tag(sandbox_image, await manager.images.find(sandbox_image) or "", broken.encode())
-    of_this = f"--filter=label={LABEL_TOOLCHAIN}={tag.rpartition('-')[2].removesuffix(':latest')}"
-    listed = await manager.engine.run("images", "--all", "--quiet", of_this)
-    assert listed.stdout == b""
-    fresh = msgspec.structs.replace(record)
-    await manager.start(fresh, fresh=True)
-    assert manager.toolchains.problem(record)
 
 
 def containers() -> set[str]:
