@@ -24,6 +24,7 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.vaults import Vault
 from loopat_jupyter.workspace.config import Config, ContextConfig, VaultConfig
 from tests.fakes import FakeEngine
@@ -220,16 +221,16 @@ class TestReal:
         }
         for name, value in values.items():
             manager.vaults.set("default", name, value)
-        for name, value in values.items():
-            script = f"import os,sys; sys.stdout.buffer.write(os.environb[b'{name}'])"
-            assert await ran(manager, record, "python3", "-c", script) == value
-        container = podman("ps", "--quiet", f"--filter=label=loopat.loop-id={record.id}")
+        script = "import os,sys; sys.stdout.buffer.write(b'\\0'.join(os.environb[n.encode()] for n in sys.argv[1:]))"
+        arrived = (await ran(manager, record, "python3", "-c", script, *values)).split(b"\0")
+        assert dict(zip(values, arrived, strict=True)) == values
+        container = manager.sandboxes.state_files(record.id).running().pid
         manager.vaults.set("default", "QUOTE", b"new")
         assert await ran(manager, record, "printenv", "QUOTE") == b"new\n"
         assert await ran(manager, record, "printenv", "QUOTE", env={"QUOTE": "asked"}) == b"asked\n"
         manager.vaults.unset("default", "QUOTE")
         assert await ran(manager, record, "printenv", "QUOTE") == b""
-        assert podman("ps", "--quiet", f"--filter=label=loopat.loop-id={record.id}") == container
+        assert is_init(container)
         assert not (await manager.get(record.id)).restart_needed
 
     async def test_a_locked_loop_starts_without_secrets(self, manager: LoopManager, tmp_path: Path):
@@ -279,8 +280,8 @@ class TestReal:
             sandbox_image,
         )
         paths = list(map(str, foreign))
-        assert podman(*naive, "-c", f"ls -d {' '.join(paths)}").split() == sorted(paths)
-        assert f"{CANARY}-b" in podman(*naive, "-c", f"cat {manager.vaults.folder('b')}/envs/TOKEN")
+        found = podman(*naive, "-c", f"ls -d {' '.join(paths)}; cat {manager.vaults.folder('b')}/envs/TOKEN")
+        assert found.split() == [*sorted(paths), f"{CANARY}-b"]
         # Ours, even as root inside.
         seen = (await ran(manager, one, "bash", "-c", script)).decode()
         refused = [line for line in seen.splitlines() if "No such file" in line]

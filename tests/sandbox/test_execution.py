@@ -110,9 +110,10 @@ async def test_streams_exit_code_and_standard_input_are_the_commands_own(box: Bo
     assert (await box.run("cat", stdin=data))[1] == data
 
 
-async def test_a_command_is_the_user_in_the_workdir(box: Box):
-    code, out, _ = await box.run("bash", "-c", "id -u; id -g; whoami; pwd; hostname; echo $HOME; touch made")
-    assert code == 0
+async def test_a_command_is_the_user_in_the_workdir_and_may_be_root(box: Box):
+    script = "id -u; id -g; whoami; pwd; hostname; echo $HOME; touch made; sudo id -u"
+    code, out, err = await box.run("bash", "-c", script)
+    assert (code, err) == (0, b"")
     assert out.decode().split() == [
         "2000",
         "2000",
@@ -120,13 +121,11 @@ async def test_a_command_is_the_user_in_the_workdir(box: Box):
         f"/loopat/loop/{box.record.id}/workdir",
         f"loop-{box.record.id[:8]}",
         "/loopat/home/loopat",
+        # No password is asked for.
+        "0",
     ]
     made = box.manager.workspace.workdir(box.record.id) / "made"
     assert made.owner() == psutil.Process().username()
-
-
-async def test_sudo_works_without_a_password(box: Box):
-    assert await box.run("sudo", "id", "-u") == (0, b"0\n", b"")
 
 
 async def test_variables_arrive_whole_and_leave_no_trace(box: Box):
@@ -138,12 +137,6 @@ async def test_variables_arrive_whole_and_leave_no_trace(box: Box):
     assert box.files() == []
     inspected = await box.manager.engine.run("inspect", box.running.name)
     assert b"can'ary" not in inspected.stdout
-
-
-async def test_a_command_that_does_not_exist_is_no_failure_of_podman(box: Box):
-    code, _, err = await box.run("no-such-command")
-    assert code == 127
-    assert b"no-such-command" in err
 
 
 async def test_a_command_may_use_podmans_own_exit_codes(box: Box):
@@ -296,16 +289,16 @@ async def test_processes_of_one_loop_see_each_other(box: Box):
 
 
 async def test_signals_that_the_server_ignores_are_heeded_inside(box: Box, monkeypatch: pytest.MonkeyPatch):
-    ignoring = Podman("podman", os.environ)
-    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        before = signal.signal(signum, signal.SIG_IGN)
-        monkeypatch.setattr(box.manager, "engine", ignoring)
-        try:
-            code, out, _ = await box.run("grep", "SigIgn", "/proc/self/status")
-        finally:
-            signal.signal(signum, before)
-        assert code == 0
-        assert int(out.split()[1], 16) & 0b111 == 0
+    ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    before = [signal.signal(signum, signal.SIG_IGN) for signum in ignored]
+    monkeypatch.setattr(box.manager, "engine", Podman("podman", os.environ))
+    try:
+        code, out, _ = await box.run("grep", "SigIgn", "/proc/self/status")
+    finally:
+        for signum, handler in zip(ignored, before, strict=True):
+            signal.signal(signum, handler)
+    assert code == 0
+    assert int(out.split()[1], 16) & 0b111 == 0
 
 
 async def test_a_deadline_strikes_the_command_and_not_a_slow_reader(box: Box):

@@ -17,12 +17,10 @@ from loopat_jupyter.sandbox.podman import Completed
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
-    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.lonely
 
@@ -107,53 +105,31 @@ def test_an_answer_stands_while_nothing_can_have_changed(tmp_path: Path) -> None
     assert not is_settled(database, 0)
 
 
-@pytest.fixture
-def workspace(workspace_of_module: Workspace) -> Workspace:
-    """These tests share a workspace, and so its network."""
-    return workspace_of_module
-
-
 @pytest.mark.podman
-async def test_a_question_leaves_the_real_database_and_a_change_does_not(manager: LoopManager) -> None:
-    record = manager.create(title="real")
+async def test_what_happens_behind_our_back_shows_in_the_database_and_in_the_next_list(manager: LoopManager) -> None:
+    record, other = manager.create(title="real"), manager.create(title="other")
     running = await manager.start(record)
     facts = await find_container(manager.engine, running.name)
     assert facts is not None
     folder = await storage(manager.engine, facts)
 
-    def changed(*arguments: str) -> bool:
+    async def changed(*arguments: str) -> bool:
         before = stored(folder)
-        subprocess.run(["podman", *arguments], check=True, capture_output=True, timeout=60)
+        await asyncio.to_thread(subprocess.run, ["podman", *arguments], check=True, capture_output=True, timeout=60)
         return stored(folder) != before
 
     assert stored(folder)
     # Others write to it, too, but not all the time.
-    while changed("ps", "--all") or changed("inspect", running.name):
+    while await changed("ps", "--all") or await changed("inspect", running.name):
         await asyncio.sleep(0.01)
-    for change in (("stop", "--time=0"), ("start",), ("rm", "--force", "--time=0")):
-        assert changed(*change, running.name)
-
-
-@pytest.mark.podman
-async def test_what_happens_behind_our_back_shows_in_the_next_list(manager: LoopManager) -> None:
-    record, other = manager.create(title="real"), manager.create(title="other")
-    name = (await manager.start(record)).name
     for _ in range(3):
         assert await states(manager, record, other) == ["running", "absent"]
-    steps: list[tuple[Callable[[], object], str]] = [
-        (lambda: podman("stop", "--time=0", name), "stopped"),
-        (lambda: podman("start", name), "running"),
-        (lambda: podman("rm", "--force", "--time=0", name), "absent"),
-    ]
+    steps = ((("stop", "--time=0"), "stopped"), (("start",), "running"), (("rm", "--force", "--time=0"), "absent"))
     for change, state in steps:
-        await asyncio.to_thread(change)
+        assert await changed(*change, running.name)
         assert await states(manager, record, other) == [state, "absent"]
     await manager.start(other)
     assert await states(manager, record, other) == ["absent", "running"]
-
-
-def podman(*arguments: str) -> None:
-    subprocess.run(["podman", *arguments], check=True, capture_output=True, timeout=60)
 
 
 async def states(manager: LoopManager, *records: LoopRecord) -> list[str]:

@@ -465,12 +465,11 @@ class TestReal:
         (chat / "monday.md").write_text("said\n")
         await manager.update(record.id, {"vault": "work"})
         record = manager.store.read(record.id)
-        assert (await output(manager, record, "cat ~/.ssh/id ~/.netrc; ls -A ~")).split() == [
-            "key", "machine", "a", ".netrc", ".ssh",
+        look = "cat ~/.ssh/id ~/.netrc; ls -A ~; cd /loopat/context/chat; ! touch x 2>/dev/null && cat monday.md"
+        change = "echo new > ~/.ssh/known_hosts; echo b > ~/.netrc; sudo touch ~/.ssh/of-root"
+        assert (await output(manager, record, f"{look}; {change}")).split() == [
+            "key", "machine", "a", ".netrc", ".ssh", "said",
         ]  # fmt: skip
-        seen = await output(manager, record, "cd /loopat/context/chat; ! touch x 2>/dev/null; cat monday.md")
-        assert seen == "said\n"
-        await output(manager, record, "echo new > ~/.ssh/known_hosts; echo b > ~/.netrc; sudo touch ~/.ssh/of-root")
         assert (home / ".ssh" / "known_hosts").read_text() == "new\n"
         assert (home / ".netrc").read_text() == "b\n"
         # What the mounts lie over belongs to the user, who can delete the loop.

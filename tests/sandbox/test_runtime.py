@@ -46,13 +46,11 @@ async def inside(manager: LoopManager, name: str, command: str) -> None:
     await manager.engine.run("exec", name, "bash", "-c", command)
 
 
+LOCKED = "sudo chown root:root /loopat/run && sudo chmod 700 /loopat/run"
+
+
 @pytest.mark.parametrize(
-    "mischief",
-    [
-        "chmod 000 /loopat/run",
-        "sudo chown root:root /loopat/run && sudo chmod 700 /loopat/run",
-        "sudo mkdir -p /loopat/run/a/b && sudo chmod 000 /loopat/run/a",
-    ],
+    "mischief", ["chmod 000 /loopat/run", LOCKED, "sudo mkdir -p /loopat/run/a/b && sudo chmod 000 /loopat/run/a"]
 )
 async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_starting(
     manager: LoopManager, shared: LoopRecord, running: Running, mischief: str
@@ -62,6 +60,12 @@ async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_starting(
     again = await manager.start(shared)
     await inside(manager, again.name, "touch /loopat/run/mine")
     assert {entry.name for entry in manager.workspace.run(shared.id).iterdir()} == {"mine", ENTRANCE}
+
+
+async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_being_made_anew(
+    manager: LoopManager, shared: LoopRecord, running: Running
+) -> None:
+    await inside(manager, running.name, LOCKED)
     fresh = await manager.start(shared, fresh=True)
     await inside(manager, fresh.name, "touch /loopat/run/mine")
 
@@ -82,9 +86,8 @@ async def test_a_running_sandbox_notices_that_its_runtime_folder_was_wiped(
 async def test_folders_nested_deeper_than_python_goes_are_deleted(manager: LoopManager) -> None:
     record = manager.create(title="deep")
     running = await manager.start(record)
-    await inside(manager, running.name, "touch /loopat/run/mine")
     nest = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
-    await manager.engine.run("exec", running.name, "python3", "-c", nest)
+    await inside(manager, running.name, f'touch /loopat/run/mine; exec python3 -c "{nest}"')
     await manager.delete(record.id)
     assert not manager.workspace.loop(record.id).exists()
     assert not manager.workspace.run(record.id).exists()
@@ -101,7 +104,6 @@ async def test_a_runtime_folder_locked_under_a_running_sandbox_is_opened_again(
 
 
 async def test_a_paused_sandbox_is_left_alone(manager: LoopManager, shared: LoopRecord, running: Running) -> None:
-    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
     # Rootless podman pauses with cgroups only, which not every machine gives it.
     facts = msgspec.structs.replace(
         (await manager.sandboxes.containers())[shared.id], running=False, alive=False, paused=True

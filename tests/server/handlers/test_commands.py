@@ -18,7 +18,7 @@ from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.sandbox.usage import usage
 from loopat_jupyter.server.answers import Problem
 from loopat_jupyter.server.handlers.commands import Lines
-from tests.conftest import add_loop, end_all, real_manager
+from tests.conftest import add_loop, start_emptied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -42,11 +42,9 @@ def shared(workspace: Workspace) -> LoopRecord:
 
 
 @pytest.fixture
-async def loop(real_image: str, api: Any, shared: LoopRecord, workspace: Workspace) -> str:
+async def loop(real_image: str, jp_serverapp: Any, shared: LoopRecord) -> str:
     """The loop of the module, which runs; nothing runs or lies in it, whatever the test before it left."""
-    started = await api("POST", "loops", shared.id, "start", request_timeout=100)
-    assert started.body["state"] == "running"
-    end_all(real_manager(workspace, real_image), shared)
+    await start_emptied(jp_serverapp.web_app.settings["loopat_service"].manager, shared)
     return shared.id
 
 
