@@ -403,7 +403,7 @@ async def test_what_is_left_over_is_found(scene: Scene):
 async def test_many_changes_at_once_end_as_the_last_one_says(scene: Scene):
     changes = [
         scene.share(record, mode="port", port=8000, alias=f"{record.title}-{number}")
-        for number in range(4)
+        for number in range(3)
         for record in (scene.one, scene.two)
     ]
     await asyncio.gather(*changes)
