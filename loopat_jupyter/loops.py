@@ -217,15 +217,20 @@ class LoopManager:
         await (self.stop(changed) if checked.get("archived") else self.edge.follow(loop_id))
         return changed
 
-    async def get(self, loop_id: str) -> Loop:
+    async def get(self, loop_id: str, *, started: bool = False) -> Loop:
         """One loop with its state.
+
+        Args:
+            loop_id: The loop.
+            started: It was started just now, so podman need not be asked for it again.
 
         Raises:
             NotFoundError: There is no such loop.
             UnreadableRecordError: Its record is damaged.
         """
         record = self.store.read(loop_id)
-        return await asyncio.to_thread(self.describe, record, await self.sandboxes.status(record))
+        status = self.sandboxes.status_once_started(record) if started else None
+        return await asyncio.to_thread(self.describe, record, status or await self.sandboxes.status(record))
 
     async def page(self, *, limit: int = DEFAULT_PAGE, after: str | None = None, archived: bool = False) -> LoopPage:
         """One page of loops, newest activity first.

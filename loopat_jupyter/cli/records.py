@@ -119,7 +119,7 @@ def create_verb(
             session.tell(f"{named(record)} is made, and is not started.")
             raise
     # Without a start nothing has asked podman for anything, so a loop can be made before podman is there.
-    loop = session.run(manager.get(record.id)) if start else manager.describe(record, NOT_STARTED)
+    loop = session.run(manager.get(record.id, started=True)) if start else manager.describe(record, NOT_STARTED)
     if json:
         session.show_json(loop)
     else:

@@ -81,8 +81,8 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
 
 
 def _warn(session: Session, record: LoopRecord) -> None:
-    """Say what a loop that runs lacks, such as tools that could not be installed."""
-    for warning in session.run(session.manager.get(record.id)).warnings:
+    """Say what a loop that was just started lacks, such as tools that could not be installed."""
+    for warning in session.run(session.manager.get(record.id, started=True)).warnings:
         session.warn(warning)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
@@ -252,6 +254,19 @@ class Sandboxes:
         facts, image_id = await look(self._engine, spec.name, self._images.reference(record))
         found = self.in_use({record.id: facts}) if facts is not None else {}
         return self.judge(record, facts, image_id, found.get(record.id))
+
+    def status_once_started(self, record: LoopRecord) -> Status | None:
+        """The state of a sandbox that was started just now; None when it does not run any more. Asks no podman.
+
+        Args:
+            record: The loop.
+        """
+        stamp = self.state_files(record.id).running()
+        if stamp is None:
+            return None
+        found = self.in_use({record.id: stamp.facts})
+        status = self.judge(record, stamp.facts, None, found.get(record.id))
+        return msgspec.structs.replace(status, restart_needed=status.restart_needed or stamp.restart_needed)
 
     def in_use(self, containers: Mapping[str, ContainerFacts]) -> dict[str, InUse]:
         """What runs in sandboxes, by loop id; those in which nothing runs are left out.

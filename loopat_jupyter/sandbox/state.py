@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError
-from loopat_jupyter.models import Progress, Value
+from loopat_jupyter.models import ContainerFacts, Progress, Value
 from loopat_jupyter.sandbox.process import is_init, stat_fields
 from loopat_jupyter.workspace.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from loopat_jupyter.models import ContainerFacts
 
 
 class Stamp(Value, frozen=True, kw_only=True):
@@ -54,6 +52,20 @@ class Stamp(Value, frozen=True, kw_only=True):
             reference=reference,
             used_at_s=time.monotonic(),
             restart_needed=restart_needed,
+        )
+
+    @property
+    def facts(self) -> ContainerFacts:
+        """What podman would say of the container now, if it is alive."""
+        return ContainerFacts(
+            id="",
+            name=self.name,
+            loop_id=self.loop_id,
+            config_hash=self.config_hash,
+            image_id=self.image_id,
+            running=True,
+            pid=self.pid,
+            alive=True,
         )
 
     @property

@@ -185,6 +185,23 @@ async def test_a_sandbox_known_to_run_as_wanted_costs_no_call(scene: Scene, monk
     assert scene.engine.calls == []
 
 
+async def test_the_state_of_a_sandbox_that_was_just_started_costs_no_call(scene: Scene):
+    assert scene.sandboxes.status_once_started(scene.record) is None
+    await scene.ensure()
+    scene.has(running=True)
+    assert scene.sandboxes.status_once_started(scene.record) == await scene.sandboxes.status(scene.record)
+    # In use, it keeps its image; that this is another one by now, only podman knew.
+    scene.active = True
+    scene.has(running=True, image="older")
+    await scene.ensure()
+    scene.engine.calls.clear()
+    told = scene.sandboxes.status_once_started(scene.record)
+    assert (told.state, told.restart_needed, scene.engine.calls) == ("running", True, [])
+    assert told == await scene.sandboxes.status(scene.record)
+    scene.alive = False
+    assert scene.sandboxes.status_once_started(scene.record) is None
+
+
 async def test_a_stopped_container_is_started(scene: Scene):
     scene.has(running=False)
     await scene.ensure()

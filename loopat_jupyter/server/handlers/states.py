@@ -44,8 +44,8 @@ class StateHandler(LoopatHandler):
             status = Status(state=meanwhile.state, progress=progress)
             self.answer(await asyncio.to_thread(self.manager.describe, record, status), 202)
             return
-        await self.outcome(task, "This was cancelled. Try again when the sandbox is needed.")
-        self.answer(await self.manager.get(record.id))
+        running = await self.outcome(task, "This was cancelled. Try again when the sandbox is needed.")
+        self.answer(await self.manager.get(record.id, started=running is not None))
 
 
 def _doing(state: State, label: str) -> Status:
