@@ -12,6 +12,7 @@ import pytest
 from loopat_jupyter.errors import BadInputError, ConflictError, EngineError, NotFoundError, UnreadableRecordError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopConfig, LoopEvent
+from loopat_jupyter.sandbox.builders import image_key
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
@@ -298,6 +299,23 @@ async def test_an_archived_loop_is_stopped_and_stays_so(quiet: LoopManager, even
             await use(archived)
     back = await quiet.update(record.id, {"archived": False})
     assert back == record
+
+
+async def test_tools_that_could_not_be_had_are_tried_again_when_a_loop_is_recreated(
+    quiet: LoopManager, monkeypatch: pytest.MonkeyPatch
+):
+    async def ensure(*_: object, **__: object) -> Running:
+        return Running("container", 1, "image", restart_needed=False)
+
+    monkeypatch.setattr(quiet.sandboxes, "ensure", ensure)
+    record = quiet.create(title="Tools")
+    quiet.workspace.toolchain(record.id).write_text(f"# {record.id}")
+    key = image_key(quiet.toolchains.reference(record))
+    (quiet.workspace.image_locks / f"{key}.failed").write_text("no network")
+    await quiet.start(record)
+    assert quiet.toolchains.problem(record) == "no network"
+    await quiet.start(record, fresh=True)
+    assert quiet.toolchains.problem(record) == ""
 
 
 @pytest.mark.parametrize("first", ["archive", "start"])
