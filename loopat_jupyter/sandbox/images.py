@@ -14,6 +14,7 @@ from loopat_jupyter.sandbox.base_image import PULL_TIMEOUT_S, BaseImage
 from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, sole_builder
 from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
+from loopat_jupyter.sandbox.specs import forget_image
 from loopat_jupyter.sandbox.template import (
     SANDBOX_IMAGE,
     BuildProgress,
@@ -220,6 +221,8 @@ class Images:
                 await self._engine.run("rmi", *(image.names or (image.id,)), doing="remove an old image")
             except EngineError as error:
                 _log.warning("Image %s stays: %s", image.id[:12], error.message)
+            else:
+                forget_image(self._workspace, image.id)
 
     async def find(self, reference: str) -> str | None:
         """The id of an image; None when it is not there.

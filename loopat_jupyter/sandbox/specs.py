@@ -1,4 +1,8 @@
-"""Which kernels a sandbox offers: those of its image, read inside once per image, and those of the loop's home."""
+"""Which kernels a sandbox offers: those of its image, read inside once per image, and those of the loop's home.
+
+What an image offers is noted twice: in the workspace, for as long as that is there, and for all workspaces of the user
+until the machine starts anew. Who makes a workspace beside others need not ask podman.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from loopat_jupyter.errors import EngineError
+from loopat_jupyter.errors import EngineError, StorageFullError, StorageRefusedError
 from loopat_jupyter.models import Kernelspec, Mount
 from loopat_jupyter.sandbox.helpers import file_name
 from loopat_jupyter.sandbox.plan import SANDBOX_HOME, SANDBOX_LIB, mount_option
@@ -40,6 +44,9 @@ _JOINERS = "\u200c\u200d"
 _FIND_TIMEOUT_S = 30.0
 _LOCK_TIMEOUT_S = 60.0
 _NO_HOME = "/nonexistent"
+_IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})\Z")
+"""What says all of an image; by any other name, the next one may be another."""
+
 _VALID_NAME = re.compile(r"[a-z0-9._-]+\Z")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -128,7 +135,10 @@ class KernelspecFinder:
     async def _learn(self, image_id: str) -> None:
         """Note the kernels of an image, unless somebody did so meanwhile."""
         if self._cached(image_id) is None:
-            found = await self._ask_image(image_id)
+            found = _noted(self._workspace, image_id)
+            if found is None:
+                found = await self._ask_image(image_id)
+                _note(self._workspace, image_id, found)
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self._of_image(image_id), msgspec.json.encode(found))
 
@@ -172,6 +182,40 @@ class KernelspecFinder:
 
     def _of_reference(self, reference: str) -> Path:
         return self._folder / f"{hashlib.sha256(reference.encode()).hexdigest()[:16]}.reference"
+
+
+def forget_image(workspace: Workspace, image_id: str) -> None:
+    """Keep no note of the kernels of an image that is gone.
+
+    Args:
+        workspace: One of the user's.
+        image_id: The image.
+    """
+    if digits := _IMAGE_ID.match(image_id):
+        for path in workspace.image_locks.glob(f"kernelspecs-*-{digits[1]}.json"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _note_path(workspace: Workspace, image_id: str) -> Path | None:
+    """Where the kernels of an image are noted for all workspaces; other helpers may find others."""
+    digits = _IMAGE_ID.match(image_id)
+    return workspace.image_locks / f"{file_name('kernelspecs')}-{digits[1]}.json" if digits else None
+
+
+def _noted(workspace: Workspace, image_id: str) -> tuple[Kernelspec, ...] | None:
+    path = _note_path(workspace, image_id)
+    try:
+        return _decode(path.read_bytes()) if path else None
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _note(workspace: Workspace, image_id: str, found: tuple[Kernelspec, ...]) -> None:
+    """Note them. Where that fails, the next workspace asks podman."""
+    if path := _note_path(workspace, image_id):
+        with contextlib.suppress(OSError, StorageFullError, StorageRefusedError):
+            write_atomic(path, msgspec.json.encode(found))
 
 
 def one_line(text: str) -> str:

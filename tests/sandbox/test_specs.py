@@ -11,17 +11,20 @@ import pytest
 
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.models import Kernelspec, LoopRecord
+from loopat_jupyter.sandbox.images import Images, StoredImage
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.specs import HOME_KERNELS, MOST_HOME_SPECS, KernelspecFinder, home_kernelspecs
+from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import new_record
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from loopat_jupyter.loops import LoopManager
-    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.lonely
 
@@ -162,6 +165,71 @@ async def test_another_image_is_asked_anew(workspace: Workspace, record: LoopRec
     assert len(engine.calls) == 2
 
 
+IMAGE_ID = "1a" * 32
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Callable[[str], Workspace]:
+    """Makes workspaces of one user, whose runtime directory is that of this test alone."""
+
+    def make(name: str) -> Workspace:
+        made = Workspace(tmp_path / name, tmp_path / "runtime")
+        made.prepare()
+        return made
+
+    return make
+
+
+async def test_an_image_is_asked_once_for_all_workspaces_of_a_user(
+    beside: Callable[[str], Workspace], record: LoopRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = SlowEngine(lambda _: Completed(0, msgspec.json.encode([PYTHON]), ""))
+    running = RUNNING._replace(image_id=IMAGE_ID)
+
+    async def find(*names: str, running: Running = running) -> int:
+        engine.calls.clear()
+        finders = [KernelspecFinder(beside(name), engine) for name in names]
+        answers = await asyncio.gather(*(finder.find(record, running) for finder in finders))
+        assert answers == [(PYTHON,)] * len(names)
+        return len(engine.calls)
+
+    assert await find("a", "b") == 1
+    assert await find("b") == 0
+    assert await find("c") == 0
+    assert await find("d", running=RUNNING._replace(image_id=f"sha256:{IMAGE_ID}")) == 0
+    assert await find("e", running=running._replace(image_id="2b" * 32)) == 1
+    # What is no id may be another image by now.
+    assert await find("f", "g", running=RUNNING) == 2
+    monkeypatch.setattr("loopat_jupyter.sandbox.helpers.VERSION", "00000000")
+    assert await find("h", "i") == 1
+    # It goes with the image, whichever version noted it, and stays with one that stays.
+    images = Images(beside("a"), FakeEngine(lambda _: Completed(0, b"", "")), Config())
+    await images.remove([StoredImage("2b" * 32, (), 1)])
+    assert await find("j") == 0
+    await images.remove([StoredImage(IMAGE_ID, (), 1)])
+    assert [path.name for path in beside("a").image_locks.glob("*.json") if IMAGE_ID in path.name] == []
+    assert await find("k") == 1
+
+
+@pytest.mark.parametrize("found", [b"", b"[", b"{}", b"[{}]", b"\xff", None])
+async def test_a_note_that_makes_no_sense_is_none(
+    beside: Callable[[str], Workspace], record: LoopRecord, found: bytes | None
+) -> None:
+    engine = FakeEngine(lambda _: Completed(0, msgspec.json.encode([PYTHON]), ""))
+    running = RUNNING._replace(image_id=IMAGE_ID)
+    await KernelspecFinder(beside("a"), engine).find(record, running)
+    (note,) = beside("a").image_locks.glob("*.json")
+    if found is None:
+        # Somebody's folder stays what it is.
+        note.unlink()
+        note.mkdir()
+    else:
+        note.write_bytes(found)
+    assert await KernelspecFinder(beside("b"), engine).find(record, running) == (PYTHON,)
+    await KernelspecFinder(beside("c"), engine).find(record, running)
+    assert len(engine.calls) == (2 if found is not None else 3)
+
+
 @pytest.mark.parametrize("answer", [b"", b"{}", b"[{}]", b"\xff"])
 async def test_an_answer_that_makes_no_sense_is_an_error_and_not_kept(
     workspace: Workspace, record: LoopRecord, answer: bytes
@@ -182,11 +250,14 @@ def test_the_image_of_a_reference_is_remembered(workspace: Workspace) -> None:
 
 
 @pytest.mark.podman
-async def test_the_kernels_of_the_real_image_are_found(manager: LoopManager) -> None:
+async def test_the_kernels_of_the_real_image_are_found(manager: LoopManager, tmp_path: Path) -> None:
     record = manager.create(title="A loop")
     install(manager.workspace.loop_home(record.id), "own", OWN)
     running = await manager.start(record)
-    finder = KernelspecFinder(manager.workspace, manager.engine)
+    # In a runtime directory of its own nobody has noted them.
+    workspace = Workspace(manager.workspace.home, tmp_path / "runtime")
+    workspace.prepare()
+    finder = KernelspecFinder(workspace, manager.engine)
     assert [spec.name for spec in await finder.find(record, running)] == ["own", "python3"]
     assert [spec.name for spec in await finder.look(running)] == ["own", "python3"]
     cached = json.loads((manager.workspace.cache / "kernelspecs" / f"{running.image_id}.json").read_bytes())
