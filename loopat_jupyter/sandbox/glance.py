@@ -72,13 +72,11 @@ class Glance:
         if before is not None and still_so(before, database, time.monotonic()):
             return before.containers
         settled = is_settled(database, time.time_ns())
-        listing = list_containers(self._engine, self._workspace)
-        if self._storage is None and before is not None and before.containers:
-            # Not at the first question: a command line asks only one.
-            (known, *_) = before.containers.values()
-            containers, self._storage = await asyncio.gather(listing, storage(self._engine, known))
-        else:
-            containers = await listing
+        containers = await list_containers(self._engine, self._workspace)
+        if self._storage is None and before is not None and containers:
+            # Not at the first question: a command line asks only one. And of one that is there now.
+            (known, *_) = containers.values()
+            self._storage = await storage(self._engine, known)
         self._answer = Answer(database if settled else (), time.monotonic(), containers)
         return containers
 

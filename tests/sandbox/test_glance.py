@@ -34,6 +34,7 @@ class Scripted:
 
     def __init__(self, folder: Path) -> None:
         self.listed = dict(LISTED)
+        self.there = True
         self.static = folder / "overlay-containers" / "abc" / "userdata"
         self.static.mkdir(parents=True)
         self.database = folder / "libpod" / "bolt_state.db"
@@ -43,7 +44,7 @@ class Scripted:
 
     def _answer(self, arguments: tuple[str, ...]) -> Completed:
         if arguments[0] == "ps":
-            return Completed(0, msgspec.json.encode([self.listed]), "")
+            return Completed(0, msgspec.json.encode([self.listed] if self.there else []), "")
         return Completed(0, f"{self.static}\n".encode(), "")
 
     def write(self, text: str, times: tuple[int, int]) -> None:
@@ -67,6 +68,18 @@ async def test_it_is_asked_again_once_its_database_is_another_one(tmp_path: Path
     before = len(podman.engine.calls)
     await glance.containers()
     assert len(podman.engine.calls) == before + 1
+
+
+async def test_where_its_storage_is_is_asked_of_a_container_that_is_there(tmp_path: Path) -> None:
+    podman = Scripted(tmp_path)
+    glance = Glance(podman.engine, "loopat")
+    await glance.containers()
+    podman.there = False
+    await glance.containers()
+    assert podman.engine.verbs == ["ps", "ps"]
+    podman.there = True
+    await glance.containers()
+    assert podman.engine.verbs == ["ps", "ps", "ps", "inspect"]
 
 
 @pytest.mark.parametrize("elsewhere", ["", "/nowhere/overlay-containers/abc/userdata", "/proc/self"])
