@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.deadlines import in_thread
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import LABEL_WORKSPACE, network_name
 from loopat_jupyter.sandbox.process import commands
@@ -22,6 +23,9 @@ _LOCK_TIMEOUT_S = 120.0
 _NAMES_LIMIT_BYTES = 1024 * 1024
 _NAMES = "containers/networks/aardvark-dns"
 """Where podman's name server has a file for each network, below the user's runtime directory."""
+
+_EXISTS = "network already exists"
+"""What podman says of a name that is taken."""
 
 
 async def ensure_network(engine: Engine, workspace: Workspace) -> None:
@@ -39,14 +43,19 @@ async def ensure_network(engine: Engine, workspace: Workspace) -> None:
     name = network_name(workspace.name)
     label = f"--label={LABEL_WORKSPACE}={workspace.name}"
     async with file_lock(_lock(workspace), timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
-        exists = await engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
-        if exists.returncode:
-            runtime = engine.environment().get("XDG_RUNTIME_DIR", os.devnull)
-            await in_thread(_forget_names, Path(runtime, _NAMES, name))
-            # Without isolation, loops of another workspace would reach these by address.
-            await engine.run(
-                "network", "create", "--opt=isolate=true", label, name, doing="create the workspace's network"
-            )
+        names = Path(engine.environment().get("XDG_RUNTIME_DIR", os.devnull), _NAMES, name)
+        if await in_thread(os.path.lexists, names):
+            exists = await engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
+            if not exists.returncode:
+                return
+            await in_thread(_forget_names, names)
+        # Without isolation, loops of another workspace would reach these by address.
+        arguments = ("network", "create", "--opt=isolate=true", label, name)
+        try:
+            await engine.run(*arguments, doing="create the workspace's network")
+        except EngineError as error:
+            if _EXISTS not in error.stderr:
+                raise
 
 
 def _forget_names(file: Path) -> None:

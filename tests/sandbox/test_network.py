@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import network_name
-from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.podman import Completed, Podman
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -56,6 +58,28 @@ async def test_what_a_lost_network_of_the_workspace_left_goes_and_nothing_else(
     assert not mine.exists()
     assert all(file.exists() for file in others)
     assert [call[:2] for call in networks.calls] == [("network", "exists"), ("network", "create")]
+
+
+async def test_one_call_is_enough_where_the_name_server_knows_of_none(networks: Networks, workspace: Workspace):
+    await ensure_network(networks, workspace)
+    assert [call[:2] for call in networks.calls] == [("network", "create")]
+
+
+async def test_what_podman_does_not_make_for_another_reason_is_told(networks: Networks, workspace: Workspace):
+    def fail(_: tuple[str, ...]) -> Completed:
+        raise EngineError("no", stderr="Error: unable to lock")
+
+    networks._answers = fail
+    with pytest.raises(EngineError):
+        await ensure_network(networks, workspace)
+
+
+@pytest.mark.podman
+async def test_a_network_that_is_there_stays(workspace: Workspace):
+    podman = Podman("podman", os.environ)
+    await ensure_network(podman, workspace)
+    await ensure_network(podman, workspace)
+    assert not (await podman.run("network", "exists", network_name(workspace.name))).returncode
 
 
 async def test_names_stay_while_one_of_their_containers_runs(networks: Networks, workspace: Workspace):
