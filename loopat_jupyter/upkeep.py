@@ -102,6 +102,8 @@ class Upkeep:
         """Note sandboxes that run without a note, as after the runtime directory was wiped; tidy kernelspecs."""
         household = self._household
         household.kernels.prune()
+        if not household.store.any():
+            return
         for loop_id, facts in (await household.sandboxes.containers()).items():
             try:
                 record = household.store.read(loop_id)

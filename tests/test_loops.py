@@ -265,6 +265,14 @@ async def test_a_sandbox_that_was_stopped_since_it_was_listed_stays_stopped(
     assert manager.sandboxes.state_files(shared.id).stopped_on_purpose()
 
 
+async def test_podman_is_asked_for_sandboxes_only_where_there_are_loops(quiet: LoopManager):
+    await quiet.upkeep.adopt()
+    assert quiet.engine.calls == []
+    quiet.create(title="first")
+    await quiet.upkeep.adopt()
+    assert [call[0] for call in quiet.engine.calls] == ["ps"]
+
+
 @pytest.mark.podman
 async def test_a_sandbox_without_a_note_is_adopted(manager: LoopManager, shared: LoopRecord, running: Running):
     files = manager.sandboxes.state_files(shared.id)
