@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.unmade import forget_unmade
 from tests.conftest import add_loop, real_manager, start_emptied
 from tests.fakes import FakeEngine
 
@@ -298,6 +299,7 @@ async def test_stopping_all_leaves_other_workspaces_alone(
 
 async def test_an_archived_loop_is_stopped_and_stays_so(quiet: LoopManager, events: list[LoopEvent]):
     record = quiet.create(title="Old")
+    forget_unmade(quiet.workspace, record.id)
     archived = await quiet.update(record.id, {"archived": True})
     assert archived.archived
     assert [call[0] for call in quiet.engine.calls] == ["stop"]
@@ -363,6 +365,7 @@ async def test_a_stop_that_fails_is_announced(workspace: Workspace, events: list
 
     manager = LoopManager(workspace, Config(), FakeEngine(fail), member="ada", on_event=events.append)
     record = manager.create(title="First")
+    forget_unmade(workspace, record.id)
     with pytest.raises(EngineError):
         await manager.update(record.id, {"archived": True})
     assert LoopEvent(action="updated", loop_id=record.id) in events, "it is archived all the same"

@@ -29,6 +29,7 @@ from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.sandbox.usage import in_use, unresponsive, usage
 from loopat_jupyter.workspace.fixed import bound
 from loopat_jupyter.workspace.locks import loop_lock
+from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
 
 if TYPE_CHECKING:
     import contextlib
@@ -125,6 +126,7 @@ class Sandboxes:
             async with self.lock(record.id):
                 if not fresh and (running := self._made_since(record, began_s)) is not None:
                     return running
+                forget_unmade(self._workspace, record.id)
                 self.folders.make(record.id)
                 facts, image_id = await look(self._engine, spec.name, reference)
                 decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
@@ -219,6 +221,8 @@ class Sandboxes:
             return True
 
     async def _stop(self, loop_id: str) -> None:
+        if is_unmade(self._workspace, loop_id):
+            return
         with self.state_files(loop_id).ending():
             await self._maker.stop(container_name(self._workspace.name, loop_id))
 
@@ -236,12 +240,14 @@ class Sandboxes:
         """
         name = container_name(self._workspace.name, loop_id)
         async with self.lock(loop_id):
-            if not force:
+            unmade = is_unmade(self._workspace, loop_id)
+            if not unmade and not force:
                 # Podman is asked, not the notes: a wiped note must not hide somebody's work.
                 facts = await find_container(self._engine, name)
                 refuse_busy(title or loop_id, facts, self._workspace.run(loop_id))
             with self.state_files(loop_id).ending():
-                await self._maker.remove(name)
+                if not unmade:
+                    await self._maker.remove(name)
             await self.folders.remove(self._workspace.host(loop_id).parent)
 
     async def containers(self) -> dict[str, ContainerFacts]:
@@ -250,6 +256,8 @@ class Sandboxes:
 
     async def status(self, record: LoopRecord) -> Status:
         """The state of one sandbox, from what podman says and from the processes that are really there."""
+        if is_unmade(self._workspace, record.id):
+            return self.judge(record, None, None)
         spec = self.plan(record)
         facts, image_id = await look(self._engine, spec.name, self._images.reference(record))
         found = self.in_use({record.id: facts}) if facts is not None else {}

@@ -6,5 +6,6 @@
 `records`      `LoopStore`: one `meta.json` per loop, written whole or not at all
 `locks`        `FileLock`: a lock that dies with its holder
 `files`        atomic writes and safe files in folders that a sandbox can write
+`unmade`       the note that podman was never asked for a loop's sandbox
 =============  ============================================================================
 """

@@ -11,7 +11,7 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     tier/                        toolchain and agent configuration of every loop
     profiles/<name>/             the same, for loops that name it
     members/<member>/tier/       the same, for loops of one person; beside it `vaults/`, which no sandbox sees
-    loops/<uuid>/meta.json       the record
+    loops/<uuid>/meta.json       the record; beside it `unmade`, if podman was never asked for its sandbox
     loops/<uuid>/workdir/        the loop's files
     loops/<uuid>/home/           $HOME inside
     loops/<uuid>/.claude/        configuration folder of agent tools

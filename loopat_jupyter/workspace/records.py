@@ -28,6 +28,7 @@ from loopat_jupyter.workspace.changes import tell
 from loopat_jupyter.workspace.files import failed_write_told, full_disk_told, read_untrusted, write_atomic
 from loopat_jupyter.workspace.paths import Workspace, is_loop_id
 from loopat_jupyter.workspace.plugins import SKILL_FOLDER
+from loopat_jupyter.workspace.unmade import note_unmade
 from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class LoopStore:
                 # Otherwise podman would make this folder, for somebody who is nobody on the host.
                 (self.workspace.agent_config(loop_id) / SKILL_FOLDER).mkdir(parents=True)
                 self._seed_home(loop_id)
+                note_unmade(self.workspace, loop_id)
         except PermissionError as error:
             if os.access(self.workspace.loops, os.W_OK | os.X_OK):
                 raise

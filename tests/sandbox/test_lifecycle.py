@@ -23,6 +23,7 @@ from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
+from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
 from tests.conftest import add_loop, end_all, real_manager, remove_from_podman, start_emptied
 from tests.fakes import FakeEngine, FakeImages, inspected
 
@@ -52,6 +53,7 @@ class Scene:
     """A manager over a fake podman in which one container may exist."""
 
     def __init__(self, workspace: Workspace, record: LoopRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.workspace = workspace
         self.record = record
         self.images = FakeImages()
         self.engine = FakeEngine(self.answer)
@@ -82,6 +84,7 @@ class Scene:
         return Completed(0, b"[]", "")
 
     def has(self, *, running: bool, hash_: str | None = None, image: str = "image-id") -> None:
+        forget_unmade(self.workspace, self.record.id)
         self.container = {
             "Id": "c",
             "Name": self.sandboxes.plan(self.record).name,
@@ -166,6 +169,55 @@ async def test_a_build_that_failed_once_the_image_below_was_known_is_told(
         await scene.ensure()
     failed = Status(state="absent", build_failed=True, warnings=("too long",))
     assert await scene.sandboxes.status(scene.record) == failed
+
+
+async def test_a_sandbox_that_nobody_ever_wanted_costs_no_call(scene: Scene):
+    for _ in range(2):
+        assert await scene.sandboxes.status(scene.record) == Status(state="absent")
+        await scene.sandboxes.stop(scene.record.id)
+    assert not scene.sandboxes.state_files(scene.record.id).stopped_on_purpose()
+    assert not await scene.sandboxes.stop_if(scene.record.id, lambda: False)
+    await scene.sandboxes.remove(scene.record.id, force=False)
+    assert scene.engine.calls == []
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the runtime folder", "what was noted"])
+async def test_one_that_somebody_wanted_is_asked_for(scene: Scene, lost: str):
+    note = scene.workspace.loop(scene.record.id) / "unmade"
+    noted = note.read_bytes()
+    scene.failures["run"] = [EngineError("no")] * 2
+    with pytest.raises(EngineError):
+        await scene.ensure()
+    if lost == "the runtime folder":
+        shutil.rmtree(scene.workspace.host(scene.record.id).parent)
+    elif lost == "what was noted":
+        # The folder came back from a backup.
+        note.write_bytes(noted)
+    scene.engine.calls.clear()
+    assert await scene.sandboxes.status(scene.record) == Status(state="absent")
+    await scene.sandboxes.stop(scene.record.id)
+    await scene.sandboxes.remove(scene.record.id, force=False)
+    assert scene.engine.verbs == ["inspect", "stop", "inspect", "rm"]
+
+
+async def test_what_was_noted_before_the_machine_started_anew_says_nothing(scene: Scene):
+    (scene.workspace.loop(scene.record.id) / "unmade").write_text("another start\n")
+    await scene.sandboxes.status(scene.record)
+    assert scene.engine.verbs == ["inspect"]
+
+
+async def test_podman_is_asked_for_nothing_new_while_the_note_stands(scene: Scene):
+    noted: list[bool] = []
+    answer = scene.answer
+
+    def look(arguments: tuple[str, ...]) -> Completed:
+        noted.append(is_unmade(scene.workspace, scene.record.id))
+        return answer(arguments)
+
+    scene.engine._answers = look
+    assert is_unmade(scene.workspace, scene.record.id)
+    await scene.ensure()
+    assert noted == [False, False]
 
 
 async def test_a_running_container_costs_one_call(scene: Scene):

@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox import facts
 from loopat_jupyter.server.routes import ROUTES
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.unmade import forget_unmade
 from tests.jupyter_process import FACES, LEAN
 
 SHIPPED = Path(__file__).parents[2] / "jupyter-config" / "jupyter_loopat_config.json"
@@ -172,6 +173,9 @@ class TestNoPodman:
 
     async def test_the_check_says_what_mends_it_and_nothing_is_changed(self, api: Any, workspace: Workspace) -> None:
         loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        # Podman has nothing of one that was never started.
+        assert (await api("PATCH", "loops", loop, send={"title": "c"})).status == 200
+        forget_unmade(workspace, loop)
         record = workspace.record(loop).read_bytes()
         health = await api("GET", "health")
         assert (health.status, health.body["ok"]) == (200, False)
@@ -179,6 +183,8 @@ class TestNoPodman:
         for verb, send in (("PATCH", {"title": "b"}), ("DELETE", None)):
             assert (await api(verb, "loops", loop, send=send)).status == 503
         assert workspace.record(loop).read_bytes() == record
+        unused = (await api("POST", "loops", send={"title": "b"})).body["id"]
+        assert (await api("DELETE", "loops", unused)).status == 204
 
     async def test_the_log_warns_of_what_fails_here_and_not_of_what_clients_do_wrong(
         self, server_log: Any, api: Any
@@ -214,9 +220,10 @@ class TestHangingPodman:
         monkeypatch.setattr(facts, "INSPECT_TIMEOUT_S", 1.0)
 
     async def test_504_at_the_deadline_while_everything_else_answers(
-        self, jp_serverapp: Any, api: Any, jp_fetch: Any
+        self, jp_serverapp: Any, api: Any, jp_fetch: Any, workspace: Workspace
     ) -> None:
         loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        forget_unmade(workspace, loop)
         hanging = asyncio.ensure_future(api("GET", "loops", loop))
         answered = 0
         while not hanging.done():

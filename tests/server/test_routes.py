@@ -20,6 +20,7 @@ from loopat_jupyter.sandbox.podman import DEFAULT_TIMEOUT_S, Podman
 from loopat_jupyter.server.handlers.health import OPENAPI_FILE
 from loopat_jupyter.server.routes import PREFIX, ROUTES, handlers
 from loopat_jupyter.server.schemas import components
+from loopat_jupyter.workspace.unmade import forget_unmade
 from tests.conftest import add_loop
 
 if TYPE_CHECKING:
@@ -288,6 +289,8 @@ class TestBrokenPodman:
 
         async def ask(call: Call) -> Any:
             loop_id, body = add_loop(workspace, "a").id, json.dumps(BODIES.get(str(call), {})).encode()
+            # Of one that was never started podman need not be asked.
+            forget_unmade(workspace, loop_id)
             return await send(http_server_client, jp_base_url, call, headers=jp_auth_header, loop_id=loop_id, body=body)
 
         return ask

@@ -48,6 +48,7 @@ def test_a_new_loop_has_its_folders_and_a_seeded_home(store: LoopStore, workspac
         ".claude",
         "home",
         "meta.json",
+        "unmade",
         "workdir",
     ]
     assert (workspace.loop_home(made.id) / ".bashrc").read_text() == "# mine"
@@ -213,6 +214,7 @@ def test_a_full_disk_keeps_the_old_record(store: LoopStore, workspace: Workspace
         ".claude",
         "home",
         "meta.json",
+        "unmade",
         "workdir",
     ]
 
