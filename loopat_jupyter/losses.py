@@ -12,10 +12,11 @@ import msgspec
 from jupyter_core.paths import jupyter_runtime_dir
 
 from loopat_jupyter.context.unpromoted import find_unpromoted, touched
-from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.errors import ConflictError, LoopatError
 from loopat_jupyter.repos.unsaved import find_unsaved, has_checkout
 from loopat_jupyter.sandbox.trees import Known
 from loopat_jupyter.workspace.files import read_untrusted
+from loopat_jupyter.workspace.records import LoopStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,12 +66,20 @@ async def find_losses(
 
     Raises:
         ConflictError: Git cannot tell, or a running Jupyter server has its root folder in the loop.
+        NotFoundError: Somebody deleted it meanwhile.
         EngineError: Podman refused.
     """
     await asyncio.to_thread(_refuse_served, workspace, record.id)
-    files = await unsaved_files(workspace, record, opened)
-    kinds = await asyncio.to_thread(touched, workspace, record)
-    contexts = await find_unpromoted(await opened(), kinds) if kinds else {}
+    try:
+        files = await unsaved_files(workspace, record, opened)
+        kinds = await asyncio.to_thread(touched, workspace, record)
+        if kinds:
+            # One that is just being deleted looks changed. Its record goes first.
+            LoopStore(workspace).read(record.id)
+        contexts = await find_unpromoted(await opened(), kinds) if kinds else {}
+    except LoopatError:
+        LoopStore(workspace).read(record.id)
+        raise
     losses = ([str(files)] if files else []) + [f"{kind}: {what}" for kind, what in contexts.items()]
     return "; ".join(losses)
 

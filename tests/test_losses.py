@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.errors import ConflictError
+from loopat_jupyter import losses
+from loopat_jupyter.errors import ConflictError, NotFoundError
 from loopat_jupyter.losses import find_losses
 from tests.conftest import add_loop
 
@@ -46,4 +47,24 @@ async def test_a_root_folder_of_a_server_that_runs_is_a_loss(
     assert await find_losses(workspace, record, not_opened) == ""
     note("inside", os.getpid(), workspace.workdir(record.id))
     with pytest.raises(ConflictError, match=r"The Jupyter server at http://inside/ has its root .*server stop 8888"):
+        await find_losses(workspace, record, not_opened)
+
+
+@pytest.mark.parametrize("kinds", [(), ("knowledge",)])
+async def test_of_a_loop_that_is_being_deleted_nothing_is_lost(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]
+):
+    record = add_loop(workspace, "A loop")
+
+    async def not_opened():
+        pytest.fail("it would be started anew")
+
+    def deleted(*_: object) -> tuple[str, ...]:
+        workspace.record(record.id).unlink()
+        if not kinds:
+            raise ConflictError("half of it is gone")
+        return kinds
+
+    monkeypatch.setattr(losses, "touched", deleted)
+    with pytest.raises(NotFoundError):
         await find_losses(workspace, record, not_opened)
