@@ -144,7 +144,7 @@ class Images:
         if image_id is not None:
             return image_id
         if not self._config.image.use and reference == self.template().tag:
-            return await self.build(on_progress=on_progress)
+            return await self._build_once(self.template(), None, on_progress)
         return await self._pull(reference, on_progress)
 
     async def build(
@@ -176,6 +176,18 @@ class Images:
         before = await self.find(template.tag)
         if before and not force:
             return before
+        return await self._build_once(template, before, on_progress, on_line, force=force)
+
+    async def _build_once(
+        self,
+        template: Template,
+        before: str | None,
+        on_progress: Callable[[Progress], None],
+        on_line: Callable[[str], None] | None = None,
+        *,
+        force: bool = False,
+    ) -> str:
+        """Build the image, unless somebody else has built it since it was `before`."""
         async with sole_builder(self._workspace, template.tag, on_progress) as report:
             now = await self.find(template.tag)
             if now and now != before:

@@ -16,7 +16,7 @@ from loopat_jupyter.errors import ConflictError, EngineError, LoopatError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.leftovers import Leftover
-from loopat_jupyter.sandbox.network import ensure_network
+from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import network_name, publishing_host
 from loopat_jupyter.sandbox.template import template_folder
 from loopat_jupyter.sharing.containers import accepting, is_lacking, list_shown, remove_shown, taken_ports
@@ -232,6 +232,8 @@ class Edge:
 
     async def _having(self, make: Callable[[], Awaitable[_Result]], tell: Callable[[Progress], None]) -> _Result:
         """Make a container. Image and network are mostly there, so they are looked for once podman misses one."""
+        if not was_ensured(self._workspace):
+            await ensure_network(self._engine, self._workspace)
         try:
             return await make()
         except EngineError as error:

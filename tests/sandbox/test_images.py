@@ -127,6 +127,14 @@ async def test_an_image_that_is_there_takes_one_call(workspace: Workspace):
     assert engine.verbs == ["image"]
 
 
+async def test_a_missing_image_is_looked_for_before_and_under_the_lock_of_its_build(workspace: Workspace):
+    engine = FakeEngine(lambda _: MISSING)
+    images = Images(workspace, engine, Config(), base=GivenBase())
+    with pytest.raises(NotImplementedError):
+        await images.ensure(images.template().tag, ignore)
+    assert engine.verbs == ["image", "image", "build"]
+
+
 async def test_a_missing_local_image_is_told_without_a_pull(workspace: Workspace):
     engine = FakeEngine(lambda _: MISSING)
     images = Images(workspace, engine, Config(image=ImageConfig(use="localhost/mine")))

@@ -333,7 +333,8 @@ async def test_archived_and_deleted_loops_show_nothing_even_where_no_sandbox_eve
     record = manager.create(title="third")
     scene = Scene(manager, record, record, [])
     manager.workspace.workdir(record.id).joinpath("index.html").write_text("third")
-    # The network is not there yet, as an image may not be: podman says so in words that are known.
+    # The network is not there any more, as an image may not be: podman says so in words that are known.
+    (workspace.locks / "network.lock").touch()
     shown = await scene.share(record, mode="static", alias="third")
     assert (await fetch(shown.url)).body == b"third"
     with pytest.raises(EngineError) as missed:
