@@ -47,7 +47,7 @@ class LoopHandler(LoopatHandler):
     @web.authenticated
     @authorized
     async def patch(self, loop_id: str) -> None:
-        """Change a loop. The state is read first: without podman nothing is changed."""
+        """Change a loop. The state is read first: where that takes podman and there is none, nothing is changed."""
         request = self.body(ChangeLoop)
         await self.manager.get(loop_id)
         await self.manager.update(loop_id, request.changes())
