@@ -11,8 +11,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import StorageFullError, StorageRefusedError
-from loopat_jupyter.workspace.files import failed_write_told, write_atomic
+from loopat_jupyter.workspace.files import failed_write_told
 
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
@@ -27,8 +26,9 @@ def note_unmade(workspace: Workspace, loop_id: str) -> None:
         workspace: Where the loop is.
         loop_id: A loop that has a folder and no record yet.
     """
-    with contextlib.suppress(OSError, StorageFullError, StorageRefusedError):
-        write_atomic(_note(workspace, loop_id), _BOOT.read_bytes())
+    # Half a note is none, so there is no need to wait for the disk.
+    with contextlib.suppress(OSError):
+        _note(workspace, loop_id).write_bytes(_BOOT.read_bytes())
 
 
 def forget_unmade(workspace: Workspace, loop_id: str) -> None:
