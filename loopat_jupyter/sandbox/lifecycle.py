@@ -264,13 +264,16 @@ class Sandboxes:
         return self.judge(record, facts, image_id, found.get(record.id))
 
     def status_once_started(self, record: LoopRecord) -> Status | None:
-        """The state of a sandbox that was started just now; None when it does not run any more. Asks no podman.
+        """The state of a sandbox that was started just now. Asks no podman.
 
         Args:
             record: The loop.
+
+        Returns:
+            The state; None when it does not run any more, or should run another image by now.
         """
         stamp = self.state_files(record.id).running()
-        if stamp is None:
+        if stamp is None or stamp.reference != self._images.reference(record):
             return None
         found = self.in_use({record.id: stamp.facts})
         status = self.judge(record, stamp.facts, None, found.get(record.id))

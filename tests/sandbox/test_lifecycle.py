@@ -250,6 +250,11 @@ async def test_the_state_of_a_sandbox_that_was_just_started_costs_no_call(scene:
     told = scene.sandboxes.status_once_started(scene.record)
     assert (told.state, told.restart_needed, scene.engine.calls) == ("running", True, [])
     assert told == await scene.sandboxes.status(scene.record)
+    # Of an image that was chosen meanwhile, podman has to tell.
+    scene.images._reference = "localhost/another:latest"
+    assert scene.sandboxes.status_once_started(scene.record) is None
+    scene.images._reference = "localhost/image:latest"
+    assert scene.sandboxes.status_once_started(scene.record) is not None
     scene.alive = False
     assert scene.sandboxes.status_once_started(scene.record) is None
 
