@@ -64,7 +64,7 @@ def own(stem: Stem, *, sockets: str | None = None, connection_file: str | None =
     # Where it cannot be written, the files of what is to start cannot either, and that is told.
     with contextlib.suppress(OSError, StorageRefusedError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(file, msgspec.json.encode(owner))
+        write_atomic(file, msgspec.json.encode(owner), lasting=False)
 
 
 def release(stem: Stem) -> None:

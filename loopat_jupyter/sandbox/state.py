@@ -126,7 +126,7 @@ class StateFiles:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stopped.unlink(missing_ok=True)
         self._replaced.unlink(missing_ok=True)
-        write_atomic(self._stamp, msgspec.json.encode(stamp))
+        write_atomic(self._stamp, msgspec.json.encode(stamp), lasting=False)
 
     def running(self) -> Stamp | None:
         """The stamp, if the process it names still runs."""
@@ -148,7 +148,7 @@ class StateFiles:
         """Note how the sandbox of a stamp was seen just now."""
         use = Use(pid=stamp.pid, start_ticks=stamp.start_ticks, used_at_s=time.monotonic(), in_use=in_use)
         with contextlib.suppress(FileNotFoundError):
-            write_atomic(self._use, msgspec.json.encode(use))
+            write_atomic(self._use, msgspec.json.encode(use), lasting=False)
         return use
 
     def forget(self) -> None:
@@ -251,7 +251,7 @@ class _Reporter:
         working = _Working(pid=pid, start_ticks=start_ticks(pid), progress=progress, token=self._token)
         # The loop may be deleted meanwhile; then nobody looks.
         with contextlib.suppress(FileNotFoundError):
-            write_atomic(self._path, msgspec.json.encode(working))
+            write_atomic(self._path, msgspec.json.encode(working), lasting=False)
 
 
 def start_ticks(pid: int) -> int:

@@ -76,13 +76,14 @@ def failed_write_told(path: Path) -> Iterator[None]:
         raise
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, lasting: bool = True) -> None:
     """Replace `path` with `data`: readers see the old content or the new, also after a crash.
 
     Args:
         path: The file; its folder exists and is writable by the host only.
         data: The whole content.
         mode: Permissions of the new file.
+        lasting: Also after a crash of the machine. What names processes means nothing then, and a disk takes its time.
 
     Raises:
         StorageFullError: No space; the old content stands.
@@ -94,7 +95,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -80,7 +80,7 @@ class Kept:
                 return False
             self._locks[name], self._files[name] = descriptor, file
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(file, data)
+        write_atomic(file, data, lasting=False)
         return True
 
     def claim(self, workspace: Workspace) -> Iterator[Found]:

@@ -38,6 +38,15 @@ def test_a_stamp_is_believed_while_its_process_lives(files: StateFiles, every_pr
     assert files.running() is None
 
 
+def test_what_names_processes_waits_for_no_disk(files: StateFiles, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "fsync")
+    stamp = Stamp.of("loop", FACTS, "image")
+    files.stamp(stamp)
+    files.seen(stamp, in_use=True)
+    with files.working() as on_progress:
+        on_progress(Progress(label="starting"))
+
+
 def test_a_stamp_of_a_reused_process_id_is_not_believed(files: StateFiles, every_process_counts: None):
     files.stamp(msgspec.structs.replace(Stamp.of("loop", FACTS, "image"), start_ticks=1))
     assert files.running() is None

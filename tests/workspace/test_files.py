@@ -20,6 +20,14 @@ def test_an_atomic_write_replaces_the_whole_file_and_keeps_it_private(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_only_what_shall_last_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "fsync")
+    write_atomic(tmp_path / "a", b"one", lasting=False)
+    with pytest.raises(AttributeError, match="fsync"):
+        write_atomic(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"one"
+
+
 def test_a_link_that_is_swapped_while_it_is_read_is_no_error_of_the_system(tmp_path: Path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "there").mkdir()
