@@ -42,6 +42,14 @@ def workdir(manager: LoopManager, running: LoopRecord) -> Path:
 
 
 @pytest.fixture
+def bashrc(manager: LoopManager, running: LoopRecord) -> Iterator[Path]:
+    """The settings of the loop's shell, for one test."""
+    settings = manager.workspace.loop_home(running.id) / ".bashrc"
+    yield settings
+    settings.unlink()
+
+
+@pytest.fixture
 def resting(manager: LoopManager, record: LoopRecord) -> Path:
     """The working directory of a loop that was never started."""
     return manager.workspace.workdir(record.id)
@@ -78,13 +86,32 @@ def zombies() -> list[psutil.Process]:
 # Where a terminal opens
 
 
-async def test_a_terminal_whose_folder_is_in_a_loop_opens_there(person: Person, running: LoopRecord, workdir: Path):
+async def test_a_terminal_whose_folder_is_in_a_loop_opens_there_as_it_was_asked_for(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path, bashrc: Path
+):
     (workdir / "a b").mkdir()
-    async with person.watch(await person.open(workdir / "a b")) as terminal:
+    bashrc.write_text("export SEEN=bashrc\n")
+    asked = {"extra_env": {"TOKEN": "canary\n'x'"}, "height": 40, "width": 132}
+    async with person.watch(await person.open(workdir / "a b", **asked)) as terminal:
         assert await terminal.run("hostname; pwd; id -un") == (
             f"loop-{running.id[:8]}\r\n/loopat/loop/{running.id}/workdir/a b\r\nloopat\r\n"
         )
         assert await terminal.run("echo $TERM $COLORTERM $LANG $CANARY") == "xterm-256color truecolor C.UTF-8\r\n"
+        # The shell reads the settings of the loop.
+        assert await terminal.run("echo $SEEN; shopt -q login_shell || echo no login") == "bashrc\r\nno login\r\n"
+        # Variables are in no argument, and in no file any more.
+        assert await terminal.run('printf "%s" "$TOKEN"') == "canary\r\n'x'"
+        shown: list[str] = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                shown += process.cmdline()
+        assert not [word for word in shown if "canary\n" in word]
+        assert [name for name in files_of_terminals(manager, running) if name.endswith(".env")] == []
+        # The size is right from the first prompt on, and follows the client.
+        assert await terminal.run("stty size; echo $LINES $COLUMNS") == "40 132\r\n40 132\r\n"
+        terminal.resize(30, 99)
+        await terminal.run("until [ \"$(stty size)\" = '30 99' ]; do :; done")
+        assert await terminal.run("echo $LINES $COLUMNS") == "30 99\r\n"
 
 
 async def test_a_terminal_elsewhere_opens_on_the_host(person: Person, running: LoopRecord, tmp_path: Path):
@@ -106,19 +133,6 @@ async def test_a_command_from_a_client_runs_inside(person: Person, running: Loop
         await terminal.until(f"loop-{running.id[:8]}\r\n")
 
 
-async def test_variables_from_a_client_arrive_inside_and_in_no_argument(
-    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
-):
-    async with person.watch(await person.open(workdir, extra_env={"TOKEN": "canary\n'x'"})) as terminal:
-        assert await terminal.run('printf "%s" "$TOKEN"') == "canary\r\n'x'"
-        shown: list[str] = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                shown += process.cmdline()
-        assert not [word for word in shown if "canary\n" in word]
-        assert [name for name in files_of_terminals(manager, running) if name.endswith(".env")] == []
-
-
 async def test_what_makes_no_sense_is_refused(person: Person, running: LoopRecord, workdir: Path):
     senseless: tuple[tuple[str, Any], ...] = (
         ("shell_command", "bash"),
@@ -134,21 +148,6 @@ async def test_what_makes_no_sense_is_refused(person: Person, running: LoopRecor
         assert error.value.code == 400, (field, value)
         assert field in json.loads(error.value.response.body)["message"], (field, value)
         assert await person.names() == [], (field, value)
-
-
-async def test_the_variables_of_the_vault_arrive_whether_the_loop_runs_or_not(
-    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
-):
-    manager.vaults.create("terminals")
-    manager.vaults.set("terminals", "CANARY", b"of the\nvault")
-    manager.vaults.set("terminals", "COLORTERM", b"of the vault")
-    await manager.update(record.id, {"vault": "terminals"})
-    for _ in range(2):
-        async with person.watch(await person.open(resting, extra_env={"ASKED": "yes"})) as terminal:
-            assert await terminal.run('printf "%q %s %s" "$CANARY" $COLORTERM $ASKED') == (
-                "$'of the\\nvault' truecolor yes"
-            )
-    assert not [path for path in manager.workspace.runtime.rglob("*") if path.suffix in (".env", ".size")]
 
 
 async def test_a_place_cannot_be_forged_by_a_client(person: Person, running: LoopRecord, tmp_path: Path):
@@ -180,18 +179,19 @@ async def test_a_toolchain_that_is_missing_is_told_on_each_terminal(person: Pers
         # No build can make this one, and it costs no time; both have the same.
         manager.workspace.toolchain(record.id).write_text(f"[tools # {records[0].id}\n")
         resting = manager.workspace.workdir(record.id)
-        if record is records[1]:
+        runs = record is records[1]
+        if runs:
             await manager.start(record)
-        for _ in range(2):
+        for _ in range(1 if runs else 2):
             async with person.watch(await person.open(resting)) as terminal:
                 await terminal.until("\x1b[33mThe toolchain could not be built")
                 assert await terminal.run("echo here") == "here\r\n"
         assert manager.toolchains.problem(record)
-        # Once it is mended, nobody is told any more.
-        manager.workspace.toolchain(record.id).unlink()
-        async with person.watch(await person.open(resting)) as terminal:
-            await terminal.run("true")
-            assert "toolchain" not in terminal.seen
+    # Once it is mended, nobody is told any more.
+    manager.workspace.toolchain(record.id).unlink()
+    async with person.watch(await person.open(resting)) as terminal:
+        terminal.type("echo do''ne\r")
+        assert "toolchain" not in await terminal.until("done\r\n")
 
 
 async def test_a_folder_that_is_not_in_the_loop_is_refused(record: LoopRecord, terminals: LoopTerminalManager):
@@ -204,23 +204,9 @@ async def test_a_folder_that_is_not_in_the_loop_is_refused(record: LoopRecord, t
 # How it behaves
 
 
-async def test_the_size_is_right_from_the_first_prompt_and_follows_the_client(
+async def test_it_is_a_controlling_terminal_with_job_control_whose_keys_arrive_at_once(
     person: Person, running: LoopRecord, workdir: Path
 ):
-    async with person.watch(await person.open(workdir, height=40, width=132)) as terminal:
-        assert await terminal.run("stty size; echo $LINES $COLUMNS") == "40 132\r\n40 132\r\n"
-        terminal.resize(30, 99)
-        await terminal.run("until [ \"$(stty size)\" = '30 99' ]; do :; done")
-        assert await terminal.run("echo $LINES $COLUMNS") == "30 99\r\n"
-
-
-async def test_a_size_that_comes_before_the_first_prompt_holds(person: Person, running: LoopRecord, workdir: Path):
-    async with person.watch(await person.open(workdir)) as terminal:
-        terminal.resize(31, 101)
-        await terminal.run("until [ \"$(stty size)\" = '31 101' ]; do :; done")
-
-
-async def test_it_is_a_controlling_terminal_with_job_control(person: Person, running: LoopRecord, workdir: Path):
     async with person.watch(await person.open(workdir)) as terminal:
         assert "no job control" not in await terminal.run("tty </dev/tty | cut -c1-9; set -o | grep ^monitor")
         # It says itself when it has the terminal: a key typed before that is the shell's. It is bash, as
@@ -233,26 +219,11 @@ async def test_it_is_a_controlling_terminal_with_job_control(person: Person, run
         await terminal.until("again\r\n")
         terminal.type("\x03echo code $?\r")
         await terminal.until("code 130\r\n")
-
-
-async def test_ctrl_p_arrives_at_once(person: Person, running: LoopRecord, workdir: Path):
-    async with person.watch(await person.open(workdir)) as terminal:
+        # Podman would keep Ctrl-P for itself until the next key.
         terminal.type("stty raw -echo; printf rea''dy; head -c1 | od -An -tx1; stty sane\r")
         await terminal.until("ready")
         terminal.type("\x10")
         await terminal.until("10")
-
-
-async def test_the_shell_reads_the_settings_of_the_loop(
-    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
-):
-    settings = manager.workspace.loop_home(running.id) / ".bashrc"
-    settings.write_text("export SEEN=bashrc\n")
-    try:
-        async with person.watch(await person.open(workdir)) as terminal:
-            assert await terminal.run("echo $SEEN; shopt -q login_shell || echo no login") == "bashrc\r\nno login\r\n"
-    finally:
-        settings.unlink()
 
 
 async def test_two_clients_see_one_terminal_and_a_late_one_what_was_said(
@@ -260,6 +231,9 @@ async def test_two_clients_see_one_terminal_and_a_late_one_what_was_said(
 ):
     name = await person.open(workdir)
     async with person.watch(name) as first, person.watch(name) as second:
+        # A size that comes before the first prompt holds.
+        first.resize(31, 101)
+        await first.run("until [ \"$(stty size)\" = '31 101' ]; do :; done")
         first.type("echo one''two\r")
         await first.until("onetwo")
         await second.until("onetwo")
@@ -270,14 +244,15 @@ async def test_two_clients_see_one_terminal_and_a_late_one_what_was_said(
             await late.until("threefour")
 
 
-async def test_ten_terminals_at_once(person: Person, manager: LoopManager, running: LoopRecord, workdir: Path):
-
+async def test_more_terminals_at_once_than_podman_starts(
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
+):
     async def use() -> str:
         async with person.watch(await person.open(workdir)) as terminal:
             return await terminal.run("tty; hostname")
 
-    said = await asyncio.gather(*(use() for _ in range(10)))
-    assert len(set(said)) == 10
+    said = await asyncio.gather(*(use() for _ in range(5)))
+    assert len(set(said)) == 5
     await asyncio.gather(*map(person.close, await person.names()))
     assert await person.names() == []
     await nothing_stays(manager, running)
@@ -422,13 +397,22 @@ async def test_the_event_loop_goes_on_while_a_stubborn_terminal_ends(
 async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
     person: Person, manager: LoopManager, record: LoopRecord, resting: Path
 ):
-    async with person.watch(
-        await person.open(resting, extra_env={"TOKEN": "canary"}, height=40, width=132)
-    ) as terminal:
-        await terminal.until("starting the sandbox")
-        assert await terminal.run("hostname; stty size; echo $TOKEN") == f"loop-{record.id[:8]}\r\n40 132\r\ncanary\r\n"
-    [name] = await person.names()
-    await person.close(name)
+    manager.vaults.create("terminals")
+    manager.vaults.set("terminals", "CANARY", b"of the\nvault")
+    manager.vaults.set("terminals", "COLORTERM", b"of the vault")
+    await manager.update(record.id, {"vault": "terminals"})
+    asked = {"extra_env": {"TOKEN": "canary"}, "height": 40, "width": 132}
+    for starts in (True, False):
+        name = await person.open(resting, **asked)
+        async with person.watch(name) as terminal:
+            if starts:
+                await terminal.until("starting the sandbox")
+            said = await terminal.run("hostname; stty size; echo $TOKEN")
+            assert said == f"loop-{record.id[:8]}\r\n40 132\r\ncanary\r\n"
+            # The variables of the vault arrive whether the loop ran before or not; those of the terminal win.
+            assert await terminal.run('printf "%q %s" "$CANARY" $COLORTERM') == "$'of the\\nvault' truecolor"
+        await person.close(name)
+    assert not [path for path in manager.workspace.runtime.rglob("*") if path.suffix in (".env", ".size")]
     await nothing_stays(manager, record)
 
 
