@@ -55,17 +55,17 @@ async def names(server: Server) -> list[str]:
     return [model["name"] for model in (await server.api("GET", "api/terminals")).body]
 
 
-async def kill(server: Server) -> None:
-    server.process.kill()
+async def end(server: Server, signum: int) -> None:
+    server.process.send_signal(signum)
     await server.process.wait()
 
 
 @pytest.mark.fault("F1")
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
 async def test_the_next_server_has_the_same_terminals(
-    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], signum: int
+    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], tmp_path: Path
 ):
     workdir, init = manager.workspace.workdir(running.id), manager.sandboxes.state_files(running.id).running().pid
+    (workdir / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
     async with start_server() as server:
         name = await open_terminal(server, workdir)
         assert name == f"{running.id[:8]}_1"
@@ -74,53 +74,36 @@ async def test_the_next_server_has_the_same_terminals(
             await terminal.run("left=41; until [ \"$(stty size)\" = '33 101' ]; do :; done")
             terminal.type("(until [ -e go ]; do sleep 0.05; done; echo mean''while >/dev/tty; touch said)\r")
             await terminal.until("said)\r\n")
-        server.process.send_signal(signum)
-        await server.process.wait()
-    # With no server the program goes on, and its sandbox is in use.
-    assert in_use({init: manager.workspace.run(running.id)})[init].terminals == 1
+        whole = await open_terminal(server, workdir, shell_command=["vim", "-N", "-c", "set mouse=a", "text"])
+        async with server.terminal(whole) as terminal:
+            terminal.resize(24, 80)
+            await terminal.until("line 5")
+        lasting = exec_roots(init)
+        ended = await open_terminal(server, workdir)
+        async with server.terminal(ended) as terminal:
+            await terminal.run("true")
+        await end(server, signal.SIGKILL)
+    # With no server the programs go on, and their sandbox is in use.
+    assert in_use({init: manager.workspace.run(running.id)})[init].terminals == 3
     (workdir / "go").touch()
     async with asyncio.timeout(60):
         while not (workdir / "said").exists():
             await asyncio.sleep(0.02)
+    # One of them ends.
+    for pid in set(exec_roots(init)) - set(lasting):
+        os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(60):
+        while set(exec_roots(init)) != set(lasting):
+            await asyncio.sleep(0.02)
     async with start_server() as server:
-        assert await names(server) == [name]
+        assert await names(server) == [name, whole]
         async with server.terminal(name) as terminal:
             assert "left=41" in await terminal.until("meanwhile\r\n")
             # Nobody has said a size here: it has stayed.
             assert "42 33 101\r\n" in await terminal.run("echo $((left + 1)) $(stty size)")
             # A name that is there is not opened twice.
             assert await open_terminal(server, workdir, name=name) == name
-        assert await names(server) == [name]
-        assert (await server.api("DELETE", f"api/terminals/{name}")).status == 204
-        assert await names(server) == []
-    assert commands(manager, running) == []
-    assert files_of_terminals(manager, running) == []
-    assert list(folder(manager.workspace, running.id).iterdir()) == []
-    assert await exec_ids(manager, running) == []
-
-
-async def test_the_next_server_draws_a_screen_anew_and_opens_again_what_ended(
-    manager: LoopManager, running: LoopRecord, start_server: Callable[[], Any], tmp_path: Path
-):
-    workdir, init = manager.workspace.workdir(running.id), manager.sandboxes.state_files(running.id).running().pid
-    (workdir / "text").write_text("".join(f"line {number}\n" for number in range(1000)))
-    async with start_server() as server:
-        whole = await open_terminal(server, workdir, shell_command=["vim", "-N", "-c", "set mouse=a", "text"])
-        async with server.terminal(whole) as terminal:
-            terminal.resize(24, 80)
-            await terminal.until("line 5")
-        of_whole = exec_roots(init)
-        ended = await open_terminal(server, workdir)
-        async with server.terminal(ended) as terminal:
-            await terminal.run("true")
-        await kill(server)
-    for pid in set(exec_roots(init)) - set(of_whole):
-        os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(60):
-        while any("vim" not in command for command in commands(manager, running)):
-            await asyncio.sleep(0.02)
-    async with start_server() as server:
-        assert await names(server) == [whole]
+        assert await names(server) == [name, whole]
         async with server.terminal(whole) as terminal:
             # The modes are those of the program from the first byte on, and it draws for whoever comes.
             seen = await terminal.until("line 5")
@@ -131,14 +114,26 @@ async def test_the_next_server_draws_a_screen_anew_and_opens_again_what_ended(
             with contextlib.suppress(AssertionError):
                 await terminal.until("never printed")
             async with asyncio.timeout(60):
-                while await names(server):
+                while await names(server) != [name]:
                     await asyncio.sleep(0.02)
-        assert files_of_terminals(manager, running) == []
         # What JupyterLab asks for when it restores the tab.
         assert await open_terminal(server, tmp_path, name=ended) == ended
         async with server.terminal(ended) as terminal:
             assert f"loop-{running.id[:8]}\r\n" in await terminal.run("hostname")
-        await server.api("DELETE", f"api/terminals/{ended}")
+        # A server that ends as it should leaves them as well.
+        await end(server, signal.SIGTERM)
+    async with start_server() as server:
+        assert await names(server) == [name, ended]
+        async with server.terminal(name) as terminal:
+            assert "43\r\n" in await terminal.run("echo $((left + 2))")
+        for each in (name, ended):
+            assert (await server.api("DELETE", f"api/terminals/{each}")).status == 204
+        assert await names(server) == []
+    assert commands(manager, running) == []
+    assert files_of_terminals(manager, running) == []
+    assert list(folder(manager.workspace, running.id).iterdir()) == []
+    # What ended while no server ran is forgotten by podman when the sandbox starts next.
+    assert len(await exec_ids(manager, running)) == 1
 
 
 async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path: Path):
