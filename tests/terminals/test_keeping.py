@@ -1,4 +1,4 @@
-"""Terminals of loops outlive the Jupyter server: killed, or ended as it should be."""
+"""Terminals of loops outlive the Jupyter server, started as people start it: killed, or ended as it should be."""
 
 from __future__ import annotations
 
@@ -79,9 +79,11 @@ async def test_the_next_server_has_the_same_terminals(
             terminal.resize(24, 80)
             await terminal.until("line 5")
         lasting = exec_roots(init)
-        ended = await open_terminal(server, workdir)
+        by_loop = await server.api("POST", f"loopat/api/loops/{running.id}/terminals", {})
+        assert by_loop.status == 201, by_loop.body
+        ended = by_loop.body["name"]
         async with server.terminal(ended) as terminal:
-            await terminal.run("true")
+            assert f"loop-{running.id[:8]}\r\n" in await terminal.run("hostname")
         await end(server, signal.SIGKILL)
     # With no server the programs go on, and their sandbox is in use.
     assert in_use({init: manager.workspace.run(running.id)})[init].terminals == 3
