@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+_FIRST_LOOK_S = 0.002
+_LATE_PART = 0.02
+
+
+def until_next_look_s(waited_s: float) -> float:
+    """How long to leave alone what starts: the longer it takes, the longer, as a hundred may start at once.
+
+    Args:
+        waited_s: How long it has taken.
+    """
+    return max(_FIRST_LOOK_S, waited_s * _LATE_PART)
+
 
 async def in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:  # noqa: ANN401
     """Run something in a thread, which has ended in any case when this returns.

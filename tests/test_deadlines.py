@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from loopat_jupyter.deadlines import deadline, side_by_side
+from loopat_jupyter.deadlines import deadline, side_by_side, until_next_look_s
 
 
 async def test_a_block_ends_in_time_or_is_called_off() -> None:
@@ -15,6 +15,17 @@ async def test_a_block_ends_in_time_or_is_called_off() -> None:
     with pytest.raises(TimeoutError):
         async with deadline(0):
             await asyncio.Event().wait()
+
+
+def test_who_waits_long_looks_seldom_and_is_late_by_a_small_part() -> None:
+    waited_s, looks = 0.0, 0
+    while waited_s < 20:
+        pause_s = until_next_look_s(waited_s)
+        assert pause_s == 0.002 or pause_s < waited_s / 40
+        waited_s += pause_s
+        looks += 1
+    # A hundred that wait at once are little work for the processor.
+    assert looks < 400
 
 
 async def called_off(task: asyncio.Task[str]) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from loopat_jupyter.deadlines import until_next_look_s
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.workspace.files import read_untrusted, write_new
 from loopat_jupyter.workspace.variables import as_bytes
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import ExecSpec
 
 LOG_LIMIT_BYTES = 64 * 1024
-_POLL_S = 0.002
 _LIBRARY = "/loopat/lib"
 """The folder of the main process (`inside/sandbox`); spare kernels wait in one of its folders (`inside/spare`)."""
 
@@ -217,12 +217,12 @@ async def find_started(stem: Stem, init_pid: int, *, timeout_s: float) -> HostPr
     Returns:
         The process, or None when it did not appear or ended before it was found, or the sandbox has ended.
     """
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and stat_fields(init_pid):
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + timeout_s and stat_fields(init_pid):
         pid_inside = stem.pid_inside()
         if pid_inside is not None:
             return find_process(init_pid, pid_inside)
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(until_next_look_s(time.monotonic() - began_s))
     return None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.attach import Screen, bring_up, client_argv, with_notice
+from loopat_jupyter.deadlines import until_next_look_s
 from loopat_jupyter.errors import EngineError, LoopatError, NotFoundError
 from loopat_jupyter.sandbox.entrance import begin, begun, has_python
 from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.sandbox.process import Stem
     from loopat_jupyter.terminals.terminal import LoopTerminal
 
-_LOOK_S = 0.002
 _HOLDER_TIMEOUT_S = 10.0
 
 
@@ -145,16 +145,17 @@ async def _started(
 
 
 async def _connected(starting: asyncio.Future[str], stem: Stem, runs: Callable[[], bool]) -> socket.socket:
-    deadline_s = time.monotonic() + FIND_TIMEOUT_S + _HOLDER_TIMEOUT_S
+    began_s = time.monotonic()
+    deadline_s = began_s + FIND_TIMEOUT_S + _HOLDER_TIMEOUT_S
     while (connection := connect(stem.socket())) is None:
         if starting.done():
             if not runs():
                 raise EngineError("The loop was stopped while this terminal opened.")
             starting.result()
             deadline_s = min(deadline_s, time.monotonic() + _HOLDER_TIMEOUT_S)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(until_next_look_s(time.monotonic() - began_s))
         else:
-            await asyncio.wait({starting}, timeout=_LOOK_S)
+            await asyncio.wait({starting}, timeout=until_next_look_s(time.monotonic() - began_s))
         if time.monotonic() > deadline_s:
             raise EngineError(
                 f"The terminal opened no socket within {_HOLDER_TIMEOUT_S:.0f} s. "

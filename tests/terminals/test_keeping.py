@@ -134,8 +134,7 @@ async def test_the_next_server_has_the_same_terminals(
     assert commands(manager, running) == []
     assert files_of_terminals(manager, running) == []
     assert list(folder(manager.workspace, running.id).iterdir()) == []
-    # What ended while no server ran is forgotten by podman when the sandbox starts next.
-    assert len(await exec_ids(manager, running)) == 1
+    assert await exec_ids(manager, running) == []
 
 
 async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path: Path):
