@@ -20,7 +20,7 @@ from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.process import all_pids, exec_roots, pid_namespace
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
-from tests.conftest import remove_from_podman
+from tests.conftest import LONELY, remove_from_podman
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +146,8 @@ def running_place(folder: Path, sandbox_image: str, *, config: str = "", **more:
 @pytest.fixture(scope="module")
 def shared_place(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("kernels")
-    with running_place(folder, sandbox_image, JUPYTER_DEFAULT_PROVISIONER_NAME="loopat-provisioner") as place:
+    by_default = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "loopat-provisioner"}
+    with running_place(folder, sandbox_image, config=LONELY, **by_default) as place:
         yield place
 
 

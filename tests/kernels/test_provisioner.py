@@ -33,6 +33,10 @@ SERVE = """
 import socket
 servers = [socket.create_server(address) for address in (("0.0.0.0", 8000), ("127.0.0.1", 8001))]
 """
+GRANDCHILD = """
+import subprocess
+child = subprocess.Popen(['sh', '-c', 'setsid sleep 601 & wait'], start_new_session=True)
+"""
 WHERE = "import os, sys; print(os.getcwd(), os.uname().nodename, sys.executable)"
 
 
@@ -72,26 +76,60 @@ def held_processes() -> int:
     return links.count("anon_inode:[pidfd]")
 
 
+async def ends_its_kernel_and_all_it_started(place: Place, provisioner, end: str) -> None:
+    """Check that an end of a kernel is one of what it started, in whatever session, too."""
+    grandchild = await place.wait_for_command("sleep", "601")
+    await getattr(provisioner, end)()
+    await asyncio.wait_for(provisioner.wait(), 30)
+    await gone(grandchild)
+    assert await provisioner.poll() is not None
+
+
 def notebook(code: str):
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
 
 
-async def test_a_notebook_runs_in_a_loop_by_the_name_of_its_kernel(place: Place, tmp_path) -> None:
-    client = NotebookClient(
-        notebook(WHERE), kernel_name=place.kernel_name, resources={"metadata": {"path": str(tmp_path)}}
-    )
-    done = await client.async_execute()
-    inside = sandbox_workdir(place.record.id)
-    assert done.cells[0].outputs[0].text == f"{inside} loop-{place.record.id[:8]} /usr/bin/python3\n"
-
-
-async def test_a_notebook_in_the_folder_of_a_loop_runs_there_with_a_plain_kernel_name(place: Place) -> None:
+@pytest.mark.fault("F5")
+async def test_a_kernel_in_the_folder_of_a_loop_runs_there_and_an_interrupt_ends_its_cell_and_subprocess(
+    place: Place, monkeypatch
+) -> None:
     folder = place.workdir / "sub folder"
     folder.mkdir()
-    async with started(kernel_name="python3", cwd=str(folder)) as (_, client):
-        where = await run(client, WHERE)
-    inside = sandbox_workdir(place.record.id)
-    assert where == f"{inside}/sub folder loop-{place.record.id[:8]} /usr/bin/python3"
+    (folder / "data.csv").write_text("1")
+    inside = f"{sandbox_workdir(place.record.id)}/sub folder"
+    monkeypatch.setenv("CANARY", "sings")
+    env = {**os.environ, "ASKED_FOR": "yes", "JPY_SESSION_NAME": str(place.workdir / "a.ipynb"), "PATH": "/host"}
+    async with started(kernel_name="python3", cwd=str(folder), env=env) as (manager, client):
+        assert await run(client, WHERE) == f"{inside} loop-{place.record.id[:8]} /usr/bin/python3"
+        # Nothing of the host's environment gets in but what was asked for.
+        names = ["CANARY", "ASKED_FOR", "JPY_SESSION_NAME", "LOOPAT_HOME", "HOME"]
+        seen = await run(client, f"import os; print(*(os.environ.get(n) for n in {names}))")
+        assert seen == f"None yes {sandbox_workdir(place.record.id)}/a.ipynb None /loopat/home/loopat"
+        # Paths that it names are found on the host.
+        names = ["data.csv", f"{inside}/data.csv", "missing", "/etc/passwd", "../../../../etc/passwd"]
+        host = str(folder / "data.csv")
+        assert [manager.resolve_path(name) for name in names] == [host, host, None, None, None]
+        cell = asyncio.ensure_future(run(client, "import subprocess; subprocess.run(['sleep', '600'])"))
+        sleeping = await place.wait_for_command("sleep", "600")
+        await manager.interrupt_kernel()
+        assert "KeyboardInterrupt" in await asyncio.wait_for(cell, 30)
+        await gone(sleeping)
+        assert await run(client, "print('still here')") == "still here"
+        await run(client, GRANDCHILD)
+        await ends_its_kernel_and_all_it_started(place, manager.provisioner, "terminate")
+
+
+async def test_the_provisioner_can_be_told_where_its_kernel_is_and_ends_it(place: Place) -> None:
+    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        await run(client, GRANDCHILD)
+        info = json.loads(json.dumps(await manager.provisioner.get_provisioner_info(), default=bytes.decode))
+        other = AsyncKernelManager(kernel_name="python3")
+        other.provisioner = LoopatProvisioner(parent=other, kernel_spec=manager.kernel_spec, kernel_id="x")
+        await other.provisioner.load_provisioner_info(info)
+        assert await other.provisioner.poll() is None
+        assert other.provisioner.pid == manager.provisioner.pid
+        await ends_its_kernel_and_all_it_started(place, other.provisioner, "kill")
+        await asyncio.wait_for(manager.provisioner.wait(), 30)
 
 
 async def test_outside_every_loop_the_stock_local_kernel_runs(place: Place, tmp_path) -> None:
@@ -100,37 +138,15 @@ async def test_outside_every_loop_the_stock_local_kernel_runs(place: Place, tmp_
         assert manager.transport == "tcp"
 
 
-async def test_nothing_of_the_hosts_environment_gets_in(place: Place, monkeypatch) -> None:
-    monkeypatch.setenv("CANARY", "sings")
-    env = {**os.environ, "ASKED_FOR": "yes", "JPY_SESSION_NAME": str(place.workdir / "a.ipynb"), "PATH": "/host"}
-    async with started(kernel_name="python3", cwd=str(place.workdir), env=env) as (_, client):
-        names = ["CANARY", "ASKED_FOR", "JPY_SESSION_NAME", "LOOPAT_HOME", "HOME"]
-        seen = await run(client, f"import os; print(*(os.environ.get(n) for n in {names}))")
-    inside = sandbox_workdir(place.record.id)
-    assert seen == f"None yes {inside}/a.ipynb None /loopat/home/loopat"
-
-
-async def test_nothing_stays_after_the_end(place: Place) -> None:
-    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
-        await run(client, SERVE)
-        # What a kernel opens for itself is nothing to share; what somebody's code in it listens on is.
-        found = [(port.port, port.reachable) for port in (await look_at_share(place.manager, place.record)).listening]
-        assert found == [(8000, True), (8001, False)]
-        connection_file = Path(manager.connection_file)
-        assert len(place.run_files()) == 8
-        assert manager.session.key.decode() in connection_file.read_text()
-    assert place.run_files() == []
-    assert place.processes() == []
-    assert not connection_file.exists()
-
-
 @pytest.mark.fault("F19")
-async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
+async def test_restarts_keep_the_address_and_leak_nothing_and_nothing_stays_after_the_end(place: Place) -> None:
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
+        connection_file = Path(manager.connection_file)
+        assert manager.session.key.decode() in connection_file.read_text()
         addresses, held = {manager.ip}, []
-        for number in range(3):
-            await run(client, f"left = {number}")
-            await manager.restart_kernel(now=number % 2 == 0)
+        for impatient in (True, False):
+            await run(client, "left = 1")
+            await manager.restart_kernel(now=impatient)
             addresses.add(manager.ip)
             held.append(held_processes())
             assert len(place.run_files()) == 8
@@ -138,36 +154,19 @@ async def test_restarts_keep_the_address_and_leak_nothing(place: Place) -> None:
             await hears(client)
             assert "NameError" in await run(client, "left")
         assert len(addresses) == 1
-        assert held == [1] * 3
+        assert held == [1, 1]
+        await run(client, SERVE)
+        # What a kernel opens for itself is nothing to share; what somebody's code in it listens on is.
+        found = [(port.port, port.reachable) for port in (await look_at_share(place.manager, place.record)).listening]
+        assert found == [(8000, True), (8001, False)]
     assert place.run_files() == []
+    assert place.processes() == []
+    assert not connection_file.exists()
 
 
-@pytest.mark.fault("F5")
-async def test_an_interrupt_ends_the_cell_and_its_subprocess(place: Place) -> None:
-    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
-        cell = asyncio.ensure_future(run(client, "import subprocess; subprocess.run(['sleep', '600'])"))
-        sleeping = await place.wait_for_command("sleep", "600")
-        await manager.interrupt_kernel()
-        assert "KeyboardInterrupt" in await asyncio.wait_for(cell, 30)
-        await gone(sleeping)
-        assert await run(client, "print('still here')") == "still here"
-
-
-@pytest.mark.parametrize("end", ["terminate", "kill"])
-async def test_ending_a_kernel_ends_what_it_started_in_any_session(place: Place, end: str) -> None:
-    code = (
-        "import subprocess; child = subprocess.Popen(['sh', '-c', 'setsid sleep 601 & wait'], start_new_session=True)"
-    )
-    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
-        await run(client, code)
-        grandchild = await place.wait_for_command("sleep", "601")
-        await getattr(manager.provisioner, end)()
-        await asyncio.wait_for(manager.provisioner.wait(), 30)
-        await gone(grandchild)
-        assert await manager.provisioner.poll() is not None
-
-
-async def test_what_pip_puts_into_the_home_is_offered(place: Place) -> None:
+async def test_a_notebook_runs_in_a_loop_by_the_name_of_a_kernel_that_pip_put_into_its_home(
+    place: Place, tmp_path
+) -> None:
     folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "own")
     folder.mkdir(parents=True)
     argv = ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext={resource_dir}/x"]
@@ -175,11 +174,17 @@ async def test_what_pip_puts_into_the_home_is_offered(place: Place) -> None:
     (folder / "kernel.json").write_text(json.dumps(spec))
     await place.manager.start(place.record)
     name = place.kernel_name.replace("python3", "own")
+    client = NotebookClient(
+        notebook(f"{WHERE}; print(os.environ['WHERE'])"),
+        kernel_name=name,
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
     try:
-        async with started(kernel_name=name) as (_, client):
-            assert await run(client, "import os; print(os.environ['WHERE'])") == "/loopat/home/loopat/own"
+        done = await client.async_execute()
     finally:
         shutil.rmtree(folder)
+    where = f"{sandbox_workdir(place.record.id)} loop-{place.record.id[:8]} /usr/bin/python3"
+    assert done.cells[0].outputs[0].text == f"{where}\n/loopat/home/loopat/own\n"
     await place.manager.start(place.record)
     assert Registry.of_user().names(place.record.id) == [place.kernel_name]
 
@@ -226,44 +231,23 @@ async def test_a_process_out_of_the_hosts_sight_is_reached_through_podman(place:
     assert place.processes() == []
 
 
-async def test_the_provisioner_can_be_told_where_its_kernel_is(place: Place) -> None:
-    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, _):
-        info = json.loads(json.dumps(await manager.provisioner.get_provisioner_info(), default=bytes.decode))
-        other = AsyncKernelManager(kernel_name="python3")
-        other.provisioner = LoopatProvisioner(parent=other, kernel_spec=manager.kernel_spec, kernel_id="x")
-        await other.provisioner.load_provisioner_info(info)
-        assert await other.provisioner.poll() is None
-        assert other.provisioner.pid == manager.provisioner.pid
-        await other.provisioner.kill()
-        for each in (manager, other):
-            await asyncio.wait_for(each.provisioner.wait(), 30)
-
-
-async def test_paths_that_a_kernel_names_are_found_on_the_host(place: Place) -> None:
-    (place.workdir / "data.csv").write_text("1")
-    async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, _):
-        inside = sandbox_workdir(place.record.id)
-        names = ["data.csv", f"{inside}/data.csv", "missing", "/etc/passwd", "../../../../etc/passwd"]
-        host = str(place.workdir / "data.csv")
-        assert [manager.resolve_path(name) for name in names] == [host, host, None, None, None]
-
-
-@pytest.mark.parametrize("target", ["/", "/tmp"])
-async def test_a_link_planted_in_a_loop_never_starts_a_kernel_on_the_host(place: Place, target: str) -> None:
-    folder = place.workdir / f"planted{len(target)}"
+async def test_a_link_planted_in_a_loop_never_starts_a_kernel_on_the_host(place: Place) -> None:
+    folder = place.workdir / "planted"
     folder.mkdir()
     manager = AsyncKernelManager(kernel_name="python3")
     await manager.start_kernel(cwd=str(folder))
     try:
-        folder.rename(folder.with_name(f"moved{len(target)}"))
-        folder.symlink_to(target)
-        with pytest.raises(KernelNotStarted, match="leads out of it"):
-            await manager.restart_kernel(now=True)
+        folder.rename(folder.with_name("moved"))
+        for target in ("/", "/tmp"):
+            folder.unlink(missing_ok=True)
+            folder.symlink_to(target)
+            with pytest.raises(KernelNotStarted, match="leads out of it"):
+                await manager.restart_kernel(now=True)
+            fresh = AsyncKernelManager(kernel_name="python3")
+            with pytest.raises(KernelNotStarted, match="leads out of it"):
+                await fresh.start_kernel(cwd=str(folder))
     finally:
         await manager.shutdown_kernel(now=True)
-    fresh = AsyncKernelManager(kernel_name="python3")
-    with pytest.raises(KernelNotStarted, match="leads out of it"):
-        await fresh.start_kernel(cwd=str(folder))
 
 
 @pytest.mark.parametrize("below", [".", "home", "home/sub", ".claude"])
