@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import os
 import queue
 import shutil
@@ -18,6 +19,7 @@ from jupyter_client.provisioning import KernelProvisionerFactory
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.process import all_pids, exec_roots, pid_namespace
+from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import LONELY, remove_from_podman
@@ -161,3 +163,15 @@ def place(shared_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plac
     shared_place.end_all()
     yield shared_place
     KernelProvisionerFactory.clear_instance()
+
+
+@pytest.fixture
+def small_kernels(place: Place) -> Iterator[None]:
+    """`python3` of the shared loop runs no code, and starts in a tenth of the time: for what happens to processes."""
+    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "python3")
+    folder.mkdir(parents=True)
+    argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
+    shutil.copy(Path(__file__).parents[1] / "data" / "small_kernel.py", folder)
+    yield
+    shutil.rmtree(folder)

@@ -144,6 +144,7 @@ SLOW = {"argv": ["bash", "-c", "exec sleep 600", "{connection_file}"], "display_
 
 
 @pytest.mark.fault("F1")
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_kernel_whose_server_ends_or_is_killed_while_it_starts_is_ended(place: Place, tmp_path: Path) -> None:
     folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "slow")
     folder.mkdir(parents=True)

@@ -21,8 +21,8 @@ from loopat_jupyter.kernels.mapping import LoopMappingKernelManager
 from loopat_jupyter.sandbox.owners import own
 from loopat_jupyter.workspace.kept import Kept, folder
 from tests.jupyter_process import Kernel, Result, Server, jupyter_server
-from tests.kernels.conftest import gone
-from tests.kernels.test_provisioner import held_processes, run, started
+from tests.kernels.conftest import gone, hears
+from tests.kernels.test_provisioner import held_processes, started
 
 if TYPE_CHECKING:
     from tests.kernels.conftest import Place
@@ -162,6 +162,7 @@ async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -
 
 
 @pytest.mark.fault("F1")
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> None:
     async with home.server() as first:
         session = await open_session(first)
@@ -227,16 +228,19 @@ async def test_the_next_server_finds_the_busy_not_the_dead_and_no_nonsense(home:
     assert (home.records(), home.place.run_files()) == ([], [])
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_kernel_of_another_program_is_not_taken_over(home: Home) -> None:
     async with started(kernel_name=home.place.kernel_name) as (_, client):
         async with home.server() as server:
             assert (await kernels(server), home.records()) == ([], [])
-        assert await run(client, "print(1)") == "1"
+        await hears(client)
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_nothing_stays_where_the_sandbox_is_to_stop(home: Home) -> None:
     settings = home.place.manager.workspace.config_file
-    settings.write_text('on_shutdown = "stop"\n')
+    before = settings.read_text()
+    settings.write_text(before + 'on_shutdown = "stop"\n')
     try:
         async with home.server() as server:
             await open_session(server)
@@ -245,7 +249,7 @@ async def test_nothing_stays_where_the_sandbox_is_to_stop(home: Home) -> None:
         assert home.records() == []
         assert (await home.place.manager.sandboxes.status(home.place.record)).state == "stopped"
     finally:
-        settings.unlink()
+        settings.write_text(before)
         await home.place.manager.start(home.place.record)
 
 

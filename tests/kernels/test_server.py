@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import LoopEvent
     from tests.kernels.conftest import Place
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.usefixtures("small_kernels")]
+
+
+SMALL = f"exec python3 ~/{'/'.join(HOME_KERNELS)}/python3/small_kernel.py $0"
 
 
 @pytest.fixture
@@ -95,7 +98,7 @@ def breakable(place: Place):
     """A kernel that can be broken by removing a file."""
     folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable")
     folder.mkdir(parents=True)
-    command = "test -e ~/whole || { echo lost a part >&2; exit 1; }; exec python3 -m ipykernel_launcher -f $0"
+    command = f"test -e ~/whole || {{ echo lost a part >&2; exit 1; }}; {SMALL}"
     spec = {"argv": ["bash", "-c", command, "{connection_file}"], "display_name": "Breakable", "language": "python"}
     (folder / "kernel.json").write_text(json.dumps(spec))
     part = place.manager.workspace.loop_home(place.record.id) / "whole"
@@ -148,28 +151,29 @@ async def test_a_kernel_that_cannot_be_restarted_is_dead_to_everybody(
     assert kernel_id not in kernels
 
 
-@pytest.mark.parametrize("who", ["the process", "the restarter"])
-async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetch, jp_serverapp, who: str) -> None:
+async def test_a_kernel_that_died_too_often_leaves_nothing(place: Place, jp_fetch, jp_serverapp) -> None:
     kernels = jp_serverapp.kernel_manager
     kernel_id = await start_session(jp_fetch)
-    kernel = kernels.get_kernel(kernel_id)
-    kernel._restarter.restart_limit = 0
-    dead = event(kernels, kernel_id, "dead")
-    if who == "the restarter":
-        kernel.provisioner._watch.cancel()
-    os.kill(kernel.provisioner.pid, signal.SIGKILL)
-    if who == "the restarter":
-        while await kernel.is_alive():
-            await asyncio.sleep(0.01)
-        await kernel._restarter.poll()
-    await asyncio.wait_for(dead.wait(), 30)
-    assert kernel_id not in kernels.keeper
-    assert kernel._activity_stream is None
-    # The session is still in the table, without a kernel.
-    again = await start_session(jp_fetch)
-    assert (again != kernel_id, len(place.processes()), len(place.run_files())) == (True, 1, 8)
-    assert kernel.provisioner._kernel.process is None
-    await jp_fetch("api", "kernels", again, method="DELETE")
+    for who in ("the process", "the restarter"):
+        kernel = kernels.get_kernel(kernel_id)
+        kernel._restarter.restart_limit = 0
+        dead = event(kernels, kernel_id, "dead")
+        if who == "the restarter":
+            kernel.provisioner._watch.cancel()
+        os.kill(kernel.provisioner.pid, signal.SIGKILL)
+        if who == "the restarter":
+            while await kernel.is_alive():
+                await asyncio.sleep(0.01)
+            await kernel._restarter.poll()
+        await asyncio.wait_for(dead.wait(), 30)
+        assert kernel_id not in kernels.keeper, who
+        assert kernel._activity_stream is None, who
+        # The session is still in the table, without a kernel.
+        again = await start_session(jp_fetch)
+        assert (again != kernel_id, len(place.processes()), len(place.run_files())) == (True, 1, 8), who
+        assert kernel.provisioner._kernel.process is None, who
+        kernel_id = again
+    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
 
 
 async def test_restarts_over_rest_give_one_fresh_kernel_and_an_end_is_no_death(
@@ -206,26 +210,11 @@ async def test_a_restart_whose_kernel_dies_comes_to_its_end(place: Place, jp_fet
     assert str(restarted.exception() or "Restart failed") == "Restart failed"
 
 
-async def test_a_failed_start_is_told_in_words(place: Place, jp_fetch, jp_serverapp, breakable: Path) -> None:
-    await place.manager.start(place.record)
-    breakable.unlink()
-    name = place.kernel_name.replace("python3", "breakable")
-    session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": name}}
-    for answer in (
-        await refusal(jp_fetch, "api", "sessions", body=session),
-        await refusal(jp_fetch, "api", "kernels", body={"name": name}),
-    ):
-        assert answer["status"] == 500
-        assert str(answer["message"]).startswith("Breakable did not start. It ended before it was ready.")
-        assert str(answer["message"]).endswith("lost a part")
-    assert place.run_files() == []
-
-
 async def test_a_start_follows_its_loop_into_a_new_sandbox_and_is_told_of_its_end(
     place: Place, jp_fetch, jp_serverapp, breakable: Path
 ) -> None:
     spec = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable", "kernel.json")
-    command = "test ! -e ~/whole || exec sleep 600; exec python3 -m ipykernel_launcher -f $0"
+    command = f"test ! -e ~/whole || exec sleep 600; {SMALL}"
     argv = ["bash", "-c", command, "{connection_file}"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "Slow", "language": "python"}))
     await place.manager.start(place.record)
@@ -261,7 +250,11 @@ async def test_failed_starts_and_restarts_are_told_and_keep_no_server_from_endin
         # Nobody would start it again.
         assert [(await server.api("GET", f"api/{route}")).body for route in ("kernels", "sessions")] == [[], []]
         for route, body in (("kernels", {"name": name}), ("sessions", session)):
-            assert (await server.api("POST", f"api/{route}", body)).status == 500
+            refused = await server.api("POST", f"api/{route}", body)
+            assert refused.status == 500
+            assert refused.body["message"].startswith("Breakable did not start. It ended before it was ready.")
+            assert refused.body["message"].endswith("lost a part")
+        assert place.run_files() == []
         server.process.terminate()
         assert await asyncio.wait_for(server.process.wait(), 60) == 0
 
@@ -307,9 +300,8 @@ class TestPolledAllTheTime:
         assert len(place.processes()) == 1
         await jp_fetch("api", "kernels", kernel.kernel_id, method="DELETE")
 
-    @pytest.mark.parametrize(("end", "state"), [("stop", "stopped"), ("remove", "absent")])
     async def test_an_end_of_the_loop_is_an_end_and_a_new_sandbox_no_death(
-        self, place: Place, jp_fetch, jp_serverapp, end: str, state: str
+        self, place: Place, jp_fetch, jp_serverapp
     ) -> None:
         await place.manager.start(place.record)
         kernels = jp_serverapp.kernel_manager
@@ -326,11 +318,15 @@ class TestPolledAllTheTime:
         await ready(kernels.get_kernel(kernel_id))
         assert kernels.get_kernel(kernel_id).provisioner.pid != before
         assert len(place.processes()) == 1
-        await getattr(place.manager.sandboxes, end)(place.record.id)
-        await asyncio.wait_for(dead.wait(), 30)
-        assert not restarting.is_set()
-        assert kernel_id not in kernels
-        assert (await place.manager.sandboxes.status(place.record)).state == state
+        for end, state in (("stop", "stopped"), ("remove", "absent")):
+            await getattr(place.manager.sandboxes, end)(place.record.id)
+            await asyncio.wait_for(dead.wait(), 30)
+            assert not restarting.is_set()
+            assert kernel_id not in kernels
+            assert (await place.manager.sandboxes.status(place.record)).state == state
+            if end == "stop":
+                kernel_id = await start_session(jp_fetch)
+                dead, restarting = event(kernels, kernel_id, "dead"), event(kernels, kernel_id, "restart")
 
 
 class TestPending:
