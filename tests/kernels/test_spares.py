@@ -29,7 +29,7 @@ from loopat_jupyter.workspace.config import Config, KernelsConfig
 from tests.conftest import processes_inside
 from tests.fakes import FakeEngine
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import gone
+from tests.kernels.conftest import gone, hears
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,14 +40,15 @@ if TYPE_CHECKING:
 RUNNING = Running("box", 1, "image", restart_needed=False)
 
 PROBE = Path(__file__).parents[1] / "data" / "kernel_probe.py"
+SMALL = PROBE.with_name("small_kernel.py")
 
 FAKE = """#!/bin/sh
 case $PWD in
     /loopat/lib/*) exec /usr/bin/python3 "$HOME/fake.py" "$4" ;;
-    *) exec /usr/bin/python3 "$@" ;;
+    *) exec /usr/bin/python3 "$HOME/small_kernel.py" "$4" ;;
 esac
 """
-"""Starts kernels as ever, and in place of a spare something else."""
+"""Starts small kernels, and in place of a spare something else."""
 
 ANSWERS = """
 import os, socket, sys
@@ -69,6 +70,10 @@ class Server(Configurable):
         service = SimpleNamespace(manager=manager, spares=spares)
         self.web_app = SimpleNamespace(settings={"loopat_service": service})
         self.spares = spares
+
+    def keep_no_more(self) -> None:
+        """Nobody in this test needs another one, which takes as long as a kernel to start."""
+        self.spares._calm_s = 3600.0
 
 
 @pytest.fixture
@@ -108,15 +113,32 @@ async def run(km: Any, code: str) -> Any:
         client.stop_channels()
 
 
+async def answers(km: Any) -> None:
+    """Return when a kernel does."""
+    client = km.client()
+    client.start_channels()
+    try:
+        await hears(client)
+    finally:
+        client.stop_channels()
+
+
 def waiting(place: Place) -> list[int]:
     """Host ids of the spare kernels of the loop."""
     return [process.pid for process in processes_inside(place.manager, place.record) if is_waiting(process.pid)]
 
 
+async def follow(place: Place, server: Server, **variables: str) -> bool:
+    """Whether there is a spare after the start of a kernel, which itself nobody needs."""
+    running = await place.manager.use(place.record)
+    spec = await place.manager.kernels.find_one(place.record, running, "python3")
+    server.spares.follow(place.record.id, running, Order(running.init_pid, spec.argv, variables, "/"))
+    return await server.spares.settled(place.record.id)
+
+
 async def a_spare(place: Place, server: Server) -> int:
-    """Have a kernel started and ended; the host id of the spare that is there then."""
-    async with kernel(place, server):
-        assert await server.spares.settled(place.record.id)
+    """The host id of a spare for the kernels of these tests."""
+    assert await follow(place, server)
     [pid] = waiting(place)
     return pid
 
@@ -141,6 +163,7 @@ async def test_nobody_inside_can_tell_a_spare_kernel_from_another(place: Place, 
     async with kernel(place, server, **options):
         await server.spares.settled(place.record.id)
     [pid] = waiting(place)
+    server.keep_no_more()
     found = {}
     for kind, parent in (("spare", server), ("fresh", None)):
         async with kernel(place, parent, **options) as km:
@@ -169,6 +192,7 @@ async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server
         assert (status.in_use.kernels, status.in_use.commands) == (1, 0)
         # A restart takes the next one.
         [following] = waiting(place)
+        server.keep_no_more()
         await km.restart_kernel(now=True)
         assert km.provisioner.pid == following
         assert await run(km, "answer = 42") == 42
@@ -179,6 +203,7 @@ async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server
 async def test_what_was_installed_meanwhile_is_found(place: Place, server: Server) -> None:
     packages = place.manager.workspace.loop_home(place.record.id) / ".local" / "lib"
     spare = await a_spare(place, server)
+    server.keep_no_more()
     [site] = packages.glob("python3*/site-packages")
     (site / "installed.py").write_text("")
     async with kernel(place, server) as km:
@@ -195,25 +220,28 @@ async def test_none_waits_where_variables_decide_what_is_loaded_from_a_folder(
     place: Place, server: Server, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spares_module, "LOAD_TIMEOUT_S", 3600.0)
-    async with kernel(place, server, env={**os.environ, **variables}) as km:
-        async with asyncio.timeout(60):
-            assert not await server.spares.settled(place.record.id)
-        assert place.processes() == [km.provisioner.pid]
+    async with asyncio.timeout(60):
+        assert not await follow(place, server, **variables)
+    assert waiting(place) == place.processes() == []
 
 
 @pytest.mark.podman
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_spare_that_died_or_hangs_does_no_harm(
-    place: Place, server: Server, signum: int, monkeypatch: pytest.MonkeyPatch
+    place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "WAKE_TIMEOUT_S", 0.2)
     spare = await a_spare(place, server)
-    os.kill(spare, signum)
-    if signum == signal.SIGKILL:
-        await gone(spare)
-        while place.run_files():
-            await asyncio.sleep(0.01)
-        assert not await server.spares.settled(place.record.id)
+    os.kill(spare, signal.SIGKILL)
+    await gone(spare)
+    while place.run_files():
+        await asyncio.sleep(0.01)
+    assert not await server.spares.settled(place.record.id)
+    async with kernel(place, server) as km:
+        assert km.provisioner.pid != spare
+        assert await run(km, "answer = 42") == 42
+        assert await server.spares.settled(place.record.id)
+    [spare] = waiting(place)
+    os.kill(spare, signal.SIGSTOP)
     async with kernel(place, server) as km:
         assert km.provisioner.pid != spare
         assert await run(km, "answer = 42") == 42
@@ -233,6 +261,7 @@ def fake(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     command.chmod(0o755)
     argv = ["{resource_dir}/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Fake", "language": "python"}))
+    shutil.copy(SMALL, home)
     yield home / "fake.py"
     shutil.rmtree(folder)
 
@@ -251,7 +280,7 @@ async def test_a_spare_that_is_something_else_costs_little_time(place: Place, se
     for following in (*IMPOSTORS, "never listens"):
         fake.write_text(IMPOSTORS[following])
         async with kernel(place, server) as km:
-            assert await run(km, "answer = 42") == 42, following
+            await answers(km)
             ready = await server.spares.settled(place.record.id)
             assert ready == (following != "never listens"), following
             assert place.processes() == [km.provisioner.pid], following
