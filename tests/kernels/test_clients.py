@@ -67,7 +67,7 @@ def test_a_failure_is_printed_in_words_last(place: Place, notebook: Path) -> Non
     whole = spec.read_text()
     spec.write_text(whole.replace('"kernel": "python3"', '"kernel": "python9"'))
     try:
-        done = run(str(BIN / "jupyter-nbconvert"), "--execute", "--to=notebook", "--stdout", str(inside), place=place)
+        done = run(str(BIN / "jupyter-execute"), str(inside), place=place)
     finally:
         spec.write_text(whole)
     assert done.returncode != 0
@@ -90,16 +90,22 @@ ENDLESS = """
 import sys, time
 from jupyter_client.manager import start_new_kernel
 kernel, client = start_new_kernel(kernel_name=sys.argv[1])
-client.execute("open('begun', 'w').close()\\nimport time\\nwhile True: time.sleep(0.1)")
+client.execute("import time\\nwhile True: time.sleep(0.1)")
+while client.get_iopub_msg(timeout=60)["content"].get("execution_state") != "busy":
+    pass
+open("begun", "w").close()
 time.sleep(600)
 """
 
 
 @pytest.mark.fault("F3")
 @pytest.mark.parametrize("who", ["gc", "server", "command"])
-async def test_a_kernel_whose_program_was_killed_is_ended(place: Place, tmp_path: Path, who: str) -> None:
-    begun = place.workdir / "begun"
-    begun.unlink(missing_ok=True)
+async def test_a_kernel_whose_program_was_killed_is_ended(
+    place: Place, tmp_path: Path, who: str, request: pytest.FixtureRequest
+) -> None:
+    if who != "gc":
+        request.getfixturevalue("small_kernels")
+    begun = tmp_path / "begun"
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     client = await asyncio.create_subprocess_exec(

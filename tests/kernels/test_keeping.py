@@ -100,28 +100,25 @@ async def first_answer(kernel: Kernel, code: str) -> str:
 
 
 @pytest.mark.fault("F1")
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
-async def test_the_next_server_has_the_same_kernels_and_sessions(
-    home: Home, signum: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_next_server_has_the_same_kernels_and_sessions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY", "sings")
     async with home.server() as server:
         session = await open_session(server)
+        kernel_id = session["kernel"]["id"]
         # The record is for this user alone and holds no environment.
         kept = folder(home.place.manager.workspace, home.place.record.id)
         (record,) = kept.glob("*.json")
         assert (record.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == (0o600, 0o700)
         assert list(json.loads(record.read_bytes())["env"]) == ["JPY_SESSION_NAME"]
-        async with server.kernel(session["kernel"]["id"]) as kernel:
-            await kernel.run("import os; left = 20; pid = os.getpid()")
-        server.process.send_signal(signum)
-        assert await server.process.wait() == (0 if signum == signal.SIGTERM else -signal.SIGKILL)
-    async with home.server() as server:
-        kernel_id = session["kernel"]["id"]
-        assert await sessions(server) == [(session["id"], "a.ipynb", kernel_id)]
         async with server.kernel(kernel_id) as kernel:
-            result = await kernel.run("left += 1; print(left, pid == os.getpid())")
-        assert (result.text, result.content["execution_count"]) == ("21 True\n", 2)
+            await kernel.run("import os; left = 20; pid = os.getpid()")
+        await kill(server)
+    async with home.server() as server:
+        await has_the_same(server, session, left=21)
+        server.process.terminate()
+        assert await server.process.wait() == 0
+    async with home.server() as server:
+        await has_the_same(server, session, left=22)
         # An existing session is found by its path: no second kernel.
         assert (await open_session(server))["kernel"]["id"] == kernel_id
         assert len(home.place.processes()) == 1
@@ -129,6 +126,15 @@ async def test_the_next_server_has_the_same_kernels_and_sessions(
         assert (await server.api("DELETE", f"api/sessions/{session['id']}")).status == 204
         assert (await kernels(server), home.place.processes(), home.records()) == ([], [], [])
     assert home.place.run_files() == []
+
+
+async def has_the_same(server: Server, session: dict[str, Any], left: int) -> None:
+    """Check that a server has that session alone, and that its kernel counts on."""
+    kernel_id = session["kernel"]["id"]
+    assert await sessions(server) == [(session["id"], "a.ipynb", kernel_id)]
+    async with server.kernel(kernel_id) as kernel:
+        result = await kernel.run("left += 1; print(left, pid == os.getpid())")
+    assert (result.text, result.content["execution_count"]) == (f"{left} True\n", left - 19)
 
 
 async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -> None:
