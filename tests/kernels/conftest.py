@@ -115,13 +115,16 @@ def in_thread(work):
 
 
 @contextlib.contextmanager
-def running_place(folder: Path, sandbox_image: str, *, config: str = "", **more: str) -> Iterator[Place]:
+def running_place(
+    folder: Path, sandbox_image: str, *, config: str = "", tools: bytes = b"", **more: str
+) -> Iterator[Place]:
     """A running loop in a workspace of its own, with the kernelspecs of the user in a folder of their own.
 
     Args:
         folder: For everything.
         sandbox_image: What the loop runs in.
         config: The workspace's `config.toml`.
+        tools: The loop's toolchain.
         more: Further variables of its environment.
     """
     workspace = Workspace(folder / "workspace", default_runtime_root(os.getuid()))
@@ -139,6 +142,8 @@ def running_place(folder: Path, sandbox_image: str, *, config: str = "", **more:
             patch.setenv(name, value)
         manager = LoopManager.from_environment(os.environ)
         record = manager.create(title="A loop")
+        if tools:
+            workspace.toolchain(record.id).write_bytes(tools)
         in_thread(manager.start(record))
     yield Place(manager, record, environ)
     remove_from_podman(workspace)

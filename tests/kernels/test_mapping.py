@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import pwd
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from tests.kernels.conftest import hears
 from tests.kernels.test_provisioner import run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.kernels.conftest import Place
 
 pytestmark = pytest.mark.podman
@@ -59,22 +58,30 @@ async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
         client.stop_channels()
 
 
-async def test_a_session_of_the_drive_runs_in_its_loop(place: Place, jp_fetch, jp_serverapp) -> None:
+async def test_a_session_of_the_drive_runs_in_its_loop(
+    place: Place, jp_fetch, jp_serverapp, request: pytest.FixtureRequest
+) -> None:
     (place.workdir / "sub").mkdir(exist_ok=True)
     (place.workdir / "n.ipynb").touch()
     inside = f"/loopat/loop/{place.record.id}/workdir"
+    kernel_id = await open_session(jp_fetch, f"loops:{folder_name(place.record)}/n.ipynb")
     code = "import os; print(os.getcwd(), os.uname().nodename, os.environ['JPY_SESSION_NAME'])"
+    where, host, name = (await printed(jp_serverapp, kernel_id, code)).split()
+    assert (where, host) == (inside, f"loop-{place.record.id[:8]}")
+    assert name.startswith(inside)
+    request.getfixturevalue("small_kernels")
     for path, below in (
-        ("loops:{}/n.ipynb", ""),
         ("loops:{}/sub/n.ipynb", "/sub"),
         ("loops:{}/gone/n.ipynb", ""),
         # JupyterLab leaves the name of the drive out for consoles.
         ("{}/sub/console-1-0a1b", "/sub"),
     ):
         kernel_id = await open_session(jp_fetch, path.format(folder_name(place.record)))
-        where, host, name = (await printed(jp_serverapp, kernel_id, code)).split()
-        assert (where, host) == (inside + below, f"loop-{place.record.id[:8]}"), path
-        assert name.startswith(inside), path
+        pid = jp_serverapp.kernel_manager.get_kernel(kernel_id).provisioner.pid
+        assert pid in place.processes(), path
+        seen = Path(f"/proc/{pid}")
+        assert str((seen / "cwd").readlink()) == inside + below, path
+        assert f"\0JPY_SESSION_NAME={inside}".encode() in b"\0" + (seen / "environ").read_bytes(), path
     # That a cell ran is noted as the loop's last activity.
     os.utime(place.manager.workspace.record(place.record.id), (1000, 1000))
     long_ago = dt.datetime.fromtimestamp(0, dt.UTC)
