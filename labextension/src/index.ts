@@ -4,6 +4,7 @@ import type {
 } from '@jupyterlab/application';
 import { ILabShell, ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
+import { IConsoleTracker } from '@jupyterlab/console';
 import {
   IDefaultFileBrowser,
   IFileBrowserFactory
@@ -18,6 +19,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { LoopBadge } from './badge';
 import { addBrowser, leaveWhatIsGone } from './browser';
 import { addCommands } from './commands';
+import { startAgain } from './consoles';
 import { LoopDrive } from './files';
 import { keepFocus } from './focus';
 import { addCards, withoutLoops } from './launcher';
@@ -79,7 +81,8 @@ const face: JupyterFrontEndPlugin<void> = {
     ILayoutRestorer,
     ISettingRegistry,
     IDefaultFileBrowser,
-    ITerminalTracker
+    ITerminalTracker,
+    IConsoleTracker
   ],
   activate: (
     app: JupyterFrontEnd,
@@ -94,7 +97,8 @@ const face: JupyterFrontEndPlugin<void> = {
     restorer: ILayoutRestorer | null,
     registry: ISettingRegistry | null,
     stockBrowser: IDefaultFileBrowser | null,
-    terminals: ITerminalTracker | null
+    terminals: ITerminalTracker | null,
+    consoles: IConsoleTracker | null
   ): void => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const { commands } = app;
@@ -156,6 +160,9 @@ const face: JupyterFrontEndPlugin<void> = {
 
     tellOfProgress(loops, commands, trans);
     followRestarts(app.shell, loops, trans);
+    if (consoles !== null) {
+      startAgain(consoles, loops);
+    }
     if (launcher !== null) {
       withoutLoops(launcher);
       const update = addCards(launcher, loops, trans, folder);

@@ -106,6 +106,15 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
         await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=tab).click()
         await status.get_by_text("Harbour").wait_for()
         await browser.command("launcher:create")
+    # After a stop, a console gets a kernel when it is run again, as a notebook does.
+    assert (await stage.server.api("POST", f"loopat/api/loops/{harbour}/stop")).status == 200
+    await page.wait_for_function("[...jupyterapp.serviceManager.sessions.running()].length === 0")
+    await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="Console").click()
+    await console.locator(".jp-OutputArea-output").wait_for(state="detached")
+    await console.locator(".jp-CodeConsole-promptCell .cm-content").click()
+    await page.keyboard.type(NODE)
+    await page.keyboard.press("Shift+Enter")
+    await console.locator(".jp-OutputArea-output", has_text=f"loop-{harbour[:8]}").wait_for()
 
 
 async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
