@@ -123,6 +123,7 @@ class Listing:
             state=status.state,
             restart_needed=status.restart_needed,
             build_failed=status.build_failed,
+            repo_missing=record.repo_missing,
             progress=status.progress,
             warnings=(*record.warnings, *self._advice(record), *status.warnings, *warnings),
             in_use=status.in_use,

@@ -111,6 +111,11 @@ class LoopRecord(Value, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     """What did not work out when the loop was made; it is usable all the same."""
 
+    @property
+    def repo_missing(self) -> bool:
+        """Whether it has no files of its repo, because they could not be fetched yet."""
+        return self.repo is not None and self.origin is None
+
 
 class NewLoop(Value, frozen=True, kw_only=True):
     """What a person asks for; see `LoopRecord` for the fields."""
@@ -344,6 +349,8 @@ class Loop(Value, frozen=True, kw_only=True):
     restart_needed: bool
     build_failed: bool
     """Its image could not be built when it was started last; a warning says why, and the build log all of it."""
+    repo_missing: bool
+    """It has no files of its repo, which could not be reached; a warning says why, and `fetch` tries again."""
     progress: Progress | None
     warnings: tuple[str, ...]
     in_use: InUse

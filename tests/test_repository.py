@@ -26,7 +26,7 @@ ROWS = (
     {"cargo"},
     {"vaults"},
     {"loops"},
-    {"outgoing", "shares"},
+    {"fetching", "outgoing", "shares"},
     {"contents"},
     {"kernels", "attach"},
     {"terminals"},

@@ -125,6 +125,23 @@ export async function recreateLoop(
   }
 }
 
+/** Fetches the repo that could not be reached before, and says that it does: a remote may take its time. */
+export async function fetchRepo(
+  { manager, trans }: ICommandOptions,
+  loop: Loop
+): Promise<void> {
+  const notice = Notification.emit(
+    trans.__('Fetching the repo of “%1”…', fullTitle(loop, manager)),
+    'in-progress',
+    { autoClose: false }
+  );
+  try {
+    await manager.fetch(loop.id);
+  } finally {
+    Notification.dismiss(notice);
+  }
+}
+
 export async function renameLoop(
   { manager, trans }: ICommandOptions,
   loop: Loop

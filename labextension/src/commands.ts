@@ -22,6 +22,7 @@ import {
   archiveLoop,
   deleteLoop,
   distillLoop,
+  fetchRepo,
   openAgent,
   openNotebook,
   openTerminal,
@@ -246,6 +247,13 @@ export function addCommands(options: ICommandOptions): string[] {
     refreshIcon,
     loop => recreateLoop(options, loop),
     loop => active(loop) && loop.state !== 'preparing'
+  );
+  add(
+    CommandIDs.fetch,
+    trans.__('Fetch Repo'),
+    refreshIcon,
+    loop => fetchRepo(options, loop),
+    loop => active(loop) && loop.repo_missing
   );
   add(
     CommandIDs.share,

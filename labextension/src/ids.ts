@@ -15,6 +15,7 @@ export namespace CommandIDs {
   export const stop = 'loops:stop';
   export const recreate = 'loops:recreate';
   export const cancel = 'loops:cancel';
+  export const fetch = 'loops:fetch-repo';
   export const promote = 'loops:promote';
   export const distill = 'loops:distill';
   export const rename = 'loops:rename';

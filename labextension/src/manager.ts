@@ -198,6 +198,10 @@ export class LoopManager implements ILoopManager {
     return this._verb(id, 'POST', '/recreate');
   }
 
+  fetch(id: string): Promise<Loop> {
+    return this._verb(id, 'POST', '/fetch');
+  }
+
   cancel(id: string): Promise<Loop> {
     return this._verb(id, 'POST', '/cancel');
   }

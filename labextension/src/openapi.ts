@@ -614,6 +614,30 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/loops/{loop_id}/fetch': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Fetch a loop's repo
+     * @description For a loop with `repo_missing`: its repo could not be reached when it was made. Checks it out into the loop's
+     *     files; what is there already stays. 409 when the loop has files of the same names as the repo.
+     */
+    post: operations['fetchRepo'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/loops/{loop_id}/kernelspecs': {
     parameters: {
       query?: never;
@@ -971,6 +995,7 @@ export interface components {
       progress: components['schemas']['Progress'] | null;
       ref: string | null;
       repo: string | null;
+      repo_missing: boolean;
       restart_needed: boolean;
       share: components['schemas']['Share'];
       slug: string;
@@ -2246,6 +2271,30 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Pushed'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  fetchRepo: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        /** @description Id of the loop. */
+        loop_id: components['parameters']['loop_id'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The loop. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Loop'];
         };
       };
       default: components['responses']['Problem'];

@@ -124,6 +124,14 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
             <Marked text={warning} />
           </div>
         ))}
+      {loop.repo_missing && !loop.archived && (
+        <Mend
+          label={trans.__('Fetch the repo of “%1”', title)}
+          says={trans.__('Is it there by now?')}
+          button={trans.__('Try Again')}
+          onClick={() => run(CommandIDs.fetch)}
+        />
+      )}
       {loop.build_failed && !loop.archived && (
         <Mend
           label={trans.__('Show the build log of “%1”', title)}

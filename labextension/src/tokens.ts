@@ -126,6 +126,8 @@ export interface ILoopManager extends IDisposable {
   start(id: string): Promise<Loop>;
   stop(id: string): Promise<Loop>;
   recreate(id: string): Promise<Loop>;
+  /** Fetches the repo that could not be reached when the loop was made. */
+  fetch(id: string): Promise<Loop>;
   cancel(id: string): Promise<Loop>;
   remove(id: string, although?: 'end' | 'force'): Promise<void>;
   /** Opens a terminal in a loop; answers with its name. */

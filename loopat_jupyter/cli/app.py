@@ -61,6 +61,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "unarchive": ("archiving", "Take archived loops out again."),
     "distill": ("records", "Make a loop that begins with what another one left behind."),
     "promote": ("contexts", "Give everybody what a loop changed in a context."),
+    "fetch": ("repos", "Fetch the repo that could not be reached when a loop was made."),
     "push": ("contexts", "Push the branch that is checked out in a loop."),
     "context": ("contexts", "Knowledge, notes and personal files."),
     "repo": ("repos", "Repos that can be picked by name."),

@@ -1,4 +1,4 @@
-"""repo: the repos that can be picked by name."""
+"""fetch, repo: the repo of a loop, and the repos that can be picked by name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,25 @@ import click
 
 from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, from_here
+from loopat_jupyter.cli.progress import shown_progress
+from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import repos_table
 from loopat_jupyter.errors import plain
+from loopat_jupyter.fetching import fetch_repo
+
+
+@click.command("fetch", epilog=examples('jupyter loopat fetch "Fix the footer"'))
+@loop_argument()
+@pass_session
+def fetch_verb(session: Session, *, loop: str) -> None:
+    """Fetch the repo that could not be reached when a loop was made. What is in the loop already stays."""
+    record = find_loop(session.manager, loop)
+    with shown_progress(session.err, f"Repo of {record.title}") as tell:
+        fetched = session.run(fetch_repo(session.manager, record, on_progress=tell))
+    for warning in fetched.warnings:
+        session.warn(warning)
+    click.echo(f"{plain(fetched.title)} has the files of {plain(fetched.repo or '')}, on branch {fetched.branch}.")
 
 
 @click.group("repo", cls=Group, epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))

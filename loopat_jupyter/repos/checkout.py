@@ -23,6 +23,7 @@ from loopat_jupyter.workspace.paths import sandbox_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, NewLoop, Repo
     from loopat_jupyter.repos.git import Access, Git
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
 _log = logging.getLogger(__name__)
+
+_NO_FILES = "The loop has no files of"
 
 
 def branch_name(record: LoopRecord) -> str:
@@ -93,23 +96,47 @@ class Checkout:
         """
         if new.repo is None:
             return record
-        address, access = self.registry.address(new.repo), self.access(record)
         asked = msgspec.structs.replace(record, repo=new.repo, ref=new.ref)
+        workdir = self._workspace.workdir(record.id)
         try:
-            mirror = await self._refresh(address, access, tell)
-            commit = await self.mirrors.resolve(mirror, new.ref, access)
-            made = msgspec.structs.replace(
-                asked, origin=address, mirror=mirror.name, branch=branch_name(record), commit=commit
-            )
-            tell(Progress(label="checking out"))
-            warnings = await self._check_out(made, mirror, access, tell)
+            return await self.fill(workdir, asked, tell)
         except (GitError, GitUnavailableError) as error:
-            await asyncio.to_thread(empty, self._workspace.workdir(record.id))
-            message = f"The loop has no files of {shown(address)}. {error.message} To try again, make another loop."
+            await asyncio.to_thread(empty, workdir)
+            message = (
+                f"{_NO_FILES} {shown(self.registry.address(new.repo))}. {error.message} To try again, choose Fetch "
+                f"Repo in the loop's menu in JupyterLab, or run `jupyter loopat fetch {record.id[:8]}`."
+            )
             return msgspec.structs.replace(asked, warnings=(*record.warnings, message))
+
+    async def fill(self, folder: Path, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
+        """Check a loop's repo out.
+
+        Args:
+            folder: An empty folder that no sandbox sees yet.
+            record: The loop; names a repo.
+            tell: Told how far a transfer is.
+
+        Returns:
+            The record with what was checked out; that it could not be before is no longer said.
+
+        Raises:
+            BadInputError: There is no such ref, or no repo at a path of this machine.
+            GitError: The remote is out of reach.
+            GitUnavailableError: There is no git.
+            StorageFullError: No space.
+        """
+        address, access = self.registry.address(record.repo or ""), self.access(record)
+        mirror = await self._refresh(address, access, tell)
+        commit = await self.mirrors.resolve(mirror, record.ref, access)
+        said = tuple(warning for warning in record.warnings if not warning.startswith(_NO_FILES))
+        made = msgspec.structs.replace(
+            record, origin=address, mirror=mirror.name, branch=branch_name(record), commit=commit
+        )
+        tell(Progress(label="checking out"))
+        warnings = await self._check_out(folder, made, mirror, access, tell)
         if mirror.problem:
             warnings.insert(0, f"{shown(address)} is as it was when it was last reached. {mirror.problem}")
-        return msgspec.structs.replace(made, warnings=(*record.warnings, *warnings))
+        return msgspec.structs.replace(made, warnings=(*said, *warnings))
 
     async def _refresh(self, address: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
         try:
@@ -143,10 +170,9 @@ class Checkout:
             await self.mirrors.stand_in(record.mirror)
 
     async def _check_out(
-        self, record: LoopRecord, mirror: Mirror, access: Access, tell: Callable[[Progress], None]
+        self, workdir: Path, record: LoopRecord, mirror: Mirror, access: Access, tell: Callable[[Progress], None]
     ) -> list[str]:
-        """Fill the workdir, which nobody else sees yet; warnings."""
-        workdir = self._workspace.workdir(record.id)
+        """Fill a folder, which nobody else sees yet; warnings."""
         # A repo on this machine is out of a sandbox's reach; what the mirror has of it is not.
         here = local_path(mirror.address) is not None
         origin = sandbox_mirror(mirror.name) if here else mirror.address

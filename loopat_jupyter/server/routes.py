@@ -19,7 +19,7 @@ from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler,
 from loopat_jupyter.server.handlers.inside import BuildLogHandler, KernelspecsHandler, TerminalsHandler, UsageHandler
 from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
 from loopat_jupyter.server.handlers.offers import AgentsHandler, ProfilesHandler, ProjectHandler
-from loopat_jupyter.server.handlers.repos import RepoHandler, ReposHandler
+from loopat_jupyter.server.handlers.repos import FetchHandler, RepoHandler, ReposHandler
 from loopat_jupyter.server.handlers.shares import ShareHandler
 from loopat_jupyter.server.handlers.states import CancelHandler, RecreateHandler, StartHandler, StopHandler
 from loopat_jupyter.server.handlers.vaults import VariableHandler, VaultHandler, VaultsHandler
@@ -69,6 +69,7 @@ ROUTES = (
     Route("/loops/{loop_id}/exec", ExecHandler),
     Route("/loops/{loop_id}/promote", PromoteHandler),
     Route("/loops/{loop_id}/push", PushHandler),
+    Route("/loops/{loop_id}/fetch", FetchHandler),
     Route("/loops/{loop_id}/share", ShareHandler),
     Route("/loops/{loop_id}/kernelspecs", KernelspecsHandler),
     Route("/loops/{loop_id}/project", ProjectHandler),

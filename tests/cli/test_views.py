@@ -33,6 +33,7 @@ LOOP = Loop(
     state="running",
     restart_needed=False,
     build_failed=False,
+    repo_missing=False,
     progress=None,
     warnings=(),
     in_use=InUse(kernels=1),

@@ -303,7 +303,7 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     repo.mkdir()
     git(repo, "init", "--quiet", "--initial-branch=trunk")
     git(repo, "commit", "--quiet", "--allow-empty", "--message=First")
-    assert (await stage.server.api("PUT", "loopat/api/repos/website", {"url": str(repo)})).status == 200
+    await stage.server.api("PUT", "loopat/api/repos/website", {"url": "http://127.0.0.1:1/website.git"})
     await browser.ask_for_new_loop()
     await page.keyboard.type("Footer")
     assert await page.locator("#jp-loops-repos option").get_attribute("value") == "website"
@@ -311,7 +311,16 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     await page.fill("#jp-loops-ref", "trunk")
     await browser.picture("dialog-repo")
     await page.keyboard.press("Enter")
-    await browser.row("Footer").wait_for()
+    again = browser.action("Footer", "Fetch the repo of “Footer”")
+    await browser.row("Footer").get_by_text("The loop has no files of http://127.0.0.1:1/website.git. Git").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.picture("repo-missing")
+    await again.click()
+    await page.locator(".Toastify__toast--error", has_text="Git failed to reach").wait_for()
+    assert (await stage.server.api("PUT", "loopat/api/repos/website", {"url": str(repo)})).status == 200
+    await again.click()
+    await again.wait_for(state="detached")
+    assert await browser.row("Footer").locator(".jp-Loops-note").count() == 0
     shown = await browser.row("Footer").locator(".jp-Loops-repo").inner_text()
     assert re.sub(r"\s+", " ", shown).startswith("website loop/footer-")
     loop = await stage.loop("Footer")

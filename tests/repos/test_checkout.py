@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, ConflictError, GitError
+from loopat_jupyter.fetching import fetch_repo
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import ExecSpec, NewLoop, Repo
-from loopat_jupyter.repos.checkout import Checkout
+from loopat_jupyter.models import ExecSpec, LoopEvent, NewLoop, Repo
+from loopat_jupyter.repos.checkout import Checkout, branch_name
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.workspace.config import Config
@@ -121,9 +122,48 @@ async def test_a_remote_out_of_reach_gives_a_usable_loop_with_a_warning(plain: L
     record = await plain.make(NewLoop(title="a", repo="http://127.0.0.1:1/nowhere.git"))
     [warning] = record.warnings
     assert warning.startswith("The loop has no files of http://127.0.0.1:1/nowhere.git. Git failed to reach")
-    assert (record.branch, record.mirror) == (None, None)
+    assert f"run `jupyter loopat fetch {record.id[:8]}`" in warning
+    assert (record.branch, record.mirror, record.repo_missing) == (None, None, True)
     assert list(plain.workspace.workdir(record.id).iterdir()) == []
     assert not plain.workspace.mirrors.exists()
+
+
+async def test_a_repo_that_is_reached_later_is_fetched_then(plain: LoopManager, remote: Remote):
+    """A name of the workspace, as of a server that was down: what the loop has by then stays."""
+    registry = plain.cargo.checkout.registry
+    await registry.add("thing", "http://127.0.0.1:1/nowhere.git")
+    record = await plain.make(NewLoop(title="a", repo="thing", ref="v1"))
+    workdir = plain.workspace.workdir(record.id)
+    (workdir / "mine.ipynb").write_text("{}")
+    with pytest.raises(GitError, match="failed to reach"):
+        await fetch_repo(plain, record)
+    assert plain.store.read(record.id) == record
+    await registry.add("thing", remote.url)
+    (workdir / "a.txt").write_text("mine\n")
+    with pytest.raises(ConflictError, match="same names as the repo: a.txt. Rename"):
+        await fetch_repo(plain, record)
+    (workdir / "a.txt").unlink()
+    told: list[LoopEvent] = []
+    plain.on_event = told.append
+    # Somebody has changed it meanwhile.
+    await plain.update(record.id, {"title": "b"})
+    fetched = await fetch_repo(plain, record)
+    assert fetched == plain.store.read(record.id)
+    assert (fetched.title, fetched.warnings, fetched.repo_missing) == ("b", (), False)
+    assert (fetched.branch, fetched.commit) == (branch_name(record), git(remote.path, "rev-parse", "v1^{commit}"))
+    assert ask(plain, fetched, "status", "--porcelain") == "?? mine.ipynb"
+    assert not list(plain.workspace.loop(record.id).glob(".fetched-*"))
+    assert told[-1] == LoopEvent(action="updated", loop_id=record.id)
+    with pytest.raises(ConflictError, match="has the files of its repo already"):
+        await fetch_repo(plain, fetched)
+
+
+async def test_nothing_is_fetched_for_a_loop_without_a_repo_or_in_the_archive(plain: LoopManager):
+    record = plain.create(title="a")
+    with pytest.raises(ConflictError, match="'a' has no repo"):
+        await fetch_repo(plain, record)
+    with pytest.raises(ConflictError, match="is archived"):
+        await fetch_repo(plain, msgspec.structs.replace(record, repo="http://127.0.0.1:1/x", archived=True))
 
 
 @pytest.mark.parametrize("address", ["{}/nowhere", "file://{}/nowhere.git", "{}/plain", "{}/file", "~/thing"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.podman, pytest.mark.timeout(600)]
 
-STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "merge", "cancel", "share")
+STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "fetch", "merge", "cancel", "share")
 """What these do with a loop that exists has tests of its own; here it would take minutes."""
 
 described = schemathesis.pytest.from_fixture("description")

@@ -74,6 +74,7 @@ class TestLife:
             "state": "absent",
             "restart_needed": False,
             "build_failed": False,
+            "repo_missing": False,
             "progress": None,
             "warnings": [],
             "in_use": {"kernels": 0, "terminals": 0, "commands": 0, "unresponsive": []},

@@ -1,0 +1,87 @@
+"""The repo of a loop that could not be reached when the loop was made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.loops import ignore
+from loopat_jupyter.models import LoopEvent
+from loopat_jupyter.starting import archived
+from loopat_jupyter.workspace.files import full_disk_told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.models import LoopRecord, Progress
+
+
+async def fetch_repo(
+    manager: LoopManager, record: LoopRecord, *, on_progress: Callable[[Progress], None] = ignore
+) -> LoopRecord:
+    """Lay the files of its repo into a loop that has none of them yet. What is in the loop already stays.
+
+    A sandbox that runs does not see the repo's history before it is recreated, as after a change of settings.
+
+    Args:
+        manager: The loops.
+        record: The loop.
+        on_progress: Told how far a transfer is.
+
+    Raises:
+        BadInputError: The repo has no such ref.
+        ConflictError: The loop has no repo, or the repo's files, or others of the same names; or it is archived.
+        GitError: The remote is out of reach.
+        GitUnavailableError: There is no git.
+        StorageFullError: No space.
+    """
+    _refuse(record)
+    loop = manager.workspace.loop(record.id)
+    with (
+        full_disk_told(loop),
+        # No git of the host runs where the sandbox can write.
+        tempfile.TemporaryDirectory(prefix=".fetched-", dir=loop, ignore_cleanup_errors=True) as folder,
+    ):
+        made = await manager.cargo.checkout.fill(Path(folder), record, on_progress)
+        async with manager.sandboxes.lock(record.id):
+            now = manager.store.read(record.id)
+            _refuse(now)
+            await asyncio.to_thread(_move, Path(folder), manager.workspace.workdir(record.id))
+            changed = msgspec.structs.replace(
+                now,
+                origin=made.origin,
+                mirror=made.mirror,
+                branch=made.branch,
+                commit=made.commit,
+                warnings=made.warnings,
+            )
+            manager.store.write(changed)
+    manager.on_event(LoopEvent(action="updated", loop_id=record.id))
+    return changed
+
+
+def _refuse(record: LoopRecord) -> None:
+    if record.archived:
+        raise archived(record)
+    if not record.repo_missing:
+        has = "no repo" if record.repo is None else "the files of its repo already. `git pull` in the loop updates them"
+        raise ConflictError(f"Loop {record.title!r} has {has}.")
+
+
+def _move(fetched: Path, workdir: Path) -> None:
+    names = sorted(entry.name for entry in fetched.iterdir())
+    there = [name for name in names if os.path.lexists(workdir / name)]
+    if there:
+        raise ConflictError(
+            f"The loop has files of the same names as the repo: {', '.join(there)[:200]}. Rename or delete them in the "
+            "loop, then try again. Nothing was changed."
+        )
+    for name in names:
+        (fetched / name).rename(workdir / name)
