@@ -21,7 +21,7 @@ Each row imports only from the rows above it:
 `cargo`                      what loops carry, ready made
 `vaults`                     credentials, and the variables that processes get of them
 `loops`                      `LoopManager`: the verbs a person knows
-`fetching`, `outgoing`, `shares`  a repo that was not reached at first; what leaves a loop: promoted contexts, pushed branches; what it shows to others
+`fetching`, `outgoing`, `shares`  repos fetched late; promoted contexts, pushed branches; what is shown to others
 `contents`                   files of loops as JupyterLab shows them
 `kernels`, `attach`          the kernel provisioner; a person's own terminal, inside
 `terminals`                  Jupyter's terminals, inside

@@ -2,7 +2,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { LoopError, request } from './api';
-import type { Loop } from './tokens';
+import type { Defaults, Loop } from './tokens';
 
 const PAGE = 500;
 /** More than fit on a screen, and quickly there. */
@@ -48,12 +48,21 @@ export class Client {
 
   /** What there is of something; nothing where the server cannot say. */
   async offered<T>(name: string): Promise<T[]> {
+    return (await this._known<Record<string, T[]>>(name))?.[name] ?? [];
+  }
+
+  /** What a loop has that does not say otherwise; undefined where the server cannot say. */
+  defaults(): Promise<Defaults | undefined> {
+    return this._known<Defaults>('defaults');
+  }
+
+  /** An answer; undefined from an older server, or one that is away, which the loops themselves will tell. */
+  private async _known<T>(path: string): Promise<T | undefined> {
     try {
-      return (await this.call<Record<string, T[]>>('GET', name))[name];
+      return await this.call<T>('GET', path);
     } catch (error) {
       if (error instanceof LoopError) {
-        // Nothing to pick from: an older server, or one that is away, which the loops themselves will tell.
-        return [];
+        return undefined;
       }
       throw error;
     }

@@ -6,7 +6,9 @@ import { Choice, Text } from './fields';
 import type { IValues } from './form';
 import { DEFAULT_VAULT, vaultsOffered } from './form';
 import { Marked } from './marked';
+import { gib } from './sent';
 import type { IChoices } from './tokens';
+import { ofWorkspace } from './words';
 
 /** What is wrong, and with which field; with none of them when undefined. */
 export interface IProblem {
@@ -92,15 +94,18 @@ export abstract class LoopForm extends ReactWidget {
   private _choiceField<N extends ChoiceName>(
     name: N,
     label: string,
-    options: readonly (readonly [IValues[N], string])[]
+    options: readonly (readonly [IValues[N], string])[],
+    standard?: IValues[N]
   ): React.ReactElement {
+    const word = options.find(([option]) => option === standard)?.[1];
+    const unset = ['', ofWorkspace(word, this.trans)] as const;
     return (
       <Choice<IValues[N]>
         id={`jp-loops-${name}`}
         label={label}
         problem={this.problemOf(name)}
         value={this.values[name]}
-        options={options}
+        options={name === 'knowledge' ? options : [unset, ...options]}
         onChange={value => this.set({ [name]: value })}
       />
     );
@@ -117,7 +122,14 @@ export abstract class LoopForm extends ReactWidget {
 
   protected advancedFields(): React.ReactElement {
     const trans = this.trans;
-    const asWorkspace = trans.__('As the workspace says');
+    const { defaults } = this.choices;
+    const { cpus, memory_bytes, pids, shm_size_bytes, devices } =
+      defaults?.resources ?? {};
+    const standard = (
+      value: string | number | null | undefined,
+      without: string
+    ) => ofWorkspace(defaults && String(value ?? without), trans);
+    const isTmpShared = defaults?.shared_tmp;
     // As text: what is no number is empty for a browser's own field of numbers, and would be sent as no limit.
     const number = { inputMode: 'decimal' } as const;
     return (
@@ -125,52 +137,73 @@ export abstract class LoopForm extends ReactWidget {
         {this.textField(
           'image',
           trans.__('Image'),
-          trans.__('The workspace’s own')
+          standard(defaults?.image, trans.__('Built here'))
         )}
-        {this._choiceField('isolation', trans.__('Isolation'), [
-          ['', asWorkspace],
-          ['nested', trans.__('Podman runs inside')],
-          ['strict', trans.__('Strict: no podman, no sudo inside')],
-          ['privileged', trans.__('Privileged: for what you trust only')]
-        ])}
-        {this._choiceField('network', trans.__('Network'), [
-          ['', asWorkspace],
-          ['bridge', trans.__('Other loops and the internet')],
-          ['none', trans.__('None')]
-        ])}
+        {this._choiceField(
+          'isolation',
+          trans.__('Isolation'),
+          [
+            ['nested', trans.__('Podman runs inside')],
+            ['strict', trans.__('Strict: no podman, no sudo inside')],
+            ['privileged', trans.__('Privileged: for what you trust only')]
+          ],
+          defaults?.isolation
+        )}
+        {this._choiceField(
+          'network',
+          trans.__('Network'),
+          [
+            ['bridge', trans.__('Other loops and the internet')],
+            ['none', trans.__('None')]
+          ],
+          defaults?.network
+        )}
         {this._choiceField('knowledge', trans.__('Knowledge'), [
-          ['', trans.__('To be read')],
-          ['changed', trans.__('To be changed and promoted')]
+          ['', trans.__('Read-only')],
+          ['changed', trans.__('Can be changed and promoted')]
         ])}
-        {this.textField('cpus', trans.__('Processors'), asWorkspace, number)}
+        {this.textField(
+          'cpus',
+          trans.__('Processors'),
+          standard(cpus, trans.__('No limit')),
+          number
+        )}
         {this.textField(
           'memory',
           trans.__('Memory in GiB'),
-          asWorkspace,
+          standard(memory_bytes && gib(memory_bytes), trans.__('No limit')),
           number
         )}
         {this.textField(
           'pids',
           trans.__('Processes and threads'),
-          asWorkspace,
+          standard(pids, trans.__('Podman’s own limit')),
           number
         )}
         {this.textField(
           'shm',
           trans.__('Shared memory (/dev/shm) in GiB'),
-          asWorkspace,
+          standard(shm_size_bytes && gib(shm_size_bytes), '0.0625'),
           number
         )}
         {this.textField(
           'devices',
           trans.__('Devices, such as nvidia.com/gpu=all'),
-          asWorkspace
+          standard(devices && devices.join(' '), trans.__('None'))
         )}
-        {this._choiceField('tmp', trans.__('Folder /tmp'), [
-          ['', asWorkspace],
-          ['private', trans.__('The loop’s own')],
-          ['shared', trans.__('Shared with the machine')]
-        ])}
+        {this._choiceField(
+          'tmp',
+          trans.__('Folder /tmp'),
+          [
+            ['private', trans.__('The loop’s own')],
+            ['shared', trans.__('Shared with the machine')]
+          ],
+          isTmpShared === undefined
+            ? undefined
+            : isTmpShared
+              ? 'shared'
+              : 'private'
+        )}
       </>
     );
   }

@@ -155,12 +155,13 @@ export class LoopManager implements ILoopManager {
   }
 
   async choices(): Promise<IChoices> {
-    const [repos, vaults, profiles] = await Promise.all([
+    const [repos, vaults, profiles, defaults] = await Promise.all([
       this._client.offered<IRepo>('repos'),
       this._client.offered<IVault>('vaults'),
-      this._client.offered<IProfile>('profiles')
+      this._client.offered<IProfile>('profiles'),
+      this._client.defaults()
     ]);
-    return { repos, vaults, profiles };
+    return { repos, vaults, profiles, defaults };
   }
 
   async create(options: NewLoop, signal?: AbortSignal): Promise<Loop> {

@@ -84,6 +84,26 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/defaults': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * Show the workspace's settings
+     * @description What a loop has unless its own `config` or `image` says otherwise.
+     */
+    get: operations['showDefaults'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/repos': {
     parameters: {
       query?: never;
@@ -906,6 +926,19 @@ export interface components {
       name: string;
     };
     /**
+     * Defaults
+     * @description What a loop has that does not say otherwise: the settings of the workspace.
+     */
+    Defaults: {
+      image: string | null;
+      /** @enum {unknown} */
+      isolation: 'nested' | 'privileged' | 'strict';
+      /** @enum {unknown} */
+      network: 'bridge' | 'none';
+      resources: components['schemas']['Resources'];
+      shared_tmp: boolean;
+    };
+    /**
      * ExitLine
      * @description The last line of a command that ended: its own exit code.
      */
@@ -1553,6 +1586,27 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['Agents'];
+        };
+      };
+      default: components['responses']['Problem'];
+    };
+  };
+  showDefaults: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description As the configuration says. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Defaults'];
         };
       };
       default: components['responses']['Problem'];

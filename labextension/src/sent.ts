@@ -89,7 +89,7 @@ export function valuesOf(
 }
 
 /** A size as a person reads it; it is sent only if they change it. */
-function gib(size_bytes: number | null): string {
+export function gib(size_bytes: number | null): string {
   return size_bytes === null
     ? ''
     : String(Number((size_bytes / GIB).toPrecision(4)));

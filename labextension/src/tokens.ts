@@ -27,6 +27,9 @@ export type Health = components['schemas']['Health'];
 /** What a loop takes of the machine. */
 export type Usage = components['schemas']['Usage'];
 
+/** What a loop has that does not say otherwise. */
+export type Defaults = components['schemas']['Defaults'];
+
 /** An agent's command line that the configuration offers in every loop. */
 export type Agent = components['schemas']['Agent'];
 
@@ -58,6 +61,8 @@ export interface IChoices {
   repos: IRepo[];
   vaults: IVault[];
   profiles: IProfile[];
+  /** What is left out is as this says; undefined where the server cannot say. */
+  defaults?: Defaults | undefined;
 }
 
 /** What the panel shows of the whole: nothing yet, the loops, or why there are none. */

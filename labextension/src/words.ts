@@ -262,3 +262,17 @@ export function promotable(
       (kind !== 'knowledge' || loop.config.knowledge_rw === true)
   );
 }
+
+/**
+ * What an empty field of a loop's form stands for, such as "None (workspace’s setting)".
+ *
+ * @param word - The setting of the workspace; undefined while it is not known.
+ */
+export function ofWorkspace(
+  word: string | undefined,
+  trans: TranslationBundle
+): string {
+  return word === undefined
+    ? trans.__('As the workspace says')
+    : trans.__('%1 (workspace’s setting)', word);
+}

@@ -8,6 +8,7 @@ import {
   ending,
   insideWords,
   losing,
+  ofWorkspace,
   promotable,
   repeated,
   repoName,
@@ -201,5 +202,12 @@ describe('promotable', () => {
       'notes',
       'knowledge'
     ]);
+  });
+});
+
+describe('ofWorkspace', () => {
+  it('says what the setting of the workspace is, where that is known', () => {
+    expect(ofWorkspace('None', trans)).toBe('None (workspace’s setting)');
+    expect(ofWorkspace(undefined, trans)).toBe('As the workspace says');
   });
 });

@@ -11,8 +11,9 @@ import msgspec
 from tornado import web
 
 from loopat_jupyter.errors import BadInputError, LoopatError, StorageFullError, plain
-from loopat_jupyter.models import ContextRemote, Kernelspec, Proposal, Repo, Value
+from loopat_jupyter.models import ContextRemote, Kernelspec, Network, Proposal, Repo, Value
 from loopat_jupyter.project import ProjectFile  # noqa: TC001 - msgspec resolves annotations at run time
+from loopat_jupyter.values import Isolation, Resources  # noqa: TC001
 from loopat_jupyter.vaults import Vault  # noqa: TC001
 from loopat_jupyter.workspace.config import Agent  # noqa: TC001
 from loopat_jupyter.workspace.profiles import Profile  # noqa: TC001
@@ -80,6 +81,17 @@ class Agents(Value, frozen=True, kw_only=True):
     """The agents that are offered in every loop."""
 
     agents: tuple[Agent, ...]
+
+
+class Defaults(Value, frozen=True, kw_only=True):
+    """What a loop has that does not say otherwise: the settings of the workspace."""
+
+    image: str | None
+    """None for the one that is built from the template."""
+    network: Network
+    isolation: Isolation
+    shared_tmp: bool
+    resources: Resources
 
 
 class Project(Value, frozen=True, kw_only=True):

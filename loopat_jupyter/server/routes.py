@@ -18,7 +18,7 @@ from loopat_jupyter.server.handlers.contexts import (
 from loopat_jupyter.server.handlers.health import HealthHandler, OpenAPIHandler, UnknownHandler
 from loopat_jupyter.server.handlers.inside import BuildLogHandler, KernelspecsHandler, TerminalsHandler, UsageHandler
 from loopat_jupyter.server.handlers.loops import LoopHandler, LoopsHandler
-from loopat_jupyter.server.handlers.offers import AgentsHandler, ProfilesHandler, ProjectHandler
+from loopat_jupyter.server.handlers.offers import AgentsHandler, DefaultsHandler, ProfilesHandler, ProjectHandler
 from loopat_jupyter.server.handlers.repos import FetchHandler, RepoHandler, ReposHandler
 from loopat_jupyter.server.handlers.shares import ShareHandler
 from loopat_jupyter.server.handlers.states import CancelHandler, RecreateHandler, StartHandler, StopHandler
@@ -59,6 +59,7 @@ ROUTES = (
     Route("/proposals/{kind}/{loop_id}/merge", MergeHandler),
     Route("/profiles", ProfilesHandler),
     Route("/agents", AgentsHandler),
+    Route("/defaults", DefaultsHandler),
     Route("/loops", LoopsHandler),
     Route("/loops/{loop_id}", LoopHandler),
     Route("/loops/{loop_id}/start", StartHandler),

@@ -17,6 +17,7 @@ from loopat_jupyter.models import Health, Loop, LoopPage, Promotion, Pushed, Rep
 from loopat_jupyter.server.answers import (
     Agents,
     Contexts,
+    Defaults,
     ExitLine,
     Kernelspecs,
     OutputLine,
@@ -51,6 +52,7 @@ STRUCTS = (
     Contexts,
     CreateLoop,
     CreateVault,
+    Defaults,
     ExitLine,
     Health,
     Kernelspecs,

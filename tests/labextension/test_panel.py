@@ -224,6 +224,9 @@ async def test_shortcuts_of_all_actions_can_be_set(stage: Stage) -> None:
         await page.locator(".jp-Shortcuts-Row", has_text=name).first.wait_for()
 
 
+WORKSPACES_NETWORK = "Other loops and the internet (workspace’s setting)\nOther loops and the internet\nNone"
+
+
 async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await browser.ask_for_new_loop()
@@ -239,6 +242,9 @@ async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     await page.fill("#jp-loops-repo", "")
     await page.fill("#jp-loops-ref", "")
     await page.locator(".jp-Loops-advanced summary").click()
+    # What is left empty is as the workspace has it, and that is said.
+    assert await page.locator("#jp-loops-network").inner_text() == WORKSPACES_NETWORK
+    assert await page.get_attribute("#jp-loops-memory", "placeholder") == "No limit (workspace’s setting)"
     await page.fill("#jp-loops-image", "--privileged")
     await browser.answer("Create")
     await page.locator("#jp-loops-image-problem", has_text="is not an image reference").wait_for()

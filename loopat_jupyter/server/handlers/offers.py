@@ -9,7 +9,7 @@ from tornado import web
 
 from loopat_jupyter.agents import offered_agents
 from loopat_jupyter.project import find_project
-from loopat_jupyter.server.answers import Agents, Profiles, Project
+from loopat_jupyter.server.answers import Agents, Defaults, Profiles, Project
 from loopat_jupyter.server.base import LoopatHandler
 from loopat_jupyter.workspace.profiles import list_profiles
 
@@ -32,6 +32,25 @@ class AgentsHandler(LoopatHandler):
     async def get(self) -> None:
         """The agents that are offered in every loop."""
         self.answer(Agents(agents=await asyncio.to_thread(offered_agents, self.manager.workspace)))
+
+
+class DefaultsHandler(LoopatHandler):
+    """`/defaults`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """What a loop has that does not say otherwise."""
+        config = self.manager.config
+        self.answer(
+            Defaults(
+                image=config.image.use or None,
+                network=config.network,
+                isolation=config.isolation,
+                shared_tmp=config.shared_tmp,
+                resources=config.resources,
+            )
+        )
 
 
 class ProjectHandler(LoopatHandler):

@@ -37,6 +37,18 @@ async def test_an_unknown_profile_is_bad_input(api: Any, workspace: Workspace) -
     assert (await api("GET", "loops")).body["loops"] == []
 
 
+async def test_what_loops_have_that_say_nothing(api: Any, workspace: Workspace) -> None:
+    workspace.config_file.write_text('network = "none"\n[resources]\ncpus = 1.5\n[image]\nuse = "x/y:1"\n')
+    limits = {"cpus": 1.5, "memory_bytes": None, "pids": None, "shm_size_bytes": None, "devices": None}
+    assert (await api("GET", "defaults")).body == {
+        "image": "x/y:1",
+        "network": "none",
+        "isolation": "nested",
+        "shared_tmp": False,
+        "resources": limits,
+    }
+
+
 async def test_a_project_is_shown_and_not_run(api: Any, workspace: Workspace) -> None:
     loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
     assert (await api("GET", "loops", loop, "project")).body == {"files": []}
