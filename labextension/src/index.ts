@@ -30,6 +30,7 @@ import { LoopPanel } from './panel';
 import { placeOf } from './place';
 import { followRestarts } from './restarted';
 import { LoopStatus } from './status';
+import { markTabs } from './tabs';
 import { nameTerminals } from './terminals';
 import type { Loop } from './tokens';
 import { ILoopManager } from './tokens';
@@ -170,6 +171,9 @@ const face: JupyterFrontEndPlugin<void> = {
     }
     if (terminals !== null) {
       nameTerminals(terminals, app.serviceManager.terminals, loops, trans);
+    }
+    if (labShell !== null) {
+      markTabs(labShell, loops);
     }
     toolbars?.addFactory<NotebookPanel>(
       'Notebook',

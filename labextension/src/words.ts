@@ -276,3 +276,16 @@ export function ofWorkspace(
     ? trans.__('As the workspace says')
     : trans.__('%1 (workspace’s setting)', word);
 }
+
+/**
+ * What is said beside the tabs of documents: the loop of each whose name another one has, too, somewhere else.
+ *
+ * @param tabs - The name of each, and its loop's title; undefined outside all loops.
+ */
+export function marks(
+  tabs: readonly (readonly [string, string | undefined])[]
+): (string | undefined)[] {
+  const isElsewhere = ([name, loop]: (typeof tabs)[number]) =>
+    tabs.some(other => other[0] === name && other[1] !== loop);
+  return tabs.map(tab => (isElsewhere(tab) ? tab[1] : undefined));
+}

@@ -8,6 +8,7 @@ import {
   ending,
   insideWords,
   losing,
+  marks,
   ofWorkspace,
   promotable,
   repeated,
@@ -209,5 +210,29 @@ describe('ofWorkspace', () => {
   it('says what the setting of the workspace is, where that is known', () => {
     expect(ofWorkspace('None', trans)).toBe('None (workspace’s setting)');
     expect(ofWorkspace(undefined, trans)).toBe('As the workspace says');
+  });
+});
+
+describe('marks', () => {
+  it('tells documents apart that are called the same', () => {
+    expect(
+      marks([
+        ['a', 'Rain'],
+        ['a', undefined],
+        ['b', 'Rain']
+      ])
+    ).toEqual(['Rain', undefined, undefined]);
+    expect(
+      marks([
+        ['a', 'Rain'],
+        ['a', 'Sun']
+      ])
+    ).toEqual(['Rain', 'Sun']);
+    expect(
+      marks([
+        ['a', 'Rain'],
+        ['a', 'Rain']
+      ])
+    ).toEqual([undefined, undefined]);
   });
 });

@@ -204,6 +204,30 @@ async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     await refused.get_by_text("The title must be at most 200 characters, has 400.").wait_for()
 
 
+async def test_tabs_of_files_with_the_same_name_say_their_loops(stage: Stage) -> None:
+    browser, page = stage.browser, stage.browser.page
+    for title in ("Rain", "Sun"):
+        stage.workspace.workdir(stage.add(title).id).joinpath("a.txt").write_text(title)
+    await browser.row("Sun").wait_for()
+    tabs = page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text=".txt")
+    marks = "tabs => tabs.map(tab => tab.dataset.loopsTitle ?? '')"
+    for title in ("Rain", "Sun"):
+        folder = (await stage.loop(title))["folder"]
+        await browser.command("docmanager:open", path=f"loops:{folder}/a.txt")
+        await page.locator(".jp-FileEditor .cm-content", has_text=title).wait_for()
+    await page.locator("[data-loops-title=Sun]").wait_for()
+    assert await tabs.evaluate_all(marks) == ["Rain", "Sun"]
+    assert await tabs.last.evaluate("tab => getComputedStyle(tab, '::after').content") == '"· Sun"'
+    assert await browser.findings(".lm-DockPanel-tabBar") == []
+    await browser.picture("tabs")
+    # It is Lab's tab all the same: a new name is that of the file, and then nothing has to be told apart.
+    await page.evaluate("jupyterapp.shell.currentWidget.title.label = 'b.txt'")
+    await page.locator("[data-loops-title]").first.wait_for(state="detached")
+    assert await tabs.all_inner_texts() == ["a.txt", "b.txt"]
+    loops = [stage.workspace.workdir((await stage.loop(title))["id"]) for title in ("Rain", "Sun")]
+    assert [[file.name for file in loop.glob("*.txt")] for loop in loops] == [["a.txt"], ["b.txt"]]
+
+
 async def test_a_loop_that_is_deleted_while_its_dialog_is_open_is_told_there(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     record = stage.add("Brief")
