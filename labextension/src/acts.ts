@@ -8,6 +8,7 @@ import { LoopError } from './api';
 import type { ICommandOptions } from './commands';
 import { LogView } from './log';
 import { Marked } from './marked';
+import { told } from './notices';
 import { pick } from './pick';
 import { askTitle } from './titled';
 import type { Loop } from './tokens';
@@ -101,9 +102,18 @@ export async function archiveLoop(
     lost
   );
   const title = trans.__('Archive “%1”?', fullTitle(loop, manager));
-  if (lost === '' || (await confirmed(title, body, trans.__('Archive')))) {
-    await manager.change(loop.id, { archived: true });
+  if (lost !== '' && !(await confirmed(title, body, trans.__('Archive')))) {
+    return;
   }
+  await manager.change(loop.id, { archived: true });
+  // Its row is gone, and nobody may have been asked.
+  const undo = () => manager.change(loop.id, { archived: false });
+  Notification.info(trans.__('“%1” is archived.', fullTitle(loop, manager)), {
+    autoClose: 10_000,
+    actions: [
+      { label: trans.__('Undo'), callback: () => void told(trans, undo) }
+    ]
+  });
 }
 
 export async function recreateLoop(

@@ -32,12 +32,11 @@ import {
   showLog,
   stopLoop
 } from './acts';
-import { messageOf } from './api';
 import { changeLoop, newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import type { IDefaults } from './newform';
-import { isTold, whole } from './notices';
+import { told } from './notices';
 import { pick } from './pick';
 import { promoteLoop } from './promote';
 import { showProposals } from './proposals';
@@ -164,17 +163,28 @@ export function addCommands(options: ICommandOptions): string[] {
     describedBy: { args: { type: 'object', properties: {} } },
     execute: () => manager.refresh()
   });
-  const ofAll = (id: string, label: string, act: () => Promise<void>) => {
+  const ofAll = (
+    id: string,
+    label: string,
+    act: (args: ReadonlyPartialJSONObject) => Promise<void>
+  ) => {
     commands.addCommand(id, {
       label: args => (args['isPalette'] ? trans.__('Loops: %1', label) : label),
-      describedBy: { args: { type: 'object', properties: {} } },
-      execute: () => told(trans, act)
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: {
+            ...(id === CommandIDs.vaults && { vault: { type: 'string' } })
+          }
+        }
+      },
+      execute: args => told(trans, () => act(args))
     });
     shown.push(id);
   };
   shown.push(CommandIDs.create);
-  ofAll(CommandIDs.vaults, trans.__('Vaults…'), () =>
-    editVaults(manager, trans)
+  ofAll(CommandIDs.vaults, trans.__('Vaults…'), args =>
+    editVaults(manager, trans, args['vault'] as string | undefined)
   );
   ofAll(CommandIDs.proposals, trans.__('Proposals…'), () =>
     showProposals(manager, trans)
@@ -306,25 +316,6 @@ export function addCommands(options: ICommandOptions): string[] {
     }
   });
   return shown;
-}
-
-/** Runs something and says it in a notification if it fails; nothing stays unhandled. */
-export async function told<T>(
-  trans: TranslationBundle,
-  act: () => Promise<T>
-): Promise<T | undefined> {
-  try {
-    return await act();
-  } catch (error) {
-    const message = messageOf(error);
-    if (!isTold(message)) {
-      Notification.error(message, {
-        autoClose: false,
-        actions: whole(message, trans)
-      });
-    }
-    return undefined;
-  }
 }
 
 /** The icon that the configuration names for an agent; undefined where it names none that JupyterLab has. */

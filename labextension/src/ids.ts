@@ -2,6 +2,7 @@
 export namespace CommandIDs {
   export const create = 'loops:create';
   export const refresh = 'loops:refresh';
+  /** Also takes `vault`, the one to begin with. */
   export const vaults = 'loops:vaults';
   export const proposals = 'loops:proposals';
   export const notebook = 'loops:new-notebook';

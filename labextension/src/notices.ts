@@ -2,6 +2,7 @@ import { Notification, showErrorMessage } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 
+import { messageOf } from './api';
 import { CommandIDs } from './ids';
 import type { ILoopManager, Loop } from './tokens';
 import { fullTitle } from './words';
@@ -32,6 +33,25 @@ export function whole(
           }
         }
       ];
+}
+
+/** Runs something and says it in a notification if it fails; nothing stays unhandled. */
+export async function told<T>(
+  trans: TranslationBundle,
+  act: () => Promise<T>
+): Promise<T | undefined> {
+  try {
+    return await act();
+  } catch (error) {
+    const message = messageOf(error);
+    if (!isTold(message)) {
+      Notification.error(message, {
+        autoClose: false,
+        actions: whole(message, trans)
+      });
+    }
+    return undefined;
+  }
 }
 
 /**

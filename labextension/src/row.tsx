@@ -26,6 +26,9 @@ import {
   titled
 } from './words';
 
+/** In a warning that the loop's vault is not there. */
+const NO_VAULT = '`jupyter loopat vault create ';
+
 interface IProps {
   loop: Loop;
   /** The beginning of its id where others are called the same, else empty. */
@@ -124,6 +127,14 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
             <Marked text={warning} />
           </div>
         ))}
+      {loop.warnings.some(warning => warning.includes(NO_VAULT)) && (
+        <Mend
+          label={trans.__('Make the vault of “%1”', title)}
+          says={trans.__('Or make it here.')}
+          button={trans.__('Vaults…')}
+          onClick={() => run(CommandIDs.vaults, { vault: loop.vault })}
+        />
+      )}
       {loop.repo_missing && !loop.archived && (
         <Mend
           label={trans.__('Fetch the repo of “%1”', title)}

@@ -28,6 +28,11 @@ class VaultForm extends ReactWidget {
   ) {
     super();
     this.addClass('jp-Loops-form');
+    if (!vaultsOffered(_vaults).some(({ name }) => name === _chosen)) {
+      // A loop's vault that is gone, or was never there.
+      this._newName = _chosen;
+      this._chosen = NEW;
+    }
   }
 
   /** Set the variable that was typed. */

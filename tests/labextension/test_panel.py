@@ -114,6 +114,15 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     await page.evaluate(CLOSE, "draft.txt")
     await browser.answer("Archive")
     await browser.row("Cycle").wait_for(state="detached")
+    notice = page.locator(".Toastify__toast", has_text="“Cycle” is archived.")
+    assert await browser.findings(".Toastify") == []
+    await notice.get_by_role("button", name="Undo").click()
+    await browser.row("Cycle").wait_for()
+    await notice.wait_for(state="detached")
+    # Nothing runs in it now, so nobody is asked.
+    await browser.command("loops:archive", loop=identity)
+    await browser.row("Cycle").wait_for(state="detached")
+    await notice.wait_for()
     await page.get_by_role("button", name="Archived").click()
     await browser.state("Cycle", "archived")
     assert await page.evaluate(ARCHIVED_BELOW)

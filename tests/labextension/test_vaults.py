@@ -102,3 +102,15 @@ async def test_vaults_are_edited_on_the_way_to_a_new_loop(stage: Stage) -> None:
     row = browser.row("Secretive")
     await row.locator(".jp-Loops-carried", has_text="vault play").wait_for()
     assert (await stage.loop("Secretive"))["vault"] == "play"
+    # A vault that is gone is told in the row, and made again from there.
+    assert (await stage.server.api("DELETE", "loopat/api/vaults/play?force=true")).status == 204
+    await browser.command("loops:refresh")
+    await row.get_by_text("There is no vault 'play'.").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await row.get_by_role("button", name="Make the vault of “Secretive”").click()
+    assert await page.input_value("#jp-loops-vaults-new") == "play"
+    await set_variable(page, "PASSWORD", "y")
+    await page.get_by_text("PASSWORD is set.").wait_for()
+    await browser.answer("Close")
+    await browser.command("loops:refresh")
+    await row.get_by_text("There is no vault").wait_for(state="detached")
