@@ -102,7 +102,7 @@ class ContextCheckouts:
         folder = self._workspace.context(record.id, kind)
         folder.mkdir(parents=True)
         branch, origin = context_branch(record.id), sandbox_mirror(mirror.name)
-        instead = f"in the loop, loopat-promote {kind}"
+        instead = f"in the loop: loopat-promote {kind}"
         await lay(
             self._git,
             mirror,

@@ -177,7 +177,7 @@ class Checkout:
         here = local_path(mirror.address) is not None
         origin = sandbox_mirror(mirror.name) if here else mirror.address
         branch = branch_name(record)
-        instead = f"on the host, jupyter loopat push {record.id[:8]}" if here else ""
+        instead = f"on the host: jupyter loopat push {record.id[:8]}" if here else ""
         await lay(
             self.git,
             mirror,

@@ -42,7 +42,7 @@ async def lay(
         commit: Where it begins; None leaves it unborn.
         origin: What `origin` is inside.
         follows: The branch of `origin` that `git pull` merges; empty for none.
-        instead_of_push: What does what `git push` cannot do here; git repeats it where it fails. Empty where it can.
+        instead_of_push: What does what `git push` cannot do here, which says so then. Empty where it can.
 
     Raises:
         GitError: Git refused.
@@ -61,7 +61,7 @@ async def lay(
         )
         options.extend(f"--config={setting}" for setting in upstream)
     if instead_of_push:
-        options.append(f"--config=remote.origin.pushurl={instead_of_push}")
+        options.append(f"--config=remote.origin.pushurl=loopat::{instead_of_push}")
     await run("clone", *options, "--", str(mirror.path), str(folder))
     await run("remote", "set-url", "origin", origin)
     if commit is None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 INSIDE = Path(__file__).parent / "inside"
 """Where the package has them."""
 
-NAMES = ("hold", "hold-serve", "kernelspecs", "launch", "loopat-promote", "spare", "unmask")
-COMMANDS = ("loopat-promote",)
-"""Those that a person calls, by their plain names: `launch` puts their folder at the end of the path."""
+NAMES = ("git-remote-loopat", "hold", "hold-serve", "kernelspecs", "launch", "loopat-promote", "spare", "unmask")
+COMMANDS = ("git-remote-loopat", "loopat-promote")
+"""Those that a person or git calls, by their plain names: `launch` puts their folder at the end of the path."""
 
 _IN_FOLDERS = (*(("bin", name, name) for name in COMMANDS), ("waiting", "spare", "ipykernel_launcher/__init__.py"))
 """Those that are found by a name of their own, each in a folder of the version: folder, helper, name."""
@@ -33,7 +33,7 @@ SKILL = "SKILL.md"
 """What agents should know of loops: a skill of theirs. Under one name in all versions, as it is only read; the last
 that was installed counts."""
 
-VERSION = "96fe3343"
+VERSION = "f3ee659f"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755

@@ -74,7 +74,9 @@ async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopMan
     assert first.warnings == ()
     written = "echo learned > /loopat/context/notes/a.md; echo mine > /loopat/context/personal/p.md"
     told = await inside(manager, first, f"{written}; ! git -C /loopat/context/notes push 2>&1")
-    assert "'in the loop, loopat-promote notes' does not appear to be a git repository" in told
+    assert (
+        told == "Nothing was pushed: a loop does not reach this remote by itself. Run in the loop: loopat-promote notes"
+    )
     asked: list[str] = []
     manager.inside = counted(manager, asked)
     promotion = await promote(manager, first, "notes", message="What we learned")
