@@ -162,7 +162,7 @@ class KernelStartError(LoopatError):
 
 
 class EngineUnavailableError(LoopatError):
-    """Podman is missing, not executable or too old; the message names the command that mends it."""
+    """Podman is missing, not executable or too old; the message names the command that fixes it."""
 
     status = 503
     reason = "engine_unavailable"

@@ -212,7 +212,7 @@ class LoopKernels:
         image_id = self._finder.noted_image(self._hint(record))
         specs = self._finder.known(record, image_id) if image_id else None
         if specs is None:
-            raise ConflictError(f"The kernels of loop {record.id} are not known yet. Start the loop, then ask again.")
+            raise ConflictError(f"The kernels of loop {record.id} are not known yet. Start the loop, then try again.")
         return specs
 
     async def find_one(self, record: LoopRecord, running: Running, kernel: str) -> Kernelspec | None:

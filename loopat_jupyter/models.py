@@ -310,7 +310,7 @@ class Kernelspec(Value, frozen=True, kw_only=True):
 
 
 class Check(Value, frozen=True, kw_only=True):
-    """One preflight result; `fix` is the command or the sentence that mends it, empty when ok."""
+    """One preflight result; `fix` is the command or the sentence that fixes it, empty when ok."""
 
     name: str
     ok: bool

@@ -115,7 +115,7 @@ def _refuse(run: Path, names: list[str]) -> None:
     for name in names:
         with _refused_told(run, name):
             if take(run, name):
-                raise BadInputError("requests", f"{MOST_WAITING} of this loop wait already. Ask again later")
+                raise BadInputError("requests", f"{MOST_WAITING} of this loop wait already. Try again later")
 
 
 @contextlib.contextmanager
@@ -127,7 +127,7 @@ def _refused_told(run: Path, name: str) -> Iterator[None]:
 
 
 async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
-    code, text = 1, "This was called off on the host, or Jupyter ended there. Ask again: nothing is done twice."
+    code, text = 1, "This was cancelled on the host, or Jupyter ended there. Try again: nothing is done twice."
     try:
         record = manager.store.read(loop_id)
         text = outcome(await promote(manager, record, request.kind, message=request.message))
@@ -135,7 +135,7 @@ async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
     except LoopatError as error:
         text = error.message
     except OSError as error:
-        text = f"The host could not do it: {error.strerror or error}. Nothing of the loop is lost; ask again."
+        text = f"The host could not do it: {error.strerror or error}. Nothing of the loop is lost; try again."
     finally:
         # Whatever has happened: somebody waits.
         answer(manager.workspace.run(loop_id), request.name, code=code, text=text)

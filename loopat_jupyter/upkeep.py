@@ -112,10 +112,10 @@ class Upkeep:
             household.sandboxes.adopt(record, facts)
 
     async def keep_shared(self) -> None:
-        """Mend what shows shared loops to others, if it died.
+        """Fix what shows shared loops to others, if it died.
 
         Raises:
-            LoopatError: It cannot be mended.
+            LoopatError: It cannot be fixed.
         """
         await self._household.edge.keep()
 

@@ -278,7 +278,7 @@ async def test_a_machine_without_ids_for_containers_is_told_what_to_do(workspace
     )  # fmt: skip
     out, err = await asyncio.wait_for(asked.communicate(), 120)
     assert asked.returncode != 0
-    assert f"{lacking}: mend it with" in out.decode(), err
+    assert f"{lacking}: fix it with" in out.decode(), err
     assert fix in out.decode()
 
 

@@ -109,7 +109,7 @@ async def test_one_after_the_other_and_a_flood_is_told_so(plain: LoopManager, de
     [
         (ConflictError("Others were first."), "Others were first."),
         (OSError(28, "No space left on device"), "No space left on device"),
-        (ValueError("a bug"), "Ask again"),
+        (ValueError("a bug"), "Try again"),
     ],
 )
 async def test_whatever_happens_who_asked_is_told(plain: LoopManager, desk: Desk, error: BaseException, text: str):
@@ -130,4 +130,4 @@ async def test_also_when_the_server_ends(plain: LoopManager, desk: Desk):
         await asyncio.sleep(0)
     desk.tasks[0].cancel()
     await asyncio.gather(*desk.tasks, return_exceptions=True)
-    assert said(run)[0].startswith("1\nThis was called off on the host")
+    assert said(run)[0].startswith("1\nThis was cancelled on the host")

@@ -98,7 +98,7 @@ export async function archiveLoop(
 ): Promise<void> {
   const lost = losing(loop, unsavedIn(app.shell, manager, loop), trans);
   const body = trans.__(
-    '%1 Files stay. Until it is unarchived, they can only be read: find it under “Archived” at the bottom of the Loops panel, and choose “Unarchive” in its menu.',
+    '%1 Files stay. Until it is unarchived, they are read-only: find it under “Archived” at the bottom of the Loops panel, and choose “Unarchive” in its menu.',
     lost
   );
   const title = trans.__('Archive “%1”?', fullTitle(loop, manager));
@@ -237,7 +237,7 @@ export async function showLog(
     view.dispose();
     Notification.info(
       trans.__(
-        'No build log: the image was not built since this machine was started (“%1”).',
+        'No build log: the image has not been built since this machine was started (“%1”).',
         fullTitle(loop, manager)
       ),
       { autoClose: 10_000 }

@@ -127,7 +127,7 @@ export function addCommands(options: ICommandOptions): string[] {
           const loop = manager.find(wanted);
           if (loop === undefined) {
             throw new Error(
-              trans.__('This loop is not there any more; somebody deleted it.')
+              trans.__('This loop no longer exists; somebody deleted it.')
             );
           }
           return act(loop, args);

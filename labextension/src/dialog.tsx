@@ -127,7 +127,7 @@ async function askOnce(
     if (found !== undefined) {
       const messages = {
         missing: trans.__('Give the loop a title.'),
-        'without repo': trans.__('Say of which repo.'),
+        'without repo': trans.__('Name the repo, too.'),
         'no number': trans.__('Give a number, such as 2 or 1.5.')
       };
       form.explain({ field: found.field, message: messages[found.why] });

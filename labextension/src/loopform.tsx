@@ -145,7 +145,7 @@ export abstract class LoopForm extends ReactWidget {
           [
             ['nested', trans.__('Podman runs inside')],
             ['strict', trans.__('Strict: no podman, no sudo inside')],
-            ['privileged', trans.__('Privileged: for what you trust only')]
+            ['privileged', trans.__('Privileged: only for what you trust')]
           ],
           defaults?.isolation
         )}

@@ -13,7 +13,7 @@ export interface paths {
     };
     /**
      * Check the machine
-     * @description Looks at everything that loops need of the machine. Each check that failed says what mends it. Without
+     * @description Looks at everything that loops need of the machine. Each check that failed says what fixes it. Without
      *     podman this answers too: the missing podman is a failed check. While nothing that is needed is missing, what
      *     podman says of itself may be what it said before; `jupyter loopat doctor` asks it anew.
      */
@@ -809,7 +809,7 @@ export interface components {
     };
     /**
      * Check
-     * @description One preflight result; `fix` is the command or the sentence that mends it, empty when ok.
+     * @description One preflight result; `fix` is the command or the sentence that fixes it, empty when ok.
      */
     Check: {
       detail: string;

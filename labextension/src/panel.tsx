@@ -233,7 +233,7 @@ function Panel(
             <Empty {...props} />
           ) : shown.length === 0 ? (
             <div className="jp-Loops-message">
-              {trans.__('No loop is called like that.')}
+              {trans.__('No loop matches.')}
             </div>
           ) : (
             <List {...list} label={trans.__('Loops')} loops={shown} />
@@ -262,7 +262,7 @@ function Panel(
                 <div className="jp-Loops-message" role="status">
                   {archivedLoops.length === 0
                     ? trans.__('No loop is archived.')
-                    : trans.__('No archived loop is called like that.')}
+                    : trans.__('No archived loop matches.')}
                 </div>
               )
             ))}

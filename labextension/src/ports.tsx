@@ -37,7 +37,7 @@ export function Ports(props: IPortsProps): React.ReactElement | null {
                   {name}
                 </button>
               ) : (
-                trans.__('%1 (for the loop alone)', name)
+                trans.__('%1 (inside the loop only)', name)
               )}
             </li>
           );

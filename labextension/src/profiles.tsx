@@ -35,7 +35,7 @@ export function ProfilePicker(props: IProps): React.ReactElement {
               )}
               <IconButton
                 icon={closeIcon}
-                label={trans.__('Take “%1” away', name)}
+                label={trans.__('Remove “%1”', name)}
                 onClick={() => onChange(chosen.filter(other => other !== name))}
               />
             </li>
@@ -55,7 +55,7 @@ export function ProfilePicker(props: IProps): React.ReactElement {
               ? trans.__('All are chosen')
               : chosen.length === 0
                 ? trans.__('None chosen')
-                : trans.__('Add one more: a later one wins')}
+                : trans.__('Add another: later ones win')}
           </option>
           {left.map(profile => (
             <option key={profile.name} value={profile.name}>

@@ -102,7 +102,17 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
           />
         )}
         {inside !== '' && (
-          <span className="jp-Loops-inside" title={inside}>
+          <span
+            className="jp-Loops-inside"
+            title={
+              (loop.in_use.kernels ?? 0) > 0
+                ? trans.__(
+                    '%1. A spare kernel that waits for the next notebook is not counted.',
+                    inside
+                  )
+                : inside
+            }
+          >
             {inside}
           </span>
         )}
@@ -115,7 +125,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       {loop.restart_needed && (
         <Mend
           label={trans.__('Recreate “%1”', title)}
-          says={trans.__('Recreate it to take the new settings.')}
+          says={trans.__('Recreate it to apply the new settings.')}
           button={trans.__('Recreate…')}
           onClick={() => run(CommandIDs.recreate)}
         />
@@ -138,7 +148,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       {loop.repo_missing && !loop.archived && (
         <Mend
           label={trans.__('Fetch the repo of “%1”', title)}
-          says={trans.__('Is it there by now?')}
+          says={trans.__('It may be within reach by now.')}
           button={trans.__('Try Again')}
           onClick={() => run(CommandIDs.fetch)}
         />
@@ -146,7 +156,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       {loop.build_failed && !loop.archived && (
         <Mend
           label={trans.__('Show the build log of “%1”', title)}
-          says={trans.__('The log has the whole build.')}
+          says={trans.__('The log shows the whole build.')}
           button={trans.__('Show Log')}
           onClick={() => run(CommandIDs.log)}
         />
@@ -154,7 +164,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
       {loop.state === 'error' && !loop.archived && (
         <Mend
           label={trans.__('Recreate “%1”', title)}
-          says={trans.__('A new sandbox may mend it.')}
+          says={trans.__('A new sandbox may fix it.')}
           button={trans.__('Recreate…')}
           onClick={() => run(CommandIDs.recreate)}
         />

@@ -234,7 +234,7 @@ class ShareForm extends ReactWidget {
         {this._isDeaf(this._wanted()) && (
           <div role="status" className="jp-Loops-note">
             {trans.__(
-              'What listens on port %1 does so for the loop alone, as on 127.0.0.1: nobody outside reaches it. Have it listen on 0.0.0.0.',
+              'The program on port %1 listens inside the loop only, as on 127.0.0.1, so nobody outside can reach it. Have it listen on 0.0.0.0.',
               this._values.port
             )}
           </div>
@@ -242,7 +242,7 @@ class ShareForm extends ReactWidget {
         {mode !== 'off' && (
           <div className="jp-Loops-hint">
             {trans.__(
-              'Everybody who reaches the address sees it; there is no password.'
+              'Anyone who can reach the address sees it; there is no password.'
             )}
             {mode === 'static' &&
               ' ' +

@@ -14,7 +14,7 @@ from loopat_jupyter.cli.text import named
 @loop_argument(many=True)
 @pass_session
 def archive_verb(session: Session, *, loops: tuple[str, ...]) -> None:
-    """Put loops away: they are listed apart, their sandboxes stop, and JupyterLab changes none of their files."""
+    """Archive loops: they are listed apart, their sandboxes stop, and JupyterLab changes none of their files."""
     for record in [find_loop(session.manager, reference) for reference in loops]:
         session.run(session.manager.update(record.id, {"archived": True}))
         click.echo(f"{named(record)} is archived. `jupyter loopat list --all` shows it.")
@@ -24,7 +24,7 @@ def archive_verb(session: Session, *, loops: tuple[str, ...]) -> None:
 @loop_argument(many=True)
 @pass_session
 def unarchive_verb(session: Session, *, loops: tuple[str, ...]) -> None:
-    """Take archived loops out again."""
+    """Bring archived loops back."""
     for record in [find_loop(session.manager, reference) for reference in loops]:
         session.run(session.manager.update(record.id, {"archived": False}))
         click.echo(f"{named(record)} can be used again.")

@@ -119,7 +119,7 @@ def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> No
     metavar="SECONDS",
     help="End it after this time.",
 )
-@click.option("-i", "--interactive", is_flag=True, help="Forward standard input; done by itself when it is piped.")
+@click.option("-i", "--interactive", is_flag=True, help="Forward standard input; automatic when it is piped.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal, when this runs in one.")
 @pass_session
 def exec_verb(

@@ -18,9 +18,10 @@ from loopat_jupyter.workspace.config import Config
 
 @click.command("doctor", epilog=examples("jupyter loopat doctor"))
 @as_json
+@click.option("--brief", is_flag=True, help="Show only what is not in order.")
 @pass_session
-def doctor_verb(session: Session, *, json: bool) -> None:
-    """Check that this machine can run loops; each failure comes with the command that mends it.
+def doctor_verb(session: Session, *, json: bool, brief: bool) -> None:
+    """Check that this machine can run loops; each failure comes with the command that fixes it.
 
     Exit code 0: it can. 1: something required is missing.
     """
@@ -28,7 +29,7 @@ def doctor_verb(session: Session, *, json: bool) -> None:
     if json:
         session.show_json(health)
     else:
-        session.show(health_sheet(health))
+        session.show(health_sheet(health, brief=brief))
     if not health.ok:
         raise click.exceptions.Exit(1)
 
@@ -62,7 +63,7 @@ def build_verb(session: Session, *, force: bool, verbose: bool) -> None:
     else:
         with shown_progress(session.err, "Sandbox image") as tell:
             image_id = session.run(manager.images.build(on_progress=tell, force=force))
-    click.echo(f"{manager.images.template().tag}  {image_id[:12]}")
+    click.echo(f"The sandbox image is ready: {manager.images.template().tag}  {image_id[:12]}")
 
 
 @click.command("gc", epilog=examples("jupyter loopat gc", "jupyter loopat gc --yes"))

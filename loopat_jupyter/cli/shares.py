@@ -25,7 +25,7 @@ _STATES = {
     "not_listening": "Nothing in the loop is reached at port {port} yet: a program there must listen on 0.0.0.0.",
     "stopped": "{title} is stopped. To start it: jupyter loopat start {id}",
     "restart_needed": "{title} is shared once it is recreated: jupyter loopat recreate {id}",
-    "archived": "{title} is archived, so nothing is shown. To take it out again: jupyter loopat unarchive {id}",
+    "archived": "{title} is archived, so nothing is shown. To bring it back: jupyter loopat unarchive {id}",
 }
 
 _WAY_OUT = "Let the program listen on 0.0.0.0, often with an option such as --host 0.0.0.0."

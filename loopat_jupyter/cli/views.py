@@ -317,17 +317,25 @@ def created_sheet(loop: Loop) -> RenderableType:
     )
 
 
-def health_sheet(health: Health) -> RenderableType:
-    """One line per check; below them, for each failed one, the command that mends it, whole and ready to be copied."""
+def health_sheet(health: Health, *, brief: bool = False) -> RenderableType:
+    """One line per check; below them, for each failed one, the command that fixes it, whole and ready to be copied.
+
+    Args:
+        health: The checks.
+        brief: Leave out those that are in order.
+    """
     table = bare_table("", "CHECK", "RESULT")
-    mending: list[RenderableType] = []
-    for check in health.checks:
+    fixing: list[RenderableType] = []
+    shown = [check for check in health.checks if not (brief and check.ok)]
+    if not shown:
+        return _verdict(health)
+    for check in shown:
         mark = _mark(check)
         table.add_row(mark, Text(plain(check.name)), Text(plain(check.detail)))
         if not check.ok and check.fix:
-            mending += [Text(""), Text.assemble(mark, f" {plain(check.name)}: mend it with")]
-            mending.append(Text(f"  {plain(check.fix)}", style="bold", no_wrap=True, overflow="ignore"))
-    return Group(table, *mending, Text(""), _verdict(health))
+            fixing += [Text(""), Text.assemble(mark, f" {plain(check.name)}: fix it with")]
+            fixing.append(Text(f"  {plain(check.fix)}", style="bold", no_wrap=True, overflow="ignore"))
+    return Group(table, *fixing, Text(""), _verdict(health))
 
 
 def _mark(check: Check) -> Text:
@@ -338,7 +346,7 @@ def _mark(check: Check) -> Text:
 
 def _verdict(health: Health) -> Text:
     if not health.ok:
-        return Text("This machine cannot run loops yet. Mend what is marked ✗, then run this again.", style="red")
+        return Text("This machine cannot run loops yet. Fix what is marked ✗, then run this again.", style="red")
     verdict = Text("This machine can run loops.", style="green")
     if not all(check.ok for check in health.checks):
         verdict.append(" What is marked ! would make it better.", style="default")

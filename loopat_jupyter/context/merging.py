@@ -171,7 +171,7 @@ async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
         named = plain(", ".join(sorted({file for file in files if file})[:10]), kept="")
         raise ConflictError(
             f"Others changed the same places meanwhile: {named}. Nothing was promoted and nothing is lost. In the "
-            f"loop, run `git pull --no-rebase origin {mirror.default_branch}` in that folder, mend the files, "
+            f"loop, run `git pull --no-rebase origin {mirror.default_branch}` in that folder, fix the files, "
             "commit, and promote again."
         )
     return tree

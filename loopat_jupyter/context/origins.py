@@ -94,10 +94,10 @@ class Origins:
             check_address(text, f"context.{kind}")
             self.mirrors.refuse_unsafe(text, f"context.{kind}")
         except BadInputError as error:
-            remedy = "Mend the configuration."
+            remedy = "Fix the configuration."
             if not self._configured(kind, member):
                 command = f"jupyter loopat context attach {kind} ADDRESS"
-                remedy = f"It stands in {self._workspace.contexts_file}; `{command}` puts another in its place."
+                remedy = f"It is set in {self._workspace.contexts_file}; `{command}` puts another in its place."
             raise ConfigurationError(f"{error.message.rstrip('.')}. {remedy}") from error
         return text
 
@@ -233,7 +233,7 @@ class Origins:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{file} cannot be read: {error}. Mend or remove the file.") from error
+            raise ConfigurationError(f"{file} cannot be read: {error}. Fix or remove the file.") from error
 
     @staticmethod
     def _is_there(path: Path) -> bool:

@@ -168,7 +168,7 @@ class Promoter:
         command = ("sh", "-c", _COMMIT, "sh", message)
         answer = await inside.run(*command, ok=(0, _UNMERGED, _NOTHING, _NOT_COMMITTED), doing="commit")
         if answer.exit_code == _UNMERGED:
-            raise ConflictError(f"A merge in {inside.folder} is not finished. Mend the files, commit, then promote.")
+            raise ConflictError(f"A merge in {inside.folder} is not finished. Fix the files, commit, then promote.")
         if answer.exit_code == _NOT_COMMITTED:
             named = await inside.text("config", "user.email", ok=(0, 1))
             identity = () if named else ("-c", f"user.name={author}", "-c", f"user.email={author}@localhost")

@@ -356,9 +356,9 @@ def explain(spec: Kernelspec, log: str) -> str:
             f"Run `{command} -m pip install ipykernel` in a terminal of the loop."
         )
     elif missing:
-        why = f"The Python module {missing[1]} cannot be imported. Mend it in a terminal of the loop."
+        why = f"The Python module {missing[1]} cannot be imported. Fix it in a terminal of the loop."
     elif re.search(rf"{re.escape(command)}['\"]?: (No such file|Permission denied)", log):
-        why = f"Its command {command!r} cannot be run inside. Install it, or mend the kernel's kernel.json."
+        why = f"Its command {command!r} cannot be run inside. Install it, or fix the kernel's kernel.json."
     else:
         why = "It ended before it was ready. Try its command in a terminal of the loop."
     tail = last_lines(log)

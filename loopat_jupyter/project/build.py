@@ -106,7 +106,7 @@ async def _build(engine: Engine, images: Images, record: LoopRecord, folder: Pat
         said = " / ".join(last_words(lines.tail)) or "nothing said"
         raise ImageBuildError(
             f"The project's image could not be built; it ended with: {said}. The whole build is in {lines.path}. "
-            "Mend the project's files, and try again.",
+            "Fix the project's files, and try again.",
             stderr="\n".join(lines.tail),
         )
     await images.prepare(image_id, hashlib.sha256(tag.encode()).hexdigest()[:12])

@@ -33,7 +33,7 @@ _IMAGE = (
 )
 _BUILD = "`jupyter loopat project LOOP --build` builds it with podman and runs the loop in it, from the next start on."
 _VARIABLES = "`jupyter loopat project LOOP --use` gives them to every process of the loop, from the next start on."
-_PORTS = "Nothing is forwarded by itself: these are the ports that the project serves on."
+_PORTS = "Nothing is forwarded automatically: these are the ports that the project serves on."
 
 
 def read_devcontainer(file: str, data: bytes, loop_id: str) -> tuple[ProjectFile, ...]:

@@ -112,4 +112,4 @@ class RepoRegistry:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, BadInputError) as error:
-            raise ConfigurationError(f"{file} cannot be read: {error}. Mend or remove the file.") from error
+            raise ConfigurationError(f"{file} cannot be read: {error}. Fix or remove the file.") from error

@@ -23,7 +23,7 @@
 `specs`        which kernels a sandbox offers
 `session`      the end of a terminal: what it started ends with it
 `engine_facts` what podman says of itself, and a note of it
-`machine`      facts about the host; `preflight` judges them, each failure with the command that mends it
+`machine`      facts about the host; `preflight` judges them, each failure with the command that fixes it
 `inside/`      files mounted read-only into every sandbox at /loopat/lib
 =============  ==========================================================================================
 """

@@ -99,7 +99,7 @@ def build_failure(log: BuildLog, step: str, folder: Path) -> ImageBuildError | S
     own = [line for line in said if not line.startswith('time="')] or said
     return ImageBuildError(
         f"The image could not be built, at the step {step!r}: {own[-1].strip() if own else 'it said nothing'}. The "
-        f"whole build is in {log.path}; mend {folder} or the network, then run `jupyter loopat build`.",
+        f"whole build is in {log.path}; fix {folder} or the network, then run `jupyter loopat build`.",
         stderr="\n".join(tail),
     )
 

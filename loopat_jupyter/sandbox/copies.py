@@ -64,7 +64,7 @@ def make_copies(mounts: Iterable[Mount], folder: Path) -> None:
                     part.replace(copy)
             except OSError as error:
                 raise ConflictError(
-                    f"{mount.source} cannot be copied for the privileged loop: {error.strerror}. Mend that, then start "
+                    f"{mount.source} cannot be copied for the privileged loop: {error.strerror}. Fix that, then start "
                     "the loop."
                 ) from error
             left.discard(copy)

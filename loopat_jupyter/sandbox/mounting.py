@@ -126,7 +126,7 @@ class Extras:
             yield locked(vault, contents.seal).message
         if contents.plain:
             yield (
-                f"{', '.join(contents.plain)} of vault {vault!r} stands in the clear. "
+                f"{', '.join(contents.plain)} of vault {vault!r} is stored unencrypted. "
                 f"`jupyter loopat vault encrypt {vault}` encrypts it."
             )
 
@@ -179,7 +179,7 @@ def operator_mounts(config: Config, home: Path, workspace: Workspace) -> Extra:
             mounts[target] = Mount(source=source, target=target, mode=setting.mode, file=Path(source).is_file())
         else:
             warnings.append(
-                f"A mount of config.toml is left out: {problem[:400]}. Mend it there, then recreate the loop."
+                f"A mount of config.toml is left out: {problem[:400]}. Fix it there, then recreate the loop."
             )
     return Extra(tuple(mounts.values()), tuple(warnings))
 

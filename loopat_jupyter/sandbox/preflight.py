@@ -1,4 +1,4 @@
-"""What the machine must offer, each failure with the command that mends it. Judging is pure."""
+"""What the machine must offer, each failure with the command that fixes it. Judging is pure."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def _podman(facts: MachineFacts, binary: str) -> Check:
     )
     match facts.engine_state:
         case "absent":
-            elsewhere = (
-                "" if binary == "podman" else "  # or mend podman_bin of config.toml, or unset LOOPAT_PODMAN_BIN"
-            )
+            elsewhere = "" if binary == "podman" else "  # or fix podman_bin of config.toml, or unset LOOPAT_PODMAN_BIN"
             return _bad("podman", f"there is no command {binary}", _install(facts, *packages) + elsewhere)
         case "not-executable":
             command = f"sudo chmod 755 {binary}" if "/" in binary else f'sudo chmod 755 "$(type -p {binary})"'

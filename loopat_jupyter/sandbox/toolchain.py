@@ -236,7 +236,7 @@ def explain(log: BuildLog) -> str:
     if any("no space left on device" in line.lower() for line in own):
         raise StorageFullError(f"No space left to build the toolchain (see {log.path}). Free some space and try again.")
     return (
-        "The toolchain could not be built, so the loop runs without it. Mend the mise.toml of the loop, or the "
+        "The toolchain could not be built, so the loop runs without it. Fix the mise.toml of the loop, or the "
         f"network, then recreate the loop. The whole build is in {log.path}; it ended with: "
         + (" / ".join(own) or "nothing said")
     )

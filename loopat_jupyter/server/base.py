@@ -143,7 +143,7 @@ class LoopatHandler(StreamedBody, APIHandler):
             ConflictError: Somebody called it off.
         """
         task = self.service.spawn(work, loop_id=loop_id)
-        return await self.outcome(task, "This was called off. Ask again when it is needed.")
+        return await self.outcome(task, "This was cancelled. Try again when it is needed.")
 
     @staticmethod
     async def outcome(task: asyncio.Task[_T], called_off: str) -> _T:

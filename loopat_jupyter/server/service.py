@@ -58,7 +58,7 @@ class LoopService:
 
     @property
     def manager(self) -> LoopManager:
-        """The verbs. A broken configuration is looked at again each time, so that mending the file is enough.
+        """The verbs. A broken configuration is looked at again each time, so that fixing the file is enough.
 
         Raises:
             ConfigurationError: The configuration is broken; says which file and key.
@@ -101,7 +101,7 @@ class LoopService:
         answering = Answering(self.spawn)
         self.spawn(self._check_machine())
         self.spawn(self._adopt())
-        # Each turn asks for the manager, which may be there only once somebody has mended the configuration.
+        # Each turn asks for the manager, which may be there only once somebody has fixed the configuration.
         self.spawn(self._again(lambda: self.manager.upkeep.idle_watch().run(), RETRY_S))
         self.spawn(self._again(lambda: self.manager.upkeep.end_orphans(), ORPHANS_S))  # noqa: PLW0108
         self.spawn(self._again(lambda: self._follower.look(self.manager.workspace), FOLLOW_S))
@@ -167,7 +167,7 @@ class LoopService:
             return
         for check in health.checks:
             if not check.ok:
-                self.tell_once(f"{check.name}: {check.detail}. To mend it: {check.fix}")
+                self.tell_once(f"{check.name}: {check.detail}. To fix it: {check.fix}")
 
     async def _adopt(self) -> None:
         try:

@@ -330,9 +330,9 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise BadInputError(str(file), f"cannot be read: {error.strerror}. Mend the file and try again.") from error
+        raise BadInputError(str(file), f"cannot be read: {error.strerror}. Fix the file and try again.") from error
     except (ValueError, RecursionError) as error:
-        raise BadInputError(str(file), f"is not valid TOML: {error}. Mend the file and try again.") from error
+        raise BadInputError(str(file), f"is not valid TOML: {error}. Fix the file and try again.") from error
 
 
 def _convert(values: Mapping[str, Any], file: Path | None) -> Config:

@@ -271,7 +271,7 @@ def _seed_failure(skeleton: Path, error: shutil.Error) -> LoopatError:
     (_, _, first), *_ = error.args[0]
     if os.strerror(errno.ENOSPC) in str(first) or os.strerror(errno.EDQUOT) in str(first):
         return StorageFullError(f"No space left to copy {skeleton}. Free some space and try again.")
-    return ConfigurationError(f"{skeleton} cannot be copied into a new loop: {first}. Mend the file and try again.")
+    return ConfigurationError(f"{skeleton} cannot be copied into a new loop: {first}. Fix the file and try again.")
 
 
 def _unknown(loop_id: str) -> NotFoundError:

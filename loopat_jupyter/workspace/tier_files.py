@@ -77,7 +77,7 @@ class TierReader:
 
     def _left_out(self, path: str, problem: str) -> None:
         where = f"{self._name}: {path[:_SHOWN]}" if path else self._name
-        self.problems.append(f"{where} {problem}; it was left out. Mend it and make a new loop to have it.")
+        self.problems.append(f"{where} {problem}; it was left out. Fix it and make a new loop to have it.")
 
     def _table(self, root: int, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
         text = self._text(root, name)

@@ -157,7 +157,7 @@ class VaultEdits:
             self._encrypt_rest(member, name)
 
     def encrypt_rest(self, member: str, name: str) -> bool:
-        """Encrypt what stands in the clear in an encrypted vault: laid there by hand, or left by a broken `encrypt`.
+        """Encrypt what is stored unencrypted in an encrypted vault: laid there by hand, or left by a broken `encrypt`.
 
         Returns:
             Whether the vault is encrypted at all.

@@ -193,7 +193,7 @@ def test_a_missing_podman_is_told_with_what_to_do(
         assert told == "There is no command '/nonexistent'. Run `jupyter loopat doctor` to see what is missing.\n"
     assert b"/nonexistent" in shared("exec", loop_id, "--", "true", code=125).stderr
     checks = shared("doctor", code=1)
-    assert "✗ fails podman: mend it with".encode() in checks.stdout
+    assert "✗ fails podman: fix it with".encode() in checks.stdout
 
 
 IMPATIENT = f"""#!{sys.executable}

@@ -182,15 +182,22 @@ def test_checks_are_told_by_mark_and_word_and_the_mending_command_is_not_wrapped
         "✗ fails   ids      none",
         "! advice  cgroups  version 1",
         "",
-        "✗ fails ids: mend it with",
+        "✗ fails ids: fix it with",
         f"  {fix}",
         "",
-        "! advice cgroups: mend it with",
+        "! advice cgroups: fix it with",
         "  reboot",
         "",
-        "This machine cannot run loops yet. Mend what is marked ✗, then run this again.",
+        "This machine cannot run loops yet. Fix what is marked ✗, then run this again.",
     ]
     assert rendered(health_sheet(Health(ok=True, checks=checks[:1])))[-1] == "This machine can run loops."
+    assert rendered(health_sheet(Health(ok=True, checks=checks[:1]), brief=True)) == ["This machine can run loops."]
+    assert rendered(health_sheet(Health(ok=True, checks=checks[::2]), brief=True))[1:5] == [
+        "! advice  cgroups  version 1",
+        "",
+        "! advice cgroups: fix it with",
+        "  reboot",
+    ]
     assert "would make it better" in rendered(health_sheet(Health(ok=True, checks=checks[::2])))[-1]
 
 

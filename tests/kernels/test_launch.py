@@ -50,11 +50,11 @@ def kernel(manager: LoopManager) -> SandboxKernel:
         ),
         (
             "ModuleNotFoundError: No module named 'zmq.error'",
-            "The Python module zmq.error cannot be imported. Mend it in a terminal of the loop.",
+            "The Python module zmq.error cannot be imported. Fix it in a terminal of the loop.",
         ),
         (
             "setsid: failed to execute python3: No such file or directory",
-            "Its command 'python3' cannot be run inside. Install it, or mend the kernel's kernel.json.",
+            "Its command 'python3' cannot be run inside. Install it, or fix the kernel's kernel.json.",
         ),
         ("Killed", "It ended before it was ready. Try its command in a terminal of the loop."),
     ],

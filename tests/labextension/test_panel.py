@@ -109,7 +109,7 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     await page.locator(".jp-Dialog", has_text=f"{unsaved} This cannot be undone.").wait_for()
     await browser.answer("Cancel")
     await browser.command("loops:archive", loop=identity)
-    says = f"{unsaved} Files stay. Until it is unarchived, they can only be read"
+    says = f"{unsaved} Files stay. Until it is unarchived, they are read-only"
     await page.locator(".jp-Dialog", has_text=says).wait_for()
     await page.evaluate(CLOSE, "draft.txt")
     await browser.answer("Archive")
@@ -146,7 +146,7 @@ async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stag
     await stage.server.api("DELETE", f"loopat/api/loops/{record.id}")
     await browser.row("Renamed").wait_for(state="detached")
     await browser.command("loops:start", loop=record.id)
-    await page.get_by_text("This loop is not there any more; somebody deleted it.").wait_for()
+    await page.get_by_text("This loop no longer exists; somebody deleted it.").wait_for()
 
 
 async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
@@ -268,7 +268,7 @@ async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     await page.fill("#jp-loops-title", "Form")
     await page.fill("#jp-loops-ref", "main")
     await browser.answer("Create")
-    await page.locator("#jp-loops-ref-problem", has_text="Say of which repo.").wait_for()
+    await page.locator("#jp-loops-ref-problem", has_text="Name the repo, too.").wait_for()
     await page.fill("#jp-loops-repo", "nobody-registered-this")
     await browser.answer("Create")
     await page.locator("#jp-loops-repo-problem").wait_for()

@@ -23,7 +23,7 @@ async def test_a_person_shares_files(stage: Stage) -> None:
     await browser.command("loops:share", loop=record.id)
     apply = page.locator(".jp-Dialog button", has_text="Apply")
     await page.select_option("#jp-loops-share-mode", "static")
-    await page.get_by_text("Everybody who reaches the address sees it; there is no password.").wait_for()
+    await page.get_by_text("Anyone who can reach the address sees it; there is no password.").wait_for()
     await page.fill("#jp-loops-share-alias", "No Name")
     await apply.click()
     await page.locator("#jp-loops-share-alias-problem", has_text="Must be").wait_for()
@@ -69,10 +69,10 @@ async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) ->
         serve = "(python3 -m http.server {} >/dev/null 2>&1 &)"
         await terminal.run(f"echo found > found.txt; {serve.format(8000)}; {serve.format('8001 --bind 127.0.0.1')}")
         # What listens inside alone cannot be picked; who shares it all the same is told at once.
-        await page.locator(".jp-Loops-ports", has_text="8001/tcp (for the loop alone)").wait_for()
+        await page.locator(".jp-Loops-ports", has_text="8001/tcp (inside the loop only)").wait_for()
         await page.select_option("#jp-loops-share-mode", "port")
         await page.fill("#jp-loops-share-port", "8001")
-        deaf = page.locator(".jp-Loops-note", has_text="What listens on port 8001 does so for the loop alone")
+        deaf = page.locator(".jp-Loops-note", has_text="The program on port 8001 listens inside the loop only")
         await deaf.wait_for()
         assert await browser.findings(".jp-Dialog") == []
         await page.get_by_role("button", name="Share port 8000/tcp").click()

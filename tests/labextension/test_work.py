@@ -251,7 +251,7 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     # Nothing was built for it: that is no error.
     await browser.row("Harbour").click(button="right")
     await page.locator(".lm-Menu").get_by_text("Show Build Log", exact=True).click()
-    await page.locator(".Toastify__toast--info", has_text="No build log: the image was not built").wait_for()
+    await page.locator(".Toastify__toast--info", has_text="No build log: the image has not been built").wait_for()
     # Who stops it knows that its kernels end.
     await browser.action("Harbour", "Stop").click()
     await page.locator(".jp-Dialog", has_text="This ends: 1 kernel.").wait_for()

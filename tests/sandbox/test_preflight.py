@@ -386,7 +386,7 @@ async def test_a_podman_that_may_not_be_executed(tmp_path: Path, workspace: Work
 async def test_a_podman_that_is_not_there(tmp_path: Path, workspace: Workspace):
     found = await podman_check(Podman(str(tmp_path / "podman"), os.environ), workspace)
     assert found.detail == f"there is no command {tmp_path}/podman"
-    assert found.fix.endswith("# or mend podman_bin of config.toml, or unset LOOPAT_PODMAN_BIN")
+    assert found.fix.endswith("# or fix podman_bin of config.toml, or unset LOOPAT_PODMAN_BIN")
 
 
 @pytest.mark.fault("F8")

@@ -100,7 +100,7 @@ async def test_start_returns_at_once_and_does_everything_beside(caplog: pytest.L
     assert manager.calls == []
     await turns()
     assert manager.calls == ["health", "adopt", "watch", "end_orphans", "keep_shared"]
-    assert [record.getMessage() for record in caplog.records] == ["ids: there are none. To mend it: run usermod"]
+    assert [record.getMessage() for record in caplog.records] == ["ids: there are none. To fix it: run usermod"]
     await running.stop()
     assert "stop_all" not in manager.calls
 

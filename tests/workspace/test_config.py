@@ -143,7 +143,7 @@ def test_broken_toml_is_named_with_its_line(tmp_path: Path):
 
 @pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, "1979-13-01", "'a\0b'"])
 def test_so_is_what_python_cannot_take_in(tmp_path: Path, value: str):
-    with pytest.raises(BadInputError, match=r"config\.toml: is not valid TOML: .*Mend the file"):
+    with pytest.raises(BadInputError, match=r"config\.toml: is not valid TOML: .*Fix the file"):
         load(tmp_path, workspace=f"[agents]\nname = {value}\n")
 
 

@@ -29,7 +29,7 @@ class LoopsHandler(LoopatHandler):
         """Make a loop; a client that goes away does not want it. Its sandbox comes with its first use."""
         making = self.ends_with_client = self.service.spawn(self.manager.make(self.body(CreateLoop).wanted()))
         record = await self.outcome(
-            making, "The loop was not made, because it was called off or the server is stopping."
+            making, "The loop was not made, because it was cancelled or the server is stopping."
         )
         self.set_header("Location", url_path_join(self.request.path, record.id))
         self.answer(await asyncio.to_thread(self.manager.describe, record, Status(state="absent")), 201)
