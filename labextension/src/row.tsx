@@ -47,6 +47,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
   const title = titled(loop, apart);
   const run = (id: string, args: ReadonlyPartialJSONObject = {}) =>
     void commands.execute(id, { loop: loop.id, ...args });
+  const warnings = loop.warnings.filter(warning => !told.has(warning));
   const { word, mark } = stateWords(loop, trans);
   const carried = carriedWords(loop, trans);
   const inside = insideWords(loop.in_use, trans);
@@ -130,14 +131,12 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
           onClick={() => run(CommandIDs.recreate)}
         />
       )}
-      {loop.warnings
-        .filter(warning => !told.has(warning))
-        .map(warning => (
-          <div key={warning} className="jp-Loops-note" role="note">
-            <Marked text={warning} />
-          </div>
-        ))}
-      {loop.warnings.some(warning => warning.includes(NO_VAULT)) && (
+      {warnings.map(warning => (
+        <div key={warning} className="jp-Loops-note" role="note">
+          <Marked text={warning} />
+        </div>
+      ))}
+      {warnings.some(warning => warning.includes(NO_VAULT)) && (
         <Mend
           label={trans.__('Make the vault of “%1”', title)}
           says={trans.__('Or make it here.')}
