@@ -115,7 +115,8 @@ async def test_stop_start_archive_and_delete(stage: Stage) -> None:
     await browser.answer("Archive")
     await browser.row("Cycle").wait_for(state="detached")
     notice = page.locator(".Toastify__toast", has_text="“Cycle” is archived.")
-    assert await browser.findings(".Toastify") == []
+    await notice.wait_for()
+    assert await browser.findings(".Toastify__toast") == []
     await notice.get_by_role("button", name="Undo").click()
     await browser.row("Cycle").wait_for()
     await notice.wait_for(state="detached")
