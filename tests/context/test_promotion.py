@@ -266,7 +266,7 @@ async def test_commands_inside_ask_and_are_told(manager_of_module: LoopManager):
     wrong = "loopat-promote nonsense && exit 9; [ $? = 2 ]; loopat-promote -m && exit 9; [ $? = 2 ]; loopat-promote -h"
     # Where nobody is there to answer, it does not wait for ever, and leaves no request.
     alone = "LOOPAT_PROMOTE_TIMEOUT_S=0 loopat-promote 2>&1 || echo $?; ls /loopat/run/ask-* 2>/dev/null | wc -l"
-    *usage, told, code, left = (await inside(manager, record, f"{wrong}; {alone}")).splitlines()
+    *usage, told, code, left = (await inside(manager, record, f"exec 2>&1; {wrong}; {alone}")).splitlines()
     assert any("Usage: loopat-promote" in line for line in usage)
     assert (code, left) == ("75", "0")
     assert told.endswith("give the notes back from the host: jupyter loopat promote")
