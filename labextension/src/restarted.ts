@@ -9,6 +9,7 @@ import type { Widget } from '@lumino/widgets';
 
 import type { LoopManager } from './manager';
 import { isTold } from './notices';
+import { wake } from './waking';
 import { fullTitle } from './words';
 
 /** A cell, which has an output area where it is one with code. */
@@ -73,8 +74,8 @@ function follow(widget: Widget): void {
   for (const cell of cells) {
     (cell as Widget & ICell).outputArea?.future?.dispose();
   }
-  // Whatever it is asked, it is idle afterwards; by itself it only says that it starts.
-  kernelOf(widget)
-    ?.requestIsComplete({ code: '' })
-    .catch(() => undefined);
+  const kernel = kernelOf(widget);
+  if (kernel !== undefined) {
+    void wake(kernel);
+  }
 }
