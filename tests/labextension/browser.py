@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / ".artefacts" / "screenshots"
-CHROMIUM = "/usr/bin/chromium"
-OPTIONS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--disable-quic"),
-)
+CHROMIUM = str(shutil.which("chromium-headless-shell") or shutil.which("chromium"))
+OPTIONS = ("--disable-gpu", "--disable-quic")
 PATIENCE_MS = 40_000
 
 EXPECTED = re.compile(
