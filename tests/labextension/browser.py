@@ -163,7 +163,7 @@ class Browser:
         await self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         await self.page.evaluate(READY)
         await self.page.locator(".jp-NotebookPanel .jp-Cell .cm-content").first.click()
-        await self.page.keyboard.type(code)
+        await self.page.keyboard.insert_text(code)
         await self.page.keyboard.press("Shift+Enter")
         return await self.output()
 

@@ -43,6 +43,9 @@ command = ["bash", "-c", "echo $LOOPAT_AGENT on $(uname -n); exec cat"]
 
 FAILED = pytest.StashKey[bool]()
 
+PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}, "buildCheck": False}
+"""Lab would ask whether to fetch news, and run node for each page to see whether it should be built anew."""
+
 EXPOSED = ("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True")
 
 
@@ -105,8 +108,7 @@ def lab_server(folder: Path, environ: dict[str, str], *options: str, root: Path 
         root.mkdir(exist_ok=True)
     settings = folder / "jupyter-config" / "labconfig" / "page_config.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
-    # Lab would ask whether to fetch news.
-    settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
+    settings.write_text(json.dumps(PAGE))
     return jupyter_server(folder, root, environ, *EXPOSED, *options, faces=True)
 
 

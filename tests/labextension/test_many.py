@@ -12,16 +12,13 @@ import pytest
 import pytest_asyncio
 
 from loopat_jupyter.workspace.records import LoopStore, new_record
-from tests.labextension.browser import ROOT
-from tests.labextension.conftest import new_page
+from tests.labextension.browser import ROOT, Browser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from playwright.async_api import Browser as Chromium
     from playwright.async_api import Page
 
-    from tests.labextension.browser import Browser
     from tests.labextension.conftest import Stage
 
 MANY = 1000
@@ -82,7 +79,7 @@ async def sweep(page: Page, selector: str, sweeps: int) -> list[int]:
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def many(stage: Stage, chromium: Chromium) -> AsyncIterator[Browser]:
+async def many(stage: Stage) -> AsyncIterator[Browser]:
     """JupyterLab as it was opened with that many loops, of which it has shown none yet, in a page of its own."""
     workspace = stage.workspace
     # Nobody looks while they are made.
@@ -93,13 +90,13 @@ async def many(stage: Stage, chromium: Chromium) -> AsyncIterator[Browser]:
         identity = f"{number:08x}-0000-4000-8000-000000000000"
         workspace.loop(identity).mkdir()
         store.write(msgspec.structs.replace(template, id=identity, title=f"Loop {number}"))
-    browser = await new_page(chromium, stage.server)
+    browser = Browser(await stage.browser.page.context.new_page(), stage.server)
     await browser.open(panel=False)
     # Nobody clicks before JupyterLab has loaded.
     await browser.page.evaluate("jupyterapp.restored")
     await browser.page.wait_for_load_state("networkidle")
     yield browser
-    await browser.page.context.close()
+    await browser.page.close()
     for folder in workspace.loops.iterdir():
         shutil.rmtree(folder)
     assert browser.problems == []

@@ -120,7 +120,7 @@ async def run_cell(browser: Browser, code: str, answer: str) -> None:
     """Type into the last cell and run it; its answer is printed."""
     cell = browser.page.locator(".jp-Notebook:visible .jp-CodeCell .cm-content").last
     await cell.click()
-    await browser.page.keyboard.type(code)
+    await browser.page.keyboard.insert_text(code)
     await browser.page.keyboard.press("Shift+Enter")
     await browser.page.locator(".jp-OutputArea-output:visible", has_text=answer).wait_for()
 

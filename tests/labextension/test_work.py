@@ -84,7 +84,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     console = page.locator(".jp-CodeConsole")
     await console.locator(".jp-CodeConsole-banner", has_text="Python").wait_for()
     await console.locator(".jp-CodeConsole-promptCell .cm-content").click()
-    await page.keyboard.type(NODE)
+    await page.keyboard.insert_text(NODE)
     await page.keyboard.press("Shift+Enter")
     await console.locator(".jp-OutputArea-output", has_text=f"loop-{harbour[:8]}").wait_for()
     await browser.command("launcher:create")
@@ -240,7 +240,7 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     assert await browser.run_again() == f"loop-{harbour[:8]}"
     # Whoever recreates it, a cell that still runs does not wait for ever.
     await page.locator(".jp-NotebookPanel .jp-Cell .cm-content").nth(1).click()
-    await page.keyboard.type("import signal; signal.pause()")
+    await page.keyboard.insert_text("import signal; signal.pause()")
     await page.keyboard.press("Shift+Enter")
     waiting = page.locator(".jp-NotebookPanel .jp-InputPrompt", has_text="[*]:")
     await waiting.wait_for()
