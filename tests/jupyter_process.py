@@ -273,7 +273,7 @@ async def jupyter_server(
         environ: Variables on top of the tests' own.
         options: Further command-line options.
         faces: With JupyterLab and Notebook.
-        fresh: Start it as people do, which takes thrice as long; so is one with faces.
+        fresh: Start it as people do, which takes thrice as long.
     """
     runtime = folder / "jupyter-runtime"
     runtime.mkdir(parents=True, exist_ok=True)
@@ -284,6 +284,7 @@ async def jupyter_server(
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter-config"),
         "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),
         "PYTHONPATH": str(LEAN),
+        **({"PATH": f"{LEAN}{os.pathsep}{os.environ['PATH']}"} if faces else {}),
         **environ,
     }
     is_given = any(option.startswith("--IdentityProvider.token=") for option in options)
@@ -296,7 +297,7 @@ async def jupyter_server(
     root_dir = f"--ServerApp.root_dir={root}"
     arguments = ("--no-browser", "--ServerApp.ip=127.0.0.1", *port, *own_token, own, root_dir, *options)
     process: Process
-    if faces or fresh:
+    if fresh:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "jupyter_server", *arguments),

@@ -71,7 +71,7 @@ async def test_a_day_in_a_loop(manager: LoopManager, sandbox_image: str, tmp_pat
         "JUPYTER_DATA_DIR": str(tmp_path / "jupyter-data"),
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter-runtime"),
     }
-    async with jupyter_server(tmp_path, workspace.loops, environ, faces=True) as server:
+    async with jupyter_server(tmp_path, workspace.loops, environ, faces=True, fresh=True) as server:
         made = await server.api("POST", "loopat/api/loops", {"title": "Bicycles"})
         assert made.status == 201, made.body
         loop = made.body

@@ -24,7 +24,7 @@ from tests.jupyter_process import Server, jupyter_server
 from tests.labextension.browser import CHROMIUM, OPTIONS, PATIENCE_MS, Browser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
@@ -171,39 +171,3 @@ async def stage(shared_stage: Stage, request: pytest.FixtureRequest) -> AsyncIte
 def kept(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """Titles of the loops that the tests of a module share: its constant `KEPT`."""
     return getattr(request.module, "KEPT", ())
-
-
-@pytest.fixture
-def lab_environment(workspace: Workspace, sandbox_image: str) -> dict[str, str]:
-    """Of a server of the test's own; the test may change it."""
-    return {"LOOPAT_HOME": str(workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-
-
-@pytest.fixture
-def start_server(tmp_path: Path, lab_environment: dict[str, str]) -> Callable[..., Any]:
-    """Starts a server of this test's own."""
-
-    def start(*options: str) -> Any:
-        return lab_server(tmp_path, lab_environment, *options)
-
-    return start
-
-
-@pytest.fixture
-def opened(chromium: Chromium, request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Opens a page of a server of the test's own; fails if anything unhandled happened in it."""
-
-    @contextlib.asynccontextmanager
-    async def open_page(server: Server, *, panel: bool = True) -> AsyncIterator[Browser]:
-        browser = await new_page(chromium, server)
-        try:
-            await browser.open(panel=panel)
-            yield browser
-        except BaseException:
-            await browser.picture(f"failed-{request.node.name}")
-            raise
-        finally:
-            await browser.page.context.close()
-        assert browser.problems == []
-
-    return open_page
