@@ -34,9 +34,11 @@ READY = """async () => {
   await sessionContext.session.kernel.info;
 }"""
 
+# Lab makes a new launcher where nothing is open; the one that is there is as good.
 TIDY = """async () => {
-  for (const widget of [...jupyterapp.shell.widgets('main')]) {
-    widget.dispose();
+  const open = [...jupyterapp.shell.widgets('main')];
+  if (open.length !== 1 || open[0].content?.cwd !== '') {
+    open.forEach(widget => widget.dispose());
   }
   await jupyterapp.commands.execute('apputils:dismiss-notification', {});
   const { sessions, terminals } = jupyterapp.serviceManager;
