@@ -2,14 +2,18 @@
 
 ==============  =========================================================================================
 `app`           the command group, `main`, and the one place where errors become words and exit codes
-`session`       what every verb shares: the manager, the consoles, signals
-`text`          pure: sizes, times and states in words
+`session`       what every verb shares: the manager, the consoles
+`waiting`       an event loop that ends cleanly on signals
+`text`          pure: sizes, times and changes in words
 `views`         pure: tables and sheets from values
-`progress`      a bar on a terminal, lines elsewhere
+`progress`      lines where there is no terminal
+`bars`          a bar on a terminal
 `references`    which loop a person means; completion of loop names
 `variables`     variables for a command, from options and files
 `machine`       doctor, build, gc
-`records`       create, list, show, rm
+`making`        create, distill
+`looking`       list, show
+`deleting`      rm
 `choices`       options with which a loop decides for itself
 `changing`      set
 `sandboxes`     start, stop, recreate, kernelspecs

@@ -11,7 +11,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
@@ -43,11 +42,11 @@ _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 VERBS: Mapping[str, tuple[str, str]] = {
     "doctor": ("machine", "Check that this machine can run loops."),
     "build": ("machine", "Build the sandbox image."),
-    "create": ("records", "Make a loop."),
+    "create": ("making", "Make a loop."),
     "profiles": ("projects", "List profiles that a loop can be made with."),
     "project": ("projects", "Show or install what the project in a loop asks for."),
-    "list": ("records", "List loops, the last used first."),
-    "show": ("records", "Show everything about one loop."),
+    "list": ("looking", "List loops, the last used first."),
+    "show": ("looking", "Show everything about one loop."),
     "set": ("changing", "Change the title, vault, image or settings of a loop."),
     "start": ("sandboxes", "Start the sandboxes of loops."),
     "stop": ("sandboxes", "Stop the sandboxes of loops; files stay."),
@@ -59,14 +58,14 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "kernelspecs": ("sandboxes", "List the kernels that a loop offers."),
     "archive": ("archiving", "Archive loops; files stay."),
     "unarchive": ("archiving", "Bring archived loops back."),
-    "distill": ("records", "Make a loop that begins with what another one left behind."),
+    "distill": ("making", "Make a loop that begins with what another one left behind."),
     "promote": ("contexts", "Give everybody what a loop changed in a context."),
     "fetch": ("repos", "Fetch the repo that could not be reached when a loop was made."),
     "push": ("contexts", "Push the branch that is checked out in a loop."),
     "context": ("contexts", "Knowledge, notes and personal files."),
     "repo": ("repos", "Repos that can be picked by name."),
     "vault": ("vaults", "Keep credentials for loops."),
-    "rm": ("records", "Delete loops with all their files."),
+    "rm": ("deleting", "Delete loops with all their files."),
     "gc": ("machine", "Show or remove what nothing needs any more."),
 }
 """Each verb: the module that holds it, and what `--help` says of it."""
@@ -221,10 +220,16 @@ def _run(arguments: Sequence[str], session: Session, program: str) -> int:
         return error.exit_code
     except (LoopatError, TimeoutError) as error:
         if session.debug:
-            traceback.print_exc()
+            _print_cause()
         session.tell(str(error) or "That took too long.", style="red")
         return exit_code_of(error, verb=session.verb)
     return int(answer or 0)
+
+
+def _print_cause() -> None:
+    import traceback  # noqa: PLC0415 - what goes well does not wait for it
+
+    traceback.print_exc()
 
 
 def _open_missing_streams() -> None:
@@ -248,7 +253,7 @@ def _refused(session: Session, error: OSError) -> int:
     if error.errno not in _OUT_OF_REACH:
         raise error
     if session.debug:
-        traceback.print_exc()
+        _print_cause()
     refused = StorageRefusedError(
         f"{error.filename}: {error.strerror}. Make it yours to read and write, and try again."
     )

@@ -11,7 +11,7 @@ from loopat_jupyter.cli.choices import FIELDS, chosen, is_given, own_choices
 from loopat_jupyter.cli.options import as_json, examples
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.views import changed_text
+from loopat_jupyter.cli.text import changed_text
 
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.fixed import Amend

@@ -39,7 +39,7 @@ def promote_verb(session: Session, *, loop: str, kind: str, message: str) -> Non
     Commits what changed, merges what others did meanwhile, and pushes. In a gated context it waits as a proposal.
     """
     record = find_loop(session.manager, loop)
-    with shown_progress(session.err, f"{kind} of {record.title}") as tell:
+    with shown_progress(session, f"{kind} of {record.title}") as tell:
         work = promote(session.manager, record, check_kind(kind), message=message, on_progress=tell)
         promotion = session.run(work)
     click.echo(_outcome(promotion, short_id(record.id)))
@@ -66,7 +66,7 @@ def push_verb(session: Session, *, loop: str) -> None:
     all others.
     """
     record = find_loop(session.manager, loop)
-    with shown_progress(session.err, f"Push of {record.title}") as tell:
+    with shown_progress(session, f"Push of {record.title}") as tell:
         pushed = session.run(push_branch(session.manager, record, on_progress=tell))
     if pushed.commit is None:
         click.echo(f"{pushed.remote} has everything already.")

@@ -18,9 +18,8 @@ from loopat_jupyter.cli.options import examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import short_id
+from loopat_jupyter.cli.text import changes, short_id
 from loopat_jupyter.cli.variables import collect_variables
-from loopat_jupyter.cli.views import changes
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import run_inherited
@@ -162,9 +161,9 @@ def _run(session: Session, record: LoopRecord, spec: ExecSpec, *, timeout_s: flo
     open_vault(session, record)
 
     async def work() -> int:
-        with shown_progress(session.err, f"Sandbox of {record.title}", quiet_when_piped=True) as tell:
+        with shown_progress(session, f"Sandbox of {record.title}", quiet_when_piped=True) as tell:
             running = await manager.use(record, tell)
-        if (session.err.is_terminal or running.replaced) and (told := changes(record, running)):
+        if (session.told_on_terminal or running.replaced) and (told := changes(record, running)):
             session.tell(told, style="yellow")
         if not spec.tty and manager.toolchains.problem(record):
             why = f"`jupyter loopat show {short_id(record.id)}` says why"
@@ -193,7 +192,7 @@ def open_vault(session: Session, record: LoopRecord) -> None:
         LockedVaultError: It is another passphrase.
     """
     vaults = session.manager.vaults
-    if not (session.err.is_terminal and sys.stdin is not None and sys.stdin.isatty()):
+    if not (session.told_on_terminal and sys.stdin is not None and sys.stdin.isatty()):
         return
     if vaults.asks_passphrase(record.vault, record.created_by):
         question = f"Passphrase of vault {record.vault!r} (Enter to go on without its variables)"

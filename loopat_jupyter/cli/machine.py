@@ -61,7 +61,7 @@ def build_verb(session: Session, *, force: bool, verbose: bool) -> None:
         )
         image_id = session.run(built)
     else:
-        with shown_progress(session.err, "Sandbox image") as tell:
+        with shown_progress(session, "Sandbox image") as tell:
             image_id = session.run(manager.images.build(on_progress=tell, force=force))
     click.echo(f"The sandbox image is ready: {manager.images.template().tag}  {image_id[:12]}")
 

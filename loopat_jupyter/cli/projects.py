@@ -132,7 +132,7 @@ def _take_over(
             changes["config"] = amend
         elif build and entry.kind == "build" and isinstance(entry.value, dict):
             session.confirm(f"Build the image that {entry.value.get('dockerfile')} describes?", yes=yes)
-            with shown_progress(session.err, "Image") as tell:
+            with shown_progress(session, "Image") as tell:
                 work = build_project(
                     manager.workspace, manager.engine, manager.images, record=record, wanted=entry, tell=tell
                 )
@@ -161,7 +161,7 @@ def _install(session: Session, record: LoopRecord, found: Sequence[ProjectFile])
     manager = session.manager
 
     async def work() -> int:
-        with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+        with shown_progress(session, f"Sandbox of {record.title}") as tell:
             running = await manager.use(record, tell)
         for number, command in enumerate(commands, start=1):
             session.tell(f"step {number} of {len(commands)} · {command}", style="bold")

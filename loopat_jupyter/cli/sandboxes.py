@@ -11,8 +11,7 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import named, short_id
-from loopat_jupyter.cli.views import changes, kernelspecs_table
+from loopat_jupyter.cli.text import changes, named, short_id
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.kernelspecs import registered_name
 from loopat_jupyter.wording import listing
@@ -31,7 +30,7 @@ def start_verb(session: Session, *, loops: tuple[str, ...]) -> None:
     """
     manager = session.manager
     for record in [find_loop(manager, reference) for reference in loops]:
-        with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+        with shown_progress(session, f"Sandbox of {record.title}") as tell:
             running = session.run(manager.start(record, tell))
         click.echo(f"{named(record)} runs.")
         if told := changes(record, running):
@@ -74,7 +73,7 @@ def recreate_verb(session: Session, *, loop: str, yes: bool) -> None:
     if living:
         ends = f"This ends {listing(living)}; kernels of notebooks start again."
         session.confirm(f"{named(record)} gets a new sandbox. {ends} Go on?", yes=yes)
-    with shown_progress(session.err, f"New sandbox of {record.title}") as tell:
+    with shown_progress(session, f"New sandbox of {record.title}") as tell:
         session.run(manager.start(record, tell, fresh=True))
     click.echo(f"{named(record)} is recreated, and runs.")
     _warn(session, record)
@@ -100,7 +99,7 @@ def kernelspecs_verb(session: Session, *, loop: str, json: bool) -> None:
     """
     manager = session.manager
     record = find_loop(manager, loop)
-    with shown_progress(session.err, f"Sandbox of {record.title}") as tell:
+    with shown_progress(session, f"Sandbox of {record.title}") as tell:
         session.run(manager.start(record, tell))
     specs = session.run(manager.kernelspecs(record))
     named = [(registered_name(record, spec.name), spec) for spec in specs]
@@ -111,4 +110,6 @@ def kernelspecs_verb(session: Session, *, loop: str, json: bool) -> None:
         ]
         session.show_json({"kernelspecs": kernels})
     else:
+        from loopat_jupyter.cli.views import kernelspecs_table  # noqa: PLC0415 - nothing else waits for tables
+
         session.show(kernelspecs_table(named))

@@ -1,17 +1,14 @@
-"""What every verb shares: the manager, the consoles, and an event loop that ends cleanly on signals."""
+"""What every verb shares: the manager, the consoles, and a way to wait for what takes time."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from loopat_jupyter.cli.app import Interrupted
 from loopat_jupyter.errors import plain
 
 if TYPE_CHECKING:
@@ -77,6 +74,11 @@ class Session:
         """Progress, warnings, errors."""
         return self._console(stderr=True)
 
+    @property
+    def told_on_terminal(self) -> bool:
+        """Whether progress, warnings and errors go to a terminal."""
+        return sys.stderr.isatty()
+
     def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console  # noqa: PLC0415 - plain answers do not wait for it
 
@@ -105,7 +107,10 @@ class Session:
 
     def tell(self, message: str, *, style: str = "") -> None:
         """Say something beside the result. The terminal wraps it: a command or a path in it stays one to be copied."""
-        self.err.print(plain(message), style=style or None, soft_wrap=True)
+        if self.told_on_terminal:
+            self.err.print(plain(message), style=style or None, soft_wrap=True)
+        else:
+            click.echo(plain(message), err=True)
 
     def warn(self, problem: str) -> None:
         """Say what is amiss and stops nothing."""
@@ -140,27 +145,9 @@ class Session:
         Raises:
             Interrupted: A signal came.
         """
-        return asyncio.run(self._cancellable(work))
+        from loopat_jupyter.cli.waiting import run_to_end  # noqa: PLC0415 - `--help` waits for no event loop
 
-    async def _cancellable(self, work: Coroutine[Any, Any, _T]) -> _T:
-        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
-        caught: list[int] = []
-
-        def cancel(signum: int) -> None:
-            if not caught:
-                caught.append(signum)
-                self.tell("Cancelling …", style="yellow")
-                task.cancel()
-
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                loop.add_signal_handler(signum, cancel, signum)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if caught:
-                raise Interrupted(caught[0]) from None
-            raise
+        return run_to_end(work, lambda: self.tell("Cancelling …", style="yellow"))
 
 
 class _Teller(logging.Handler):

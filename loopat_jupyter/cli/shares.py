@@ -94,7 +94,7 @@ def share_verb(
         if alias is None and mode in ("port", "static"):
             alias = record.share.alias
         share = Share(mode=mode, port=number, alias=alias, protocol="udp" if udp else "tcp", public_port=public_port)
-        with shown_progress(session.err, f"Sharing of {record.title}") as tell:
+        with shown_progress(session, f"Sharing of {record.title}") as tell:
             sharing = session.run(change_share(session.manager, record, share, on_progress=tell))
     else:
         sharing = session.run(look_at_share(session.manager, record))

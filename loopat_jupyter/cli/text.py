@@ -6,16 +6,21 @@ import re
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import plain
-from loopat_jupyter.wording import count
+from loopat_jupyter.wording import count, listing
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterable
 
     from loopat_jupyter.models import Loop, LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i?))?b)?", re.IGNORECASE | re.ASCII)
 _PERIODS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"))
+
+_NAMED = 3
+"""Of the loops that one warning is about, that many are named."""
 
 
 def size(size_bytes: int) -> str:
@@ -91,3 +96,52 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s"
+
+
+def restart_hint(record: LoopRecord) -> str:
+    """What to say of a sandbox that runs with outdated settings."""
+    return (
+        "It runs with outdated settings, because something is in use in it. To apply the new ones: "
+        f"jupyter loopat recreate {short_id(record.id)}"
+    )
+
+
+def changes(record: LoopRecord, running: Running) -> str:
+    """What a person should know about a sandbox that was just started; empty when there is nothing.
+
+    Args:
+        record: The loop.
+        running: Its sandbox.
+    """
+    return running.replaced or (restart_hint(record) if running.restart_needed else "")
+
+
+def changed_text(loop: Loop, *, at_start: bool) -> str:
+    """What to say of a loop that was just changed.
+
+    Args:
+        loop: The loop as it is now.
+        at_start: Something was changed that counts from a start on.
+    """
+    said = f"Changed {named(loop)}."
+    if loop.restart_needed:
+        return (
+            f"{said} Its sandbox has the settings from before. The next use changes that if nothing runs in it; this "
+            f"does at once, and ends what runs in it: jupyter loopat recreate {short_id(loop.id)}"
+        )
+    return f"{said} The new settings count from the next start on." if at_start and loop.state != "running" else said
+
+
+def shared_warnings(loops: Iterable[Loop]) -> list[str]:
+    """Warnings of loops in a list: what is told of several loops is told once, with the ids of the first ones.
+
+    Args:
+        loops: In the order to show.
+    """
+    ids: dict[str, list[str]] = {}
+    for loop in loops:
+        for warning in dict.fromkeys(loop.warnings):
+            ids.setdefault(warning, []).append(short_id(loop.id))
+    for found in ids.values():
+        found[_NAMED:] = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return [f"{listing(found)}: {warning}" for warning, found in ids.items()]

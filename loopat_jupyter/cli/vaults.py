@@ -12,7 +12,6 @@ from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import named
-from loopat_jupyter.cli.views import no_vaults, vaults_table
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.wording import count
@@ -51,7 +50,10 @@ def list_vaults(session: Session, *, json: bool) -> None:
     vaults = session.manager.vaults.listed()
     if json:
         session.show_json({"vaults": vaults})
-    elif vaults:
+        return
+    from loopat_jupyter.cli.views import no_vaults, vaults_table  # noqa: PLC0415 - nothing else waits for tables
+
+    if vaults:
         session.show(vaults_table(vaults))
         for warning in (warning for vault in vaults for warning in vault.warnings):
             session.warn(warning)

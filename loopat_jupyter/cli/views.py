@@ -14,9 +14,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from loopat_jupyter.cli.text import ago, named, short_id, size
+from loopat_jupyter.cli.text import ago, short_id, size
 from loopat_jupyter.errors import plain
-from loopat_jupyter.wording import count, listing
+from loopat_jupyter.wording import count
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -31,13 +31,11 @@ if TYPE_CHECKING:
         Health,
         Kernelspec,
         Loop,
-        LoopRecord,
         Proposal,
         Repo,
         State,
     )
     from loopat_jupyter.sandbox.leftovers import Leftover
-    from loopat_jupyter.sandbox.lifecycle import Running
     from loopat_jupyter.values import Resources
     from loopat_jupyter.vaults import Vault
 
@@ -46,9 +44,6 @@ _GOES: dict[ContextKind, str] = {
     "notes": "goes to everybody",
     "personal": "goes to your other loops",
 }
-
-_NAMED = 3
-"""Of the loops that one warning is about, that many are named."""
 
 _STATES: dict[State, tuple[str, str]] = {
     "absent": ("○ not started", "dim"),
@@ -78,40 +73,6 @@ def state(loop: Loop) -> Text:
     return text
 
 
-def restart_hint(record: LoopRecord) -> str:
-    """What to say of a sandbox that runs with outdated settings."""
-    return (
-        "It runs with outdated settings, because something is in use in it. To apply the new ones: "
-        f"jupyter loopat recreate {short_id(record.id)}"
-    )
-
-
-def changes(record: LoopRecord, running: Running) -> str:
-    """What a person should know about a sandbox that was just started; empty when there is nothing.
-
-    Args:
-        record: The loop.
-        running: Its sandbox.
-    """
-    return running.replaced or (restart_hint(record) if running.restart_needed else "")
-
-
-def changed_text(loop: Loop, *, at_start: bool) -> str:
-    """What to say of a loop that was just changed.
-
-    Args:
-        loop: The loop as it is now.
-        at_start: Something was changed that counts from a start on.
-    """
-    said = f"Changed {named(loop)}."
-    if loop.restart_needed:
-        return (
-            f"{said} Its sandbox has the settings from before. The next use changes that if nothing runs in it; this "
-            f"does at once, and ends what runs in it: jupyter loopat recreate {short_id(loop.id)}"
-        )
-    return f"{said} The new settings count from the next start on." if at_start and loop.state != "running" else said
-
-
 def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
     """One line per loop, without its warnings, which would make the table as wide as they are long.
 
@@ -127,21 +88,6 @@ def loops_table(loops: Iterable[Loop], now: dt.datetime) -> Table:
             short_id(loop.id), Text(plain(loop.title)), state(loop), Text(ago(loop.last_activity, now), style="dim")
         )
     return table
-
-
-def shared_warnings(loops: Iterable[Loop]) -> list[str]:
-    """Warnings of loops in a list: what is told of several loops is told once, with the ids of the first ones.
-
-    Args:
-        loops: In the order to show.
-    """
-    ids: dict[str, list[str]] = {}
-    for loop in loops:
-        for warning in dict.fromkeys(loop.warnings):
-            ids.setdefault(warning, []).append(short_id(loop.id))
-    for found in ids.values():
-        found[_NAMED:] = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
-    return [f"{listing(found)}: {warning}" for warning, found in ids.items()]
 
 
 def no_loops() -> Text:

@@ -25,11 +25,13 @@ from loopat_jupyter.errors import (
     LoopatError,
     NotFoundError,
 )
+from tests.conftest import add_loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loopat_jupyter.loops import LoopManager
+    from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import FakeCommandLine
 
 
@@ -115,7 +117,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["click", "loopat_jupyter.cli.session", "loopat_jupyter.cli.records"])
+@pytest.mark.parametrize("module", ["click", "loopat_jupyter.cli.session", "loopat_jupyter.cli.looking"])
 def test_ctrl_c_while_modules_are_imported_is_a_plain_line(tmp_path: Path, module: str) -> None:
     argv = (sys.executable, "-c", EARLY, module, "list")
     environ = {**os.environ, "LOOPAT_HOME": str(tmp_path)}
@@ -186,24 +188,42 @@ def test_nothing_asked_is_answered_with_the_verbs(fake: FakeCommandLine) -> None
     assert all(about in answer.out + answer.err for _, about in VERBS.values())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["create", "A loop"]])
-def test_answering_does_not_wait_for_the_parts_of_a_server(arguments: list[str], tmp_path: object) -> None:
-    """There is no podman here either (code 3): nothing but imports decides how soon the answer comes."""
-    script = (
-        "import sys\nfrom loopat_jupyter.cli import main\n"
-        f"sys.argv = ['jupyter-loopat', *{arguments!r}]\n"
-        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code in (0, 3), ended.code\n"
-        "heavy = {'jupyter_server', 'zmq', 'IPython', 'tornado', 'jupyter_client', 'terminado'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    environ = {**os.environ, "LOOPAT_HOME": str(tmp_path), "LOOPAT_PODMAN_BIN": "/nonexistent"}
-    subprocess.run([sys.executable, "-c", script], env=environ, check=True, timeout=60, stdout=subprocess.DEVNULL)
+SERVER = {"jupyter_server", "zmq", "IPython", "tornado", "jupyter_client", "terminado", "jinja2", "yaml"}
+BARS = {"rich.progress", "rich.live", "loopat_jupyter.cli.bars"}
+TABLES = {"rich", "loopat_jupyter.cli.views"}
+WORK = {"asyncio", "ssl", "msgspec", "jupyter_core", "loopat_jupyter.loops"}
 
 
-def test_help_imports_no_verb() -> None:
-    script = (
-        "import sys\nfrom loopat_jupyter.cli.app import run\nfrom loopat_jupyter.cli.session import Session\n"
-        "run(['--help'], Session({}))\n"
-        "assert not {'rich', 'msgspec', 'loopat_jupyter.loops'} & set(sys.modules)\n"
+@pytest.mark.parametrize(
+    ("arguments", "unneeded", "code"),
+    [
+        (["--help"], SERVER | TABLES | WORK, 0),
+        (["--version"], SERVER | TABLES | WORK, 0),
+        (["list"], SERVER | BARS | {"loopat_jupyter.cli.making", "loopat_jupyter.cli.choices"}, 0),
+        (["list", "--json"], SERVER | TABLES, 0),
+        (["show", "a-loop", "--json"], SERVER | TABLES, 3),
+        (["exec", "a-loop", "true"], SERVER | TABLES, 125),
+        (["create", "Another"], SERVER | BARS, 0),
+    ],
+)
+def test_an_answer_waits_for_no_module_that_it_does_not_need(
+    workspace: Workspace, arguments: list[str], unneeded: set[str], code: int
+) -> None:
+    """There is no podman here: nothing but imports decides how soon the answer comes."""
+    if "a-loop" in arguments:
+        add_loop(workspace, "A loop")
+    program = Path(sys.executable).parent / "jupyter-loopat"
+    environ = {**os.environ, "LOOPAT_HOME": str(workspace.home), "LOOPAT_PODMAN_BIN": "/nonexistent"}
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", program, *arguments],
+        env=environ,
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert ran.returncode == code, ran.stderr
+    # "import time: [us] self | cumulative | the module".
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines() if line.startswith("import time:")}
+    assert "loopat_jupyter.cli.app" in imported
+    assert imported & unneeded == set()

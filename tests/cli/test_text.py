@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
 import pytest
 
-from loopat_jupyter.cli.text import ago, duration, parse_size, size
+from loopat_jupyter.cli.text import ago, changed_text, duration, parse_size, shared_warnings, size
+from tests.cli.test_views import LOOP
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 
@@ -70,3 +72,22 @@ def test_a_time_is_told_as_people_do(past: dt.timedelta, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.9, "59 s"), (80, "1 min 20 s")])
 def test_a_duration_is_as_exact_as_it_matters(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_change_says_when_it_counts() -> None:
+    assert changed_text(LOOP, at_start=True) == "Changed Sales [red]in[/] May (0123abcd)."
+    stopped = msgspec.structs.replace(LOOP, state="stopped")
+    said = changed_text(stopped, at_start=True)
+    assert said == "Changed Sales [red]in[/] May (0123abcd). The new settings count from the next start on."
+    assert changed_text(stopped, at_start=False) == changed_text(LOOP, at_start=True)
+    waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True), at_start=True)
+    assert waiting.endswith("and ends what runs in it: jupyter loopat recreate 0123abcd")
+
+
+def test_what_is_told_of_several_loops_is_told_once() -> None:
+    loops = [
+        msgspec.structs.replace(LOOP, id=f"{number}{LOOP.id[1:]}", warnings=("no keys", *extra))
+        for number, extra in enumerate(((), ("no disk",), (), (), ()))
+    ]
+    assert shared_warnings(loops[:2]) == ["0123abcd and 1123abcd: no keys", "1123abcd: no disk"]
+    assert shared_warnings(loops)[0] == "0123abcd, 1123abcd, 2123abcd and 2 more: no keys"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from loopat_jupyter.cli.deleting import measure
 from loopat_jupyter.cli.inside import asked_or_present_folder, exec_verb
-from loopat_jupyter.cli.records import measure, parse_metadata
+from loopat_jupyter.cli.making import parse_metadata
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.sandbox.plan import sandbox_workdir

@@ -8,7 +8,6 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from loopat_jupyter.cli.views import (
-    changed_text,
     created_sheet,
     health_sheet,
     kernelspecs_table,
@@ -16,7 +15,6 @@ from loopat_jupyter.cli.views import (
     loop_sheet,
     loops_table,
     no_loops,
-    shared_warnings,
 )
 from loopat_jupyter.models import Check, Health, InUse, Kernelspec, Loop, LoopConfig, Progress
 from loopat_jupyter.sandbox.leftovers import Leftover
@@ -87,16 +85,6 @@ def test_each_loop_has_a_line_that_no_warning_widens() -> None:
     ]
 
 
-def test_a_change_says_when_it_counts() -> None:
-    assert changed_text(LOOP, at_start=True) == "Changed Sales [red]in[/] May (0123abcd)."
-    stopped = msgspec.structs.replace(LOOP, state="stopped")
-    said = changed_text(stopped, at_start=True)
-    assert said == "Changed Sales [red]in[/] May (0123abcd). The new settings count from the next start on."
-    assert changed_text(stopped, at_start=False) == changed_text(LOOP, at_start=True)
-    waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True), at_start=True)
-    assert waiting.endswith("and ends what runs in it: jupyter loopat recreate 0123abcd")
-
-
 def test_no_loops_says_what_one_is_and_how_to_make_it() -> None:
     text = "\n".join(rendered(no_loops()))
     assert "its own folder and its own container" in text
@@ -143,15 +131,6 @@ def test_a_loop_is_shown_whole() -> None:
         "                  k2",
         "! the disk is nearly full",
     ]
-
-
-def test_what_is_told_of_several_loops_is_told_once() -> None:
-    loops = [
-        msgspec.structs.replace(LOOP, id=f"{number}{LOOP.id[1:]}", warnings=("no keys", *extra))
-        for number, extra in enumerate(((), ("no disk",), (), (), ()))
-    ]
-    assert shared_warnings(loops[:2]) == ["0123abcd and 1123abcd: no keys", "1123abcd: no disk"]
-    assert shared_warnings(loops)[0] == "0123abcd, 1123abcd, 2123abcd and 2 more: no keys"
 
 
 def test_a_new_loop_comes_with_what_to_do_next() -> None:
