@@ -19,7 +19,7 @@ from loopat_jupyter.cli.app import run
 from loopat_jupyter.cli.session import Session
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.podman import Completed
-from loopat_jupyter.workspace.config import Config, ImageConfig
+from loopat_jupyter.workspace.config import Config, ContextConfig, ImageConfig
 from tests.conftest import add_loop, end_all, processes_inside, real_manager
 from tests.fakes import FakeEngine
 from tests.kernels.conftest import in_thread
@@ -56,7 +56,9 @@ class FakeCommandLine:
         self.engine = FakeEngine(
             lambda call: Completed(int(call[:2] in (("container", "exists"), ("network", "exists"))), b"[]", "")
         )
-        self.manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), self.engine, member="ada")
+        self.manager = LoopManager(
+            workspace, Config(image=ImageConfig(use="x"), context=ContextConfig(use=False)), self.engine, member="ada"
+        )
         self._capsys = capsys
 
     def __call__(self, *arguments: str, environ: dict[str, str] | None = None) -> Answer:
@@ -101,11 +103,16 @@ class RealCommandLine:
     def json(self, *arguments: str) -> dict[str, object]:
         return msgspec.json.decode(self(*arguments, "--json").stdout)
 
+    def here(self, *arguments: str, code: int = 0) -> Answer:
+        """In this process: for what is no claim about processes, nor about the streams of commands inside."""
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            answer = Answer(run(arguments, Session(self.environ)), out.getvalue(), err.getvalue())
+        assert answer.code == code, answer
+        return answer
+
     def look(self, *arguments: str) -> dict[str, object]:
-        """As `json`, in this process: for what is no claim about processes."""
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            assert run((*arguments, "--json"), Session(self.environ)) == 0
-        return msgspec.json.decode(out.getvalue())
+        """As `json`, in this process."""
+        return msgspec.json.decode(self.here(*arguments, "--json").out)
 
 
 @pytest.fixture

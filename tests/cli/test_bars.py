@@ -32,7 +32,7 @@ def test_a_terminal_gets_a_bar_and_one_line_that_stays() -> None:
     text = shown(STEPS)
     assert "step 1 of 2 · system packages" in text
     assert "0:00:0" in text
-    assert text.splitlines()[-1].endswith("✓ Sandbox of [b]x[/b] ready in 0.0 s")
+    assert "✓ Sandbox of [b]x[/b] ready in " in text.splitlines()[-1]
 
 
 def test_what_makes_no_progress_shows_nothing() -> None:

@@ -37,4 +37,4 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with shown_progress(Session({}), "Sandbox") as tell:
         tell(STEPS[0])
-    assert "✓ Sandbox ready in 0.0 s" in capsys.readouterr().err
+    assert "✓ Sandbox ready in " in capsys.readouterr().err

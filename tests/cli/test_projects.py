@@ -116,8 +116,8 @@ def test_an_agent_runs_on_a_persons_terminal(
     terminal = Terminal(shared, "agent", loop_id, "tester")
     terminal.until("tester")
     assert terminal.end() == 7
-    assert b"There are: tester" in shared("agent", loop_id, "nobody", code=1).stderr
-    assert b"needs a terminal" in shared("agent", loop_id, "tester", code=2).stderr
+    assert "There are: tester" in shared.here("agent", loop_id, "nobody", code=1).err
+    assert "needs a terminal" in shared.here("agent", loop_id, "tester", code=2).err
 
 
 @pytest.mark.podman

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -60,23 +61,23 @@ def test_what_listens_for_the_loop_alone_is_told_with_the_way_out() -> None:
 
 
 @pytest.mark.podman
-async def test_files_are_shared_from_the_command_line(real: RealCommandLine, workspace: Workspace) -> None:
+def test_files_are_shared_from_the_command_line(real: RealCommandLine, workspace: Workspace) -> None:
     made = add_loop(workspace, "Sales in May")
     index = workspace.workdir(made.id) / "index.html"
-    assert real("share", "Sales in May").stdout == b"Nothing is shared.\n"
+    assert real.here("share", "Sales in May").out == "Nothing is shared.\n"
     url, no_index = real("share", "Sales in May", "--static", "--alias", "sales").stdout.decode().splitlines()
     assert no_index == "The loop has no index.html, so ask for a file by its name behind this address."
     index.write_text("hello")
-    assert real("share", "Sales in May").stdout.decode() == f"{url}\n"
+    assert real.here("share", "Sales in May").out == f"{url}\n"
     assert urlsplit(url).hostname == "sales.localhost"
-    assert (await fetch(url)).body == b"hello"
-    shown = real.json("share", "Sales in May")
+    assert asyncio.run(fetch(url)).body == b"hello"
+    shown = real.look("share", "Sales in May")
     assert (shown["mode"], shown["url"], shown["state"]) == ("static", url, "ready")
-    told = real("share", "Sales in May", "--port", "8000").stdout.decode()
+    told = real.here("share", "Sales in May", "--port", "8000").out
     hint = f"Sales in May is stopped. To start it: jupyter loopat start {made.id[:8]}"
     # Who shares something else keeps the name that was given out.
     assert told.splitlines() == [url, hint]
-    assert (await fetch(url)).code == 502
-    assert real("share", "Sales in May", "--off").stdout == b"Nothing is shared.\n"
-    assert real.json("share", "Sales in May")["alias"] is None
-    real("rm", "Sales in May", "--yes")
+    assert asyncio.run(fetch(url)).code == 502
+    assert real.here("share", "Sales in May", "--off").out == "Nothing is shared.\n"
+    assert real.look("share", "Sales in May")["alias"] is None
+    real.here("rm", "Sales in May", "--yes")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import ptyprocess
 import pytest
 
+from loopat_jupyter.cli.app import run
+from loopat_jupyter.cli.session import Session
 from tests.conftest import add_loop
 
 if TYPE_CHECKING:
@@ -126,8 +128,18 @@ def test_deleting_asks_on_a_terminal(shared: RealCommandLine, workspace_of_modul
     assert not workspace_of_module.loop(loop_id).exists()
 
 
-def test_errors_are_red_on_a_terminal_and_plain_when_asked(shared: RealCommandLine) -> None:
+def test_errors_are_red_on_a_terminal_and_plain_when_asked(
+    shared: RealCommandLine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "\x1b[31mThere is no loop 'none'" in Terminal(shared, "show", "none").rest()
-    assert "\x1b[3" not in Terminal(shared, "--no-color", "show", "none").rest()
-    shared.environ["NO_COLOR"] = "1"
-    assert "\x1b[3" not in Terminal(shared, "show", "none").rest()
+
+    def said(*arguments: str) -> str:
+        assert run(arguments, Session(shared.environ)) == 1
+        return capsys.readouterr().err
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[31mThere is no loop 'none'" in said("show", "none")
+    assert "\x1b[3" not in said("--no-color", "show", "none")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in said("show", "none")

@@ -180,7 +180,7 @@ def test_encrypted_with_a_passphrase_and_unlocked_in_a_keyring(
 
 @pytest.mark.podman
 def test_a_secret_is_piped_in_and_reaches_a_command(shared: RealCommandLine) -> None:
-    shared("vault", "create", "work")
+    shared.here("vault", "create", "work")
     shared("vault", "set", "TOKEN", "--vault", "work", stdin=b"a\nb\n")
     shared.look("create", "Piped", "--vault", "work")
     assert shared("exec", "Piped", "--", "printenv", "TOKEN").stdout == b"a\nb\n"
