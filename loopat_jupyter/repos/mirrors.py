@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
@@ -24,7 +25,6 @@ from loopat_jupyter.workspace.locks import mirror_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from loopat_jupyter.repos.git import Access, Git
     from loopat_jupyter.workspace.config import Config
@@ -262,16 +262,38 @@ class Mirrors:
         tell(Progress(label=f"reaching {about}"))
         head = default_branch or await self.reach(address, access)
         if self.has(path.name):
+            if head == default_branch == self.default_branch(path.name):
+                commit = await self._unchanged(path, Path(address), head)
+                if commit is not None:
+                    return head, commit
             return await self._fetch(path, address, access, tell, head)
+        # Of what the workspace itself made, the files can be taken as they are.
+        transfer = () if default_branch else ("--no-local",)
         with self._beside(path.name) as new:
             # Only a clone learns the default branch of a repo that has no commit yet.
             await self._git.run(
-                "clone", "--bare", "--no-local", "--template=", "--progress", "--", address, str(new),
+                "clone", "--bare", *transfer, "--template=", "--progress", "--", address, str(new),
                 timeout_s=TRANSFER_TIMEOUT_S, doing=f"reach {about}", access=access, on_progress=_teller(about, tell),
             )  # fmt: skip
             settled = await self._settle_default(new, self.default_branch(new.name))
             new.rename(path)
         return settled
+
+    async def _unchanged(self, path: Path, origin: Path, branch: str) -> str | None:
+        """Where a branch is in a mirror that has everything of a repo of the workspace; None where it may have not.
+
+        A fetch that brings nothing takes three times as many processes to say so.
+        """
+        ours, theirs = [
+            await self._git.run(
+                "--git-dir=.", "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/", "refs/tags/",
+                folder=repo, doing=f"fetch {origin}",
+            )
+            for repo in (path, origin)
+        ]  # fmt: skip
+        if ours.stdout != theirs.stdout:
+            return None
+        return dict(line.split(" ") for line in lines_of(ours.text)).get(f"refs/heads/{branch}")
 
     @contextlib.contextmanager
     def _beside(self, name: str) -> Iterator[Path]:

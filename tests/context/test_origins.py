@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import NewLoop
 from loopat_jupyter.outgoing import promote
 from loopat_jupyter.repos import mirrors
-from loopat_jupyter.repos.git import Git
+from loopat_jupyter.repos.git import Completed, Git
 from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.git_remotes import git, make_remote
 
@@ -105,3 +105,33 @@ async def test_a_remote_that_a_loop_can_write_is_refused(solo: LoopManager, tmp_
         with pytest.raises(BadInputError, match="lies in the workspace"):
             await solo.cargo.contexts.attach("notes", address)
     assert not (tmp_path / "proof").exists()
+
+
+class Noted(Git):
+    """Notes which of its commands ran."""
+
+    def __init__(self) -> None:
+        super().__init__(os.environ)
+        self.ran: list[str] = []
+
+    async def run(self, *arguments: str, **options: Any) -> Completed:
+        self.ran += arguments
+        return await super().run(*arguments, **options)
+
+
+async def test_what_the_workspace_keeps_itself_is_fetched_when_it_has_changed(plain: LoopManager):
+    noted = Noted()
+    manager = LoopManager(plain.workspace, Config(), plain.engine, member="ada", git=noted)
+    first = await manager.make(NewLoop(title="First"))
+    noted.ran.clear()
+    assert (await manager.make(NewLoop(title="Second"))).contexts == first.contexts
+    assert "fetch" not in noted.ran
+    origin = plain.workspace.origins / "notes.git"
+    change = git(origin, "commit-tree", "main^{tree}", "-p", "main", "-m", "Change")
+    git(origin, "update-ref", "refs/heads/main", change)
+    third = await manager.make(NewLoop(title="Third"))
+    assert [start.commit == change for start in third.contexts] == [False, True, False]
+    assert noted.ran.count("fetch") == 1
+    git(origin, "tag", "v1")
+    await manager.make(NewLoop(title="Fourth"))
+    assert git(plain.workspace.mirrors / "context-notes.git", "rev-parse", "v1") == change
