@@ -32,8 +32,18 @@ def jp_server_config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def jp_environ(jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def carries_contexts() -> bool:
+    """Whether new loops carry the contexts: three repos for each loop, of which most tests claim nothing."""
+    return False
+
+
+@pytest.fixture
+def jp_environ(
+    jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, carries_contexts: bool
+) -> None:
     """The server's environment names the test's workspace. HOME is the real one: podman's images are there."""
+    if not (carries_contexts or workspace.config_file.exists()):
+        workspace.config_file.write_text("[context]\nuse = false\n")
     monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     monkeypatch.setenv("LOOPAT_HOME", str(workspace.home))
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)

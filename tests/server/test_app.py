@@ -145,6 +145,7 @@ class TestBrokenConfiguration:
 class TestUnreadableConfiguration:
     @pytest.fixture
     def jp_environ(self, jp_environ: None, workspace: Workspace) -> None:
+        workspace.config_file.unlink()
         workspace.config_file.mkdir()
 
     async def test_it_is_told(self, started: Any, api: Any) -> None:

@@ -54,6 +54,17 @@ CONFIG = {
 }
 
 
+class TestContexts:
+    @pytest.fixture
+    def carries_contexts(self) -> bool:
+        return True
+
+    async def test_a_new_loop_says_where_its_contexts_begin(self, api: Any) -> None:
+        first, second = [(await api("POST", "loops", send={"title": "a"})).body["contexts"] for _ in range(2)]
+        assert [start["kind"] for start in first] == ["knowledge", "notes", "personal"]
+        assert second == first
+
+
 @pytest.mark.podman
 @pytest.mark.lonely
 class TestLife:
@@ -84,7 +95,7 @@ class TestLife:
             "ref": None,
             "branch": None,
             "commit": None,
-            "contexts": made.body["contexts"],
+            "contexts": [],
             "profiles": [],
             "vault": "default",
             "image": "x/y:1",
