@@ -60,8 +60,12 @@ async def test_a_commit_that_people_make_is_fine(remote: Remote):
     await refuse_bomb(Git(os.environ), remote.path, bomb(remote.path, levels=2, width=10))
 
 
-@pytest.mark.parametrize(("levels", "width"), [(10, 10), (300, 2)])
-async def test_a_bomb_is_refused(remote: Remote, levels: int, width: int):
+@pytest.mark.parametrize(("levels", "width", "read_bytes"), [(10, 10, 2**20), (300, 2, extent._LISTING_BYTES)])
+async def test_a_bomb_is_refused(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch, levels: int, width: int, read_bytes: int
+):
+    """However much of it is read: git takes seconds to list what is flat and wide up to the real bound."""
+    monkeypatch.setattr(extent, "_LISTING_BYTES", read_bytes)
     commit = bomb(remote.path, levels=levels, width=width)
     with pytest.raises(ConflictError, match="more than 100000 files and folders.*Nothing is lost"):
         await refuse_bomb(Git(os.environ), remote.path, commit)
