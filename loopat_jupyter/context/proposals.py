@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.context.checkouts import context_branch
 from loopat_jupyter.context.extent import refuse_bomb, too_much
@@ -43,6 +43,16 @@ def moment(seconds: str) -> datetime.datetime:
         seconds: Since 1970; empty where the commit names none.
     """
     return datetime.datetime.fromtimestamp(min(max(int(seconds or 0), 0), _LATEST_S), tz=datetime.UTC)
+
+
+class _Branch(NamedTuple):
+    """A loop's branch that waits."""
+
+    loop_id: str
+    commit: str
+    author: str
+    created_at: datetime.datetime
+    title: str
 
 
 class Proposals:
@@ -144,7 +154,7 @@ class Proposals:
                 "`jupyter loopat context proposals`."
             )
 
-    async def _drop(self, mirror: Mirror, kind: ContextKind, proposal: Proposal) -> bool:
+    async def _drop(self, mirror: Mirror, kind: ContextKind, proposal: _Branch) -> bool:
         dropped = await drop(self._git, mirror, proposal.commit, context_branch(proposal.loop_id), self._access())
         # The remote has dropped it: that it is out of reach now is no failure.
         with contextlib.suppress(GitError):
@@ -157,38 +167,45 @@ class Proposals:
             raise GitError(f"{mirror.problem} Try again later.")
         return mirror
 
-    async def _find(self, kind: ContextKind, loop_id: str) -> tuple[Mirror, Proposal]:
+    async def _find(self, kind: ContextKind, loop_id: str) -> tuple[Mirror, _Branch]:
         mirror = await self._refresh(kind)
-        for proposal in await self._of(kind, mirror):
-            if proposal.loop_id == loop_id:
-                return mirror, proposal
+        if is_loop_id(loop_id):
+            for branch in await self._branches(mirror, loop_id):
+                return mirror, branch
         raise NotFoundError(
             f"No proposal of loop {loop_id[:80]} waits on {kind}. `jupyter loopat context proposals` shows them."
         )
 
     async def _of(self, kind: ContextKind, mirror: Mirror) -> list[Proposal]:
-        base = f"refs/heads/{mirror.default_branch}"
-        unmerged = () if mirror.commit is None else (f"--no-merged={base}",)
+        base = None if mirror.commit is None else f"refs/heads/{mirror.default_branch}"
+        found = []
+        for branch in await self._branches(mirror):
+            counted, files = await self._extent(mirror, base, branch.commit)
+            found.append(
+                Proposal(
+                    kind=kind,
+                    loop_id=branch.loop_id,
+                    title=branch.title,
+                    author=branch.author,
+                    created_at=branch.created_at,
+                    commit=branch.commit,
+                    commits=counted,
+                    files=files,
+                )
+            )
+        return found
+
+    async def _branches(self, mirror: Mirror, loop_id: str = "") -> list[_Branch]:
+        """What waits, or what of one loop does, without what it holds: git looks long at each."""
+        unmerged = () if mirror.commit is None else (f"--no-merged=refs/heads/{mirror.default_branch}",)
         listed = await self._git.run(
-            "for-each-ref", f"--format={_FORMAT}", *unmerged, "refs/heads/loop/", folder=mirror.path
+            "for-each-ref", f"--format={_FORMAT}", *unmerged, f"refs/heads/loop/{loop_id}", folder=mirror.path
         )
         found = []
         for line in filter(None, listed.text.split("\n")):
             name, commit, author, seconds, subject = line.split("\0")
             if is_loop_id(name):
-                counted, files = await self._extent(mirror, base if unmerged else None, commit)
-                found.append(
-                    Proposal(
-                        kind=kind,
-                        loop_id=name,
-                        title=self._title(name) or subject,
-                        author=author,
-                        created_at=moment(seconds),
-                        commit=commit,
-                        commits=counted,
-                        files=files,
-                    )
-                )
+                found.append(_Branch(name, commit, author, moment(seconds), self._title(name) or subject))
         return found
 
     async def _extent(self, mirror: Mirror, base: str | None, commit: str) -> tuple[int, tuple[str, ...]]:

@@ -11,11 +11,12 @@ import pytest
 
 from loopat_jupyter.context import merging, proposals
 from loopat_jupyter.context.proposals import moment
-from loopat_jupyter.errors import ConflictError, GitError
+from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.context.test_extent import bomb
+from tests.context.test_origins import Noted
 from tests.git_remotes import git
 
 if TYPE_CHECKING:
@@ -67,7 +68,18 @@ async def test_a_date_far_off_does_not_break_the_list(team: LoopManager, remote:
 
 
 async def test_discarding_takes_it_away(team: LoopManager, remote: Remote):
-    await team.cargo.contexts.proposals.discard("knowledge", LOOP)
+    other = str(uuid.UUID(int=2))
+    for missing in (other, f"{LOOP}/x", LOOP[:-1], "*", ""):
+        with pytest.raises(NotFoundError, match="No proposal of loop"):
+            await team.cargo.contexts.proposals.discard("knowledge", missing)
+    git(remote.path, "update-ref", f"refs/heads/loop/{other}", BRANCH)
+    noted = Noted()
+    person = LoopManager(team.workspace, team.config, team.engine, member="ada", git=noted)
+    await person.cargo.contexts.proposals.discard("knowledge", LOOP)
+    # Nobody waits for git to look into what is not kept.
+    assert not {"rev-list", "ls-tree", "merge-base", "diff"} & {*noted.ran}
+    assert [waiting.loop_id for waiting in await team.cargo.contexts.proposals.waiting()] == [other]
+    await team.cargo.contexts.proposals.discard("knowledge", other)
     assert await team.cargo.contexts.proposals.waiting() == ()
     assert git(remote.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk\nrefs/tags/v1"
 
