@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Inside: TypeAlias = Callable[[], list[psutil.Process]]
 
-pytestmark = pytest.mark.podman
+pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
 def test_a_loop_from_its_making_to_its_end(real: RealCommandLine, workspace: Workspace) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.errors import BadInputError, ImageBuildError
-from loopat_jupyter.models import NewLoop
 from loopat_jupyter.project import ProjectFile, build, build_project
 from loopat_jupyter.project.build import copy_context
 from tests.test_profiles import run
@@ -84,8 +83,9 @@ async def make(manager: LoopManager, record: LoopRecord, entry: ProjectFile) -> 
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: LoopManager, small_image: str):
-    record = await manager.make(NewLoop(title="Project"))
+    record = manager.create(title="Project")
     workdir = manager.workspace.workdir(record.id)
     (workdir / "content").write_text("from the project")
     (workdir / "Dockerfile").write_text(f"FROM {small_image}\nCOPY content /opt/content\n")
@@ -100,8 +100,9 @@ async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: Loop
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_a_build_reads_nothing_of_the_host(manager: LoopManager, small_image: str, tmp_path: Path):
-    record = await manager.make(NewLoop(title="Project"))
+    record = manager.create(title="Project")
     workdir = manager.workspace.workdir(record.id)
     (tmp_path / "secret").write_text("canary")
     (workdir / "planted").symlink_to(tmp_path / "secret")

@@ -295,6 +295,7 @@ def test_the_record_survives_being_written(plain: LoopManager):
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_a_loop_that_was_copied_to_another_workspace_works_there(
     manager: LoopManager, remote: Remote, tmp_path: Path
 ):

@@ -125,6 +125,7 @@ async def inside(manager: LoopManager, record: LoopRecord, script: str) -> None:
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_delete_names_what_is_nowhere_else(manager: LoopManager, remote: Remote):
     record = await manager.make(NewLoop(title="a", repo=remote.url))
     # The checkout works there as anywhere, and cannot write to the mirror.
@@ -154,6 +155,7 @@ async def test_delete_names_what_is_nowhere_else(manager: LoopManager, remote: R
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_a_loop_with_nothing_of_its_own_goes_without_force(manager: LoopManager, remote: Remote):
     record = await manager.make(NewLoop(title="a", repo=remote.url, ref="v1"))
     await manager.update(record.id, {"archived": True})
