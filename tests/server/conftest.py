@@ -40,13 +40,18 @@ def carries_contexts() -> bool:
 @pytest.fixture
 def jp_environ(
     jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, carries_contexts: bool
-) -> None:
+) -> Iterator[None]:
     """The server's environment names the test's workspace. HOME is the real one: podman's images are there."""
-    if not (carries_contexts or workspace.config_file.exists()):
-        workspace.config_file.write_text("[context]\nuse = false\n")
+    settings = workspace.config_file.read_text() if workspace.config_file.exists() else ""
+    if not carries_contexts:
+        workspace.config_file.write_text(f"{settings}[context]\nuse = false\n")
     monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
     monkeypatch.setenv("LOOPAT_HOME", str(workspace.home))
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    yield
+    if workspace.config_file.is_file():
+        # Who removes what podman has of the workspace looks there for whether it has a network.
+        workspace.config_file.write_text(settings)
 
 
 class Answer(NamedTuple):
