@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import RealCommandLine
 
@@ -178,8 +177,7 @@ def test_a_loop_in_use_is_deleted_only_by_force(
 
 
 @pytest.mark.fault("F7")
-def test_a_missing_podman_is_told_with_what_to_do(shared: RealCommandLine, shared_loop: LoopRecord) -> None:
-    loop_id = shared_loop.id
+def test_a_missing_podman_is_told_with_what_to_do(shared: RealCommandLine, loop_id: str) -> None:
     shared.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
     for arguments in (["list"], ["show", loop_id], ["start", loop_id], ["gc"]):
         told = shared.here(*arguments, code=3).err
@@ -197,14 +195,14 @@ main()
 
 
 @pytest.mark.fault("F8")
-def test_a_podman_that_hangs_is_given_up_on(shared: RealCommandLine, shared_loop: LoopRecord, tmp_path: Path) -> None:
+def test_a_podman_that_hangs_is_given_up_on(shared: RealCommandLine, loop_id: str, tmp_path: Path) -> None:
     podman, program = tmp_path / "podman", tmp_path / "jupyter-loopat"
     podman.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
     program.write_text(IMPATIENT)
     for file in (podman, program):
         file.chmod(0o755)
     shared.environ["LOOPAT_PODMAN_BIN"], shared.program = str(podman), str(program)
-    answer = shared("show", shared_loop.id, code=124)
+    answer = shared("show", loop_id, code=124)
     assert answer.stderr.startswith(b"Podman did not inspect the sandbox within 0.5 s.")
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert [command for command in commands if str(podman) in command] == []
