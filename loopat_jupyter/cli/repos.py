@@ -20,7 +20,7 @@ from loopat_jupyter.fetching import fetch_repo
 def fetch_verb(session: Session, *, loop: str) -> None:
     """Fetch the repo that could not be reached when a loop was made. What is in the loop already stays."""
     record = find_loop(session.manager, loop)
-    with shown_progress(session.err, f"Repo of {record.title}") as tell:
+    with shown_progress(session, f"Repo of {record.title}") as tell:
         fetched = session.run(fetch_repo(session.manager, record, on_progress=tell))
     for warning in fetched.warnings:
         session.warn(warning)
