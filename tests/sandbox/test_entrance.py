@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -171,7 +172,17 @@ class TestReal:
         )
         assert started.process is not None
         assert main.status() == psutil.STATUS_STOPPED
-        # It goes on, and finds that somebody else was faster.
+        # Meanwhile another start is asked for and called off.
+        called_off = Stem.new(manager.workspace.run(record.id), "k")
+        starting = asyncio.create_task(
+            start_detached(manager.engine, running, called_off, ExecSpec(argv=("sleep", "60"), detach=True))
+        )
+        while not called_off.file("start").exists():
+            await asyncio.sleep(0.001)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        # It goes on, and finds that somebody else was faster, and that nobody wants the other one.
         main.resume()
         again = Stem.new(manager.workspace.run(record.id), "k")
         second = await start_detached(manager.engine, running, again, ExecSpec(argv=("sleep", "60"), detach=True))
@@ -179,5 +190,7 @@ class TestReal:
         assert psutil.Process(second.process.pid).ppid() == main.pid
         assert len(exec_roots(running.init_pid)) == 2
         assert stem.log_tail() == "once\n"
+        while list(called_off.folder.glob(f"{called_off.name}*")):
+            await asyncio.sleep(0.01)
         for process in (started.process, second.process):
             process.close()
