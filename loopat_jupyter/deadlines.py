@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 
+_log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+
+CLEAN_UP_S = 30.0
+"""How long what was called off may take to clean up: more than podman has for that."""
 
 _FIRST_LOOK_S = 0.002
 _LATE_PART = 0.02
@@ -50,20 +55,25 @@ async def to_the_end(work: Awaitable[_Result]) -> _Result:
         raise
 
 
-async def call_off(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def call_off(tasks: Iterable[asyncio.Task[Any]], *, patience_s: float = CLEAN_UP_S) -> None:
     """Call tasks off, and return when they have ended.
 
-    One that is ending already has something to clean up; a second request would cut that short.
+    One that is ending already has something to clean up; a second request would cut that short. But a request can get
+    lost, where it meets a deadline or an answer that comes at the same time; so it is made again in the end.
 
     Args:
         tasks: The tasks.
+        patience_s: How long they may take to clean up.
     """
-    meant = list(tasks)
-    for task in meant:
+    left = set(tasks)
+    for task in left:
         if not task.cancelling():
             task.cancel()
-    if meant:
-        await asyncio.wait(meant)
+    while left:
+        _, left = await asyncio.wait(left, timeout=patience_s)
+        for task in left:
+            _log.warning("Called off again, as it goes on: %r", task)
+            task.cancel()
 
 
 async def side_by_side(*works: Coroutine[Any, Any, _Result]) -> list[_Result]:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from loopat_jupyter.deadlines import deadline, side_by_side, until_next_look_s
+from loopat_jupyter.deadlines import call_off, deadline, side_by_side, until_next_look_s
 
 
 async def test_a_block_ends_in_time_or_is_called_off() -> None:
@@ -26,6 +26,33 @@ def test_who_waits_long_looks_seldom_and_is_late_by_a_small_part() -> None:
         looks += 1
     # A hundred that wait at once are little work for the processor.
     assert looks < 400
+
+
+async def test_what_misses_a_request_is_called_off_again(caplog: pytest.LogCaptureFixture) -> None:
+    heard = []
+
+    async def goes_on() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                heard.append("a request")
+                if len(heard) > 1:
+                    raise
+
+    async def cleans_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            heard.append("clean")
+
+    tasks = [asyncio.create_task(goes_on()), asyncio.create_task(cleans_up())]
+    await asyncio.sleep(0)
+    await call_off(tasks, patience_s=0.01)
+    assert all(task.cancelled() for task in tasks)
+    assert heard == ["a request", "clean", "a request"]
+    assert ["goes_on" in record.message for record in caplog.records] == [True]
 
 
 async def called_off(task: asyncio.Task[str]) -> str:
