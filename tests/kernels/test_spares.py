@@ -116,7 +116,8 @@ async def run(km: Any, code: str) -> Any:
 async def answers(km: Any) -> None:
     """Return when a kernel does."""
     client = km.client()
-    client.start_channels()
+    # Of one that beats no heart, the client's thread would begin anew just while the client ends.
+    client.start_channels(hb=False)
     try:
         await hears(client)
     finally:

@@ -327,9 +327,9 @@ async def test_a_cancelled_start_leaves_nothing_inside(box: Box, turns: int):
         stem, process = await starting
         await end_tree(process)
         stem.remove()
-    while exec_roots(box.running.init_pid):
+    # Its main process may hear of it now, and clears up after itself.
+    while exec_roots(box.running.init_pid) or box.files():
         await asyncio.sleep(0.01)
-    assert box.files() == []
 
 
 async def test_a_start_that_its_client_fails_leaves_nothing_inside(box: Box, monkeypatch: pytest.MonkeyPatch):
