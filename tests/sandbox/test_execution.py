@@ -98,7 +98,8 @@ async def box(manager: LoopManager) -> AsyncIterator[Box]:
     own = set(descendants(made.running.init_pid))
     yield made
     for pid in set(descendants(made.running.init_pid)) - own:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         await gone(pid)
     for file in made.files():
         file.unlink()
