@@ -397,4 +397,12 @@ def is_waiting(pid: int) -> bool:
         folder = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
     except OSError:
         return False
-    return folder == _LIBRARY or folder.startswith(f"{_LIBRARY}/waiting-")
+    return (folder == _LIBRARY and _command(pid) == _command(parent_pid(pid))) or folder.startswith(f"{_LIBRARY}/waiting-")
+
+
+def _command(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
