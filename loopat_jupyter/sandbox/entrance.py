@@ -107,6 +107,9 @@ def _asked(stem: Stem, spec: ExecSpec) -> bool:
     command = started_command(spec, stem.name)
     # What holds a terminal does that itself.
     words = (begin_in, *(command if command[: len(HOLDER)] == HOLDER else (UNMASK, *command)))
+    if any("\0" in word for word in words):
+        # Podman refuses it.
+        return False
     try:
         # What runs inside can put anything there; whatever it is, it is not waited for.
         entrance = os.open(stem.folder / ENTRANCE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -117,7 +120,7 @@ def _asked(stem: Stem, spec: ExecSpec) -> bool:
             return False
         write_new(stem.file("start"), b"".join(os.fsencode(word) + b"\0" for word in words))
         os.write(entrance, f"{stem.name}\n".encode())
-    except OSError:
+    except (OSError, UnicodeEncodeError):
         return False
     finally:
         os.close(entrance)

@@ -262,14 +262,15 @@ def all_pids(*, newest_first: bool = False) -> list[int]:
 
 def commands() -> list[bytes]:
     """The command lines of all processes of the host, each argument with a NUL after it."""
-    found = []
-    for pid in all_pids():
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                found.append(file.read())
-        except OSError:
-            continue
-    return found
+    return [command for pid in all_pids() if (command := _command(pid))]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def pid_namespace(pid: int) -> str | None:
@@ -386,9 +387,7 @@ def _is_root(pid: int, namespace: str | None, init: int) -> bool:
 
 
 def is_waiting(pid: int) -> bool:
-    """Whether a process is a spare kernel that nobody uses yet: it goes to another folder when somebody does.
-
-    So is, for a moment, what the main process of a sandbox is about to start.
+    """Whether a process is a spare kernel that nobody uses yet, or just what the main process is about to start.
 
     Args:
         pid: Its id on the host.
@@ -397,12 +396,5 @@ def is_waiting(pid: int) -> bool:
         folder = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
     except OSError:
         return False
-    return (folder == _LIBRARY and _command(pid) == _command(parent_pid(pid))) or folder.startswith(f"{_LIBRARY}/waiting-")
-
-
-def _command(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
+    begins = folder == _LIBRARY and _command(pid) == _command(parent_pid(pid))
+    return begins or folder.startswith(f"{_LIBRARY}/waiting-")

@@ -6,6 +6,7 @@ Where the engine's cgroups are not to be had, as in a rootless container of cgro
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -26,6 +27,7 @@ _KINDS: Mapping[str, _Kind] = {"k": "kernels", "t": "terminals"}
 """By the letter that the files of a start begin with (`loopat_jupyter.sandbox.process.Stem`)."""
 
 _PID_BYTES = 16
+_MOST_FILES = 10_000
 
 
 def in_use(run_folders: Mapping[int, Path]) -> dict[int, InUse]:
@@ -83,7 +85,8 @@ def _started(run_folder: Path) -> dict[int, _Kind]:
     """Kinds of what was started through a launcher, by process id as seen inside."""
     kinds: dict[int, _Kind] = {}
     with contextlib.suppress(OSError):
-        for entry in os.scandir(run_folder):
+        # What runs inside can make any number of files there.
+        for entry in itertools.islice(os.scandir(run_folder), _MOST_FILES):
             if entry.name.endswith(".pid"):
                 with contextlib.suppress(OSError, ValueError):
                     pid = int(read_untrusted(run_folder / entry.name, limit_bytes=_PID_BYTES))

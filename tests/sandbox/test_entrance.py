@@ -11,7 +11,7 @@ import pytest
 
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.entrance import ENTRANCE, begin, begun, make_entrance
-from loopat_jupyter.sandbox.execution import start_detached
+from loopat_jupyter.sandbox.execution import FIND_TIMEOUT_S, start_detached
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, SPARE_FOLDER
 from loopat_jupyter.sandbox.podman import Completed
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.sandbox.process import HostProcess
     from loopat_jupyter.workspace.paths import Workspace
 
 SPEC = ExecSpec(argv=("cat", "a b"), cwd="/folder", detach=True)
@@ -79,6 +80,16 @@ async def test_what_nobody_takes_is_podmans_and_nobody_elses(run_folder: Path, l
     assert await begin_in(run_folder) == ("5e55104", ["exec"])
     # Whoever comes late finds that it was taken.
     assert (run_folder / f"{STEM}.taken").exists()
+
+
+@pytest.mark.parametrize("word", ["one\0two", "\ud800"], ids=["nul", "surrogate"])
+async def test_what_cannot_be_an_argument_is_podmans_to_refuse(
+    run_folder: Path, listener: Callable[[], bytes], word: str
+):
+    assert await begin_in(run_folder, ExecSpec(argv=("echo", word), detach=True)) == ("5e55104", ["exec"])
+    with pytest.raises(BlockingIOError):
+        listener()
+    assert [path.name for path in run_folder.iterdir()] == [ENTRANCE]
 
 
 def plant_nothing(entrance: Path) -> None:
@@ -161,6 +172,35 @@ class TestReal:
             entrance.unlink(missing_ok=True)
         assert logs[0] == logs[1]
         assert exec_roots(running.init_pid) == []
+
+    async def test_a_folder_that_cannot_be_entered_and_a_command_that_cannot_be_run_take_no_time(
+        self, manager: LoopManager, record: LoopRecord
+    ):
+        running = await manager.start(record, fresh=True)
+        workdir, run = manager.workspace.workdir(record.id), manager.workspace.run(record.id)
+
+        async def start(*argv: str, cwd: str = "/loopat/lib") -> tuple[Stem, HostProcess | None]:
+            return await start_detached(
+                manager.engine, running, Stem.new(run, "k"), ExecSpec(argv=argv, cwd=cwd, detach=True)
+            )
+
+        # Far longer than any argument may be: it ends at once, and nobody waits for it for long.
+        async with asyncio.timeout(FIND_TIMEOUT_S / 2):
+            stem, ended = await start("echo", "x" * 200_000)
+            if ended is not None:
+                await ended.wait()
+                ended.close()
+        assert stem.log_tail() == ""
+        workdir.chmod(0)
+        try:
+            _, started = await start("sleep", "60")
+        finally:
+            workdir.chmod(0o700)
+        assert started is not None
+        # What works where the main process is counts as well.
+        while exec_roots(running.init_pid) != [started.pid]:
+            await asyncio.sleep(0.01)
+        started.close()
 
     async def test_a_main_process_that_was_stopped_keeps_nobody(self, manager: LoopManager, record: LoopRecord):
         running = await manager.start(record, fresh=True)
