@@ -51,7 +51,10 @@ async def to_the_end(work: Awaitable[_Result]) -> _Result:
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([running])
+        while not running.done():
+            # Whoever calls off a second time waits, too.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
         raise
 
 

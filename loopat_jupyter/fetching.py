@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent
@@ -53,7 +53,6 @@ async def fetch_repo(
         async with manager.sandboxes.lock(record.id):
             now = manager.store.read(record.id)
             _refuse(now)
-            await asyncio.to_thread(_move, Path(folder), manager.workspace.workdir(record.id))
             changed = msgspec.structs.replace(
                 now,
                 origin=made.origin,
@@ -62,7 +61,8 @@ async def fetch_repo(
                 commit=made.commit,
                 warnings=made.warnings,
             )
-            manager.store.write(changed)
+            # Both or neither, also when this is called off.
+            await in_thread(_take, manager, changed, Path(folder))
     manager.on_event(LoopEvent(action="updated", loop_id=record.id))
     return changed
 
@@ -73,6 +73,11 @@ def _refuse(record: LoopRecord) -> None:
     if not record.repo_missing:
         has = "no repo" if record.repo is None else "the files of its repo already. `git pull` in the loop updates them"
         raise ConflictError(f"Loop {record.title!r} has {has}.")
+
+
+def _take(manager: LoopManager, changed: LoopRecord, fetched: Path) -> None:
+    _move(fetched, manager.workspace.workdir(changed.id))
+    manager.store.write(changed)
 
 
 def _move(fetched: Path, workdir: Path) -> None:

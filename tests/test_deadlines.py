@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from loopat_jupyter.deadlines import call_off, deadline, side_by_side, until_next_look_s
+from loopat_jupyter.deadlines import call_off, deadline, in_thread, side_by_side, until_next_look_s
 
 
 async def test_a_block_ends_in_time_or_is_called_off() -> None:
@@ -53,6 +54,25 @@ async def test_what_misses_a_request_is_called_off_again(caplog: pytest.LogCaptu
     assert all(task.cancelled() for task in tasks)
     assert heard == ["a request", "clean", "a request"]
     assert ["goes_on" in record.message for record in caplog.records] == [True]
+
+
+async def test_a_thread_has_ended_before_its_caller_goes_on_however_often_it_is_called_off() -> None:
+    goes, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        goes.wait()
+        ended.set()
+
+    task = asyncio.create_task(in_thread(work))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    goes.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
 
 
 async def called_off(task: asyncio.Task[str]) -> str:

@@ -1,6 +1,6 @@
 """The entrance of a sandbox: how its main process (`inside/sandbox`) is asked to start something.
 
-That takes a few milliseconds, of which `podman exec` takes a hundred. Where nobody answers at the entrance (a container
+That takes a few milliseconds; `podman exec` takes a hundred. Where nobody answers at the entrance (a container
 that was made before there was one, a main process that was stopped, an engine on another machine), podman starts it.
 """
 
@@ -38,11 +38,10 @@ def make_entrance(run_folder: Path) -> None:
 
     Args:
         run_folder: The loop's runtime directory, empty.
-
-    Raises:
-        OSError: It cannot be made.
     """
-    os.mkfifo(run_folder / ENTRANCE, 0o600)
+    # On a file system that has no pipes, podman starts everything.
+    with contextlib.suppress(OSError):
+        os.mkfifo(run_folder / ENTRANCE, 0o600)
 
 
 async def begin(
@@ -72,6 +71,7 @@ async def begin(
     Raises:
         EngineError: Podman could not start it.
         EngineTimeoutError: It took too long.
+        StorageFullError: No space for its files.
     """
     if has_python(running.init_pid) and _asked(stem, spec) and await _answered(stem, patience_s):
         return ""

@@ -186,10 +186,10 @@ class HostProcess:
                 signal.pidfd_send_signal(self._pidfd, signum)
 
     def signal_group(self, signum: int) -> None:
-        """Send a signal to its process group: it and what it started in the foreground."""
+        """Send a signal to it and what it started in the foreground; not to others of the main process's group."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(os.getpgid(self.pid), signum)
+                (os.killpg if os.getpgid(self.pid) == self.pid else os.kill)(self.pid, signum)
 
     def close(self) -> None:
         """Give the pidfd back. The process goes on."""

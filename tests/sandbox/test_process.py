@@ -67,6 +67,16 @@ async def test_the_end_of_a_process_is_told_at_once_to_all_who_wait(tree: subpro
     await process.wait()
 
 
+async def test_what_is_still_in_the_group_of_its_parent_is_signalled_alone():
+    # Here, the group is that of the tests; in a sandbox, that of its main process.
+    with subprocess.Popen(["sleep", "600"]) as child:
+        process = held(child.pid)
+        process.signal_group(signal.SIGTERM)
+        await process.wait()
+        process.close()
+    assert child.returncode == -signal.SIGTERM
+
+
 async def test_signals_to_a_process_that_ended_do_nothing(tree: subprocess.Popen[str]):
     process = held(tree.pid)
     for pid in descendants(tree.pid):
