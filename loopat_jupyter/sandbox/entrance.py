@@ -13,7 +13,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.sandbox.plan import HOLDER, HOLDER_PYTHON, SPARE_FOLDER, UNMASK, exec_argv, started_command
+from loopat_jupyter.deadlines import until_next_look_s
+from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, SPARE_FOLDER, UNMASK, exec_argv, started_command
 from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ ENTRANCE = "starts"
 
 PATIENCE_S = 3.0
 """How long the main process may take to answer: far more than it needs on a machine under load."""
-
-_LOOK_S = 0.002
 
 
 def make_entrance(run_folder: Path) -> None:
@@ -106,7 +105,7 @@ def _asked(stem: Stem, spec: ExecSpec) -> bool:
     begin_in = SPARE_FOLDER if spec.cwd == SPARE_FOLDER else ""
     command = started_command(spec, stem.name)
     # What holds a terminal does that itself.
-    words = (begin_in, *(command if command[: len(HOLDER)] == HOLDER else (UNMASK, *command)))
+    words = (begin_in, *(() if spec.tty else (UNMASK,)), *command)
     if any("\0" in word for word in words):
         # Podman refuses it.
         return False
@@ -130,16 +129,14 @@ def _asked(stem: Stem, spec: ExecSpec) -> bool:
 async def _answered(stem: Stem, patience_s: float) -> bool:
     """Whether the main process took the start; if not, it never will."""
     taken = stem.file("taken")
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while (waited_s := time.monotonic() - began) < patience_s:
         if os.path.lexists(taken):  # noqa: ASYNC240 - one look
             return True
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(until_next_look_s(waited_s))
     try:
         write_new(taken, b"")
-    except FileExistsError:
-        return True
-    except OSError:
+    except OSError as error:
         # Where the folder was locked from inside, the main process cannot take anything either.
-        return False
+        return isinstance(error, FileExistsError)
     return False
