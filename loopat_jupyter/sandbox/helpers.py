@@ -75,24 +75,21 @@ def install(folder: Path) -> None:
         StorageFullError: No space.
         StorageRefusedError: It may not be written.
     """
-    for name in NAMES:
-        target = folder / file_name(name)
+    of_version = [(name, folder / file_name(name)) for name in NAMES]
+    of_version += [(source, folder / file_name(inner) / name) for inner, source, name in _IN_FOLDERS]
+    for source, target in of_version:
         if not target.exists():
-            with failed_write_told(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, (INSIDE / name).read_bytes(), mode=_MODE)
-    for inner, source, name in _IN_FOLDERS:
-        target = folder / file_name(inner) / name
-        if not target.exists():
-            with failed_write_told(folder):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, (INSIDE / source).read_bytes(), mode=_MODE)
+            _put(folder, target, (INSIDE / source).read_bytes(), _MODE)
     for source, target, mode in (
         (MAIN_HELPER, folder / MAIN_HELPER, _MODE),
         (SKILL, skill_folder(folder) / SKILL, 0o644),
     ):
-        text = (INSIDE / source).read_bytes()
-        if not target.exists() or target.read_bytes() != text:
-            with failed_write_told(folder):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, text, mode=mode)
+        data = (INSIDE / source).read_bytes()
+        if not target.exists() or target.read_bytes() != data:
+            _put(folder, target, data, mode)
+
+
+def _put(folder: Path, target: Path, data: bytes, mode: int) -> None:
+    with failed_write_told(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, data, mode=mode)
