@@ -10,6 +10,7 @@ import os
 import queue
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,6 +74,9 @@ class Place(NamedTuple):
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # Until they are gone, their ports are taken.
+        while left and exec_roots(stamp.pid):
+            time.sleep(0.01)
         for name in self.run_files() if left else ():
             (self.run_folder / name).unlink()
 
