@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -14,10 +15,11 @@ from loopat_jupyter.errors import ConflictError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.starting import archived
-from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.files import failed_write_told, full_disk_told
+from loopat_jupyter.workspace.walking import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord, Progress
@@ -41,30 +43,40 @@ async def fetch_repo(
         GitError: The remote is out of reach.
         GitUnavailableError: There is no git.
         StorageFullError: No space.
+        StorageRefusedError: The loop's folder may not be written.
     """
     _refuse(record)
     loop = manager.workspace.loop(record.id)
-    with (
-        full_disk_told(loop),
-        # No git of the host runs where the sandbox can write.
-        tempfile.TemporaryDirectory(prefix=".fetched-", dir=loop, ignore_cleanup_errors=True) as folder,
-    ):
-        made = await manager.cargo.checkout.fill(Path(folder), record, on_progress)
-        async with manager.sandboxes.lock(record.id):
-            now = manager.store.read(record.id)
-            _refuse(now)
-            changed = msgspec.structs.replace(
-                now,
-                origin=made.origin,
-                mirror=made.mirror,
-                branch=made.branch,
-                commit=made.commit,
-                warnings=made.warnings,
-            )
-            # Both or neither, also when this is called off.
-            await in_thread(_take, manager, changed, Path(folder))
+    with full_disk_told(loop):
+        async with _folder_beside(loop) as folder:
+            made = await manager.cargo.checkout.fill(folder, record, on_progress)
+            async with manager.sandboxes.lock(record.id):
+                now = manager.store.read(record.id)
+                _refuse(now)
+                changed = msgspec.structs.replace(
+                    now,
+                    origin=made.origin,
+                    mirror=made.mirror,
+                    branch=made.branch,
+                    commit=made.commit,
+                    warnings=made.warnings,
+                )
+                # Both or neither, also when this is called off.
+                await in_thread(_take, manager, changed, folder)
     manager.on_event(LoopEvent(action="updated", loop_id=record.id))
     return changed
+
+
+@contextlib.asynccontextmanager
+async def _folder_beside(loop: Path) -> AsyncIterator[Path]:
+    """A folder on the loop's file system that no sandbox sees: no git of the host runs where one can write."""
+    with failed_write_told(loop):
+        # What a killed process leaves is found by its name, see `sandbox.disk.half_made`.
+        folder = Path(tempfile.mkdtemp(prefix=".repo.", suffix=".new", dir=loop))
+    try:
+        yield folder
+    finally:
+        await in_thread(remove_tree, folder)
 
 
 def _refuse(record: LoopRecord) -> None:

@@ -1,3 +1,4 @@
+import type { ISessionContextDialogs } from '@jupyterlab/apputils';
 import type { ConsolePanel, IConsoleTracker } from '@jupyterlab/console';
 
 import { placeOf } from './place';
@@ -8,10 +9,12 @@ import type { ILoopManager } from './tokens';
  *
  * @param consoles - All of the page.
  * @param manager - Knows the loops.
+ * @param dialogs - Ask for a kernel where Lab does not know which; null in a Lab without such.
  */
 export function startAgain(
   consoles: IConsoleTracker,
-  manager: ILoopManager
+  manager: ILoopManager,
+  dialogs: Pick<ISessionContextDialogs, 'selectKernel'> | null
 ): void {
   const follow = (panel: ConsolePanel) => {
     const { console: inner, sessionContext } = panel;
@@ -26,7 +29,9 @@ export function startAgain(
           ...sessionContext.kernelPreference,
           id: undefined
         };
-        await sessionContext.startKernel();
+        if (await sessionContext.startKernel()) {
+          await dialogs?.selectKernel(sessionContext);
+        }
       }
       await execute(...options);
     };

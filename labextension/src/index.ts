@@ -3,7 +3,11 @@ import type {
   JupyterFrontEndPlugin
 } from '@jupyterlab/application';
 import { ILabShell, ILayoutRestorer } from '@jupyterlab/application';
-import { ICommandPalette, IToolbarWidgetRegistry } from '@jupyterlab/apputils';
+import {
+  ICommandPalette,
+  ISessionContextDialogs,
+  IToolbarWidgetRegistry
+} from '@jupyterlab/apputils';
 import { IConsoleTracker } from '@jupyterlab/console';
 import {
   IDefaultFileBrowser,
@@ -83,7 +87,8 @@ const face: JupyterFrontEndPlugin<void> = {
     ISettingRegistry,
     IDefaultFileBrowser,
     ITerminalTracker,
-    IConsoleTracker
+    IConsoleTracker,
+    ISessionContextDialogs
   ],
   activate: (
     app: JupyterFrontEnd,
@@ -99,7 +104,8 @@ const face: JupyterFrontEndPlugin<void> = {
     registry: ISettingRegistry | null,
     stockBrowser: IDefaultFileBrowser | null,
     terminals: ITerminalTracker | null,
-    consoles: IConsoleTracker | null
+    consoles: IConsoleTracker | null,
+    dialogs: ISessionContextDialogs | null
   ): void => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const { commands } = app;
@@ -162,7 +168,7 @@ const face: JupyterFrontEndPlugin<void> = {
     tellOfProgress(loops, commands, trans);
     followRestarts(app.shell, loops, trans);
     if (consoles !== null) {
-      startAgain(consoles, loops);
+      startAgain(consoles, loops, dialogs);
     }
     if (launcher !== null) {
       withoutLoops(launcher);

@@ -189,7 +189,8 @@ export abstract class LoopForm extends ReactWidget {
         {this.textField(
           'devices',
           trans.__('Devices, such as nvidia.com/gpu=all'),
-          standard(devices && devices.join(' '), trans.__('None'))
+          // An empty list is none, too.
+          standard(devices?.join(' ') || undefined, trans.__('None'))
         )}
         {this._choiceField(
           'tmp',

@@ -124,7 +124,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
         )}
       </div>
       {loop.restart_needed && (
-        <Mend
+        <Remedy
           label={trans.__('Recreate “%1”', title)}
           says={trans.__('Recreate it to apply the new settings.')}
           button={trans.__('Recreate…')}
@@ -137,7 +137,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
         </div>
       ))}
       {warnings.some(warning => warning.includes(NO_VAULT)) && (
-        <Mend
+        <Remedy
           label={trans.__('Make the vault of “%1”', title)}
           says={trans.__('Or make it here.')}
           button={trans.__('Vaults…')}
@@ -145,7 +145,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
         />
       )}
       {loop.repo_missing && !loop.archived && (
-        <Mend
+        <Remedy
           label={trans.__('Fetch the repo of “%1”', title)}
           says={trans.__('It may be within reach by now.')}
           button={trans.__('Try Again')}
@@ -153,7 +153,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
         />
       )}
       {loop.build_failed && !loop.archived && (
-        <Mend
+        <Remedy
           label={trans.__('Show the build log of “%1”', title)}
           says={trans.__('The log shows the whole build.')}
           button={trans.__('Show Log')}
@@ -161,7 +161,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
         />
       )}
       {loop.state === 'error' && !loop.archived && (
-        <Mend
+        <Remedy
           label={trans.__('Recreate “%1”', title)}
           says={trans.__('A new sandbox may fix it.')}
           button={trans.__('Recreate…')}
@@ -172,7 +172,7 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
   );
 });
 
-interface IMendProps {
+interface IRemedyProps {
   says: string;
   button: string;
   /** Of the button, for screen readers. */
@@ -180,8 +180,8 @@ interface IMendProps {
   onClick: () => void;
 }
 
-/** What is the matter, with the button that mends it. */
-function Mend(props: IMendProps): React.ReactElement {
+/** What is the matter, with the button that fixes it. */
+function Remedy(props: IRemedyProps): React.ReactElement {
   return (
     <div className="jp-Loops-note jp-Loops-restart" role="note">
       <span>{props.says}</span>

@@ -2,7 +2,7 @@ import { Signal } from '@lumino/signaling';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 
 import type { Woken } from '../src/waking';
-import { AGAIN_MS, wake } from '../src/waking';
+import { AGAIN_MS, ATTEMPTS, wake } from '../src/waking';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -36,10 +36,11 @@ function silent(heard: number, lost = Infinity): Woken & { asked: number } {
 it.each([
   ['is asked once where that is heard', silent(1), 1],
   ['is asked again where nothing is heard', silent(3), 3],
-  ['is left alone while it is not connected', silent(5, 2), 2]
+  ['is left alone while it is not connected', silent(5, 2), 2],
+  ['that never speaks is given up', silent(Infinity), ATTEMPTS]
 ])('a kernel %s', async (_, kernel, times) => {
   const woken = wake(kernel);
-  await vi.advanceTimersByTimeAsync(10 * AGAIN_MS);
+  await vi.advanceTimersByTimeAsync(2 * ATTEMPTS * AGAIN_MS);
   await woken;
   expect(kernel.asked).toBe(times);
 });

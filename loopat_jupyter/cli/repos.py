@@ -9,6 +9,7 @@ from loopat_jupyter.cli.options import as_json, examples, from_here
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
+from loopat_jupyter.cli.text import changed_text
 from loopat_jupyter.cli.views import repos_table
 from loopat_jupyter.errors import plain
 from loopat_jupyter.fetching import fetch_repo
@@ -21,10 +22,12 @@ def fetch_verb(session: Session, *, loop: str) -> None:
     """Fetch the repo that could not be reached when a loop was made. What is in the loop already stays."""
     record = find_loop(session.manager, loop)
     with shown_progress(session, f"Repo of {record.title}") as tell:
-        fetched = session.run(fetch_repo(session.manager, record, on_progress=tell))
+        session.run(fetch_repo(session.manager, record, on_progress=tell))
+    fetched = session.run(session.manager.get(record.id))
     for warning in fetched.warnings:
         session.warn(warning)
-    click.echo(f"{plain(fetched.title)} has the files of {plain(fetched.repo or '')}, on branch {fetched.branch}.")
+    said = f"{plain(fetched.title)} has the files of {plain(fetched.repo or '')}, on branch {fetched.branch}."
+    click.echo(changed_text(fetched, said=said))
 
 
 @click.group("repo", cls=Group, epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))

@@ -116,14 +116,15 @@ def changes(record: LoopRecord, running: Running) -> str:
     return running.replaced or (restart_hint(record) if running.restart_needed else "")
 
 
-def changed_text(loop: Loop, *, at_start: bool) -> str:
+def changed_text(loop: Loop, *, said: str = "", at_start: bool = False) -> str:
     """What to say of a loop that was just changed.
 
     Args:
         loop: The loop as it is now.
+        said: What was changed, as a sentence.
         at_start: Something was changed that counts from a start on.
     """
-    said = f"Changed {named(loop)}."
+    said = said or f"Changed {named(loop)}."
     if loop.restart_needed:
         return (
             f"{said} Its sandbox has the settings from before. The next use changes that if nothing runs in it; this "

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def half_made(workspace: Workspace) -> tuple[tuple[str, float], ...]:
-    """Folders of loops that have no record, and copies of repos that were not finished: path, age in seconds.
+    """Loops without a record, and copies and checkouts of repos that were not finished: path, age in seconds.
 
     Args:
         workspace: Where to look.
     """
     loops = [path for path in _folders(workspace.loops) if is_loop_id(path.name)]
     begun = [path for path in loops if not os.path.lexists(path / "meta.json")]
-    for folder in (workspace.mirrors, workspace.origins):
+    for folder in (workspace.mirrors, workspace.origins, *loops):
         begun += [path for path in _folders(folder) if path.name.startswith(".") and path.name.endswith(".new")]
     return tuple((str(path), _age_s(path)) for path in sorted(begun))
 

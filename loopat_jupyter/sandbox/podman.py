@@ -47,7 +47,7 @@ _NETWORK_LOST = (
     "loop that runs (`jupyter loopat stop`), then start this one again. The section “network” of "
     "docs/troubleshooting.md says how names are found again."
 )
-_NOT_MENDED = "Run `jupyter loopat doctor` to see what is missing."
+_ASK_DOCTOR = "Run `jupyter loopat doctor` to see what is missing."
 
 
 class Completed(NamedTuple):
@@ -194,7 +194,7 @@ class Podman:
         with contextlib.suppress(TimeoutError):
             told = await self._complete(("version", "--format=json"), deadline_s)
             if problem := too_old(read_version(told.stdout)):
-                raise EngineUnavailableError(f"Podman cannot be used: its {problem}. {_NOT_MENDED}")
+                raise EngineUnavailableError(f"Podman cannot be used: its {problem}. {_ASK_DOCTOR}")
 
     async def close(self) -> None:
         """End every command that still runs, after a moment to end by itself: the server is going.
@@ -289,11 +289,11 @@ class Podman:
             )
             process = await self._created(creating, _FINISH_S if arguments[0] in _CHANGING else 0.0)
         except FileNotFoundError:
-            raise EngineUnavailableError(f"There is no command {self._binary!r}. {_NOT_MENDED}") from None
+            raise EngineUnavailableError(f"There is no command {self._binary!r}. {_ASK_DOCTOR}") from None
         except PermissionError:
-            raise EngineUnavailableError(f"{self._binary!r} may not be executed. {_NOT_MENDED}") from None
+            raise EngineUnavailableError(f"{self._binary!r} may not be executed. {_ASK_DOCTOR}") from None
         except OSError as error:
-            raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_NOT_MENDED}") from error
+            raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_ASK_DOCTOR}") from error
         if self._closed:
             # It was being started while everything else was ended.
             await end(process, self._grace_s)
@@ -328,7 +328,7 @@ class Podman:
         killed = how_killed(answer.returncode) if arguments[0] != "exec" or answer.returncode < 0 else ""
         lost = _NETWORK_LOST if "rootless netns" in last else ""
         return EngineError(
-            f"Podman failed to {doing or arguments[0]}: {killed or f'{last}. {lost or _NOT_MENDED}'}",
+            f"Podman failed to {doing or arguments[0]}: {killed or f'{last}. {lost or _ASK_DOCTOR}'}",
             argv=self.argv(*arguments),
             returncode=answer.returncode,
             stderr=answer.stderr,

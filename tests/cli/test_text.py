@@ -82,6 +82,7 @@ def test_a_change_says_when_it_counts() -> None:
     assert changed_text(stopped, at_start=False) == changed_text(LOOP, at_start=True)
     waiting = changed_text(msgspec.structs.replace(LOOP, restart_needed=True), at_start=True)
     assert waiting.endswith("and ends what runs in it: jupyter loopat recreate 0123abcd")
+    assert changed_text(LOOP, said="It has files.") == "It has files."
 
 
 def test_what_is_told_of_several_loops_is_told_once() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from loopat_jupyter.errors import BadInputError, ConflictError, GitError
+from loopat_jupyter.errors import BadInputError, ConflictError, GitError, StorageRefusedError
 from loopat_jupyter.fetching import fetch_repo
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopEvent, NewLoop, Repo
@@ -140,6 +140,10 @@ async def test_a_repo_that_is_reached_later_is_fetched_then(plain: LoopManager, 
         await fetch_repo(plain, record)
     assert plain.store.read(record.id) == record
     await registry.add("thing", remote.url)
+    workdir.parent.chmod(0o500)
+    with pytest.raises(StorageRefusedError, match="Make it writable for you"):
+        await fetch_repo(plain, record)
+    workdir.parent.chmod(0o700)
     (workdir / "a.txt").write_text("mine\n")
     with pytest.raises(ConflictError, match="same names as the repo: a.txt. Rename"):
         await fetch_repo(plain, record)
@@ -153,7 +157,7 @@ async def test_a_repo_that_is_reached_later_is_fetched_then(plain: LoopManager, 
     assert (fetched.title, fetched.warnings, fetched.repo_missing) == ("b", (), False)
     assert (fetched.branch, fetched.commit) == (branch_name(record), git(remote.path, "rev-parse", "v1^{commit}"))
     assert ask(plain, fetched, "status", "--porcelain") == "?? mine.ipynb"
-    assert not list(plain.workspace.loop(record.id).glob(".fetched-*"))
+    assert not list(plain.workspace.loop(record.id).glob(".repo.*"))
     assert told[-1] == LoopEvent(action="updated", loop_id=record.id)
     with pytest.raises(ConflictError, match="has the files of its repo already"):
         await fetch_repo(plain, fetched)

@@ -44,9 +44,11 @@ async def test_a_folder_without_a_record_is_half_made(plain: LoopManager) -> Non
     begun.mkdir()
     new = plain.workspace.mirrors / ".x.git.new"
     new.mkdir(parents=True)
+    fetched = plain.workspace.loop(whole.id) / ".repo.x.new"
+    fetched.mkdir()
     os.utime(begun, (1, 1))
     found = dict(half_made(plain.workspace))
-    assert set(found) == {str(begun), str(new)}
+    assert set(found) == {str(begun), str(new), str(fetched)}
     assert found[str(begun)] > HALF_MADE_KEPT_S > found[str(new)]
     assert plain.workspace.record(whole.id).exists()
 
