@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.sandbox.process import exec_roots
+from loopat_jupyter.sandbox.trees import descendants
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -25,7 +26,15 @@ async def inside_now(manager: LoopManager, loop_id: str) -> list[str]:
         EngineUnavailableError: There is no usable podman.
     """
     facts = (await manager.sandboxes.containers()).get(loop_id)
-    return [_name(pid) for pid in exec_roots(facts.pid)] if facts and facts.alive else []
+    return [_program(pid) for pid in exec_roots(facts.pid)] if facts and facts.alive else []
+
+
+def _program(pid: int) -> str:
+    name = _name(pid)
+    if not name.startswith("attach-"):
+        return name
+    # That only waits for what a person started.
+    return next(map(_name, descendants(pid)), name)
 
 
 def _name(pid: int) -> str:

@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.deadlines import until_next_look_s
-from loopat_jupyter.sandbox.plan import HOLDER_PYTHON, SPARE_FOLDER, UNMASK, exec_argv, started_command
+from loopat_jupyter.sandbox.pipes import Pipes
+from loopat_jupyter.sandbox.plan import ATTACH, HOLDER_PYTHON, SPARE_FOLDER, UNMASK, exec_argv, started_command
 from loopat_jupyter.workspace.files import write_new
 
 if TYPE_CHECKING:
@@ -72,11 +73,38 @@ async def begin(
         EngineTimeoutError: It took too long.
         StorageFullError: No space for its files.
     """
-    if has_python(running.init_pid) and _asked(stem, spec) and await _answered(stem, patience_s):
+    # What holds a terminal sees to signals by itself.
+    starter = () if spec.tty else (UNMASK,)
+    if has_python(running.init_pid) and _asked(stem, spec, starter) and await _answered(stem, patience_s):
         return ""
     arguments = exec_argv(running.name, spec, stem.name)
     answer = await engine.run(*arguments, timeout_s=timeout_s, doing=doing)
     return answer.stdout.decode("ascii", "replace").strip()
+
+
+async def attach(running: Running, stem: Stem, spec: ExecSpec, *, patience_s: float = PATIENCE_S) -> Pipes | None:
+    """Have a command start in a sandbox on pipes of this process.
+
+    Args:
+        running: The sandbox.
+        stem: Its files, prepared.
+        spec: The command, without a terminal.
+        patience_s: How long the main process may take to answer.
+
+    Returns:
+        Its pipes, to be closed; None where nobody takes the start, and nobody will.
+    """
+    if not has_python(running.init_pid):
+        return None
+    with contextlib.ExitStack() as stack:
+        try:
+            pipes = stack.enter_context(contextlib.closing(Pipes(stem, stdin=spec.interactive)))
+        except OSError:
+            return None
+        if _asked(stem, spec, (ATTACH, stem.name)) and await _answered(stem, patience_s):
+            stack.pop_all()
+            return pipes
+    return None
 
 
 def has_python(init_pid: int) -> bool:
@@ -100,12 +128,10 @@ def begun(stem: Stem) -> None:
             stem.file(suffix).unlink()
 
 
-def _asked(stem: Stem, spec: ExecSpec) -> bool:
+def _asked(stem: Stem, spec: ExecSpec, starter: tuple[str, ...]) -> bool:
     """Ask at the entrance; False where nobody listens."""
     begin_in = SPARE_FOLDER if spec.cwd == SPARE_FOLDER else ""
-    command = started_command(spec, stem.name)
-    # What holds a terminal does that itself.
-    words = (begin_in, *(() if spec.tty else (UNMASK,)), *command)
+    words = (begin_in, *starter, *started_command(spec, stem.name))
     if any("\0" in word for word in words):
         # Podman refuses it.
         return False

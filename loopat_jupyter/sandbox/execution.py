@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from loopat_jupyter.deadlines import deadline, to_the_end
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
-from loopat_jupyter.sandbox.entrance import begin, begun
+from loopat_jupyter.sandbox.entrance import attach, begin, begun
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started
 from loopat_jupyter.sandbox.session import end_members
+from loopat_jupyter.sandbox.streams import Output, TimeLeft, pump
+from loopat_jupyter.sandbox.through import copy_through
 from loopat_jupyter.sandbox.trees import end_tree
 
 if TYPE_CHECKING:
@@ -22,26 +23,18 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import ExecSpec
     from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.sandbox.pipes import Pipes
     from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.sandbox.streams import Client
 
 FIND_TIMEOUT_S = 20.0
 """How long a process may take from the request to its first instruction on a machine under load."""
 
 _LOOK_S = 0.002
-_PIECE_BYTES = 64 * 1024
-
-_Stream: TypeAlias = Literal["stdout", "stderr"]
 
 
 class NotRunError(EngineError):
     """Podman could not run a command at all: nothing of it has happened."""
-
-
-class Output(NamedTuple):
-    """A piece of what a command wrote."""
-
-    stream: _Stream
-    data: bytes
 
 
 class Exit(NamedTuple):
@@ -135,15 +128,17 @@ async def run_attached(
     try:
         stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
-            async with engine.slot(FIND_TIMEOUT_S):
-                opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
-                client = await _opened(stack, opening, stem, running, spec)
+            client: Client | None = await _attached(stack, stem, running, spec)
+            if client is None:
+                async with engine.slot(FIND_TIMEOUT_S):
+                    opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
+                    client = await _opened(stack, opening, stem, running, spec)
             try:
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
                 time_left = TimeLeft(timeout_s)
                 # And none is missed while the consumer does not ask for more.
                 stack.callback(ending.begin_after(timeout_s))
-                async with contextlib.aclosing(_pump(client, stdin, time_left)) as outputs:
+                async with contextlib.aclosing(pump(client, stdin, time_left)) as outputs:
                     async for output in outputs:
                         yield output
                 exit_code = await asyncio.wait_for(client.wait(), time_left.left_s())
@@ -184,17 +179,21 @@ async def run_inherited(
     """
     await end_orphans(run_folder, running.init_pid)
     stem = Stem.new(run_folder, "t" if spec.tty else "x")
-    arguments = exec_argv(running.name, spec, stem.name)
     ownership = contextlib.ExitStack()
     ownership.enter_context(owned(stem))
     try:
         stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
-            opening = engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty)
-            client = await _opened(stack, opening, stem, running, spec)
+            pipes = None if spec.tty else await _attached(stack, stem, running, spec)
+            if pipes is None:
+                arguments = exec_argv(running.name, spec, stem.name)
+                opening = engine.attach(*arguments, stdin=spec.interactive, foreground=spec.tty)
+                client: Client = await _opened(stack, opening, stem, running, spec)
+            else:
+                client = pipes
             try:
                 async with deadline(timeout_s):
-                    exit_code = await client.wait()
+                    exit_code = await (client.wait() if pipes is None else copy_through(pipes))
             finally:
                 if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid, spec)
@@ -204,6 +203,26 @@ async def run_inherited(
     finally:
         stem.remove()
         ownership.close()
+
+
+async def _attached(stack: contextlib.AsyncExitStack, stem: Stem, running: Running, spec: ExecSpec) -> Pipes | None:
+    """The pipes of a command that has started at the entrance, closed with `stack`; None where nobody takes it."""
+    try:
+        pipes = await attach(running, stem, spec)
+        if pipes is None:
+            return None
+        stack.push_async_callback(pipes.end)
+        async with deadline(FIND_TIMEOUT_S):
+            await pipes.begin(running.init_pid)
+    except (asyncio.CancelledError, TimeoutError) as error:
+        await _end_inside(stem, running.init_pid, spec)
+        if isinstance(error, TimeoutError):
+            raise EngineTimeoutError(
+                f"The command did not start within {FIND_TIMEOUT_S:g} s. Recreate the loop: jupyter loopat recreate"
+            ) from None
+        raise
+    begun(stem)
+    return pipes
 
 
 async def _opened(
@@ -251,7 +270,7 @@ def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> 
     """
     if exit_code < 0:
         raise EngineError(
-            f"Podman's client that ran {spec.argv[0]!r} was ended by signal {-exit_code}, and the command with it. "
+            f"What ran {spec.argv[0]!r} and waited for it was ended by signal {-exit_code}, and the command with it. "
             "Run it again.",
             returncode=exit_code,
         )
@@ -267,62 +286,6 @@ def _not_run(spec: ExecSpec, running: Running, exit_code: int) -> NotRunError:
         "Start the loop again with `jupyter loopat start`.",
         returncode=exit_code,
     )
-
-
-class TimeLeft:
-    """A point in time by which something must have ended.
-
-    Args:
-        timeout_s: How long from now; None for never.
-    """
-
-    def __init__(self, timeout_s: float | None) -> None:
-        self._at_s = None if timeout_s is None else time.monotonic() + timeout_s
-
-    def left_s(self) -> float | None:
-        """The time that is left; None for any amount.
-
-        Raises:
-            TimeoutError: None is left.
-        """
-        if self._at_s is None:
-            return None
-        left_s = self._at_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
-
-
-async def _pump(client: asyncio.subprocess.Process, stdin: bytes, time_left: TimeLeft) -> AsyncGenerator[Output, None]:
-    """Forward standard input and merge both outputs, one piece in flight for each."""
-    feeding = asyncio.ensure_future(_feed(client, stdin))
-    readers: dict[_Stream, asyncio.StreamReader] = {
-        "stdout": cast("asyncio.StreamReader", client.stdout),
-        "stderr": cast("asyncio.StreamReader", client.stderr),
-    }
-    pending = {asyncio.ensure_future(reader.read(_PIECE_BYTES)): name for name, reader in readers.items()}
-    try:
-        while pending:
-            done, _ = await asyncio.wait(pending, timeout=time_left.left_s(), return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                name = pending.pop(task)
-                if data := task.result():
-                    yield Output(name, data)
-                    pending[asyncio.ensure_future(readers[name].read(_PIECE_BYTES))] = name
-    finally:
-        feeding.cancel()
-        for task in pending:
-            task.cancel()
-
-
-async def _feed(client: asyncio.subprocess.Process, stdin: bytes) -> None:
-    if client.stdin is None:
-        return
-    # A command may end without reading everything.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        client.stdin.write(stdin)
-        await client.stdin.drain()
-        client.stdin.close()
 
 
 async def _end_inside(stem: Stem, init_pid: int, spec: ExecSpec) -> None:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 INSIDE = Path(__file__).parent / "inside"
 """Where the package has them."""
 
-NAMES = ("git-remote-loopat", "hold", "hold-serve", "kernelspecs", "launch", "loopat-promote", "spare", "unmask")
+NAMES = (
+    "attach",
+    "git-remote-loopat",
+    "hold",
+    "hold-serve",
+    "kernelspecs",
+    "launch",
+    "loopat-promote",
+    "spare",
+    "unmask",
+)
 COMMANDS = ("git-remote-loopat", "loopat-promote")
 """Those that a person or git calls, by their plain names: `launch` puts their folder at the end of the path."""
 
@@ -33,7 +43,7 @@ SKILL = "SKILL.md"
 """What agents should know of loops: a skill of theirs. Under one name in all versions, as it is only read; the last
 that was installed counts."""
 
-VERSION = "068c290d"
+VERSION = "c5932a65"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755

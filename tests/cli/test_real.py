@@ -177,12 +177,17 @@ def test_a_loop_in_use_is_deleted_only_by_force(
 
 
 @pytest.mark.fault("F7")
-def test_a_missing_podman_is_told_with_what_to_do(shared: RealCommandLine, loop_id: str) -> None:
+def test_a_missing_podman_is_told_with_what_to_do(
+    shared: RealCommandLine, loop_id: str, workspace_of_module: Workspace
+) -> None:
     shared.environ["LOOPAT_PODMAN_BIN"] = "/nonexistent"
     for arguments in (["list"], ["show", loop_id], ["start", loop_id], ["gc"]):
         told = shared.here(*arguments, code=3).err
         assert told == "There is no command '/nonexistent'. Run `jupyter loopat doctor` to see what is missing.\n"
-    assert "/nonexistent" in shared.here("exec", loop_id, "--", "true", code=125).err
+    # What runs already needs none; what has to start does.
+    shared.here("exec", loop_id, "--", "true")
+    stopped = add_loop(workspace_of_module, "Stopped").id
+    assert "/nonexistent" in shared.here("exec", stopped, "--", "true", code=125).err
     assert "✗ fails podman: fix it with" in shared.here("doctor", code=1).out
 
 

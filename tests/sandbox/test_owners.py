@@ -61,7 +61,8 @@ def sleepers(manager: LoopManager, record: LoopRecord) -> list[int]:
     found = []
     for root in exec_roots(init_of(manager, record)):
         with contextlib.suppress(psutil.Error):
-            found += [child.pid for child in psutil.Process(root).children(recursive=True)]
+            children = psutil.Process(root).children(recursive=True)
+            found += [child.pid for child in children if child.name() == "sleep"]
     return found
 
 

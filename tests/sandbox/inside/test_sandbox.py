@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -15,7 +16,7 @@ from loopat_jupyter.sandbox.helpers import INSIDE, MAIN_HELPER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
 
 STEM = "k0123456789ab"
 
@@ -77,8 +78,13 @@ def test_whatever_ends_it_but_its_stop_makes_it_begin_anew(
     ask(tmp_path / "run", STEM, "sleep", "600")
     while names(main) != ["sleep"]:
         assert main.poll() is None
+    # Each program of a process gets other random bytes from the kernel.
+    auxiliary = Path(f"/proc/{main.pid}/auxv")
+    before = auxiliary.read_bytes()
     # As bash ends where it can make no process for a while.
     main.send_signal(signal.SIGHUP)
+    while auxiliary.read_bytes() == before:
+        assert main.poll() is None
     ask(tmp_path / "run", "k0123456789ac", "sh", "-c", "pwd >again")
     while not (tmp_path / "again").exists() or not (tmp_path / "again").read_text():
         assert main.poll() is None
