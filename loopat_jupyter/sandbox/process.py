@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.models import ExecSpec
 
 LOG_LIMIT_BYTES = 64 * 1024
-_LIBRARY = "/loopat/lib"
-"""The folder of the main process (`inside/sandbox`); spare kernels wait in one of its folders (`inside/spare`)."""
+_LIBRARY, _WAITING = "/loopat/lib", "/loopat/lib/waiting-"
+"""Folders of the main process; of spare kernels (`inside/spare`), and of what has nothing left to do (`attach`)."""
 
 _MAIN = 2
 """Id of a sandbox's main process as seen inside: init starts it, and nothing else."""
@@ -199,8 +200,6 @@ class HostProcess:
 
 
 def _readable(descriptor: int) -> bool:
-    import select  # noqa: PLC0415
-
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(0))
@@ -394,7 +393,8 @@ def is_waiting(pid: int) -> bool:
     """
     try:
         folder = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
+    except FileNotFoundError:
+        return True  # It is just ending, and has none any more.
     except OSError:
         return False
-    begins = folder == _LIBRARY and _command(pid) == _command(parent_pid(pid))
-    return begins or folder.startswith(f"{_LIBRARY}/waiting-")
+    return folder.startswith(_WAITING) or (folder == _LIBRARY and _command(pid) == _command(parent_pid(pid)))

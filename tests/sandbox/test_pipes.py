@@ -1,0 +1,175 @@
+"""The pipes of a command, with a process of the host in place of what `inside/attach` is in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from loopat_jupyter.sandbox.helpers import INSIDE
+from loopat_jupyter.sandbox.pipes import Pipes
+from loopat_jupyter.sandbox.process import Stem
+from loopat_jupyter.sandbox.streams import Output, TimeLeft, pump
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import TypeAlias
+
+    Start: TypeAlias = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+STEM = "x0123456789ab"
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def stem(tmp_path: Path) -> Stem:
+    (tmp_path / "run").mkdir()
+    return Stem(tmp_path / "run", STEM)
+
+
+@pytest.fixture
+async def attach(tmp_path: Path, stem: Stem) -> AsyncIterator[Start]:
+    """Starts `inside/attach` with a command; its files lie where they are told to."""
+    text = (INSIDE / "attach").read_text().replace('"/loopat/run/', f'"{stem.folder}/')
+    script = tmp_path / "attach-0"
+    script.write_text(text.replace("#!/usr/bin/python3", f"#!{sys.executable}"))
+    script.chmod(0o755)
+    (tmp_path / "waiting-0").mkdir()
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(*command: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(str(script), STEM, *command, start_new_session=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def outcome(pipes: Pipes, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Exit code, standard output and standard error."""
+    written: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+    with contextlib.closing(pipes):
+        await pipes.begin(os.getpid())
+        async for stream, data in pump(pipes, stdin, TimeLeft(60)):
+            written[stream] += data
+        return await pipes.wait(), written["stdout"], written["stderr"]
+
+
+async def test_streams_and_exit_code_are_the_commands_own(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=True)
+    await attach("/bin/sh", "-c", "cat; echo problem >&2; exit 7")
+    data = bytes(range(256)) * 4000
+    assert await outcome(pipes, data) == (7, data, b"problem\n")
+    assert list(stem.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("script", "code"), [("kill -9 $$", 137), ("kill -TERM $$", 143), ("exit 255", 255)])
+async def test_a_signal_is_numbered_as_shells_do(stem: Stem, attach: Start, script: str, code: int):
+    pipes = Pipes(stem, stdin=False)
+    await attach("/bin/sh", "-c", f"cat; {script}")
+    assert await outcome(pipes) == (code, b"", b"")
+
+
+async def test_what_is_left_in_the_background_keeps_nobody_and_fills_nothing(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=False)
+    await attach("/bin/sh", "-c", "echo first; yes & exit 3")
+    with contextlib.closing(pipes):
+        await pipes.begin(os.getpid())
+        assert await pipes.wait() == 3
+        pieces = []
+        while piece := await pipes.stdout.read(1000):
+            pieces.append(piece)
+        assert pieces[0].startswith(b"first\n")
+        assert sum(map(len, pieces)) <= fcntl.fcntl(pipes.stdout.descriptor, fcntl.F_GETPIPE_SZ)
+
+
+async def test_standard_input_that_is_not_read_keeps_nobody(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=True)
+    await attach("/bin/sh", "-c", "exec <&-; echo done")
+    assert await outcome(pipes, bytes(10**6)) == (0, b"done\n", b"")
+
+
+async def test_nothing_is_read_ahead(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=False)
+    process = await attach("/bin/sh", "-c", "exec yes")
+    with contextlib.closing(pipes):
+        await pipes.begin(process.pid)
+        size_bytes = fcntl.fcntl(pipes.stdout.descriptor, fcntl.F_GETPIPE_SZ)
+        while await pipes.stdout.read(10) == b"":
+            pass
+        # It waits with a full pipe; a piece of it makes room for no more than that.
+        assert len(await pipes.stdout.read(10**6)) <= size_bytes
+    # Nobody reads any more, which ends it.
+    assert await process.wait() == -signal.SIGPIPE
+
+
+async def test_an_end_that_nobody_saw_is_no_exit_code(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=False)
+    process = await attach("/bin/sleep", "600")
+    await pipes.begin(os.getpid())
+    process.kill()
+    assert await pipes.wait() == pipes.returncode == -signal.SIGKILL
+    await pipes.end()
+
+
+async def test_what_never_begins_is_noticed(stem: Stem):
+    pipes = Pipes(stem, stdin=False)
+    # The main process wrote its number, and the process is gone.
+    stem.file("pid").write_text("999999999")
+    await pipes.begin(os.getpid())
+    assert pipes.returncode == -signal.SIGKILL
+    await pipes.end()
+
+
+async def test_whoever_comes_after_it_was_called_off_clears_up(stem: Stem, attach: Start):
+    for suffix in ("pid", "taken"):
+        stem.file(suffix).touch()
+    process = await attach("/bin/touch", str(stem.folder / "ran"))
+    assert await process.wait() == 1
+    assert list(stem.folder.iterdir()) == []
+
+
+async def test_a_host_that_was_killed_keeps_nobody(stem: Stem, attach: Start):
+    for suffix in ("out", "err", "end"):
+        os.mkfifo(stem.file(suffix))
+    process = await attach("/bin/sh", "-c", "echo >ran; exec echo heard")
+    # Nobody reads the last word either.
+    assert await process.wait() != 0
+
+
+@pytest.mark.parametrize("plant", [Path.touch, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+async def test_a_name_that_is_taken_makes_no_pipes(stem: Stem, plant: Callable[[Path], object]):
+    before = open_descriptors()
+    plant(stem.file("end"))
+    with pytest.raises(FileExistsError):
+        Pipes(stem, stdin=True)
+    assert open_descriptors() == before
+
+
+async def test_closing_twice_gives_back_once(stem: Stem):
+    before = open_descriptors()
+    pipes = Pipes(stem, stdin=True)
+    pipes.close()
+    other = os.open("/dev/null", os.O_RDONLY)
+    pipes.close()
+    os.close(other)
+    assert open_descriptors() == before
+    assert list(stem.folder.iterdir()) == []
+
+
+def test_a_piece_says_where_it_is_from():
+    assert Output("stderr", b"x") == ("stderr", b"x")
