@@ -230,6 +230,7 @@ class TestHangingPodman:
         while not hanging.done():
             assert (await jp_fetch("api", "contents")).code == 200
             answered += 1
+            await asyncio.wait([hanging], timeout=0.02)
         answer = hanging.result()
         assert (answer.status, answer.body["reason"]) == (504, "engine_timeout")
         assert "end it" in answer.body["message"]

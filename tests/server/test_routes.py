@@ -254,6 +254,8 @@ PODMANS = {
 """What stands in podman's place, and what calls that need podman answer: status, reason and words."""
 
 DEADLINE_S = 0.5
+PAUSE_S = 0.05
+"""Between questions to the server itself, while podman is waited for."""
 
 
 @pytest.mark.fault("F7")
@@ -303,6 +305,7 @@ class TestBrokenPodman:
         while not asked.done():
             for name in STOCK:
                 assert (await jp_fetch("api", name)).code == 200
+            await asyncio.wait([asked], timeout=PAUSE_S)
         refused = set()
         for call, answer in zip(CALLS, await asked, strict=True):
             if answer.code in (500, 503, 504):

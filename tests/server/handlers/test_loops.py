@@ -256,7 +256,7 @@ BODIES = (
 
 class TestAnyBody:
     @pytest.mark.abuse("A13")
-    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(bodies=st.lists(BODIES, min_size=5, max_size=5))
     def test_never_a_500(self, api: Any, workspace: Workspace, jp_asyncio_loop: Any, bodies: list[bytes]) -> None:
         async def send() -> None:
