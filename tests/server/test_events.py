@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import subprocess
 import sys
 from typing import Any, get_args, get_type_hints
 
@@ -14,6 +13,20 @@ import yaml
 
 from loopat_jupyter.models import LoopEvent, Progress, State
 from loopat_jupyter.server.events import SCHEMA_FILE, SCHEMA_ID, EventStream, event_data
+
+ELSEWHERE = """
+import json, sys
+from loopat_jupyter.cli import main
+
+for line in sys.stdin:
+    sys.argv[1:] = json.loads(line)
+    try:
+        code = main()
+    except SystemExit as end:
+        code = end.code
+    print(f"\\n{code or 0}", end="\\0", flush=True)
+"""
+"""A process that runs one command line after the other: most of each would be its imports."""
 
 ACTIONS = get_args(get_type_hints(LoopEvent)["action"])
 SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
@@ -58,10 +71,19 @@ async def test_events_before_the_start_are_dropped(jp_serverapp: Any) -> None:
 
 @pytest.mark.podman
 async def test_what_the_command_line_does_arrives(real_image: str, started: Any, api: Any, next_event: Any) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", ELSEWHERE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
     async def run(*arguments: str) -> str:
-        command = [sys.executable, "-c", "from loopat_jupyter.cli import main; main()", *arguments]
-        ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100, check=True)
-        return ran.stdout
+        process.stdin.write(json.dumps(arguments).encode() + b"\n")
+        async with asyncio.timeout(100):
+            said = await process.stdout.readuntil(b"\0")
+        told, _, code = said.decode().removesuffix("\0").rpartition("\n")
+        assert code == "0", told
+        return told
 
     async def until(**wanted: Any) -> None:
         while not wanted.items() <= (await next_event()).items():
@@ -77,3 +99,5 @@ async def test_what_the_command_line_does_arrives(real_image: str, started: Any,
     await until(action="state", loop_id=loop, state="stopped")
     await run("rm", "--yes", loop)
     await until(action="deleted", loop_id=loop)
+    process.stdin.close()
+    assert await process.wait() == 0
