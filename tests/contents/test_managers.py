@@ -222,7 +222,7 @@ async def test_a_folder_that_is_swapped_for_a_link_all_the_time_is_no_fault_of_t
     contents, files = ways
     api_path = contents.split("contents/", 1)[1]
     with exchanged(workdir / "d", workdir / "link"):
-        for number in range(30):
+        for number in range(12):
             for request in (
                 ("GET", f"{contents}/d/a.txt"),
                 ("GET", f"{files}/d/a.txt"),
