@@ -110,7 +110,7 @@ def _import_once() -> None:
         forkserver.ensure_running()
 
 
-def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+def _begin(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
     # Names that cannot be imported beforehand are passed over without a word.
     lacking = [name for name in IMPORTED if name not in sys.modules]
     os.setsid()
@@ -122,9 +122,49 @@ def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> 
     os.close(output)
     assert not lacking, f"not imported beforehand: {lacking}"
     sys.argv = ["jupyter-server", *arguments]
+
+
+def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    _begin(arguments, environment, log)
     from jupyter_server.serverapp import ServerApp
 
     ServerApp.launch_instance(list(arguments))
+
+
+def _report(arguments: Sequence[str], environment: dict[str, str], log: Path, report: Path) -> None:
+    _begin(arguments, environment, log)
+    from jupyter_client.provisioning import KernelProvisionerFactory
+    from jupyter_server.serverapp import ServerApp
+
+    app = ServerApp.instance()
+    app.initialize(list(arguments))
+    assert app.web_app is not None
+    terminals = app.web_app.settings["terminal_manager"]
+    provisioners = KernelProvisionerFactory.instance(parent=app.kernel_manager)
+    told = {
+        "terminals": f"{type(terminals).__module__}.{type(terminals).__qualname__}",
+        "provisioner": provisioners.default_provisioner_name,
+        "member": app.extension_manager.extension_points["loopat"].app.member,
+    }
+    report.write_text(json.dumps(told))
+
+
+def settings_of_server(arguments: Sequence[str], environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """What a server works by that is started so, in a process of its own, for settings are global to one.
+
+    Args:
+        arguments: Of `jupyter server`.
+        environment: All its variables.
+        folder: For its log.
+    """
+    _import_once()
+    log, report = folder / "server.log", folder / "report.json"
+    process = FORKS.Process(target=_report, args=(arguments, environment, log, report))
+    process.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0, log.read_text()
+    told: dict[str, str] = json.loads(report.read_text())
+    return told
 
 
 class Answer(NamedTuple):

@@ -6,8 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +17,10 @@ from loopat_jupyter.server.routes import ROUTES
 from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.unmade import forget_unmade
-from tests.jupyter_process import FACES, LEAN
+from tests.jupyter_process import FACES, LEAN, settings_of_server
 
 SHIPPED = Path(__file__).parents[2] / "jupyter-config" / "jupyter_loopat_config.json"
 LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
-
-REPORT = """
-import json, sys
-from jupyter_client.provisioning import KernelProvisionerFactory
-from jupyter_server.serverapp import ServerApp
-
-app = ServerApp.instance()
-app.initialize(sys.argv[1:])
-terminals = app.web_app.settings.get("terminal_manager")
-json.dump({
-    "terminals": type(terminals).__module__ + "." + type(terminals).__qualname__,
-    "provisioner": KernelProvisionerFactory.instance(parent=app.kernel_manager).default_provisioner_name,
-    "member": app.extension_manager.extension_points["loopat"].app.member,
-}, sys.stdout)
-"""
 
 
 class TestConfiguration:
@@ -68,10 +51,7 @@ class TestConfiguration:
                 "PYTHONPATH": str(LEAN),
             }
             options = ("--port=0", "--no-browser", f"--ServerApp.root_dir={tmp_path}", *arguments)
-            ran = subprocess.run(
-                [sys.executable, "-c", REPORT, *options], env=environ, stdout=subprocess.PIPE, timeout=100, check=True
-            )
-            return json.loads(ran.stdout)
+            return settings_of_server(options, environ, tmp_path)
 
         return run
 
