@@ -93,29 +93,6 @@ async def test_each_loop_has_a_name_that_is_nobody_elses_and_others_have_none(sc
         assert any(words in answer for words in (b'"loop": "one"', b" 400 ", b"Nothing is shared here"))
 
 
-async def test_what_one_loop_shares_disturbs_nobody_who_is_connected_to_another(scene: Scene):
-    one = await scene.share(scene.one, mode="port", port=8000)
-    connection = await websocket(one.url, "echo")
-    names = await ids(scene)
-    for settings in (
-        {"mode": "port", "port": 8000},
-        {"mode": "static"},
-        {"mode": "direct", "port": 9000},
-        {"mode": "off"},
-        {"mode": "port", "port": 8000, "alias": "second"},
-    ):
-        await scene.share(scene.two, **settings)
-        await connection.write_message("still here")
-        assert await connection.read_message() == "one still here"
-    assert await ids(scene) == names
-    connection.close()
-    await scene.share(scene.two, mode="off")
-    await scene.share(scene.one, mode="off")
-    assert await scene.names() == []
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.to_thread(tcp, port_of(one.url), b"GET / HTTP/1.0\r\n\r\n")
-
-
 async def ids(scene: Scene) -> str:
     found = await scene.manager.engine.run("inspect", "--format={{.Id}}", f"loopat-{scene.manager.workspace.name}-edge")
     return found.stdout.decode()
@@ -222,19 +199,17 @@ async def test_files_are_served_and_nothing_that_is_hidden_or_leads_out(scene: S
 
 
 async def test_files_are_shared_while_the_sandbox_is_stopped_and_a_port_says_that_it_is(scene: Scene):
-    files = await scene.share(scene.two, mode="static")
-    port = await scene.share(scene.one, mode="port", port=8000)
+    files = await scene.share(scene.one, mode="static")
     await scene.manager.stop(scene.one)
-    await scene.manager.stop(scene.two)
     try:
         assert b"asyncio" in (await fetch(files.url + "server.py")).body
+        port = await scene.share(scene.one, mode="port", port=8000)
+        assert port.state == "stopped"
         answer = await fetch(port.url + "deep/path", method="POST", body=b"x")
         assert (answer.code, b"The program does not answer" in answer.body) == (502, True)
         assert b"stop the loop and start it" in answer.body
-        assert (await scene.look(scene.one)).state == "stopped"
     finally:
         await scene.serve(scene.one)
-        await scene.serve(scene.two)
     assert (await scene.look(scene.one)).state == "ready"
     assert (await fetch(port.url)).code == 200
 
@@ -263,6 +238,29 @@ async def test_ports_of_the_host_lead_to_ports_inside(scene: Scene):
         await scene.share(scene.one, mode="direct", port=9000, public_port=first + 1)
     assert (await scene.share(scene.one, mode="direct", port=9000, public_port=first + 3)).public_port == first + 3
     assert await asyncio.to_thread(tcp, first + 3, b"hello") == b"HELLO"
+
+
+async def test_what_one_loop_shares_disturbs_nobody_who_is_connected_to_another(scene: Scene):
+    one = await scene.share(scene.one, mode="port", port=8000)
+    connection = await websocket(one.url, "echo")
+    names = await ids(scene)
+    for settings in (
+        {"mode": "port", "port": 8000},
+        {"mode": "static"},
+        {"mode": "direct", "port": 9000},
+        {"mode": "off"},
+        {"mode": "port", "port": 8000, "alias": "second"},
+    ):
+        await scene.share(scene.two, **settings)
+        await connection.write_message("still here")
+        assert await connection.read_message() == "one still here"
+    assert await ids(scene) == names
+    connection.close()
+    await scene.share(scene.two, mode="off")
+    await scene.share(scene.one, mode="off")
+    assert await scene.names() == []
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.to_thread(tcp, port_of(one.url), b"GET / HTTP/1.0\r\n\r\n")
 
 
 @pytest.mark.fault("F18")
@@ -320,9 +318,6 @@ async def test_podman_publishes_a_port_of_the_sandbox_itself(scene: Scene):
     shown = await scene.look(scene.two)
     assert shown.state == "ready"
     assert await asyncio.to_thread(tcp, port_of(shown.url), b"hello") == b"HELLO"
-    await scene.share(scene.two, mode="off")
-    await scene.manager.start(scene.two, fresh=True)
-    await scene.serve(scene.two)
 
 
 async def test_archived_and_deleted_loops_show_nothing_even_where_no_sandbox_ever_ran(
@@ -337,11 +332,15 @@ async def test_archived_and_deleted_loops_show_nothing_even_where_no_sandbox_eve
     (workspace.locks / "network.lock").touch()
     shown = await scene.share(record, mode="static", alias="third")
     assert (await fetch(shown.url)).body == b"third"
+    # Another one, of which nobody has to run anything, is shared all the while.
+    other = manager.create(title="fourth")
+    await scene.share(other, mode="port", port=8000)
     with pytest.raises(EngineError) as missed:
         await engine.run("run", "--pull=never", f"localhost/none-{workspace.name}")
     assert is_lacking(missed.value)
     await manager.update(record.id, {"archived": True})
-    assert await scene.names() == []
+    assert await scene.names() == ["edge"]
+    assert (await fetch(shown.url)).code == 404
     assert (await scene.look(record)).state == "archived"
     with pytest.raises(ConflictError, match="is archived"):
         await scene.share(record, mode="static")
@@ -351,6 +350,9 @@ async def test_archived_and_deleted_loops_show_nothing_even_where_no_sandbox_eve
     await manager.update(record.id, {"archived": False})
     assert (await fetch(shown.url)).body == b"third"
     await manager.delete(record.id)
+    assert await scene.names() == ["edge"]
+    assert (await fetch(shown.url)).code == 404
+    await manager.delete(other.id)
     assert await scene.names() == []
     assert manager.edge.shared.ids() == frozenset()
 
@@ -359,8 +361,8 @@ async def test_whatever_dies_or_is_wiped_comes_back_and_nothing_else_is_asked(sc
     one = await scene.share(scene.one, mode="port", port=8000)
     two = await scene.share(scene.two, mode="static")
     name = scene.manager.workspace.name
-    for victim in (f"loopat-{name}-edge", f"loopat-{name}-files-{scene.two.id.replace('-', '')[:12]}"):
-        await scene.manager.engine.run("kill", "--signal=KILL", victim)
+    for victim in ("edge", scene.two.id):
+        os.kill(scene.manager.edge._notes.pid(victim), signal.SIGKILL)
         await until(lambda: not scene.manager.edge._notes.up_to_date(scene.manager.edge._wanted()))
         await scene.manager.edge.keep()
         assert [(await fetch(url)).code for url in (one.url, two.url + "server.py")] == [200, 200]
@@ -383,22 +385,25 @@ async def test_whatever_dies_or_is_wiped_comes_back_and_nothing_else_is_asked(sc
 
 
 async def kill_monitor(scene: Scene) -> None:
-    name = f"loopat-{scene.manager.workspace.name}-edge"
-    found = await scene.manager.engine.run("inspect", "--format={{.State.ConmonPid}}", name)
-    os.kill(pid := int(found.stdout), signal.SIGKILL)
-    await until(lambda: not psutil.pid_exists(pid))
+    monitor = psutil.Process(scene.manager.edge._notes.pid("edge")).parent()
+    assert monitor.name() == "conmon"
+    monitor.kill()
+    await until(lambda: not monitor.is_running())
 
 
 async def test_what_is_left_over_is_found(scene: Scene):
-    await scene.share(scene.one, mode="static")
+    edge, store = scene.manager.edge, scene.manager.store
+    await scene.share(scene.two, mode="static")
     assert [left for left in await scene.manager.upkeep.gc(remove=False) if left.kind != "image"] == []
-    await scene.manager.edge.close()
-    assert await scene.names() == []
-    await scene.manager.edge.keep()
-    scene.manager.edge.shared.file.write_text("[]")
+    edge.shared.file.write_text("[]")
     left = [each for each in await scene.manager.upkeep.gc(remove=False) if each.kind == "container"]
-    assert sorted(each.key for each in left) == sorted(["edge", scene.one.id])
-    scene.manager.edge.shared.file.unlink()
+    assert sorted(each.key for each in left) == sorted(["edge", scene.two.id])
+    edge.shared.add(scene.two.id)
+    await edge.close()
+    assert await scene.names() == []
+    store.write(msgspec.structs.replace(store.read(scene.two.id), share=Share(mode="port", port=8000)))
+    await edge.keep()
+    assert await scene.names() == ["edge"]
 
 
 async def test_many_changes_at_once_end_as_the_last_one_says(scene: Scene):
