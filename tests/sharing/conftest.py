@@ -12,7 +12,10 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import start_detached
 from loopat_jupyter.sandbox.podman import Podman
+from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.shares import change_share, look_at_share
 from loopat_jupyter.values import Share
 from loopat_jupyter.workspace.config import Config, ImageConfig, ShareConfig
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from tornado.httpclient import HTTPResponse
 
     from loopat_jupyter.models import LoopEvent, LoopRecord
+    from loopat_jupyter.sandbox.lifecycle import Running
     from loopat_jupyter.values import Sharing
 
 SERVER = r"""
@@ -151,14 +155,7 @@ class Scene(NamedTuple):
 
     async def serve(self, record: LoopRecord) -> None:
         """Have the loop's program run."""
-        workdir = self.manager.workspace.workdir(record.id)
-        workdir.joinpath("server.py").write_text(SERVER)
-        workdir.joinpath("ready").unlink(missing_ok=True)
-        running = await self.manager.use(record)
-        await self.manager.engine.run(
-            "exec", "--detach", running.name, "sh", "-c", f"exec python3 server.py {record.title} >ready"
-        )
-        await until(lambda: "ready" in workdir.joinpath("ready").read_text())
+        await serve(self.manager, record, await self.manager.use(record))
 
     async def clear(self) -> None:
         """Share nothing, and have nothing that shows it."""
@@ -180,6 +177,19 @@ class Scene(NamedTuple):
         prefix = f"loopat-{self.manager.workspace.name}-"
         names = [name.removeprefix(prefix) for name in listed.stdout.decode().split()]
         return sorted(name for name in names if name.startswith(("edge", "files")))
+
+
+async def serve(manager: LoopManager, record: LoopRecord, running: Running) -> None:
+    """Start the program of a loop that runs; the file `ready` has what it says."""
+    workdir = manager.workspace.workdir(record.id)
+    workdir.joinpath("server.py").write_text(SERVER)
+    said = workdir.joinpath("ready")
+    said.unlink(missing_ok=True)
+    spec = ExecSpec(argv=("sh", "-c", f"exec python3 server.py {record.title} >ready"), detach=True)
+    started = await start_detached(manager.engine, running, Stem.new(manager.workspace.run(record.id), "x"), spec)
+    if started.process is not None:
+        started.process.close()
+    await until(lambda: "ready" in said.read_text())
 
 
 async def until(condition) -> None:

@@ -16,7 +16,7 @@ from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.server.relay import POLICY
 from tests.conftest import add_loop, new_workspace
 from tests.labextension.browser import CHROMIUM, OPTIONS
-from tests.sharing.conftest import SERVER, until
+from tests.sharing.conftest import serve, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +44,7 @@ async def loop(real_image: str, api: Any, jp_serverapp: Any, shared: LoopRecord,
     manager = jp_serverapp.web_app.settings["loopat_service"].manager
     running = await manager.use(shared)
     if not exec_roots(running.init_pid):
-        workspace.workdir(found).joinpath("server.py").write_text(SERVER)
-        said = workspace.workdir(found).joinpath("ready")
-        said.unlink(missing_ok=True)
-        command = "exec python3 server.py relayed >ready"
-        await manager.engine.run("exec", "--detach", running.name, "sh", "-c", command)
-        await until(lambda: "ready" in said.read_text())
+        await serve(manager, shared, running)
     shown = await api("PUT", "loops", found, "share", send={"mode": "port", "port": 8000}, **SLOW)
     assert shown.body["jupyter_path"] == f"loopat/port/{found}/8000/"
     return found
