@@ -186,33 +186,6 @@ class TestCommands:
             assert running_inside(workspace, loop)
         await eventually(lambda: not running_inside(workspace, loop))
 
-    @pytest.mark.fault("F16")
-    async def test_a_client_that_does_not_read_slows_the_command_down(
-        self, api: Any, real_image: str, open_exec: Any, workspace: Workspace
-    ) -> None:
-        loop = add_loop(workspace, "slow").id
-        await api("POST", "loops", loop, "start", request_timeout=100)
-        script = "block=$(head -c 65536 /dev/zero | tr '\\0' x); while :; do echo $block; echo >>../home/blocks; done"
-        written = workspace.loop_home(loop) / "blocks"
-        readings: list[int] = []
-
-        def stalled() -> bool:
-            readings.append(written.stat().st_size if written.exists() else 0)
-            return len(readings) > 10 and readings[-1] > 0 and len(set(readings[-10:])) == 1
-
-        server, before = psutil.Process(), psutil.Process().memory_info().rss
-        async with open_exec(loop, ["bash", "-c", script.replace("../home", "/loopat/home/loopat")]):
-            await eventually(stalled)
-            assert readings[-1] * 65536 < 64 * MIB
-            # At both ends: this process is the server, and all that runs inside is the shell.
-            assert server.memory_info().rss - before < 64 * MIB
-            stamp = StateFiles(workspace.host(loop)).running()
-            assert usage(stamp.pid).memory_bytes < 64 * MIB
-        await eventually(lambda: not running_inside(workspace, loop))
-        stopped = await api("POST", "loops", loop, "stop", request_timeout=100)
-        assert (stopped.status, stopped.body["state"]) == (200, "stopped")
-        assert (await api("DELETE", "loops", loop, request_timeout=100)).status == 204
-
     @pytest.mark.abuse("A12")
     async def test_values_never_reach_the_log(self, api: Any, loop: str, server_log: Any) -> None:
         canary = "canary-3f9a1c"
@@ -222,3 +195,27 @@ class TestCommands:
         await api("POST", "loops", loop, "exec", send={**sent, "timeout_s": canary})
         await api("POST", "loops", loop, "exec", body=json.dumps(sent).encode()[:-2])
         assert canary not in server_log.text
+
+    @pytest.mark.fault("F16")
+    async def test_a_client_that_does_not_read_slows_the_command_down(
+        self, api: Any, loop: str, open_exec: Any, workspace: Workspace
+    ) -> None:
+        script = "block=$(head -c 65536 /dev/zero | tr '\\0' x); while :; do echo $block; echo >>blocks; done"
+        written = workspace.workdir(loop) / "blocks"
+        readings: list[int] = []
+
+        def stalled() -> bool:
+            readings.append(written.stat().st_size if written.exists() else 0)
+            return len(readings) > 10 and readings[-1] > 0 and len(set(readings[-10:])) == 1
+
+        server, before = psutil.Process(), psutil.Process().memory_info().rss
+        async with open_exec(loop, ["bash", "-c", script]):
+            await eventually(stalled)
+            assert readings[-1] * 65536 < 64 * MIB
+            # At both ends: this process is the server, and all that runs inside is the shell.
+            assert server.memory_info().rss - before < 64 * MIB
+            stamp = StateFiles(workspace.host(loop)).running()
+            assert usage(stamp.pid).memory_bytes < 64 * MIB
+        await eventually(lambda: not running_inside(workspace, loop))
+        stopped = await api("POST", "loops", loop, "stop", request_timeout=100)
+        assert (stopped.status, stopped.body["state"]) == (200, "stopped")

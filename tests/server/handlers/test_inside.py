@@ -16,13 +16,11 @@ pytestmark = pytest.mark.lonely
 SLOW = {"request_timeout": 100}
 
 
-@pytest.fixture
-async def loop(real_image: str, api: Any) -> str:
-    return (await api("POST", "loops", send={"title": "inside"})).body["id"]
-
-
 @pytest.mark.podman
-async def test_kernels_of_the_loop(api: Any, loop: str, workspace: Workspace) -> None:
+async def test_kernels_and_terminals_of_a_loop(
+    real_image: str, api: Any, jp_fetch: Any, connect: Any, workspace: Workspace
+) -> None:
+    loop = (await api("POST", "loops", send={"title": "inside"})).body["id"]
     unknown = await api("GET", "loops", loop, "kernelspecs", **SLOW)
     assert (unknown.status, unknown.body["reason"]) == (409, "conflict")
     assert "Start the loop" in unknown.body["message"]
@@ -33,19 +31,7 @@ async def test_kernels_of_the_loop(api: Any, loop: str, workspace: Workspace) ->
     python = next(spec for spec in found.body["kernelspecs"] if spec["name"] == "python3")
     assert python["language"] == "python"
     assert any("ipykernel" in argument for argument in python["argv"])
-    await api("POST", "loops", loop, "stop", **SLOW)
-    assert (await api("GET", "loops", loop, "kernelspecs", **SLOW)).body == found.body
-    assert (await api("GET", "loops", loop)).body["state"] == "stopped"
-    # Another loop with this image offers the same, and is not started for it.
-    other = (await api("POST", "loops", send={"title": "other"})).body["id"]
-    assert (await api("GET", "loops", other, "kernelspecs", **SLOW)).body == found.body
-    assert (await api("GET", "loops", other)).body["state"] == "absent"
-
-
-@pytest.mark.podman
-async def test_a_terminal_is_an_ordinary_one_and_inside(
-    api: Any, loop: str, jp_fetch: Any, connect: Any, workspace: Workspace
-) -> None:
+    # A terminal is an ordinary one of Jupyter's, and inside.
     (workspace.workdir(loop) / "data").mkdir()
     opened = await api("POST", "loops", loop, "terminals", send={"cwd": "data"}, **SLOW)
     assert opened.status == 201
@@ -61,6 +47,13 @@ async def test_a_terminal_is_an_ordinary_one_and_inside(
             kind, *rest = json.loads(await socket.read_message())
             shown += rest[0] if kind == "stdout" else ""
     assert (await jp_fetch("api", "terminals", name, method="DELETE", **SLOW)).code == 204
+    await api("POST", "loops", loop, "stop", **SLOW)
+    assert (await api("GET", "loops", loop, "kernelspecs", **SLOW)).body == found.body
+    assert (await api("GET", "loops", loop)).body["state"] == "stopped"
+    # Another loop with this image offers the same, and is not started for it.
+    other = (await api("POST", "loops", send={"title": "other"})).body["id"]
+    assert (await api("GET", "loops", other, "kernelspecs", **SLOW)).body == found.body
+    assert (await api("GET", "loops", other)).body["state"] == "absent"
 
 
 async def test_what_makes_no_sense_is_refused_with_its_field(api: Any) -> None:

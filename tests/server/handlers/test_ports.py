@@ -135,6 +135,39 @@ async def test_targets_come_from_the_loops_own_record_alone(loop: str, get: Any,
             assert found["loop"] == "relayed"
 
 
+@pytest.mark.abuse("A10")
+@pytest.mark.podman
+async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
+    loop: str, api: Any, jp_serverapp: Any, jp_fetch: Any
+) -> None:
+    shown = (await api("GET", "loops", loop, "share")).body
+    token = jp_serverapp.identity_provider.token
+    server = f"http://localhost:{jp_serverapp.port}{jp_serverapp.base_url}"
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+        try:
+            page = await (await chromium.new_context()).new_page()
+            # Logged in, as a person is.
+            await page.goto(f"{server}api/contents?token={token}")
+            assert any(cookie["name"].startswith("username-") for cookie in await page.context.cookies())
+            for place in (shown["url"], server + shown["jupyter_path"]):
+                await page.goto(f"{place}page.html?server={quote(server)}")
+                await page.wait_for_function("document.title === 'done'")
+                assert token not in page.url
+                seen = json.loads(await page.text_content("#out"))
+                assert (seen["own"], seen["socket"], seen["parent"]) == ("/data?x=1", "relayed hello", "alone")
+                assert seen["api"] == "refused"
+                assert seen["cookies"] in ("", "stolen=1", "refused")
+                assert seen["storage"] in ("0", "refused")
+            assert (seen["cookies"], seen["storage"]) == ("refused", "refused")
+            stolen = [each for each in await page.context.cookies() if each["name"] == "stolen"]
+            assert "localhost" not in {each["domain"] for each in stolen}
+        finally:
+            await chromium.close()
+    # What it tried to make is not there.
+    assert json.loads((await jp_fetch("api", "terminals")).body) == []
+
+
 RAW = (
     (204, "204 No\r\nContent-Length: 5\r\n\r\nhello"),
     (204, "204 No\r\n\r\nhello"),
@@ -230,39 +263,6 @@ async def test_websockets_go_through_and_what_is_not_shared_any_more_is_gone(
     await api("PUT", "loops", loop, "share", send={"mode": "off"}, **SLOW)
     assert (await get(f"{base}/")).code == 404
     assert (await get(inside, known=False)).code == 404
-
-
-@pytest.mark.abuse("A10")
-@pytest.mark.podman
-async def test_a_shared_page_sees_nothing_of_jupyter_in_a_real_browser(
-    loop: str, api: Any, jp_serverapp: Any, jp_fetch: Any
-) -> None:
-    shown = (await api("GET", "loops", loop, "share")).body
-    token = jp_serverapp.identity_provider.token
-    server = f"http://localhost:{jp_serverapp.port}{jp_serverapp.base_url}"
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
-        try:
-            page = await (await chromium.new_context()).new_page()
-            # Logged in, as a person is.
-            await page.goto(f"{server}api/contents?token={token}")
-            assert any(cookie["name"].startswith("username-") for cookie in await page.context.cookies())
-            for place in (shown["url"], server + shown["jupyter_path"]):
-                await page.goto(f"{place}page.html?server={quote(server)}")
-                await page.wait_for_function("document.title === 'done'")
-                assert token not in page.url
-                seen = json.loads(await page.text_content("#out"))
-                assert (seen["own"], seen["socket"], seen["parent"]) == ("/data?x=1", "relayed hello", "alone")
-                assert seen["api"] == "refused"
-                assert seen["cookies"] in ("", "stolen=1", "refused")
-                assert seen["storage"] in ("0", "refused")
-            assert (seen["cookies"], seen["storage"]) == ("refused", "refused")
-            stolen = [each for each in await page.context.cookies() if each["name"] == "stolen"]
-            assert "localhost" not in {each["domain"] for each in stolen}
-        finally:
-            await chromium.close()
-    # What it tried to make is not there.
-    assert json.loads((await jp_fetch("api", "terminals")).body) == []
 
 
 class TestWithoutAnEdge:

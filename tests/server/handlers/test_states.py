@@ -54,7 +54,9 @@ def command_line(pid: int) -> bytes:
 
 @pytest.mark.podman
 class TestStates:
-    async def test_start_stop_start_change_recreate_delete(self, api: Any, loop: str, next_event: Any) -> None:
+    async def test_start_stop_start_change_recreate_delete_waited_for_or_not(
+        self, api: Any, loop: str, next_event: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         started = await api("POST", "loops", loop, "start", **SLOW)
         assert (started.status, started.body["state"]) == (200, "running")
         first = await next_event()
@@ -65,7 +67,16 @@ class TestStates:
         stopped = await api("POST", "loops", loop, "stop", **SLOW)
         assert (stopped.status, stopped.body["state"]) == (200, "stopped")
         assert await next_event() == {"action": "state", "loop_id": loop, "state": "stopped"}
-        assert (await api("POST", "loops", loop, "start", **SLOW)).body["state"] == "running"
+        # Who does not wait gets 202 and events, or 200 when there is nothing to wait for.
+        monkeypatch.setattr(states, "AT_ONCE_S", 0)
+        begun = await api("POST", "loops", loop, "start", params={"wait": "false"})
+        assert (begun.status, begun.body["state"]) == (202, "preparing")
+        assert begun.body["progress"]["label"]
+        await until(next_event, action="state", loop_id=loop, state="running")
+        assert (await api("GET", "loops", loop)).body["state"] == "running"
+        monkeypatch.setattr(states, "AT_ONCE_S", 60)
+        again = await api("POST", "loops", loop, "start", params={"wait": "false"}, **SLOW)
+        assert (again.status, again.body["state"]) == (200, "running")
         mark = {"argv": ["sh", "-c", "! touch /marker && sudo touch /marker"]}
         marked = await api("POST", "loops", loop, "exec", send=mark, **SLOW)
         assert marked.body[-1] == {"exit_code": 0}
@@ -76,25 +87,12 @@ class TestStates:
         assert not recreated.body["restart_needed"]
         looked = await api("POST", "loops", loop, "exec", send={"argv": ["test", "-e", "/marker"]}, **SLOW)
         assert looked.body[-1] == {"exit_code": 1}
-        assert (await api("DELETE", "loops", loop, **SLOW)).status == 204
-        assert await until(next_event, action="deleted") == {"action": "deleted", "loop_id": loop}
-
-    async def test_who_does_not_wait_gets_202_and_events_or_200_when_there_is_nothing_to_wait_for(
-        self, api: Any, loop: str, next_event: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(states, "AT_ONCE_S", 0)
-        begun = await api("POST", "loops", loop, "start", params={"wait": "false"})
-        assert (begun.status, begun.body["state"]) == (202, "preparing")
-        assert begun.body["progress"]["label"]
-        await until(next_event, action="state", loop_id=loop, state="running")
-        assert (await api("GET", "loops", loop)).body["state"] == "running"
-        monkeypatch.setattr(states, "AT_ONCE_S", 60)
-        again = await api("POST", "loops", loop, "start", params={"wait": "false"}, **SLOW)
-        assert (again.status, again.body["state"]) == (200, "running")
         monkeypatch.setattr(states, "AT_ONCE_S", 0)
         begun = await api("POST", "loops", loop, "stop", params={"wait": "false"})
         assert begun.status == 202
         await until(next_event, action="state", loop_id=loop, state="stopped")
+        assert (await api("DELETE", "loops", loop, **SLOW)).status == 204
+        assert await until(next_event, action="deleted") == {"action": "deleted", "loop_id": loop}
 
     async def test_what_fails_in_the_background_is_told(
         self, api: Any, loop: str, next_event: Any, monkeypatch: pytest.MonkeyPatch
