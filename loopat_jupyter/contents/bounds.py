@@ -46,11 +46,12 @@ def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
     if workspace is None:
         return None
     loops, written = real_path(workspace.loops), Path(os.path.abspath(os_path))  # noqa: PTH100
-    if real_path(written) == written and not written.is_relative_to(loops):
-        # No link on the way, as with most files: one look in place of one for each folder above.
-        return None
-    for folder in (*reversed(written.parents), written):
-        real = real_path(folder)
+    real = Path(written.anchor)
+    for name in written.parts[1:]:
+        real /= name
+        # Once per folder on the way, for this is asked for each file of a listing.
+        if os.path.islink(real):  # noqa: PTH114 - a name that is too long is none
+            real = real_path(real)
         if real.parent.parent == loops and is_loop_id(real.parent.name) and real.is_dir():
             return real
     return None
