@@ -13,6 +13,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from loopat_jupyter.sandbox.process import exec_roots
+from loopat_jupyter.server.handlers import ports
 from loopat_jupyter.server.relay import POLICY
 from tests.conftest import add_loop, new_workspace
 from tests.labextension.browser import CHROMIUM, OPTIONS
@@ -258,8 +259,12 @@ async def test_websockets_go_through_and_what_is_not_shared_any_more_is_gone(
     assert (await get(f"{base}/x", known=False, headers=headers, method="POST", body=b"")).code in (403, 404)
 
     # What is too large is refused; what is not shared any more is gone at once.
-    too_large = await get(f"{base}/post", method="POST", body=b"x" * (64 * 2**20 + 1))
-    assert too_large.code == 413
+    assert ports.MAX_BODY_BYTES == ports.RelayHandler.most_body_bytes == 64 * 2**20
+    with pytest.MonkeyPatch.context() as smaller:
+        smaller.setattr(ports, "MAX_BODY_BYTES", 2**20)
+        smaller.setattr(ports.RelayHandler, "most_body_bytes", 2**20)
+        too_large = await get(f"{base}/post", method="POST", body=b"x" * (2**20 + 1))
+        assert too_large.code == 413
     await api("PUT", "loops", loop, "share", send={"mode": "off"}, **SLOW)
     assert (await get(f"{base}/")).code == 404
     assert (await get(inside, known=False)).code == 404
