@@ -242,8 +242,9 @@ class Sandboxes:
         async with self.lock(loop_id):
             unmade = is_unmade(self._workspace, loop_id)
             if not unmade and not force:
-                # Podman is asked, not the notes: a wiped note must not hide somebody's work.
-                facts = await find_container(self._engine, name)
+                # Where no note names a living process, podman is asked: a wiped note must not hide somebody's work.
+                stamp = self.state_files(loop_id).running()
+                facts = stamp.facts if stamp is not None else await find_container(self._engine, name)
                 refuse_busy(title or loop_id, facts, self._workspace.run(loop_id))
             with self.state_files(loop_id).ending():
                 if not unmade:

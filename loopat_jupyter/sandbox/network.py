@@ -24,6 +24,9 @@ _NAMES_LIMIT_BYTES = 1024 * 1024
 _NAMES = "containers/networks/aardvark-dns"
 """Where podman's name server has a file for each network, below the user's runtime directory."""
 
+_IN_USE = 2
+"""How podman ends when it should remove a network that a container is on."""
+
 _EXISTS = "network already exists"
 """What podman says of a name that is taken."""
 
@@ -56,6 +59,26 @@ async def ensure_network(engine: Engine, workspace: Workspace) -> None:
         except EngineError as error:
             if _EXISTS not in error.stderr:
                 raise
+
+
+async def remove_network(engine: Engine, workspace: Workspace) -> None:
+    """Remove the network, unless a sandbox is on it by now. The next start then makes it before anything else.
+
+    Args:
+        engine: Runs podman.
+        workspace: Whose network.
+
+    Raises:
+        EngineError: Podman refused.
+        EngineTimeoutError: Podman or another process took too long.
+    """
+    lock = _lock(workspace)
+    async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
+        arguments = ("network", "rm", network_name(workspace.name))
+        removed = await engine.run(*arguments, ok=(0, 1, _IN_USE), doing="remove the network")
+        if removed.returncode != _IN_USE:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(lock)  # noqa: PTH108 - one system call
 
 
 def _forget_names(file: Path) -> None:

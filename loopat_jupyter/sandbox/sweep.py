@@ -15,6 +15,7 @@ from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
 from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import UNUSED_KEPT_S, Findings, Leftover, find_leftovers
+from loopat_jupyter.sandbox.network import remove_network
 from loopat_jupyter.sandbox.plan import network_name, sandbox_workdir
 from loopat_jupyter.sandbox.unfinished import find_unfinished, remove_one
 from loopat_jupyter.workspace.locks import mirror_lock
@@ -112,8 +113,7 @@ class Sweeper:
                 case "build":
                     await remove_one(self._engine, leftover.key)
                 case "network":
-                    # Another process may have started a sandbox meanwhile; then podman keeps the network.
-                    await self._engine.run("network", "rm", leftover.key, ok=(0, 1, 2), doing="remove the network")
+                    await remove_network(self._engine, self._workspace)
                 case "image":
                     await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
                 case "mirror":

@@ -66,7 +66,8 @@ class Scene:
         for module in (lifecycle, facts, state):
             monkeypatch.setattr(module, "is_init", lambda pid: pid == PID and self.alive)
         monkeypatch.setattr(lifecycle, "exec_roots", lambda pid: [1] if self.active else [])
-        monkeypatch.setattr(runtime, "in_use", lambda folders: dict.fromkeys(folders, InUse()) if self.active else {})
+        in_use = InUse(commands=1)
+        monkeypatch.setattr(runtime, "in_use", lambda folders: dict.fromkeys(folders, in_use) if self.active else {})
         self.connected = True
         monkeypatch.setattr(runtime, "has_launcher", lambda pid: True)
         monkeypatch.setattr(runtime, "same_folder", lambda pid, inside, folder: self.connected)
@@ -413,6 +414,23 @@ async def test_one_that_cannot_be_ended_stays_known(
     files = scene.sandboxes.state_files(scene.record.id)
     assert not files.stopped_on_purpose()
     assert not files.replaced_on_purpose()
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_podman_is_asked_for_what_runs_only_where_no_note_says_it(scene: Scene, noted: bool):
+    await scene.ensure()
+    scene.has(running=True)
+    scene.active = True
+    if not noted:
+        scene.sandboxes.state_files(scene.record.id).forget()
+    scene.engine.calls.clear()
+    asked = [] if noted else ["inspect"]
+    with pytest.raises(ConflictError, match="would end"):
+        await scene.sandboxes.remove(scene.record.id, force=False)
+    assert scene.engine.verbs == asked
+    scene.active = False
+    await scene.sandboxes.remove(scene.record.id, force=False)
+    assert scene.engine.verbs == [*asked * 2, "rm"]
 
 
 async def test_an_idle_sandbox_that_lost_its_runtime_folder_is_replaced(scene: Scene):

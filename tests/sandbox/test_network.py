@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.errors import EngineError
-from loopat_jupyter.sandbox.network import ensure_network, was_ensured
+from loopat_jupyter.sandbox.network import ensure_network, remove_network, was_ensured
 from loopat_jupyter.sandbox.plan import network_name
 from loopat_jupyter.sandbox.podman import Completed, Podman
 from tests.fakes import FakeEngine
@@ -72,6 +72,17 @@ async def test_what_podman_does_not_make_for_another_reason_is_told(networks: Ne
     networks._answers = fail
     with pytest.raises(EngineError):
         await ensure_network(networks, workspace)
+
+
+@pytest.mark.parametrize(("answer", "gone"), [(0, True), (1, True), (2, False)])
+async def test_one_that_was_removed_is_made_before_the_next_start(
+    networks: Networks, workspace: Workspace, answer: int, gone: bool
+):
+    await ensure_network(networks, workspace)
+    # Podman's answers: it is removed, it was not there, it is in use.
+    networks._answers = lambda _: Completed(answer, b"", "")
+    await remove_network(networks, workspace)
+    assert was_ensured(workspace) != gone
 
 
 @pytest.mark.podman
