@@ -26,6 +26,7 @@ from loopat_jupyter.workspace.records import LoopStore, new_record
 from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
 from tests.conftest import add_loop, end_all, real_manager, remove_from_podman, start_emptied
 from tests.fakes import FakeEngine, FakeImages, inspected
+from tests.sandbox.saying import occupy, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -473,22 +474,10 @@ async def running(manager: LoopManager, shared: LoopRecord) -> Running:
     return await start_emptied(manager, shared)
 
 
-async def occupy(manager: LoopManager, running: Running) -> None:
-    """Let something run in a sandbox."""
-    await manager.engine.run("exec", "--detach", running.name, "sleep", "600")
-    while not exec_roots(running.init_pid):
-        await asyncio.sleep(0.01)
-
-
 def interfaces(running: Running) -> set[str]:
     """The network interfaces that a sandbox has."""
     lines = Path(f"/proc/{running.init_pid}/net/dev").read_text().splitlines()
     return {line.partition(":")[0].strip() for line in lines if ":" in line}
-
-
-async def out(manager: LoopManager, record: LoopRecord, *argv: str) -> str:
-    name = manager.sandboxes.plan(record).name
-    return (await manager.engine.run("exec", name, *argv)).stdout.decode().strip()
 
 
 @pytest.mark.podman
@@ -509,21 +498,21 @@ async def test_the_sandbox_is_what_the_plan_says(manager: LoopManager, shared: L
 
 @pytest.mark.podman
 async def test_files_survive_stop_start_and_recreation(manager: LoopManager, shared: LoopRecord, running: Running):
-    await out(manager, shared, "bash", "-c", "echo work >file; echo home >~/file; echo tmp >/tmp/file")
+    await said(manager, shared, "bash", "-c", "echo work >file; echo home >~/file; echo tmp >/tmp/file")
     await manager.stop(shared)
     assert (await manager.sandboxes.status(shared)).state == "stopped"
     first = await manager.start(shared)
-    assert await out(manager, shared, "cat", "/tmp/file", "file") == "tmp\nwork"
+    assert await said(manager, shared, "cat", "/tmp/file", "file") == "tmp\nwork\n"
     second = await manager.start(shared, fresh=True)
     assert second.init_pid != first.init_pid
-    assert await out(manager, shared, "bash", "-c", "cat file ~/file; ls /tmp") == "work\nhome"
+    assert await said(manager, shared, "bash", "-c", "cat file ~/file; ls /tmp") == "work\nhome\n"
 
 
 @pytest.mark.podman
 async def test_settings_that_shape_the_container_take_effect_when_nobody_uses_it(
     manager: LoopManager, shared: LoopRecord, running: Running
 ):
-    await occupy(manager, running)
+    await occupy(manager, shared)
     changed = await manager.update(shared.id, {"config": LoopConfig(network="none")})
     assert (await manager.sandboxes.status(changed)).restart_needed
     # Not behind the user's back.
@@ -535,7 +524,7 @@ async def test_settings_that_shape_the_container_take_effect_when_nobody_uses_it
     unused = await manager.start(changed)
     assert not unused.restart_needed
     assert interfaces(unused) == {"lo"}
-    await occupy(manager, unused)
+    await occupy(manager, changed)
     back = await manager.update(shared.id, {"config": shared.config})
     assert (await manager.start(back)).init_pid == unused.init_pid
     fresh = await manager.start(back, fresh=True)
@@ -552,16 +541,24 @@ async def test_loops_of_a_workspace_reach_each_other_by_name(
     network = network_name(manager.workspace.name)
     names = Path(manager.engine.environment()["XDG_RUNTIME_DIR"]) / "containers/networks/aardvark-dns"
     await manager.engine.run("network", "rm", "--force", network)
-    (names / network).write_text(f"10.255.255.1\n{'a' * 64} 10.255.255.2  gone,{'a' * 12}\n")
-    await manager.start(shared)
+    left, written = f"10.255.255.1\n{'a' * 64} 10.255.255.2  gone,{'a' * 12}\n", names.with_name(f"{network}.written")
+    written.write_text(left)
+    # Whole at once: podman's name server ends when it reads half of one.
+    written.rename(names / network)
+    try:
+        await manager.start(shared)
+    finally:
+        # Left for good, they would keep a name server in a network that is gone, and no loop would find another.
+        if (names / network).exists() and (names / network).read_text() == left:
+            (names / network).unlink()
     other = manager.create(title="other")
     await manager.start(other)
     name = manager.sandboxes.plan(other).name
     # Podman's name server reads its list of containers anew some time after a start: until then, no such name.
     wait_for_name = 'until getent hosts "$1"; do sleep 0.1; done'
-    address, found = (await out(manager, shared, "sh", "-c", wait_for_name, "sh", name)).split()
+    address, found = (await said(manager, shared, "timeout", "60", "sh", "-c", wait_for_name, "sh", name)).split()
     assert found.startswith(name)
-    assert await out(manager, other, "hostname", "-I") == address
+    assert (await said(manager, other, "hostname", "-I")).split() == [address]
     # A podman with another storage does not know the network; its names are those of living containers.
     elsewhere = FakeEngine(lambda arguments: Completed(int(arguments[1] == "exists"), b"", ""))
     monkeypatch.setattr(elsewhere, "environment", manager.engine.environment)
@@ -575,13 +572,13 @@ async def test_a_wiped_runtime_directory_is_made_again(manager: LoopManager, sha
     await manager.stop(shared)
     shutil.rmtree(manager.workspace.runtime)
     await manager.start(shared)
-    assert await out(manager, shared, "test", "-w", "/loopat/run") == ""
+    assert await said(manager, shared, "sh", "-c", "test -w /loopat/run && echo yes") == "yes\n"
 
 
 @pytest.mark.podman
 async def test_stopping_is_quick_and_repeatable(manager: LoopManager, shared: LoopRecord, running: Running):
     await manager.stop(manager.create(title="never started"))
-    await occupy(manager, running)
+    await occupy(manager, shared)
     await manager.stop(shared)
     await manager.stop(shared)
     assert not is_init(running.init_pid)
@@ -673,7 +670,7 @@ async def test_somebodys_container_with_the_name_of_the_image_is_not_taken_for_i
 async def test_work_is_not_deleted_without_force_even_when_the_notes_are_gone(manager: LoopManager):
     record = manager.create(title="real")
     running = await manager.start(record)
-    await occupy(manager, running)
+    await occupy(manager, record)
     manager.sandboxes.state_files(record.id).forget()
     with pytest.raises(ConflictError, match="^1 command of loop"):
         await manager.delete(record.id)
@@ -707,16 +704,13 @@ async def test_loops_of_another_workspace_are_out_of_reach(workspace: Workspace,
     here, there = one.create(title="here"), other.create(title="there")
     await one.start(here)
     try:
-        started = await other.start(there)
-        serve = "import http.server; http.server.test(bind='0.0.0.0', port=8000)"
-        await other.engine.run("exec", "--detach", started.name, "python3", "-c", serve)
-        address = (await out(other, there, "hostname", "-I")).split()[0]
-        reach = (
-            f"for i in $(seq 100); do (echo >/dev/tcp/{address}/8000) 2>/dev/null && exit 0; sleep 0.1; done; exit 1"
-        )
-        await out(other, there, "bash", "-c", reach)
+        serve = "import socket, time; server = socket.create_server(('', 8000)); time.sleep(600)"
+        await occupy(other, there, "python3", "-c", serve)
+        address = (await said(other, there, "hostname", "-I")).split()[0]
+        reach = f"for i in $(seq 100); do (echo >/dev/tcp/{address}/8000) 2>/dev/null && exit; sleep 0.1; done; echo no"
+        assert await said(other, there, "bash", "-c", reach) == ""
         probe = f"timeout 2 bash -c 'echo >/dev/tcp/{address}/8000' 2>/dev/null && echo reached || echo refused"
-        assert await out(one, here, "bash", "-c", probe) == "refused"
+        assert await said(one, here, "bash", "-c", probe) == "refused\n"
     finally:
         remove_from_podman(other.workspace)
         shutil.rmtree(other.workspace.runtime, ignore_errors=True)
