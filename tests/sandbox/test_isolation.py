@@ -22,6 +22,7 @@ from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import remove_from_podman
 from tests.kernels.conftest import in_thread
 from tests.sandbox.isolation_rows import LEVELS, PODMAN, REFUSED, TABLES, markdown
+from tests.sandbox.saying import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,30 +223,25 @@ async def test_a_privileged_loop_changes_nothing_that_others_are_given(
     assert answer.stdout == b"changed\n" * 3, answer
     assert contents() == before
     other = await manager.make(NewLoop(title="b", repo=remote.url))
-    inside = manager.inside(other, await manager.start(other))
-    everything = ["cat", "/given/file", "/single", "/etc/ssl/certs/ca-certificates.crt"]
-    assert (await inside(everything)).stdout == b"as it was" * 3
+    everything = ("cat", "/given/file", "/single", "/etc/ssl/certs/ca-certificates.crt")
+    assert await said(manager, other, *everything) == "as it was" * 3
     # It can mend itself, too.
-    again = manager.inside(record, await manager.start(record, fresh=True))
-    assert (await again(everything)).stdout == b"as it was" * 3
+    await manager.start(record, fresh=True)
+    assert await said(manager, record, *everything) == "as it was" * 3
     (single / "file").write_text("anew")
     await manager.stop(record)
-    again = manager.inside(record, await manager.use(record))
-    assert (await again(["sh", "-c", "git status --porcelain >/dev/null && cat /single"])).stdout == b"anew"
+    assert await said(manager, record, "sh", "-c", "git status --porcelain >/dev/null && cat /single") == "anew"
 
 
 @pytest.mark.podman
 async def test_images_made_inside_outlive_a_stop_and_go_with_their_loop(manager: LoopManager):
     record = manager.create(title="Images")
-    inside = manager.inside(record, await manager.start(record))
-    assert (await inside(["bash", "-c", PODMAN[0].command])).exit_code == 0
+    assert (await said(manager, record, "bash", "-c", f"{PODMAN[0].command}; echo $?")).endswith("\n0\n")
     await manager.stop(record)
     # Podman read the profile when it made the container, and needs it no more.
     shutil.rmtree(seccomp_folder(manager.workspace))
-    inside = manager.inside(record, await manager.start(record))
-    run = ["podman", "run", "--rm", "--network=none", "--entrypoint=/bin/cat", "localhost/tiny", "/Containerfile"]
-    assert (await inside(run)).stdout == b"FROM localhost/tiny\nRUN hostname >/made\n"
-    await manager.stop(record)
+    run = "podman run --rm --network=none --entrypoint=/bin/cat localhost/tiny /Containerfile"
+    assert await said(manager, record, *run.split()) == "FROM localhost/tiny\nRUN hostname >/made\n"
     await manager.delete(record.id)
     assert not manager.workspace.loop(record.id).exists()
 
@@ -253,9 +249,7 @@ async def test_images_made_inside_outlive_a_stop_and_go_with_their_loop(manager:
 @pytest.mark.podman
 async def test_another_level_makes_a_new_sandbox_and_keeps_the_files(manager: LoopManager):
     record = manager.create(title="Changed", config=LoopConfig(isolation="strict"))
-    inside = manager.inside(record, await manager.start(record))
-    assert (await inside(["bash", "-c", "echo kept >kept; sudo -n true"])).exit_code == 1
+    assert "no new privileges" in await said(manager, record, "bash", "-c", "echo kept >kept; sudo -n true")
     changed = await manager.update(record.id, {"config": LoopConfig()})
-    running = await manager.start(changed)
-    assert running.replaced
-    assert (await manager.inside(changed, running)(["sudo", "-n", "cat", "kept"])).stdout == b"kept\n"
+    assert (await manager.start(changed)).replaced
+    assert await said(manager, changed, "sudo", "-n", "cat", "kept") == "kept\n"

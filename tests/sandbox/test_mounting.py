@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from loopat_jupyter.errors import ConflictError, UnsafePathError
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import ExecSpec, LoopConfig, LoopRecord, Mount
-from loopat_jupyter.sandbox.execution import Exit, Output
+from loopat_jupyter.models import LoopConfig, LoopRecord, Mount
 from loopat_jupyter.sandbox.mounting import (
     Extra,
     Extras,
@@ -38,6 +37,7 @@ from loopat_jupyter.workspace.config import Config, ImageConfig, MountConfig
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.vault_edits import VaultEdits
 from loopat_jupyter.workspace.vaults import vaults_folder
+from tests.sandbox.saying import occupy, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -336,13 +336,6 @@ class TestBeforeEachStart:
         assert list(outside.iterdir()) == []
 
 
-async def output(manager: LoopManager, record: LoopRecord, script: str) -> str:
-    """What a command prints in a loop."""
-    events = [event async for event in manager.exec(record, ExecSpec(argv=("bash", "-c", script)))]
-    assert isinstance(events[-1], Exit)
-    return b"".join(event.data for event in events if isinstance(event, Output)).decode()
-
-
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A folder that is not below /tmp, as an operator would name one."""
@@ -379,14 +372,11 @@ class TestReal:
         # Naive: both are mounted as named; the sandbox swaps one inside the other, and is started again.
         name = f"loopat-naive-{os.getpid()}"
         mounts = (f"--volume={shared}:/shared", f"--volume={shared}/inner:/inner:ro")
-        image = (*mounts, "--entrypoint=sleep", sandbox_image, "infinity")
         user = ("--userns=keep-id:uid=2000,gid=2000", "--user=2000:2000", "--init", "--network=none")
+        command = ("--entrypoint=sh", sandbox_image, "-c", f"cat /inner/key 2>/dev/null || {{ {swap}; }}")
         try:
-            raw_podman("run", "--detach", f"--name={name}", *user, *image)
-            raw_podman("exec", name, "sh", "-c", swap)
-            raw_podman("stop", "--time=0", name)
-            raw_podman("start", name)
-            assert raw_podman("exec", name, "cat", "/inner/key") == "canary"
+            assert raw_podman("run", f"--name={name}", *user, *mounts, *command) == ""
+            assert raw_podman("start", "--attach", name) == "canary"
         finally:
             raw_podman("rm", "--force", "--time=0", name)
         # Ours, with the very same wish: the inner one is left out before and after.
@@ -403,9 +393,10 @@ class TestReal:
         manager = LoopManager(workspace, config, Podman("podman", os.environ), member="ada")
         record = manager.create(title="A loop")
         for _ in range(2):
-            await manager.start(record)
-            assert "canary" not in await output(manager, record, f"{swap}; cat /inner/key; cat /shared/inner/key")
             await manager.stop(record)
+            look = f"{swap}; cat /inner/key; cat /shared/inner/key; echo looked"
+            assert (text := await said(manager, record, "sh", "-c", look)).endswith("looked\n")
+            assert "canary" not in text
             warnings = (await manager.get(record.id)).warnings
             assert len(warnings) == 1
             assert "which sandboxes can write" in warnings[0]
@@ -419,7 +410,7 @@ class TestReal:
         entry.mkdir()
         record = msgspec.structs.replace(manager.create(title="A loop"), vault="swapped")
         manager.store.write(record)
-        assert await output(manager, record, "ls -A ~/.ssh") == ""
+        assert await said(manager, record, "ls", "-A", f"{HOME}/.ssh") == ""
         await manager.stop(record)
         planned = manager.sandboxes.plan(record)
         entry.rmdir()
@@ -431,11 +422,11 @@ class TestReal:
                 await manager.start(record)
         # Podman alone would have started it, with the secret inside.
         raw_podman("start", planned.name)
-        assert raw_podman("exec", planned.name, "cat", f"{HOME}/.ssh/key") == "canary"
-        raw_podman("stop", "--time=0", planned.name)
+        init = manager.sandboxes.state_files(record.id).read_pidfile()
+        assert Path(f"/proc/{init}/root{HOME}/.ssh/key").read_text() == "canary"
         # From now on the link is known, and left out.
         assert (await manager.start(record)).replaced
-        assert "canary" not in await output(manager, record, "cat ~/.ssh/key")
+        assert "No such file" in await said(manager, record, "cat", f"{HOME}/.ssh/key")
         (warning,) = (await manager.get(record.id)).warnings
         assert "'mounts/home/.ssh' of vault 'swapped' is a symbolic link" in warning
 
@@ -446,9 +437,8 @@ class TestReal:
         (workspace.workdir(other.id) / "found").write_text("out\n")
         seeing = manager.create(title="Seeing", config=LoopConfig(all_loops=True))
         command = f"cd /loopat/loops/{other.id}/workdir && ! touch found 2>/dev/null && ! sudo touch new 2>/dev/null"
-        assert await output(manager, seeing, f"{command} && cat found") == "out\n"
-        plain = await output(manager, other, "ls /loopat/loops 2>/dev/null || echo none")
-        assert plain == "none\n"
+        assert await said(manager, seeing, "sh", "-c", f"{command} && cat found") == "out\n"
+        assert "/loopat/loops" not in {mount.target for mount in manager.sandboxes.plan(other).mounts}
 
     async def test_files_of_the_vault_are_seen_and_written_inside(self, manager: LoopManager):
         manager.vaults.create("work")
@@ -461,13 +451,13 @@ class TestReal:
         record = manager.create(title="A loop")
         chat = manager.workspace.context(record.id, "chat")
         chat.mkdir(parents=True)
-        assert (await output(manager, record, "ls -A ~; ls -d /loopat/context/chat 2>/dev/null || true")).split() == []
+        assert await said(manager, record, "sh", "-c", "ls -A ~; ls -d /loopat/context/chat 2>/dev/null") == ""
         (chat / "monday.md").write_text("said\n")
         await manager.update(record.id, {"vault": "work"})
         record = manager.store.read(record.id)
         look = "cat ~/.ssh/id ~/.netrc; ls -A ~; cd /loopat/context/chat; ! touch x 2>/dev/null && cat monday.md"
         change = "echo new > ~/.ssh/known_hosts; echo b > ~/.netrc; sudo touch ~/.ssh/of-root"
-        assert (await output(manager, record, f"{look}; {change}")).split() == [
+        assert (await said(manager, record, "sh", "-c", f"{look}; {change}")).split() == [
             "key", "machine", "a", ".netrc", ".ssh", "said",
         ]  # fmt: skip
         assert (home / ".ssh" / "known_hosts").read_text() == "new\n"
@@ -488,14 +478,12 @@ class TestReal:
         record = msgspec.structs.replace(manager.create(title="A loop"), vault="one")
         manager.store.write(record)
         before = config_hash(manager.sandboxes.plan(record))
-        running = manager.exec(record, ExecSpec(argv=("bash", "-c", "echo up; sleep 300")))
-        assert await anext(running) == Output("stdout", b"up\n")
+        await occupy(manager, record)
         await manager.update(record.id, {"vault": "two"})
         record = manager.store.read(record.id)
         assert config_hash(manager.sandboxes.plan(record)) != before
         assert (await manager.get(record.id)).restart_needed
-        assert (await output(manager, record, "ls -A ~")).split() == [".one"]
-        await running.aclose()
+        assert await said(manager, record, "ls", "-A", HOME) == ".one\n"
         await manager.start(record, fresh=True)
         assert not (await manager.get(record.id)).restart_needed
-        assert ".two" in (await output(manager, record, "ls -A ~")).split()
+        assert ".two" in (await said(manager, record, "ls", "-A", HOME)).split()

@@ -10,12 +10,11 @@ import msgspec
 import pytest
 
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.entrance import ENTRANCE
-from loopat_jupyter.sandbox.execution import Output
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import is_init
 from tests.conftest import add_loop, start_emptied
+from tests.sandbox.saying import said
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
@@ -57,8 +56,8 @@ async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_starting(
 ) -> None:
     await inside(manager, running.name, mischief)
     await manager.stop(shared)
-    again = await manager.start(shared)
-    await inside(manager, again.name, "touch /loopat/run/mine")
+    await manager.start(shared)
+    await said(manager, shared, "touch", "/loopat/run/mine")
     assert {entry.name for entry in manager.workspace.run(shared.id).iterdir()} == {"mine", ENTRANCE}
 
 
@@ -66,8 +65,9 @@ async def test_a_locked_runtime_folder_does_not_keep_a_loop_from_being_made_anew
     manager: LoopManager, shared: LoopRecord, running: Running
 ) -> None:
     await inside(manager, running.name, LOCKED)
-    fresh = await manager.start(shared, fresh=True)
-    await inside(manager, fresh.name, "touch /loopat/run/mine")
+    await manager.start(shared, fresh=True)
+    await said(manager, shared, "touch", "/loopat/run/mine")
+    assert (manager.workspace.run(shared.id) / "mine").exists()
 
 
 async def test_a_running_sandbox_notices_that_its_runtime_folder_was_wiped(
@@ -79,15 +79,14 @@ async def test_a_running_sandbox_notices_that_its_runtime_folder_was_wiped(
     again = await manager.start(shared)
     assert is_init(again.init_pid)
     assert again.init_pid != running.init_pid
-    await inside(manager, again.name, "touch /loopat/run/mine")
+    await said(manager, shared, "touch", "/loopat/run/mine")
     assert (manager.workspace.run(shared.id) / "mine").exists()
 
 
 async def test_folders_nested_deeper_than_python_goes_are_deleted(manager: LoopManager) -> None:
     record = manager.create(title="deep")
-    running = await manager.start(record)
     nest = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
-    await inside(manager, running.name, f'touch /loopat/run/mine; exec python3 -c "{nest}"')
+    assert await said(manager, record, "python3", "-c", f"open('/loopat/run/mine', 'x')\n{nest}") == ""
     await manager.delete(record.id)
     assert not manager.workspace.loop(record.id).exists()
     assert not manager.workspace.run(record.id).exists()
@@ -100,7 +99,8 @@ async def test_a_runtime_folder_locked_under_a_running_sandbox_is_opened_again(
     assert manager.sandboxes.known(shared) is None
     again = await manager.use(shared)
     assert again.init_pid == running.init_pid
-    await inside(manager, again.name, "touch /loopat/run/mine")
+    await said(manager, shared, "touch", "/loopat/run/mine")
+    assert (manager.workspace.run(shared.id) / "mine").exists()
 
 
 async def test_a_paused_sandbox_is_left_alone(manager: LoopManager, shared: LoopRecord, running: Running) -> None:
@@ -120,7 +120,5 @@ async def test_a_proxy_of_the_host_reaches_processes_and_no_container(
     behind = LoopManager(manager.workspace, manager.config, engine, member="ada")
     record = behind.create(title="proxy")
     running = await behind.start(record)
-    events = behind.exec(record, ExecSpec(argv=("printenv", "HTTPS_PROXY")))
-    printed = b"".join([event.data async for event in events if isinstance(event, Output)])
-    assert printed.decode() == secret + "\n"
+    assert await said(behind, record, "printenv", "HTTPS_PROXY") == secret + "\n"
     assert b"canary" not in (await engine.run("inspect", running.name)).stdout
