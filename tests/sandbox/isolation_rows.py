@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def _python(code: str, *, root: bool = False) -> str:
-    return f"{'sudo -n --preserve-env=OTHER_PID ' if root else ''}python3 - <<'EOF'\n{code}\nEOF"
+    return f"{'sudo -n --preserve-env=OTHER_PID ' if root else ''}python3 -IS - <<'EOF'\n{code}\nEOF"
 
 
 def _call(call: str, *, root: bool = False) -> str:
@@ -88,10 +88,8 @@ _TRACE = _python(
 )
 """16 is PTRACE_ATTACH (ptrace.h)."""
 _RUN = "podman run --rm --network {} localhost/tiny hostname"
-_BUILD = (
-    "podman build --no-cache --isolation {0} --tag localhost/{0} ~/tiny"
-    " && podman run --rm --network none localhost/{0} cat /made"
-)
+_BUILD = "podman build --no-cache --isolation {0} --tag localhost/{0} ~/tiny"
+_RUN_BUILT = " && podman run --rm --network none localhost/rootless cat /made"
 
 LOOP = (
     Row(
@@ -132,7 +130,7 @@ PODMAN = (
     Row("run a container without a network", _RUN.format("none"), "np"),
     Row("run one with a network of its own", _RUN.format("slirp4netns"), "np"),
     Row("run one with the network of the loop", _RUN.format("host"), "np"),
-    Row("build", _BUILD.format("rootless"), "np"),
+    Row("build", _BUILD.format("rootless") + _RUN_BUILT, "np"),
     Row("build with `--isolation=chroot`", _BUILD.format("chroot"), "np"),
     Row("give a container a host name", "unshare --map-root-user --uts hostname other", "np"),
 )

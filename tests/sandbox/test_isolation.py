@@ -234,22 +234,20 @@ async def test_a_privileged_loop_changes_nothing_that_others_are_given(
 
 
 @pytest.mark.podman
-async def test_images_made_inside_outlive_a_stop_and_go_with_their_loop(manager: LoopManager):
-    record = manager.create(title="Images")
-    assert (await said(manager, record, "bash", "-c", f"{PODMAN[0].command}; echo $?")).endswith("\n0\n")
-    await manager.stop(record)
-    # Podman read the profile when it made the container, and needs it no more.
-    shutil.rmtree(seccomp_folder(manager.workspace))
-    run = "podman run --rm --network=none --entrypoint=/bin/cat localhost/tiny /Containerfile"
-    assert await said(manager, record, *run.split()) == "FROM localhost/tiny\nRUN hostname >/made\n"
-    await manager.delete(record.id)
-    assert not manager.workspace.loop(record.id).exists()
-
-
-@pytest.mark.podman
-async def test_another_level_makes_a_new_sandbox_and_keeps_the_files(manager: LoopManager):
+async def test_another_level_keeps_the_files_and_images_made_inside_outlive_a_stop_and_go_with_their_loop(
+    manager: LoopManager,
+):
     record = manager.create(title="Changed", config=LoopConfig(isolation="strict"))
     assert "no new privileges" in await said(manager, record, "bash", "-c", "echo kept >kept; sudo -n true")
     changed = await manager.update(record.id, {"config": LoopConfig()})
     assert (await manager.start(changed)).replaced
-    assert await said(manager, changed, "sudo", "-n", "cat", "kept") == "kept\n"
+    imported = await said(manager, changed, "bash", "-c", f"sudo -n cat kept; {PODMAN[0].command}; echo $?")
+    assert imported.startswith("kept\n")
+    assert imported.endswith("\n0\n")
+    await manager.stop(changed)
+    # Podman read the profile when it made the container, and needs it no more.
+    shutil.rmtree(seccomp_folder(manager.workspace))
+    run = "podman run --rm --network=none --entrypoint=/bin/cat localhost/tiny /Containerfile"
+    assert await said(manager, changed, *run.split()) == "FROM localhost/tiny\nRUN hostname >/made\n"
+    await manager.delete(changed.id)
+    assert not manager.workspace.loop(changed.id).exists()
