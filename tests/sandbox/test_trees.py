@@ -19,7 +19,7 @@ from loopat_jupyter.sandbox.trees import Known, descendants, end_tree, ended, si
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MANY = 300
+MANY = 150
 TREE = f"""
 for each in $(seq {MANY // 2}); do sleep 600 & done
 setsid bash -c "trap '' TERM; for each in $(seq -s ' ' {MANY // 2}); do sleep 600 & done; while :; do wait; done" &

@@ -13,6 +13,7 @@ from loopat_jupyter.models import Kernelspec
 from loopat_jupyter.sandbox.helpers import INSIDE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 GOOD = {"argv": ["kernel", "{connection_file}"], "display_name": "Good", "language": "x"}
@@ -25,21 +26,39 @@ def install(root: Path, name: str, spec: Any) -> Path:
     return folder
 
 
-def listed(tmp_path: Path, **env: str) -> dict[str, Kernelspec]:
-    """What the script prints; kernels of the machine that runs the tests are left out."""
-    prefix = tmp_path / "prefix"
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a Python is that has no kernels of its own."""
+    prefix = tmp_path_factory.mktemp("python") / "prefix"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(prefix)], check=True)
-    found = []
-    for variables in ({"HOME": str(tmp_path / "empty")}, {"HOME": str(tmp_path / "home"), **env}):
-        path = f"{prefix}/bin:{os.defpath}"
-        run = subprocess.run(
-            [INSIDE / "kernelspecs"], env={"PATH": path, **variables}, capture_output=True, check=True, timeout=30
-        )
-        found.append({spec.name: spec for spec in msgspec.json.decode(run.stdout, type=list[Kernelspec])})
-    return {name: spec for name, spec in found[1].items() if found[0].get(name) != spec}
+    return prefix / "bin"
 
 
-def test_a_whole_spec_comes_through(tmp_path: Path):
+def printed(python: Path, **env: str) -> dict[str, Kernelspec]:
+    """What the script prints."""
+    env = {"PATH": f"{python}:{os.defpath}", **env}
+    run = subprocess.run([INSIDE / "kernelspecs"], env=env, stdout=subprocess.PIPE, check=True, timeout=30)
+    return {spec.name: spec for spec in msgspec.json.decode(run.stdout, type=list[Kernelspec])}
+
+
+@pytest.fixture(scope="module")
+def machine(python: Path) -> dict[str, Kernelspec]:
+    """Kernels of the machine that runs the tests."""
+    return printed(python, HOME=str(python / "no-home"))
+
+
+@pytest.fixture
+def listed(python: Path, machine: dict[str, Kernelspec], tmp_path: Path) -> Callable[..., dict[str, Kernelspec]]:
+    """What the script prints beside those."""
+
+    def list_them(**env: str) -> dict[str, Kernelspec]:
+        found = printed(python, HOME=str(tmp_path / "home"), **env)
+        return {name: spec for name, spec in found.items() if machine.get(name) != spec}
+
+    return list_them
+
+
+def test_a_whole_spec_comes_through(tmp_path: Path, listed: Callable[..., dict[str, Kernelspec]]):
     spec = {
         "argv": ["{resource_dir}/run", "-f", "{connection_file}"],
         "display_name": "Wörter",
@@ -50,7 +69,7 @@ def test_a_whole_spec_comes_through(tmp_path: Path):
         "unknown": 1,
     }
     folder = install(tmp_path / "home/.local/share/jupyter", "IR", spec)
-    assert listed(tmp_path) == {
+    assert listed() == {
         "ir": Kernelspec(
             name="ir",
             display_name="Wörter",
@@ -63,52 +82,54 @@ def test_a_whole_spec_comes_through(tmp_path: Path):
     }
 
 
-def test_the_first_place_wins_and_a_broken_one_does_not_count(tmp_path: Path):
+def test_the_first_place_wins_and_a_broken_one_does_not_count(
+    tmp_path: Path, listed: Callable[..., dict[str, Kernelspec]]
+):
     first, second, home = tmp_path / "first", tmp_path / "second", tmp_path / "home/.local/share/jupyter"
     install(first, "both", {**GOOD, "display_name": "first"})
     install(second, "BOTH", {**GOOD, "display_name": "second"})
     install(first, "mended", "no json")
     install(home, "mended", {**GOOD, "display_name": "home"})
-    found = listed(tmp_path, JUPYTER_PATH=f"{first}:{second}:")
+    found = listed(JUPYTER_PATH=f"{first}:{second}:")
     assert {name: spec.display_name for name, spec in found.items()} == {"both": "first", "mended": "home"}
 
 
-def test_what_is_left_out_gets_its_default(tmp_path: Path):
+def test_what_is_left_out_gets_its_default(tmp_path: Path, listed: Callable[..., dict[str, Kernelspec]]):
     install(tmp_path / "home/.local/share/jupyter", "plain", {"argv": ["x"], "env": None, "interrupt_mode": None})
-    assert listed(tmp_path) == {"plain": Kernelspec(name="plain", display_name="plain", language="", argv=("x",))}
+    assert listed() == {"plain": Kernelspec(name="plain", display_name="plain", language="", argv=("x",))}
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "",
-        "[]",
-        '{"argv": [NaN]}',
-        "[" * 100_000,
-        '{"argv": ["x"], "display_name": "\\ud800"}',
-        {**GOOD, "argv": []},
-        {**GOOD, "argv": "x"},
-        {**GOOD, "argv": [1]},
-        {**GOOD, "env": {"A": 1}},
-        {**GOOD, "env": ["A"]},
-        {**GOOD, "display_name": 1},
-        {**GOOD, "language": None},
-        {**GOOD, "interrupt_mode": "other"},
-        {**GOOD, "metadata": [1]},
-        {**GOOD, "argv": ["x\0y"]},
-        {**GOOD, "env": {"A": "x\0y"}},
-        {**GOOD, "env": {"A=B": "x"}},
-        {**GOOD, "env": {"": "x"}},
-    ],
+BROKEN = (
+    "",
+    "[]",
+    '{"argv": [NaN]}',
+    "[" * 100_000,
+    '{"argv": ["x"], "display_name": "\\ud800"}',
+    {**GOOD, "argv": []},
+    {**GOOD, "argv": "x"},
+    {**GOOD, "argv": [1]},
+    {**GOOD, "env": {"A": 1}},
+    {**GOOD, "env": ["A"]},
+    {**GOOD, "display_name": 1},
+    {**GOOD, "language": None},
+    {**GOOD, "interrupt_mode": "other"},
+    {**GOOD, "metadata": [1]},
+    {**GOOD, "argv": ["x\0y"]},
+    {**GOOD, "env": {"A": "x\0y"}},
+    {**GOOD, "env": {"A=B": "x"}},
+    {**GOOD, "env": {"": "x"}},
 )
-def test_broken_specs_are_skipped_and_the_others_stay(tmp_path: Path, spec: Any):
+
+
+def test_broken_specs_are_skipped_and_the_others_stay(tmp_path: Path, listed: Callable[..., dict[str, Kernelspec]]):
     home = tmp_path / "home/.local/share/jupyter"
-    install(home, "broken", spec)
+    for number, spec in enumerate(BROKEN):
+        install(home, f"broken-{number}", spec)
     install(home, "good", GOOD)
     install(home, "bad name", GOOD)
     (home / "kernels" / "file").write_text("x")
     (home / "kernels" / "empty").mkdir()
-    assert list(listed(tmp_path)) == ["good"]
+    assert list(listed()) == ["good"]
 
 
 @pytest.mark.podman
