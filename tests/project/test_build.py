@@ -8,7 +8,7 @@ import pytest
 from loopat_jupyter.errors import BadInputError, ImageBuildError
 from loopat_jupyter.project import ProjectFile, build, build_project
 from loopat_jupyter.project.build import copy_context
-from tests.test_profiles import run
+from tests.sandbox.saying import said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: Loop
     image = await make(manager, record, wanted(dockerfile="Dockerfile"))
     try:
         changed = await manager.update(record.id, {"image": image})
-        assert await run(manager, changed, "cat", "/opt/content") == (0, "from the project")
+        assert await said(manager, changed, "cat", "/opt/content") == "from the project"
         await manager.delete(record.id)
     finally:
         await manager.engine.run("rmi", "--force", image)

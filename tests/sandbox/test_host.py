@@ -14,7 +14,7 @@ from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.records import new_record
 from tests.conftest import real_manager
-from tests.test_profiles import run
+from tests.sandbox.saying import said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ async def test_changed_limits_make_a_new_sandbox_keep_the_files_and_hold_or_the_
     look = 'cat kept; echo "$GREETING"; stat --file-system --format="%b %S" /dev/shm'
     # The size of /dev/shm is a mount's own, and holds on every host.
     expected = f"kepthello you\n{2**21 // 4096} 4096\n"
-    assert await run(manager, changed, "sh", "-c", look) == (0, expected)
+    assert await said(manager, changed, "sh", "-c", look) == expected
     answer = await manager.engine.run("inspect", "--format={{json .HostConfig}}", running.name)
     host, limits = msgspec.json.decode(answer.stdout), look_at_host(manager.config).limits
     assert host["ShmSize"] == 2**21

@@ -12,6 +12,7 @@ from loopat_jupyter.sandbox.execution import start_detached
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.sandbox.usage import in_use, in_words, usage
 from tests.conftest import add_loop, start_emptied
+from tests.sandbox.saying import occupy
 
 if TYPE_CHECKING:
     from loopat_jupyter.loops import LoopManager
@@ -79,7 +80,7 @@ async def test_load_and_memory_are_those_of_the_processes(
 ) -> None:
     before = usage(running.init_pid)
     assert before.processes == 2
-    await manager.engine.run("exec", "--detach", running.name, "python3", "-c", BUSY)
+    await occupy(manager, record, "python3", "-c", BUSY)
     while True:
         now = usage(running.init_pid)
         if now.cpu_s - before.cpu_s > 0.2 and now.memory_bytes - before.memory_bytes > 64 * 1024 * 1024:
