@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.entrance import ENTRANCE
+from loopat_jupyter.sandbox.execution import run_inherited
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.process import Stem, exec_roots
 from tests.conftest import add_loop
@@ -102,11 +104,8 @@ async def test_the_next_command_ends_what_a_killed_one_left(
 ):
     left = await killed_caller(manager, record, sandbox_image)
     assert not ended(left)
-    caller = await asyncio.create_subprocess_exec(
-        *(COMMAND, "exec", record.id, "--", "true"),
-        env={**os.environ, **environ(manager, sandbox_image)}, stdin=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert await caller.wait() == 0
+    running, run_folder = await manager.use(record), manager.workspace.run(record.id)
+    assert await run_inherited(manager.engine, running, run_folder, ExecSpec(argv=("true",))) == 0
     await until(lambda: ended(left))
     assert [path.name for path in manager.workspace.run(record.id).iterdir()] == [ENTRANCE]
     await until(lambda: exec_roots(init_of(manager, record)) == [])
