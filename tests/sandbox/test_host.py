@@ -13,7 +13,6 @@ from loopat_jupyter.sandbox.plan import HostFacts
 from loopat_jupyter.values import Resources
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.records import new_record
-from tests.conftest import real_manager
 from tests.sandbox.saying import said
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
-    from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.lonely
 
@@ -48,18 +46,16 @@ def test_a_limit_of_the_workspace_that_does_not_hold_is_told_of_each_loop():
     assert warning.startswith("The limit on processes is not enforced on this machine.")
 
 
-@pytest.fixture
-def manager(workspace_of_module: Workspace, sandbox_image: str) -> LoopManager:
-    """These tests share a workspace, and so its network."""
-    return real_manager(workspace_of_module, sandbox_image)
-
-
 @pytest.mark.podman
-async def test_changed_limits_make_a_new_sandbox_keep_the_files_and_hold_or_the_loop_says_that_they_do_not(
+async def test_a_device_that_is_not_there_is_told_and_limits_hold_in_a_new_sandbox_or_the_loop_says_that_they_do_not(
     manager: LoopManager,
 ):
-    record = await manager.make(NewLoop(title="Limited"))
-    before = await manager.start(record)
+    device = "example.org/thing=none"
+    record = await manager.make(NewLoop(title="Limited", config=LoopConfig(resources=Resources(devices=(device,)))))
+    with pytest.raises(EngineError, match=device):
+        await manager.start(record)
+    assert any(device in warning for warning in (await manager.get(record.id)).warnings)
+    before = await manager.start(await manager.update(record.id, {"config": LoopConfig()}))
     (manager.workspace.workdir(record.id) / "kept").write_text("kept")
     changed = await manager.update(record.id, {"config": LoopConfig(resources=LIMITED, env={"GREETING": "hello you"})})
     running = await manager.start(changed)
@@ -80,14 +76,3 @@ async def test_changed_limits_make_a_new_sandbox_keep_the_files_and_hold_or_the_
     assert {name for name, holds in enforced.items() if holds} == limits & enforced.keys()
     warnings = [text for text in (await manager.get(record.id)).warnings if "not enforced" in text]
     assert len(warnings) == (0 if limits >= enforced.keys() else 1)
-
-
-@pytest.mark.podman
-async def test_a_device_that_is_not_there_is_told_before_and_when_it_matters(manager: LoopManager):
-    device = "example.org/thing=none"
-    record = await manager.make(NewLoop(title="Device", config=LoopConfig(resources=Resources(devices=(device,)))))
-    with pytest.raises(EngineError, match=device):
-        await manager.start(record)
-    assert any(device in warning for warning in (await manager.get(record.id)).warnings)
-    await manager.update(record.id, {"config": LoopConfig()})
-    await manager.start(manager.store.read(record.id))
