@@ -53,18 +53,17 @@ async def test_a_folder_without_a_record_is_half_made(plain: LoopManager) -> Non
     assert plain.workspace.record(whole.id).exists()
 
 
-@pytest.mark.podman
-async def test_a_mirror_is_unused_once_the_last_loop_is_gone(manager: LoopManager, remote: Remote) -> None:
-    record = await manager.make(NewLoop(title="a", repo=remote.url))
-    assert unused_mirrors(manager.workspace) == ()
-    # Forced: no sandbox is started to look for what would be lost.
-    await manager.delete(record.id, force=True)
-    found = {path.rpartition("/")[2]: age_s for path, age_s, _ in unused_mirrors(manager.workspace)}
+async def test_a_mirror_is_unused_once_the_last_loop_is_gone(plain: LoopManager, remote: Remote) -> None:
+    record = await plain.make(NewLoop(title="a", repo=remote.url))
+    assert unused_mirrors(plain.workspace) == ()
+    # Forced: nobody looks in a sandbox for what would be lost.
+    await plain.delete(record.id, force=True)
+    found = {path.rpartition("/")[2]: age_s for path, age_s, _ in unused_mirrors(plain.workspace)}
     assert mirror_name(remote.url) in found
-    mirror = manager.workspace.mirrors / mirror_name(remote.url)
+    mirror = plain.workspace.mirrors / mirror_name(remote.url)
     for part in (mirror, mirror / "HEAD", mirror / "packed-refs"):
         os.utime(part, (1, 1))
-    gone = {leftover.kind: leftover.name for leftover in await manager.upkeep.gc(remove=True)}
+    gone = {leftover.kind: leftover.name for leftover in await plain.upkeep.gc(remove=True)}
     assert gone["mirror"] == str(mirror)
     assert not mirror.exists()
 

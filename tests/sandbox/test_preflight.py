@@ -410,6 +410,7 @@ async def test_a_podman_whose_info_fails_says_why(tmp_path: Path, workspace: Wor
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_this_machine_passes(workspace: Workspace):
     podman = Podman("podman", os.environ)
     health = await check_health(podman, workspace, Config())

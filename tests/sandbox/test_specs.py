@@ -261,4 +261,6 @@ async def test_the_kernels_of_the_real_image_are_found(manager: LoopManager, tmp
     assert [spec.name for spec in await finder.find(record, running)] == ["own", "python3"]
     assert [spec.name for spec in await finder.look(running)] == ["own", "python3"]
     cached = json.loads((manager.workspace.cache / "kernelspecs" / f"{running.image_id}.json").read_bytes())
-    assert [spec["name"] for spec in cached] == ["python3"]
+    (spec,) = cached
+    assert (spec["name"], spec["display_name"], spec["language"]) == ("python3", "Python 3", "python")
+    assert spec["argv"][0] == "/usr/bin/python3"
