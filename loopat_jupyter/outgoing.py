@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loopat_jupyter.context.bundles import Inside, has_commits, take_commits
+from loopat_jupyter.context.bundles import Inside, take_commits
 from loopat_jupyter.context.merging import push
 from loopat_jupyter.context.requests import MOST_WAITING, answer, take, waiting
 from loopat_jupyter.errors import BadInputError, ConflictError, GitError, LoopatError
@@ -174,9 +174,9 @@ async def push_branch(
     kept = f"refs/loopat/loops/{record.id}-{os.urandom(4).hex()}"
     git = manager.cargo.checkout.git
     try:
-        if not await has_commits(inside):
-            return Pushed(branch=branch, commit=None, remote=shown(record.origin))
         commit = await take_commits(inside, git, mirror.path, kept)
+        if commit is None:
+            return Pushed(branch=branch, commit=None, remote=shown(record.origin))
         on_progress(Progress(label="pushing"))
         if not await push(git, mirror, commit, branch, access):
             raise ConflictError(

@@ -29,6 +29,33 @@ TAKE_MEMORY_BYTES = 1024**3
 
 TAKE_TIMEOUT_S = 900.0
 
+_UNMERGED, _NOTHING = 91, 92
+"""Exit codes that git has no use for."""
+
+_PACK = f"""
+commit() {{ git "$@" commit --quiet --no-verify --message="$message"; }}
+commit_all() {{
+  unmerged=$(git ls-files --unmerged) || return
+  [ -z "$unmerged" ] || return {_UNMERGED}
+  git add --all || return
+  git diff --cached --quiet
+  case $? in 0) return 0 ;; 1) ;; *) return ;; esac
+  # Nothing is guessed, and nothing more is asked where git knows who commits, as it does in every new loop.
+  commit -c user.useConfigOnly=true && return
+  if [ -n "$(git config user.email)" ]; then commit; else commit -c user.name="$1" -c user.email="$1@localhost"; fi
+}}
+if [ $# -gt 0 ]; then
+  message=$2
+  commit_all "$1" >&2 || exit
+fi
+# A branch without a first commit is no failure: HEAD is missing then.
+count=$(git rev-list --count --ignore-missing HEAD --not --remotes=origin) || exit
+[ "$count" != 0 ] || exit {_NOTHING}
+exec git bundle create --quiet - HEAD --not --remotes=origin
+"""
+"""One script, for each command in a sandbox costs a podman: commits what changed, where an author and a message are
+given, and packs what its origin has not."""
+
 _TAKEN = "refs/heads/taken"
 _LARGE = ("-c", "core.bigFileThreshold=16m")
 """A large file is never held in memory, however small it was packed; what is packed as a difference is."""
@@ -70,22 +97,9 @@ class Inside(NamedTuple):
         Raises:
             GitError: It ended with another code.
         """
-        return await self.run("git", *arguments, ok=ok, doing=arguments[0])
-
-    async def run(self, *argv: str, ok: Sequence[int], doing: str) -> Answered:
-        """Run a command in the checkout; it fails only where git does.
-
-        Args:
-            argv: The command.
-            ok: Exit codes that count as success.
-            doing: What this is for, completing "Git failed to …".
-
-        Raises:
-            GitError: It ended with another code.
-        """
-        answer = await self.ask(argv, cwd=self.folder)
+        answer = await self.ask(("git", *arguments), cwd=self.folder)
         if answer.exit_code not in ok:
-            raise GitError(f"Git inside the loop failed to {doing}: {answer.complaint[:300]}")
+            raise GitError(f"Git inside the loop failed to {arguments[0]}: {answer.complaint[:300]}")
         return answer
 
     async def text(self, *arguments: str, ok: Sequence[int] = (0,)) -> str:
@@ -93,33 +107,21 @@ class Inside(NamedTuple):
         return (await self.git(*arguments, ok=ok)).stdout.decode("utf-8", "replace").strip()
 
 
-async def has_commits(inside: Inside) -> bool:
-    """Whether a checkout has committed anything since its origin.
-
-    Args:
-        inside: The checkout.
-
-    Raises:
-        GitError: Git inside refused.
-    """
-    # A branch without a first commit is no failure: HEAD is missing then.
-    return await inside.text("rev-list", "--count", "--ignore-missing", "HEAD", "--not", "--remotes=origin") != "0"
-
-
-async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str:
+async def take_commits(inside: Inside, git: Git, repo: Path, ref: str, *commit: str) -> str | None:
     """Bring what a checkout has committed since its origin into a bare repo of the host.
 
     Args:
-        inside: The checkout; it has such commits.
+        inside: The checkout.
         git: Runs git on the host.
         repo: The bare repo, which has what the checkout began from.
         ref: Where to keep the commits there.
+        commit: To commit what changed first: who does, where git inside knows no name, and the message.
 
     Returns:
-        The checkout's newest commit.
+        The checkout's newest commit; None where it has none that its origin has not.
 
     Raises:
-        ConflictError: It is too large.
+        ConflictError: It is in the middle of a merge, or it is too large.
         GitError: Git inside or outside refused.
         StorageFullError: No space.
     """
@@ -129,8 +131,9 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str:
         with full_disk_told(box):
             box.mkdir(mode=0o700)
             with (box / "bundle").open("xb") as file:
-                await _receive(inside, file.write)
-        await _unpack(git, repo, box)
+                if not await _receive(inside, file.write, commit):
+                    return None
+        newest = await _unpack(git, repo, box)
         # Only what git finds no fault with gets into the repo, which sandboxes read and others check out.
         await git.run(
             "-c", "fetch.fsckObjects=true", *_LARGE,
@@ -139,11 +142,11 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str) -> str:
         )  # fmt: skip
     finally:
         await asyncio.to_thread(remove_tree, box)
-    return (await git.run("rev-parse", "--verify", ref, folder=repo)).text
+    return newest
 
 
-async def _unpack(git: Git, repo: Path, box: Path) -> None:
-    """Unpack a bundle into a repo of its own, which borrows what the other one has.
+async def _unpack(git: Git, repo: Path, box: Path) -> str:
+    """Unpack a bundle into a repo of its own, which borrows what the other one has; its newest commit.
 
     `git fetch` does not do, for it takes what is no bundle for a note of where a repo is (`gitdir: …`), and goes there.
     """
@@ -164,6 +167,7 @@ async def _unpack(git: Git, repo: Path, box: Path) -> None:
         raise GitError("What git inside the loop packed has no newest commit. Nothing was taken.")
     # It refuses what is no commit.
     await run("update-ref", _TAKEN, heads[0])
+    return heads[0]
 
 
 def _remove_abandoned(repo: Path) -> None:
@@ -174,7 +178,8 @@ def _remove_abandoned(repo: Path) -> None:
                 remove_tree(left)
 
 
-async def _receive(inside: Inside, write: Callable[[bytes], object]) -> None:
+async def _receive(inside: Inside, write: Callable[[bytes], object], commit: Sequence[str]) -> bool:
+    """Have the loop pack its commits; whether it has any."""
     size_bytes = 0
 
     def keep(piece: bytes) -> None:
@@ -184,8 +189,11 @@ async def _receive(inside: Inside, write: Callable[[bytes], object]) -> None:
             raise ConflictError(f"The loop's commits are larger than {LARGEST_BUNDLE_BYTES // 2**30} GiB.")
         write(piece)
 
-    command = ("git", "bundle", "create", "--quiet", "-", "HEAD", "--not", "--remotes=origin")
+    command = ("sh", "-c", _PACK, "sh", *commit)
     answer = await inside.ask(command, cwd=inside.folder, on_stdout=keep, timeout_s=TAKE_TIMEOUT_S)
-    if answer.exit_code:
-        said = answer.stderr.decode("utf-8", "replace").strip()
-        raise GitError(f"Git inside the loop could not pack its commits: {said[-300:]}")
+    if answer.exit_code == _UNMERGED:
+        raise ConflictError(f"A merge in {inside.folder} is not finished. Fix the files, commit, then promote.")
+    if answer.exit_code not in (0, _NOTHING):
+        doing = "commit and pack its work" if commit else "pack its commits"
+        raise GitError(f"Git inside the loop could not {doing}: {answer.complaint[:300]}")
+    return answer.exit_code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.context.bundles import Ask, Inside, has_commits, take_commits
+from loopat_jupyter.context.bundles import Ask, Inside, take_commits
 from loopat_jupyter.context.checkouts import context_branch
 from loopat_jupyter.context.extent import refuse_bomb
 from loopat_jupyter.context.merging import Author, merge_and_push, push
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-
-_UNMERGED, _NOTHING, _NOT_COMMITTED = 91, 92, 93
-"""Exit codes that git has no use for."""
-
-_COMMIT = f"""
-unmerged=$(git ls-files --unmerged) || exit
-[ -z "$unmerged" ] || exit {_UNMERGED}
-git add --all || exit
-git diff --cached --quiet
-case $? in 0) exit {_NOTHING} ;; 1) ;; *) exit ;; esac
-# Nothing is guessed, and nothing more is asked where git knows who commits, as it does in every new loop.
-git -c user.useConfigOnly=true commit --quiet --no-verify --message="$1" || exit {_NOT_COMMITTED}
-"""
-"""One script, for each command in a sandbox costs a podman."""
 
 
 class Promoter:
@@ -100,10 +86,9 @@ class Promoter:
         """
         access = self._access(record)
         inside = Inside(ask, f"{SANDBOX_CONTEXT}/{kind}")
-        tell(Progress(label="committing"))
-        committed = await self._commit(inside, message or f"Work of loop {record.title}", author)
+        message = message or f"Work of loop {record.title}"
         async with self._origins.changing(kind, record.created_by):
-            return await self._give(record, kind, inside, access, committed=committed, author=author, tell=tell)
+            return await self._give(record, kind, inside, access, message=message, author=author, tell=tell)
 
     async def _give(
         self,
@@ -112,14 +97,15 @@ class Promoter:
         inside: Inside,
         access: Access,
         *,
-        committed: bool,
+        message: str,
         author: str,
         tell: Callable[[Progress], None],
     ) -> Promotion:
         mirror = await self._refresh(kind, record, access, tell)
-        if not (committed or await has_commits(inside)):
+        tell(Progress(label="committing"))
+        ours = await take_commits(inside, self._git, mirror.path, _kept(record.id), author, message)
+        if ours is None:
             return Promotion(kind=kind, outcome="unchanged", commit=None)
-        ours = await take_commits(inside, self._git, mirror.path, _kept(record.id))
         await refuse_bomb(self._git, mirror.path, ours)
         tell(Progress(label="pushing"))
         if self._origins.is_gated(kind):
@@ -161,19 +147,6 @@ class Promoter:
             )
         await self._origins.refresh(kind, record.created_by, access, lambda _: None)
         return Promotion(kind=kind, outcome="proposed", commit=ours)
-
-    @staticmethod
-    async def _commit(inside: Inside, message: str, author: str) -> bool:
-        """Commit what changed; whether anything had."""
-        command = ("sh", "-c", _COMMIT, "sh", message)
-        answer = await inside.run(*command, ok=(0, _UNMERGED, _NOTHING, _NOT_COMMITTED), doing="commit")
-        if answer.exit_code == _UNMERGED:
-            raise ConflictError(f"A merge in {inside.folder} is not finished. Fix the files, commit, then promote.")
-        if answer.exit_code == _NOT_COMMITTED:
-            named = await inside.text("config", "user.email", ok=(0, 1))
-            identity = () if named else ("-c", f"user.name={author}", "-c", f"user.email={author}@localhost")
-            await inside.git(*identity, "commit", "--quiet", "--no-verify", f"--message={message}")
-        return answer.exit_code != _NOTHING
 
     @staticmethod
     async def _follow(inside: Inside, default_branch: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.context.bundles import Inside, has_commits, take_commits
+from loopat_jupyter.context.bundles import Inside, take_commits
 from loopat_jupyter.errors import GitError
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered
@@ -38,9 +38,8 @@ async def test_commits_are_taken_and_nothing_else_stays(remote: Remote, tmp_path
     checkout = tmp_path / "checkout"
     git(tmp_path, "clone", "--quiet", str(remote.path), str(checkout))
     inside, ours = Inside(ask, str(checkout)), Git(os.environ)
-    assert not await has_commits(inside)
+    assert await take_commits(inside, ours, remote.path, "refs/loopat/loops/x") is None
     git(checkout, "commit", "--quiet", "--allow-empty", "--message=Mine")
-    assert await has_commits(inside)
     # A process that was killed left one; another one is at work.
     killed, at_work = remote.path / ".incoming-killed", remote.path / ".incoming-work"
     killed.mkdir()
@@ -52,9 +51,9 @@ async def test_commits_are_taken_and_nothing_else_stays(remote: Remote, tmp_path
     assert list(remote.path.glob(".incoming-*")) == [at_work]
 
 
-async def test_a_checkout_without_a_first_commit_has_none(tmp_path: Path):
+async def test_a_checkout_without_a_first_commit_has_none(empty: Remote, tmp_path: Path):
     git(tmp_path, "init", "--quiet", "checkout")
-    assert not await has_commits(Inside(ask, str(tmp_path / "checkout")))
+    assert await take_commits(Inside(ask, str(tmp_path / "checkout")), Git(os.environ), empty.path, "refs/x") is None
 
 
 def says(data: bytes) -> Inside:
