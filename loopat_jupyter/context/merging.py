@@ -5,10 +5,9 @@ Nothing is ever rebased or forced: history that others have seen stays.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.errors import ConflictError, GitError, LoopatError, plain
+from loopat_jupyter.errors import ConflictError, GitError, plain
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loopat_jupyter.repos.git import Access, Git
-    from loopat_jupyter.repos.mirrors import Mirror
+    from loopat_jupyter.repos.mirrors import Mirror, Mirrors
 
 ATTEMPTS = 20
 """Each one that fails means that somebody else got through."""
@@ -48,6 +47,7 @@ class Author(NamedTuple):
 
 async def merge_and_push(
     git: Git,
+    mirrors: Mirrors,
     mirror: Mirror,
     refresh: Callable[[], Awaitable[Mirror]],
     ours: str,
@@ -60,6 +60,7 @@ async def merge_and_push(
 
     Args:
         git: Runs git.
+        mirrors: Where the mirror is.
         mirror: The remote's copy as it was just fetched; it has `ours` already.
         refresh: Fetches again, and fails where the remote is out of reach.
         ours: The commit.
@@ -76,10 +77,11 @@ async def merge_and_push(
     """
     for _ in range(ATTEMPTS):
         theirs = mirror.commit
-        if theirs is not None and await _is_ancestor(git, mirror.path, ours, theirs):
+        base = None if theirs is None else await _base(git, mirror.path, theirs, ours)
+        if theirs is not None and base == ours:
             return theirs, True
         merged = ours
-        if theirs is not None and not await _is_ancestor(git, mirror.path, theirs, ours):
+        if theirs is not None and base != theirs:
             tree = await _merged_tree(git, mirror, theirs, ours)
             parents = ("-p", theirs, "-p", ours)
             made = await git.run(
@@ -88,9 +90,7 @@ async def merge_and_push(
             merged = made.text
         pushed = await push(git, mirror, merged, mirror.default_branch, access)
         if pushed:
-            # The remote has it: that it is out of reach now is no failure.
-            with contextlib.suppress(LoopatError):
-                await refresh()
+            await mirrors.note(mirror, mirror.default_branch, merged, theirs or "")
             return merged, False
         mirror = await refresh()
     raise GitError(f"The remote changed {ATTEMPTS} times while this was being pushed. Try again.")
@@ -177,6 +177,6 @@ async def _merged_tree(git: Git, mirror: Mirror, theirs: str, ours: str) -> str:
     return tree
 
 
-async def _is_ancestor(git: Git, repo: Path, older: str, newer: str) -> bool:
-    answer = await git.run("merge-base", "--is-ancestor", older, newer, folder=repo, ok=(0, 1))
-    return answer.returncode == 0
+async def _base(git: Git, repo: Path, theirs: str, ours: str) -> str:
+    """Where two commits part: one of the two where the other one has it; empty where they have nothing in common."""
+    return (await git.run("merge-base", theirs, ours, folder=repo, ok=(0, 1))).text

@@ -162,6 +162,8 @@ class Origins:
         root = await self._root(mirror.path)
         if await push(self._git, mirror, root, mirror.default_branch, access):
             tell(Progress(label=f"beginning {kind}"))
+            await self.mirrors.note(mirror, mirror.default_branch, root)
+            return mirror._replace(commit=root)
         return await self.mirrors.refresh(address, access, tell, name=name, default_branch=branch)
 
     async def _root(self, repo: Path) -> str:

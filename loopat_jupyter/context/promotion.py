@@ -116,6 +116,7 @@ class Promoter:
 
         merged, known = await merge_and_push(
             self._git,
+            self._origins.mirrors,
             mirror,
             refresh,
             ours,
@@ -141,11 +142,12 @@ class Promoter:
     async def _propose(
         self, record: LoopRecord, kind: ContextKind, mirror: Mirror, ours: str, access: Access
     ) -> Promotion:
-        if not await push(self._git, mirror, ours, context_branch(record.id), access):
+        branch = context_branch(record.id)
+        if not await push(self._git, mirror, ours, branch, access):
             raise ConflictError(
                 f"The proposal of this loop on {kind} was changed by somebody else. Merge or discard that one first."
             )
-        await self._origins.refresh(kind, record.created_by, access, lambda _: None)
+        await self._origins.mirrors.note(mirror, branch, ours)
         return Promotion(kind=kind, outcome="proposed", commit=ours)
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,6 +122,7 @@ class Proposals:
         await refuse_bomb(self._git, mirror.path, proposal.commit)
         merged, _ = await merge_and_push(
             self._git,
+            self._origins.mirrors,
             mirror,
             lambda: self._refresh(kind),
             proposal.commit,
@@ -132,7 +132,7 @@ class Proposals:
         )
         try:
             # More may have been promoted meanwhile: that stays, as a proposal of its own.
-            await self._drop(mirror, kind, proposal)
+            await self._drop(mirror, proposal)
         except GitError as error:
             raise GitError(f"The proposal is merged, but its branch stays. {error.message}") from error
         return Promotion(kind=kind, outcome="merged", commit=merged)
@@ -147,18 +147,18 @@ class Proposals:
         """
         async with self._origins.changing(kind, self._member):
             mirror, proposal = await self._find(kind, loop_id)
-            dropped = await self._drop(mirror, kind, proposal)
+            dropped = await self._drop(mirror, proposal)
         if not dropped:
             raise ConflictError(
                 f"The proposal on {kind} was not discarded, because it has changed just now. Look at what waits with "
                 "`jupyter loopat context proposals`."
             )
 
-    async def _drop(self, mirror: Mirror, kind: ContextKind, proposal: _Branch) -> bool:
-        dropped = await drop(self._git, mirror, proposal.commit, context_branch(proposal.loop_id), self._access())
-        # The remote has dropped it: that it is out of reach now is no failure.
-        with contextlib.suppress(GitError):
-            await self._refresh(kind)
+    async def _drop(self, mirror: Mirror, proposal: _Branch) -> bool:
+        branch = context_branch(proposal.loop_id)
+        dropped = await drop(self._git, mirror, proposal.commit, branch, self._access())
+        if dropped:
+            await self._origins.mirrors.note(mirror, branch, None, proposal.commit)
         return dropped
 
     async def _refresh(self, kind: ContextKind) -> Mirror:

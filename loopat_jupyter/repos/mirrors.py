@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.errors import BadInputError, GitError, UnsafePathError
+from loopat_jupyter.errors import BadInputError, GitError, LoopatError, UnsafePathError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import is_commit, short_name, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, lines_of
@@ -214,6 +214,22 @@ class Mirrors:
         if is_commit(ref) and not mirror.problem and await self._fetch_commit(mirror, ref, access):
             return await self._commit(mirror.path, ref)
         raise BadInputError("ref", f"{shown(mirror.address)} has no branch, tag or commit {ref!r}")
+
+    async def note(self, mirror: Mirror, branch: str, commit: str | None, *was: str) -> None:
+        """Note in a mirror what was pushed just now, which its remote need not be asked for.
+
+        Args:
+            mirror: The mirror, which has the commit.
+            branch: The branch that was pushed.
+            commit: Where it is now; None if it was deleted.
+            was: Where it was, empty if it was not there; when it is elsewhere by now, the mirror knows something newer.
+        """
+        ref = f"refs/heads/{branch}"
+        change = (ref, commit) if commit else ("-d", ref)
+        # The remote has it. That it cannot be noted is no failure: whoever looks next fetches it.
+        with contextlib.suppress(LoopatError):
+            async with self.lock(mirror.name):
+                await self._git.run("update-ref", *change, *was, folder=mirror.path)
 
     async def _commit(self, path: Path, name: str) -> str | None:
         answer = await self._git.run(

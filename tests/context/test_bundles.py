@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.context.bundles import Inside, take_commits
-from loopat_jupyter.errors import GitError
+from loopat_jupyter.errors import ConflictError, GitError
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered
 from tests.context.test_extent import fed
@@ -54,6 +54,20 @@ async def test_commits_are_taken_and_nothing_else_stays(remote: Remote, tmp_path
 async def test_a_checkout_without_a_first_commit_has_none(empty: Remote, tmp_path: Path):
     git(tmp_path, "init", "--quiet", "checkout")
     assert await take_commits(Inside(ask, str(tmp_path / "checkout")), Git(os.environ), empty.path, "refs/x") is None
+
+
+async def test_what_is_in_the_middle_of_a_merge_is_not_committed(remote: Remote, tmp_path: Path):
+    checkout = tmp_path / "checkout"
+    git(tmp_path, "clone", "--quiet", str(remote.path), str(checkout))
+    git(checkout, "switch", "--quiet", "--create", "other", "v1")
+    (checkout / "a.txt").write_text("mine\n")
+    git(checkout, "commit", "--quiet", "--all", "--message=Mine")
+    subprocess.run(
+        ["git", "merge", "trunk"], cwd=checkout, env={**os.environ, **NOBODY}, capture_output=True, check=False
+    )
+    with pytest.raises(ConflictError, match="is not finished"):
+        await take_commits(Inside(ask, str(checkout)), Git(os.environ), remote.path, "refs/x", "ada", "All")
+    assert git(checkout, "log", "-1", "--format=%s") == "Mine"
 
 
 def says(data: bytes) -> Inside:
