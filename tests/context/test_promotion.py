@@ -1,43 +1,31 @@
-"""Loops give back what they changed: real git, real sandboxes, two workspaces on one remote."""
+"""Loops give back what they changed: real git, real sandboxes."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
-from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.errors import ConflictError, NotFoundError
 from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
 from loopat_jupyter.outgoing import Answering, promote, push_branch
-from loopat_jupyter.workspace.config import ContextConfig
-from loopat_jupyter.workspace.paths import Workspace
-from tests.conftest import real_manager, remove_from_podman
+from tests.conftest import real_manager
+from tests.context.test_merging import at_host, git_beside, promote_beside
 from tests.git_remotes import git, unsaved
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Coroutine
 
+    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.sandbox.asking import Answered
     from loopat_jupyter.sandbox.lifecycle import Running
+    from loopat_jupyter.workspace.paths import Workspace
     from tests.git_remotes import Remote
 
 pytestmark = [pytest.mark.podman, pytest.mark.lonely]
-
-
-def on_remote(manager: LoopManager, remote: Remote, *, home: Workspace | None = None, **changes: object) -> LoopManager:
-    """The same manager with its notes at a remote."""
-    config = type(manager.config)(
-        **{
-            **{name: getattr(manager.config, name) for name in manager.config.__struct_fields__},
-            "context": ContextConfig(notes=remote.url, **changes),
-        }
-    )
-    return LoopManager(home or manager.workspace, config, manager.engine, member="ada")
 
 
 @pytest.fixture
@@ -46,27 +34,12 @@ def manager_of_module(workspace_of_module: Workspace, sandbox_image: str) -> Loo
     return real_manager(workspace_of_module, sandbox_image)
 
 
-@pytest.fixture
-def elsewhere(manager: LoopManager, tmp_path: Path) -> Iterator[Workspace]:
-    """A second workspace, as on another machine."""
-    made = Workspace(tmp_path / "second", manager.workspace.runtime_root)
-    made.prepare()
-    yield made
-    remove_from_podman(made)
-    shutil.rmtree(made.runtime, ignore_errors=True)
-
-
 async def inside(manager: LoopManager, record: LoopRecord, script: str) -> str:
     """Run a script in the loop; what it prints."""
     events = [event async for event in manager.exec(record, ExecSpec(argv=("bash", "-ec", script)))]
     output = b"".join(event.data for event in events[:-1]).decode()
     assert events[-1].exit_code == 0, output
     return output.strip()
-
-
-def at_host(manager: LoopManager, record: LoopRecord, name: str, kind: str = "notes") -> Path:
-    """A file of a loop's own context, which its sandbox has mounted: for loops whose sandbox is not the point."""
-    return manager.workspace.context(record.id, kind) / name
 
 
 async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopManager):
@@ -86,18 +59,18 @@ async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopMan
     # Git inside need not know who commits.
     (manager.workspace.loop_home(first.id) / ".config" / "git" / "config").unlink()
     assert (await promote(manager, first, "personal")).outcome == "merged"
-    assert await inside(manager, first, "git -C /loopat/context/personal log -1 --format=%ae") == "ada@localhost"
+    assert git(manager.workspace.mirrors / "context-personal-ada.git", "log", "-1", "--format=%ae") == "ada@localhost"
     asked.clear()
     assert (await promote(manager, first, "notes")).outcome == "unchanged"
     assert asked == ["sh"]
     second = await manager.make(NewLoop(title="Second"))
-    shown = "cat notes/a.md personal/p.md; git -C notes log --format='%an %s'"
-    seen = await inside(manager, second, f"cd /loopat/context; {shown}")
-    assert seen.startswith("learned\nmine\n")
-    assert seen.endswith(" What we learned\nloopat Begin")
+    assert at_host(manager, second, "a.md").read_text() == "learned\n"
+    assert at_host(manager, second, "p.md", "personal").read_text() == "mine\n"
+    told = git(manager.workspace.mirrors / "context-notes.git", "log", "--format=%an %s")
+    assert told.endswith(" What we learned\nloopat Begin")
     # The commits that a loop began from reproduce it.
     at_host(manager, second, "a.md").write_text("later")
-    await promote(manager, second, "notes")
+    await promote_beside(manager, second, "notes")
     # What others promoted is one command away, for a loop that is at work.
     assert await inside(manager, first, "cd /loopat/context/notes; git pull --quiet; cat a.md") == "later"
     begun = {start.kind: start.commit for start in second.contexts}
@@ -141,7 +114,7 @@ async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager_of_modu
     later = await manager.make(NewLoop(title="Later"))
     assert not at_host(manager, later, "fact.md", "knowledge").exists()
     at_host(manager, second, "fact.md", "knowledge").write_text("another\n")
-    assert (await promote(manager, second, "knowledge")).outcome == "proposed"
+    assert (await promote_beside(manager, second, "knowledge")).outcome == "proposed"
     assert (await proposals.merge("knowledge", first.id)).outcome == "merged"
     now = await manager.make(NewLoop(title="Now"))
     assert at_host(manager, now, "fact.md", "knowledge").read_text() == "fact\n"
@@ -163,7 +136,7 @@ async def test_a_conflict_is_told_and_nothing_is_lost(manager_of_module: LoopMan
     loops = [await manager.make(NewLoop(title=title)) for title in ("One", "Two")]
     for number, record in enumerate(loops):
         at_host(manager, record, "same.md").write_text(f"{number}\n")
-    await promote(manager, loops[0], "notes")
+    await promote_beside(manager, loops[0], "notes")
     with pytest.raises(ConflictError, match="same.md.*nothing is lost"):
         await promote(manager, loops[1], "notes")
     assert at_host(manager, loops[1], "same.md").read_text() == "1\n"
@@ -173,39 +146,6 @@ async def test_a_conflict_is_told_and_nothing_is_lost(manager_of_module: LoopMan
     assert (await promote(manager, loops[1], "notes")).outcome == "merged"
     newest = await manager.make(NewLoop(title="Newest"))
     assert at_host(manager, newest, "same.md").read_text() == "both\n"
-
-
-async def test_two_workspaces_on_one_remote_converge(manager: LoopManager, elsewhere: Workspace, empty: Remote):
-    here, there = on_remote(manager, empty), on_remote(manager, empty, home=elsewhere)
-    loops = [(place, await place.make(NewLoop(title=f"{number}"))) for number, place in enumerate((here, there, here))]
-    for number, (place, record) in enumerate(loops):
-        at_host(place, record, f"{number}.md").touch()
-    promotions = await asyncio.gather(*(promote(place, record, "notes") for place, record in loops))
-    assert [promotion.outcome for promotion in promotions] == ["merged"] * 3
-    newest = await there.make(NewLoop(title="Newest"))
-    assert all(at_host(there, newest, f"{number}.md").exists() for number in range(3))
-    assert git(empty.path, "log", "--format=%s", "trunk").count("Merge notes") >= 1
-    assert git(empty.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
-
-
-async def test_alone_turns_into_a_team_by_adding_a_remote(
-    manager: LoopManager, elsewhere: Workspace, empty: Remote, remote: Remote
-):
-    old = await manager.make(NewLoop(title="Old"))
-    at_host(manager, old, "a.md").write_text("before")
-    await promote(manager, old, "notes")
-    # A remote with a history of its own is not attached.
-    git(remote.path, "branch", "-m", "trunk", "main")
-    with pytest.raises(GitError):
-        await manager.cargo.contexts.attach("notes", remote.url)
-    assert all(known.remote is None for known in manager.cargo.contexts.remotes())
-    assert (await manager.cargo.contexts.attach("notes", empty.url)).remote == empty.url
-    # A loop from before goes on, and others see what it gives back.
-    at_host(manager, old, "b.md").write_text("after")
-    assert (await promote(manager, old, "notes")).outcome == "merged"
-    team = on_remote(manager, empty, home=elsewhere)
-    theirs = await team.make(NewLoop(title="Theirs"))
-    assert [at_host(team, theirs, name).read_text() for name in ("a.md", "b.md")] == ["before", "after"]
 
 
 async def test_a_branch_is_pushed_from_the_host(manager_of_module: LoopManager, remote: Remote):
@@ -218,7 +158,9 @@ async def test_a_branch_is_pushed_from_the_host(manager_of_module: LoopManager, 
     assert (pushed.branch, pushed.commit) == (record.branch, git(remote.path, "rev-parse", str(record.branch)))
     assert not await unsaved(manager, record)
     git(remote.path, "branch", "--force", str(record.branch), "v1")
-    await inside(manager, record, "echo more > a.txt; git commit -qam More")
+    workdir = manager.workspace.workdir(record.id)
+    (workdir / "a.txt").write_text("more\n")
+    subprocess.run(["git", "commit", "-qam", "More"], cwd=workdir, env=git_beside(manager, record), check=True)
     # Nobody's history is overwritten.
     git(remote.elsewhere, "fetch", "--quiet", "origin")
     git(remote.elsewhere, "switch", "--quiet", "--detach", "v1")
@@ -249,16 +191,15 @@ async def test_commands_inside_ask_and_are_told(manager_of_module: LoopManager):
     manager = manager_of_module
     record = await manager.make(NewLoop(title="a"))
     at_host(manager, record, "a.md").write_text("learned")
-    told, subject = await answered(
-        manager, record, "cd /loopat/context/notes; loopat-promote -m 'From inside' && git log -1 --format=%s"
-    )
-    assert told.startswith("Everybody has it now: ")
-    assert subject == "From inside"
-    assert [path.name for path in manager.workspace.run(record.id).iterdir() if path.name[:4] in ("ask-", "said")] == []
+    one = "loopat-promote -m 'From inside' && git log -1 --format=%s"
+    left = "ls /loopat/run/{ask-,said}* 2>/dev/null | wc -l"
     # Many at once are all told.
     many = "for n in {1..12}; do loopat-promote knowledge 2>/dev/null & done; wait"
-    *told_all, left = await answered(manager, record, f"{many}; ls /loopat/run/ask-* 2>/dev/null | wc -l")
-    assert left == "0"
+    script = f"cd /loopat/context/notes; {one}; {left}; {many}; {left}"
+    told, subject, left_of_one, *told_all, left_of_all = await answered(manager, record, script)
+    assert told.startswith("Everybody has it now: ")
+    assert subject == "From inside"
+    assert (left_of_one, left_of_all) == ("0", "0")
     begins = {text.partition(" of ")[0].partition(" can ")[0] for text in told_all}
     assert begins <= {"This loop", "requests: 8"}
     assert len(told_all) == 12

@@ -1,0 +1,113 @@
+"""What several loops and workspaces give to one context: real git, and folders where there would be sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from loopat_jupyter.errors import GitError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import NewLoop
+from loopat_jupyter.sandbox.asking import Answered
+from loopat_jupyter.workspace.config import ContextConfig
+from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
+from tests.git_remotes import git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from loopat_jupyter.models import ContextKind, LoopRecord, Promotion
+    from tests.git_remotes import Remote
+
+
+def at_host(manager: LoopManager, record: LoopRecord, name: str, kind: str = "notes") -> Path:
+    """A file of a loop's own context, which its sandbox has mounted: for loops whose sandbox is not the point."""
+    return manager.workspace.context(record.id, kind) / name
+
+
+def git_beside(manager: LoopManager, record: LoopRecord) -> dict[str, str]:
+    """Variables with which git in a loop's checkouts has what its sandbox mounts: the home, and the mirrors."""
+    mirrors = manager.workspace.mirrors
+    return {
+        **os.environ,
+        "HOME": str(manager.workspace.loop_home(record.id)),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{mirrors}/.insteadOf",
+        "GIT_CONFIG_VALUE_0": sandbox_mirror(""),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(str(mirror / "objects") for mirror in mirrors.iterdir()),
+    }
+
+
+async def promote_beside(manager: LoopManager, record: LoopRecord, kind: ContextKind) -> Promotion:
+    """Promote; what would run in the loop's sandbox runs in its folders."""
+
+    async def ask(
+        argv: Sequence[str], *, cwd: str, on_stdout: Callable[[bytes], object] | None = None, timeout_s: float = 60
+    ) -> Answered:
+        folder, environ = at_host(manager, record, "", Path(cwd).name), git_beside(manager, record)
+        ran = await asyncio.to_thread(
+            subprocess.run, argv, cwd=folder, env=environ, capture_output=True, timeout=timeout_s, check=False
+        )
+        if on_stdout:
+            on_stdout(ran.stdout)
+        return Answered(ran.returncode, ran.stdout, ran.stderr)
+
+    promoter = manager.cargo.contexts.promoter
+    promoter.check(record, kind)
+    return await promoter.promote(record, kind, ask, author=manager.member, tell=lambda _: None)
+
+
+def with_contexts(manager: LoopManager, context: ContextConfig, *, home: Workspace | None = None) -> LoopManager:
+    """The same manager with other contexts."""
+    config = msgspec.structs.replace(manager.config, context=context)
+    return LoopManager(home or manager.workspace, config, manager.engine, member="ada")
+
+
+@pytest.fixture
+def elsewhere(plain: LoopManager, tmp_path: Path) -> Workspace:
+    """A second workspace, as on another machine."""
+    made = Workspace(tmp_path / "second", plain.workspace.runtime_root)
+    made.prepare()
+    return made
+
+
+async def test_two_workspaces_on_one_remote_converge(plain: LoopManager, elsewhere: Workspace, empty: Remote):
+    context = ContextConfig(notes=empty.url)
+    here, there = with_contexts(plain, context), with_contexts(plain, context, home=elsewhere)
+    loops = [(place, await place.make(NewLoop(title=f"{number}"))) for number, place in enumerate((here, there, here))]
+    for number, (place, record) in enumerate(loops):
+        at_host(place, record, f"{number}.md").touch()
+    promotions = await asyncio.gather(*(promote_beside(place, record, "notes") for place, record in loops))
+    assert [promotion.outcome for promotion in promotions] == ["merged"] * 3
+    newest = await there.make(NewLoop(title="Newest"))
+    assert all(at_host(there, newest, f"{number}.md").exists() for number in range(3))
+    assert git(empty.path, "log", "--format=%s", "trunk").count("Merge notes") >= 1
+    assert git(empty.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
+
+
+async def test_alone_turns_into_a_team_by_adding_a_remote(
+    plain: LoopManager, elsewhere: Workspace, empty: Remote, remote: Remote
+):
+    manager = with_contexts(plain, ContextConfig())
+    old = await manager.make(NewLoop(title="Old"))
+    at_host(manager, old, "a.md").write_text("before")
+    await promote_beside(manager, old, "notes")
+    # A remote with a history of its own is not attached.
+    git(remote.path, "branch", "-m", "trunk", "main")
+    with pytest.raises(GitError):
+        await manager.cargo.contexts.attach("notes", remote.url)
+    assert all(known.remote is None for known in manager.cargo.contexts.remotes())
+    assert (await manager.cargo.contexts.attach("notes", empty.url)).remote == empty.url
+    # A loop from before goes on, and others see what it gives back.
+    at_host(manager, old, "b.md").write_text("after")
+    assert (await promote_beside(manager, old, "notes")).outcome == "merged"
+    team = with_contexts(manager, ContextConfig(notes=empty.url), home=elsewhere)
+    theirs = await team.make(NewLoop(title="Theirs"))
+    assert [at_host(team, theirs, name).read_text() for name in ("a.md", "b.md")] == ["before", "after"]
