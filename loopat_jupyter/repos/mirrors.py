@@ -20,6 +20,7 @@ from loopat_jupyter.models import Progress
 from loopat_jupyter.repos.addresses import is_commit, short_name, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, lines_of
 from loopat_jupyter.repos.places import unsafe_place
+from loopat_jupyter.repos.refs import FOLLOWED, FORMAT, Refs, listed
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import mirror_lock
 
@@ -35,6 +36,9 @@ FIRST_BRANCH = "main"
 
 FIRST_CONTACT_TIMEOUT_S = 30.0
 """Until the remote has said which branches it has; one that accepts and says nothing keeps nobody longer."""
+
+_MOST_REFS_BYTES = 2**20
+"""Of a remote that has more of them, or does not stop to name some, nothing but its default branch is taken."""
 
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _ADD = ("--no-auto-gc", "--no-write-fetch-head", "--no-recurse-submodules", "--progress")
@@ -153,7 +157,7 @@ class Mirrors:
                 return Mirror(name, path, address, branch, commit, error.message)
         return Mirror(name, path, address, branch, commit)
 
-    async def reach(self, address: str, access: Access) -> str | None:
+    async def reach(self, address: str, access: Access) -> Refs:
         """See whether a remote answers, before anything that may take long.
 
         Args:
@@ -161,16 +165,17 @@ class Mirrors:
             access: How it is reached.
 
         Returns:
-            Its default branch, where it says so.
+            Its refs.
 
         Raises:
             GitError: It does not, or not soon.
         """
-        head = await self._git.run(
-            "ls-remote", "--symref", "--", address, "HEAD",
+        answer = await self._git.run(
+            "ls-remote", "--symref", "--", address, "HEAD", *(f"{prefix}*" for prefix in FOLLOWED),
             timeout_s=FIRST_CONTACT_TIMEOUT_S, doing=f"reach {shown(address)}", access=access,
+            cut_bytes=_MOST_REFS_BYTES,
         )  # fmt: skip
-        return head_branch(head.text)
+        return listed(answer)
 
     def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which a mirror changes, across processes.
@@ -276,11 +281,13 @@ class Mirrors:
         """Fetch into the mirror; a first one is made beside its place and moved there when it is whole."""
         about = shown(address)
         tell(Progress(label=f"reaching {about}"))
-        head = default_branch or await self.reach(address, access)
+        theirs = None if default_branch else await self.reach(address, access)
+        head = theirs.head if theirs else default_branch
         if self.has(path.name):
-            if head == default_branch == self.default_branch(path.name):
-                commit = await self._unchanged(path, Path(address), head)
-                if commit is not None:
+            if head and head == self.default_branch(path.name):
+                ours, theirs = await self._refs(path), theirs or await self._refs(Path(address))
+                # A fetch that brings nothing takes several processes, and goes to the remote once more, to say so.
+                if ours.lines and ours.lines == theirs.lines and (commit := ours.commit(head)):
                     return head, commit
             return await self._fetch(path, address, access, tell, head)
         # Of what the workspace itself made, the files can be taken as they are.
@@ -295,21 +302,9 @@ class Mirrors:
             new.rename(path)
         return settled
 
-    async def _unchanged(self, path: Path, origin: Path, branch: str) -> str | None:
-        """Where a branch is in a mirror that has everything of a repo of the workspace; None where it may have not.
-
-        A fetch that brings nothing takes three times as many processes to say so.
-        """
-        ours, theirs = [
-            await self._git.run(
-                "--git-dir=.", "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/", "refs/tags/",
-                folder=repo, doing=f"fetch {origin}",
-            )
-            for repo in (path, origin)
-        ]  # fmt: skip
-        if ours.stdout != theirs.stdout:
-            return None
-        return dict(line.split(" ") for line in lines_of(ours.text)).get(f"refs/heads/{branch}")
+    async def _refs(self, repo: Path) -> Refs:
+        arguments = ("--git-dir=.", "for-each-ref", FORMAT, *FOLLOWED)
+        return listed(await self._git.run(*arguments, folder=repo, doing=f"look into {repo}"))
 
     @contextlib.contextmanager
     def _beside(self, name: str) -> Iterator[Path]:
@@ -378,16 +373,3 @@ def _remove_stale_locks(path: Path) -> bool:
 
 def _teller(about: str, tell: Callable[[Progress], None]) -> Callable[[str, int], None]:
     return lambda label, percent: tell(Progress(label=f"{label} of {about}", step=percent, steps=100))
-
-
-def head_branch(listing: str) -> str | None:
-    """The default branch in what `git ls-remote --symref <remote> HEAD` prints; None where it does not say.
-
-    Args:
-        listing: The output.
-    """
-    for line in lines_of(listing):
-        target, _, name = line.partition("\t")
-        if name == "HEAD" and target.startswith("ref: refs/heads/"):
-            return target.removeprefix("ref: refs/heads/")
-    return None

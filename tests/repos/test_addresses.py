@@ -15,7 +15,7 @@ from loopat_jupyter.repos.addresses import (
     short_name,
     shown,
 )
-from loopat_jupyter.repos.mirrors import head_branch, mirror_name
+from loopat_jupyter.repos.mirrors import mirror_name
 
 GOOD = [
     "https://example.org/team/web.git",
@@ -185,9 +185,3 @@ def test_repos_on_this_machine():
 )
 def test_the_host_of_an_address(address: str, found: tuple[str, int | None] | None):
     assert host(address) == found
-
-
-def test_the_default_branch_is_what_the_remote_says():
-    assert head_branch("ref: refs/heads/trunk\tHEAD\n0123\tHEAD\n") == "trunk"
-    assert head_branch("0123\tHEAD\n") is None
-    assert head_branch("") is None
