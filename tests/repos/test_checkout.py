@@ -20,7 +20,7 @@ from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
 from loopat_jupyter.workspace.records import new_record
-from tests.conftest import remove_from_podman
+from tests.conftest import LONELY, remove_from_podman
 from tests.git_remotes import git, make_key
 
 if TYPE_CHECKING:
@@ -309,6 +309,7 @@ async def test_a_loop_that_was_copied_to_another_workspace_works_there(
     for reachable in (True, False):
         other = Workspace(tmp_path / f"other {reachable}", manager.workspace.runtime_root)
         other.home.mkdir()
+        other.config_file.write_text(LONELY)
         subprocess.run(["cp", "--archive", str(manager.workspace.loops), str(other.loops)], check=True)
         if not reachable:
             shutil.move(remote.path, remote.path.with_name("moved"))
@@ -323,9 +324,9 @@ async def test_a_loop_that_was_copied_to_another_workspace_works_there(
         finally:
             remove_from_podman(other)
             shutil.rmtree(other.runtime, ignore_errors=True)
-        # The one that it was copied from runs on, with its own files.
-        events = [event async for event in manager.exec(record, ExecSpec(argv=("cat", "file")))]
-        assert events == [Output("stdout", b"here\n"), Exit(0)]
+    # The one that it was copied from runs on, with its own files.
+    events = [event async for event in manager.exec(record, ExecSpec(argv=("cat", "file")))]
+    assert events == [Output("stdout", b"here\n"), Exit(0)]
 
 
 def put_key(plain: LoopManager, vault: str, name: str, key: Path) -> Path:
