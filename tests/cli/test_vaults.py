@@ -2,17 +2,16 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import keyring
 import keyring.backends.fail
 import msgspec
-import pyrage
 import pytest
 
 from tests.cli.test_shell import Terminal
-from tests.light_age import wrap
 from tests.workspace.test_vault_keys import Memory
 
 if TYPE_CHECKING:
@@ -187,23 +186,36 @@ def test_a_secret_is_piped_in_and_reaches_a_command(shared: RealCommandLine) -> 
     assert shared("exec", "Piped", "--env", "TOKEN=mine", "--", "printenv", "TOKEN").stdout == b"mine\n"
 
 
+LIGHT = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import pyrage
+from loopat_jupyter.cli.app import main
+from tests.light_age import wrap
+pyrage.passphrase.encrypt = wrap
+main()
+"""
+"""The command, of which what it encrypts with a passphrase opens at once."""
+
+
 @pytest.mark.podman
-def test_a_passphrase_is_asked_for_where_somebody_is_there(shared: RealCommandLine) -> None:
+def test_a_passphrase_is_asked_for_where_somebody_is_there(shared: RealCommandLine, tmp_path: Path) -> None:
     """`exec` on a terminal asks; in a pipe the command runs without the variables, and the warning is shown."""
+    program, light = shared.program, tmp_path / "jupyter-loopat"
+    light.write_text(LIGHT)
+    light.chmod(0o755)
     shared("vault", "set", "TOKEN", stdin=CANARY.encode())
+    shared.program = str(light)
     new = Terminal(shared, "vault", "encrypt", "default", "--key", "passphrase")
     for question in (r"New passphrase: ", r"Repeat for confirmation: "):
         new.until(question)
         new.type("open sesame")
     assert new.end() == 0
+    shared.program = program
     shared.look("create", "Asked")
     without = shared("exec", "Asked", "--", "printenv", "TOKEN", code=1)
     assert b"is locked" in without.stderr
     for answer, code in (("open sesame", 0), ("", 1), ("wrong", 125)):
-        if answer == "wrong":
-            # What age made has opened: an attempt at it would cost a second.
-            [wrapped] = shared.home.rglob("identity.age")
-            wrapped.write_bytes(wrap(f"{pyrage.x25519.Identity.generate()}\n".encode(), "open sesame"))
         asked = Terminal(shared, "exec", "Asked", "--", "printenv", "TOKEN")
         asked.until(r"Passphrase of vault 'default'.*: ")
         asked.type(answer)
