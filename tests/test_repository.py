@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import fnmatch
 import os
 import re
@@ -58,13 +59,36 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def imported(path: Path) -> set[str]:
+@dataclasses.dataclass
+class Said:
+    """What is looked at of a module."""
+
+    imports: list[ast.Import | ast.ImportFrom]
+    functions: list[ast.FunctionDef | ast.AsyncFunctionDef]
+    calls: list[str]
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[Path, Said]:
+    """Each module of the package is parsed once."""
+    found = {}
+    for path in MODULES:
+        nodes = list(ast.walk(tree(path)))
+        found[path] = Said(
+            [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)],
+            [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)],
+            [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)],
+        )
+    return found
+
+
+def imported(path: Path, said: Said) -> set[str]:
     """Top-level names inside the package that a module imports, anywhere in it."""
     names: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in said.imports:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path} imports relatively"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return {name.split(".")[1] for name in names if name.startswith("loopat_jupyter.")} - {"__version__"}
@@ -77,12 +101,12 @@ def row_of(name: str) -> int:
     pytest.fail(f"loopat_jupyter.{name} has no place in the rows of imports: give it one")
 
 
-def test_imports_point_upwards():
+def test_imports_point_upwards(said: dict[Path, Said]):
     upside_down = []
     for path in MODULES:
         own = path.relative_to(PACKAGE).with_suffix("").parts[0]
         if own != "__init__":
-            wrong = sorted(name for name in imported(path) if name != own and row_of(name) >= row_of(own))
+            wrong = sorted(name for name in imported(path, said[path]) if name != own and row_of(name) >= row_of(own))
             upside_down += [f"{relative(path)} imports {name} from beside or below" for name in wrong]
     assert upside_down == []
 
@@ -99,14 +123,13 @@ def test_modules_stay_small():
     assert {name: count for name, count in lines.items() if count > MAX_MODULE_LINES} == {}, "two things: split them"
 
 
-def test_functions_stay_small():
+def test_functions_stay_small(said: dict[Path, Said]):
     large = []
     for path in MODULES:
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or 0) - node.lineno + 1 - docstring_lines(node)
-                if lines > MAX_FUNCTION_LINES:
-                    large.append(f"{relative(path)}: {node.name}: {lines} lines")
+        for node in said[path].functions:
+            lines = (node.end_lineno or 0) - node.lineno + 1 - docstring_lines(node)
+            if lines > MAX_FUNCTION_LINES:
+                large.append(f"{relative(path)}: {node.name}: {lines} lines")
     assert large == []
 
 
@@ -115,12 +138,8 @@ def docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return first.end_lineno - first.lineno + 1 if ast.get_docstring(node) and first.end_lineno else 0
 
 
-def test_processes_start_in_one_place():
-    starts = []
-    for path in MODULES:
-        calls = [ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
-        if any(map(STARTS_A_PROCESS.search, calls)):
-            starts.append(relative(path))
+def test_processes_start_in_one_place(said: dict[Path, Said]):
+    starts = [relative(path) for path in MODULES if any(map(STARTS_A_PROCESS.search, said[path].calls))]
     assert sorted(starts) == sorted(MAKES_PROCESSES)
 
 

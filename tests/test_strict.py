@@ -23,22 +23,20 @@ def strict(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
 
 def run(strict: pytest.Pytester, code: str, *arguments: str) -> pytest.RunResult:
     strict.makepyfile(textwrap.dedent(code))
-    return strict.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+    return strict.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "--numprocesses=1")])
-def test_a_skipped_test_fails(strict: pytest.Pytester, workers: tuple[str, ...]):
-    result = run(
-        strict,
-        """
-        import pytest
-        def test_skips(): pytest.skip("no disk")
-        def test_passes(): pass
-        @pytest.mark.xfail(strict=True)
-        def test_is_known_to_fail(): assert False
-        """,
-        *workers,
-    )
+SKIPS = """
+import pytest
+def test_skips(): pytest.skip("no disk")
+def test_passes(): pass
+@pytest.mark.xfail(strict=True)
+def test_is_known_to_fail(): assert False
+"""
+
+
+def test_a_skipped_test_fails(strict: pytest.Pytester):
+    result = run(strict, SKIPS)
     result.assert_outcomes(failed=1, passed=1, xfailed=1)
     result.stdout.fnmatch_lines(["*no disk*", "*Nothing is skipped here*"])
     assert result.ret == 1
@@ -52,7 +50,9 @@ def test_a_skipped_module_fails(strict: pytest.Pytester):
 
 def test_a_podman_test_fails_without_podman(strict: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    result = run(strict, "import pytest\n@pytest.mark.podman\ndef test_drives_podman(): pass")
+    strict.makepyfile("import pytest\n@pytest.mark.podman\ndef test_drives_podman(): pass")
+    # What is found out of podman is known for as long as a process lives.
+    result = strict.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*There is no podman*"])
 
@@ -109,17 +109,20 @@ def test_whoever_waits_to_be_alone_is_not_overtaken(tmp_path: Path):
             fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_serial_and_other_tests_finish_side_by_side(strict: pytest.Pytester):
-    result = run(
-        strict,
-        """
-        import pytest
-        @pytest.mark.parametrize("n", range(10))
-        def test_shares(n): pass
-        @pytest.mark.serial
-        @pytest.mark.parametrize("n", range(4))
-        def test_is_alone(n): pass
-        """,
-        *("-p", "xdist", "--numprocesses=2"),
+def test_with_workers_a_skipped_test_fails_and_serial_and_other_tests_finish_side_by_side(strict: pytest.Pytester):
+    strict.makepyfile(
+        SKIPS
+        + textwrap.dedent(
+            """
+            @pytest.mark.parametrize("n", range(10))
+            def test_shares(n): pass
+            @pytest.mark.serial
+            @pytest.mark.parametrize("n", range(4))
+            def test_is_alone(n): pass
+            """
+        )
     )
-    result.assert_outcomes(passed=14)
+    result = strict.runpytest_subprocess("-p", "no:cacheprovider", "-p", "xdist", "--numprocesses=2")
+    result.assert_outcomes(failed=1, passed=15, xfailed=1)
+    result.stdout.fnmatch_lines(["*no disk*", "*Nothing is skipped here*"])
+    assert result.ret == 1
