@@ -1,7 +1,7 @@
 """What a passphrase opens at once: age's own format, with little of the work that slows down who guesses.
 
 age works a second or two for each attempt. One test of `tests/workspace/test_vault_edits.py` does that; all others
-that encrypt do it with `wrap`.
+that encrypt do it with `wrap`: in this process and in those forked from it.
 """
 
 from __future__ import annotations

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import msgspec
 import pytest
@@ -25,7 +29,7 @@ from tests.fakes import FakeEngine
 from tests.kernels.conftest import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import psutil
 
@@ -72,8 +76,47 @@ def fake(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> FakeComman
     return FakeCommandLine(workspace, capsys)
 
 
+def run_forked(environ: Mapping[str, str], *arguments: str) -> NoReturn:
+    """Be `jupyter-loopat`, in a process that was just forked from this one, which has imported it.
+
+    Args:
+        environ: All its variables.
+        arguments: As a person types them.
+    """
+    code = 1
+    try:
+        gc.freeze()
+        # Among them is the one by which the parent learns that a program is started.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
+        # A terminal window heeds hang-ups, whoever started the tests and how.
+        for signum in (signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run(arguments, Session(os.environ))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - the process ends, whatever it is
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+@contextlib.contextmanager
+def forking() -> Iterator[None]:
+    """Newer Pythons warn where a process with threads is forked: none of them holds what the command line needs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 class RealCommandLine:
-    """`jupyter-loopat` as a process of its own, on the real podman."""
+    """`jupyter-loopat` on the real podman: as a person types it, forked from this process, and within it.
+
+    Most of a short command is that Python starts and imports, so what is not about that is forked.
+    """
 
     def __init__(self, workspace: Workspace, image: str) -> None:
         self.home = workspace.home
@@ -84,14 +127,36 @@ class RealCommandLine:
             "LOOPAT_SANDBOX_IMAGE": image,
         }
 
+    def typed(self, *arguments: str, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """A process of its own, from its start on."""
+        return self._ran(*arguments, stdin=stdin, code=code)
+
     def __call__(self, *arguments: str, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
+        """A process with streams of its own, forked from this one."""
+        with forking():
+            return self._ran(*arguments, stdin=stdin, code=code, instead=self.forked(*arguments))
+
+    def _ran(
+        self, *arguments: str, stdin: bytes, code: int, instead: Callable[[], NoReturn] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
         ran = subprocess.run(
-            [self.program, *arguments], input=stdin, capture_output=True, env=self.environ, timeout=120, check=False
+            [self.program, *arguments],
+            input=stdin,
+            capture_output=True,
+            env=self.environ,
+            timeout=120,
+            check=False,
+            preexec_fn=instead,
         )
         assert ran.returncode == code, ran
         return ran
 
+    def forked(self, *arguments: str, **environ: str) -> Callable[[], NoReturn]:
+        """What a forked process does in place of starting a program."""
+        return functools.partial(run_forked, {**self.environ, **environ}, *arguments)
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """As typed; it runs."""
         return subprocess.Popen(
             [self.program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -101,7 +166,7 @@ class RealCommandLine:
         )
 
     def json(self, *arguments: str) -> dict[str, object]:
-        return msgspec.json.decode(self(*arguments, "--json").stdout)
+        return msgspec.json.decode(self.typed(*arguments, "--json").stdout)
 
     def here(self, *arguments: str, code: int = 0) -> Answer:
         """In this process: for what is no claim about processes, nor about the streams of commands inside."""

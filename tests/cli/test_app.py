@@ -81,7 +81,7 @@ def test_an_error_is_a_plain_line_and_a_code(
     assert capsys.readouterr() == ("", said)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["list"], ["--help"]])
 @pytest.mark.parametrize(
     ("streams", "code", "said"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pytest
 
 from loopat_jupyter.cli.app import run
 from loopat_jupyter.cli.session import Session
+from loopat_jupyter.sandbox import facts
 from tests.conftest import add_loop
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 def test_a_loop_from_its_making_to_its_end(real: RealCommandLine, workspace: Workspace) -> None:
     loop_id = str(real.json("create", "Sales in May")["id"])
-    started = real("start", loop_id)
+    started = real.typed("start", loop_id)
     assert started.stdout == f"Sales in May ({loop_id[:8]}) runs.\n".encode()
     assert started.stderr.decode().splitlines()[-1] == "starting the sandbox"
 
-    ran = real("exec", loop_id, "--", "sh", "-c", "echo out; echo err >&2; pwd; whoami; exit 7", code=7)
+    ran = real.typed("exec", loop_id, "--", "sh", "-c", "echo out; echo err >&2; pwd; whoami; exit 7", code=7)
     assert ran.stdout.decode().splitlines() == ["out", f"/loopat/loop/{loop_id}/workdir", "loopat"]
     assert ran.stderr == b"err\n"
 
@@ -59,13 +59,13 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine, workspace: Wor
     real("stop", loop_id)
     assert real.look("show", loop_id)["state"] == "stopped"
     real.here("stop", "--all")
-    assert b"Deleted loop Sales in June" in real("rm", loop_id, "--yes").stdout
+    assert b"Deleted loop Sales in June" in real.typed("rm", loop_id, "--yes").stdout
     assert not workspace.loop(loop_id).exists()
 
 
 def test_anything_of_any_size_goes_through_unchanged(shared: RealCommandLine, loop_id: str) -> None:
     data = os.urandom(10_000_000)
-    assert shared("exec", loop_id, "--", "cat", stdin=data).stdout == data
+    assert shared.typed("exec", loop_id, "--", "cat", stdin=data).stdout == data
     assert shared("exec", loop_id, "--", "true", stdin=data).returncode == 0
 
 
@@ -191,22 +191,15 @@ def test_a_missing_podman_is_told_with_what_to_do(
     assert "✗ fails podman: fix it with" in shared.here("doctor", code=1).out
 
 
-IMPATIENT = f"""#!{sys.executable}
-from loopat_jupyter.cli.app import main
-from loopat_jupyter.sandbox import facts
-facts.INSPECT_TIMEOUT_S = 0.5
-main()
-"""
-
-
 @pytest.mark.fault("F8")
-def test_a_podman_that_hangs_is_given_up_on(shared: RealCommandLine, loop_id: str, tmp_path: Path) -> None:
-    podman, program = tmp_path / "podman", tmp_path / "jupyter-loopat"
+def test_a_podman_that_hangs_is_given_up_on(
+    shared: RealCommandLine, loop_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman = tmp_path / "podman"
     podman.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
-    program.write_text(IMPATIENT)
-    for file in (podman, program):
-        file.chmod(0o755)
-    shared.environ["LOOPAT_PODMAN_BIN"], shared.program = str(podman), str(program)
+    podman.chmod(0o755)
+    shared.environ["LOOPAT_PODMAN_BIN"] = str(podman)
+    monkeypatch.setattr(facts, "INSPECT_TIMEOUT_S", 0.5)
     answer = shared("show", loop_id, code=124)
     assert answer.stderr.startswith(b"Podman did not inspect the sandbox within 0.5 s.")
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
@@ -214,4 +207,4 @@ def test_a_podman_that_hangs_is_given_up_on(shared: RealCommandLine, loop_id: st
 
 
 def test_a_healthy_machine_passes_its_check(shared: RealCommandLine) -> None:
-    assert b"This machine can run loops." in shared("doctor").stdout
+    assert b"This machine can run loops." in shared.typed("doctor").stdout

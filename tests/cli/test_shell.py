@@ -12,6 +12,7 @@ import pytest
 
 from loopat_jupyter.cli.app import run
 from loopat_jupyter.cli.session import Session
+from tests.cli.conftest import forking
 from tests.conftest import add_loop
 
 if TYPE_CHECKING:
@@ -25,17 +26,28 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.podman, pytest.mark.lonely]
 
 
-class Terminal:
-    """A person's terminal: types, and reads until something shows."""
+TERM = {"TERM": "xterm-256color"}
 
-    def __init__(self, real: RealCommandLine, *arguments: str, rows: int = 30, columns: int = 100) -> None:
-        environ = {**real.environ, "TERM": "xterm-256color"}
-        self.process = ptyprocess.PtyProcess.spawn(
-            # A terminal window heeds hang-ups, whoever started the tests and how.
-            ["env", "--default-signal=HUP,INT,QUIT", real.program, *arguments],
-            env=environ,
-            dimensions=(rows, columns),
-        )
+
+class Terminal:
+    """A person's terminal: types, and reads until something shows.
+
+    Args:
+        real: The command line.
+        arguments: As typed there.
+        typed: Start it as a person does, rather than fork it.
+    """
+
+    def __init__(self, real: RealCommandLine, *arguments: str, typed: bool = False) -> None:
+        # A terminal window heeds hang-ups, whoever started the tests and how.
+        argv = ["env", "--default-signal=HUP,INT,QUIT", real.program, *arguments]
+        with forking():
+            self.process = ptyprocess.PtyProcess.spawn(
+                argv,
+                env={**real.environ, **TERM},
+                dimensions=(30, 100),
+                preexec_fn=None if typed else real.forked(*arguments, **TERM),
+            )
         self.seen = ""
 
     def type(self, line: str) -> None:
@@ -74,7 +86,7 @@ def test_a_shell_is_inside_has_the_right_size_and_passes_its_code_on(
     shared: RealCommandLine, workspace_of_module: Workspace
 ) -> None:
     loop_id = add_loop(workspace_of_module, "New").id
-    shell = Terminal(shared, "shell", loop_id)
+    shell = Terminal(shared, "shell", loop_id, typed=True)
     shell.until(r"Sandbox of New ready in .* s")
     shell.type("echo host=$(hostname) at=$PWD term=$TERM size=$(stty size)")
     shell.until(rf"host=loop-{loop_id[:8]} at=/loopat/loop/{loop_id}/workdir term=xterm-256color size=30 100\b")

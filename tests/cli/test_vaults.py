@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -180,38 +179,21 @@ def test_encrypted_with_a_passphrase_and_unlocked_in_a_keyring(
 @pytest.mark.podman
 def test_a_secret_is_piped_in_and_reaches_a_command(shared: RealCommandLine) -> None:
     shared.here("vault", "create", "work")
-    shared("vault", "set", "TOKEN", "--vault", "work", stdin=b"a\nb\n")
+    shared.typed("vault", "set", "TOKEN", "--vault", "work", stdin=b"a\nb\n")
     shared.look("create", "Piped", "--vault", "work")
     assert shared("exec", "Piped", "--", "printenv", "TOKEN").stdout == b"a\nb\n"
     assert shared("exec", "Piped", "--env", "TOKEN=mine", "--", "printenv", "TOKEN").stdout == b"mine\n"
 
 
-LIGHT = f"""#!{sys.executable}
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-import pyrage
-from loopat_jupyter.cli.app import main
-from tests.light_age import wrap
-pyrage.passphrase.encrypt = wrap
-main()
-"""
-"""The command, of which what it encrypts with a passphrase opens at once."""
-
-
 @pytest.mark.podman
-def test_a_passphrase_is_asked_for_where_somebody_is_there(shared: RealCommandLine, tmp_path: Path) -> None:
+def test_a_passphrase_is_asked_for_where_somebody_is_there(shared: RealCommandLine, light_passphrases: None) -> None:
     """`exec` on a terminal asks; in a pipe the command runs without the variables, and the warning is shown."""
-    program, light = shared.program, tmp_path / "jupyter-loopat"
-    light.write_text(LIGHT)
-    light.chmod(0o755)
     shared("vault", "set", "TOKEN", stdin=CANARY.encode())
-    shared.program = str(light)
     new = Terminal(shared, "vault", "encrypt", "default", "--key", "passphrase")
     for question in (r"New passphrase: ", r"Repeat for confirmation: "):
         new.until(question)
         new.type("open sesame")
     assert new.end() == 0
-    shared.program = program
     shared.look("create", "Asked")
     without = shared("exec", "Asked", "--", "printenv", "TOKEN", code=1)
     assert b"is locked" in without.stderr
