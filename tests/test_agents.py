@@ -9,16 +9,11 @@ from loopat_jupyter.agents import agent_environment, find_agent
 from loopat_jupyter.errors import BadInputError, ConfigurationError, NotFoundError
 from loopat_jupyter.models import LoopRecord
 from loopat_jupyter.workspace.config import Agent, load_config
-from tests.test_profiles import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.workspace.paths import Workspace
-
-pytestmark = pytest.mark.lonely
-
 
 AGENT = Agent(name="claude", command=("claude", "--continue"), icon="")
 
@@ -61,13 +56,3 @@ def test_a_senseless_agent_is_refused(tmp_path: Path, text: str):
     file.write_text(f"[[agents]]\n{text}\n")
     with pytest.raises(BadInputError, match="agents"):
         load_config(file, {}, tmp_path / "none")
-
-
-@pytest.mark.podman
-async def test_an_agent_inside_finds_what_it_should_know_of_loops_and_cannot_change_it(manager: LoopManager):
-    record = manager.create(title="Agents")
-    skill = f"/loopat/loop/{record.id}/.claude/skills/loopat/SKILL.md"
-    command = 'head -2 "$1"; touch "$1" "${1%/*}/new" 2>/dev/null || echo refused; : >"${1%/*/*}/own" && echo own'
-    assert await run(manager, record, "bash", "-c", command, "bash", skill) == (0, "---\nname: loopat\nrefused\nown\n")
-    await manager.delete(record.id, force=True)
-    assert not manager.workspace.loop(record.id).exists()

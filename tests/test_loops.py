@@ -168,13 +168,6 @@ async def own(manager: LoopManager) -> AsyncIterator[LoopRecord]:
 
 
 @pytest.mark.podman
-async def test_a_command_starts_the_loop_by_itself(manager: LoopManager, shared: LoopRecord):
-    await manager.stop(shared)
-    found = [event async for event in manager.exec(shared, ExecSpec(argv=("hostname",)))]
-    assert found == [Output("stdout", f"loop-{shared.id[:8]}\n".encode()), Exit(0)]
-
-
-@pytest.mark.podman
 async def test_deleting_removes_files_that_root_left_inside(manager: LoopManager, own: LoopRecord):
     command = ("sudo", "bash", "-c", "mkdir -p deep && touch deep/file && chmod 700 deep")
     async for _ in manager.exec(own, ExecSpec(argv=command)):
@@ -184,8 +177,20 @@ async def test_deleting_removes_files_that_root_left_inside(manager: LoopManager
     assert own.id not in await manager.sandboxes.containers()
 
 
+async def idled(*managers: LoopManager) -> list[str]:
+    """What is stopped by the first look, of all who watch, that finds something idle for too long."""
+    watches = [each.upkeep.idle_watch() for each in managers]
+    for watch in watches:
+        watch._idle_timeout_s = 0.2
+    while True:
+        looks = await asyncio.gather(*(watch.look() for watch in watches))
+        if stopped := [loop_id for found in looks for loop_id in found]:
+            return stopped
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.podman
-async def test_an_idle_sandbox_stops_and_one_in_use_does_not(
+async def test_an_idle_sandbox_is_stopped_once_by_all_who_watch_and_one_in_use_is_not(
     manager: LoopManager, shared: LoopRecord, running: Running, own: LoopRecord
 ):
     busy = await manager.start(own)
@@ -193,33 +198,16 @@ async def test_an_idle_sandbox_stops_and_one_in_use_does_not(
     # A daemon in the background does not keep a loop in use.
     async for _ in manager.exec(shared, ExecSpec(argv=("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &"))):
         pass
-    watch = manager.upkeep.idle_watch()
-    watch._idle_timeout_s = 0.2
-    stopped: list[str] = []
-    while not stopped:
-        stopped += await watch.look()
-    assert stopped == [shared.id]
-    assert is_init(busy.init_pid)
-    assert (await manager.sandboxes.status(shared)).state == "stopped"
-    assert (await manager.sandboxes.status(own)).state == "running"
-
-
-@pytest.mark.podman
-async def test_several_watches_stop_a_sandbox_once(manager: LoopManager, shared: LoopRecord, running: Running):
     events: list[LoopEvent] = []
     managers = [
         LoopManager(manager.workspace, manager.config, manager.engine, member="ada", on_event=events.append)
         for _ in range(3)
     ]
-    watches = [each.upkeep.idle_watch() for each in managers]
-    for watch in watches:
-        watch._idle_timeout_s = 0.2
-    stopped: list[str] = []
-    while not stopped:
-        for found in await asyncio.gather(*(watch.look() for watch in watches)):
-            stopped += found
-    assert stopped == [shared.id]
+    assert await idled(*managers) == [shared.id]
     assert [event.state for event in events] == ["stopped"]
+    assert is_init(busy.init_pid)
+    assert (await manager.sandboxes.status(shared)).state == "stopped"
+    assert (await manager.sandboxes.status(own)).state == "running"
 
 
 WATCH = """
@@ -248,22 +236,19 @@ async def test_idling_goes_on_after_the_process_that_watched_was_killed(
     assert await server.stdout.readline() == b"watching\n"
     server.kill()
     await server.wait()
-    watch = manager.upkeep.idle_watch()
-    watch._idle_timeout_s = 0.2
-    stopped: list[str] = []
-    while not stopped:
-        stopped += await watch.look()
-    assert stopped == [shared.id]
+    assert await idled(manager) == [shared.id]
 
 
 @pytest.mark.podman
-async def test_a_sandbox_that_was_stopped_since_it_was_listed_stays_stopped(
+async def test_a_sandbox_that_was_stopped_since_it_was_listed_stays_so_until_a_command_starts_it(
     manager: LoopManager, shared: LoopRecord, running: Running
 ):
     facts = (await manager.sandboxes.containers())[shared.id]
     await manager.stop(shared)
     manager.sandboxes.adopt(shared, facts)
     assert manager.sandboxes.state_files(shared.id).stopped_on_purpose()
+    found = [event async for event in manager.exec(shared, ExecSpec(argv=("hostname",)))]
+    assert found == [Output("stdout", f"loop-{shared.id[:8]}\n".encode()), Exit(0)]
 
 
 async def test_podman_is_asked_for_sandboxes_only_where_there_are_loops(quiet: LoopManager):

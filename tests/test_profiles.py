@@ -141,10 +141,13 @@ async def test_a_tier_full_of_trouble_leaves_a_loop_that_can_be_read(workspace: 
 
 
 @pytest.mark.podman
-async def test_an_agent_inside_finds_its_plugins_and_cannot_change_them(manager: LoopManager, home: Path):
+async def test_an_agent_inside_finds_its_plugins_and_what_to_know_of_loops_and_cannot_change_them(
+    manager: LoopManager, home: Path
+):
     give_plugins(home)
     # The person's home is looked at when a manager is made.
-    loops = LoopManager(manager.workspace, manager.config, manager.engine, member="ada")
+    config = msgspec.structs.replace(manager.config, context=ContextConfig(use=False))
+    loops = LoopManager(manager.workspace, config, manager.engine, member="ada")
     record = await loops.make(NewLoop(title="Plugins"))
     command = (
         'for folder in ~/.claude "../.claude"; do cd ~- 2>/dev/null; cd "$1"; '
@@ -154,6 +157,9 @@ async def test_an_agent_inside_finds_its_plugins_and_cannot_change_them(manager:
     )
     (code, out) = await run(loops, record, "bash", "-c", command, "bash", f"/loopat/loop/{record.id}/workdir")
     assert (code, out.count("a plugin")) == (0, 2)
+    skill = f"/loopat/loop/{record.id}/.claude/skills/loopat/SKILL.md"
+    command = 'head -2 "$1"; touch "$1" "${1%/*}/new" 2>/dev/null || echo refused; : >"${1%/*/*}/own" && echo own'
+    assert await run(loops, record, "bash", "-c", command, "bash", skill) == (0, "---\nname: loopat\nrefused\nown\n")
     await loops.delete(record.id)
     assert (home / ".claude" / "plugins" / "cache" / "plugin").read_text() == "a plugin"
     assert not loops.workspace.loop(record.id).exists()

@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
+from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.vaults import Vault
 from loopat_jupyter.workspace.config import Config, ContextConfig, VaultConfig
 from tests.fakes import FakeEngine
@@ -211,7 +214,11 @@ def command_lines() -> str:
 
 @pytest.mark.podman
 class TestReal:
-    async def test_any_value_reaches_a_command_and_a_change_needs_no_new_container(self, manager: LoopManager):
+    async def test_any_value_reaches_a_command_and_neither_a_change_nor_a_lock_needs_a_new_container(
+        self, manager: LoopManager, tmp_path: Path
+    ):
+        config = msgspec.structs.replace(manager.config, vault=VaultConfig(identity=str(tmp_path / "identity.txt")))
+        manager = LoopManager(manager.workspace, config, manager.engine, member="ada")
         record = manager.create(title="A loop")
         values = {
             "LINES": b"a\nb\n\nc",
@@ -232,20 +239,18 @@ class TestReal:
         assert await ran(manager, record, "printenv", "QUOTE") == b""
         assert is_init(container)
         assert not (await manager.get(record.id)).restart_needed
-
-    async def test_a_locked_loop_starts_without_secrets(self, manager: LoopManager, tmp_path: Path):
-        config = msgspec.structs.replace(manager.config, vault=VaultConfig(identity=str(tmp_path / "identity.txt")))
-        locked = LoopManager(manager.workspace, config, manager.engine, member="ada")
-        locked.vaults.set("default", "TOKEN", CANARY.encode())
-        locked.vaults.encrypt("default", "file")
-        record = locked.create(title="A loop")
-        assert await ran(locked, record, "printenv", "TOKEN") == f"{CANARY}\n".encode()
+        # A locked loop is used without secrets.
+        manager.vaults.encrypt("default", "file")
+        assert await ran(manager, record, "printenv", "LINES") == values["LINES"] + b"\n"
         (tmp_path / "identity.txt").unlink()
-        assert await ran(locked, record, "printenv", "TOKEN") == b""
-        assert "is locked" in (await locked.get(record.id)).warnings[0]
+        assert await ran(manager, record, "printenv", "LINES") == b""
+        assert "is locked" in (await manager.get(record.id)).warnings[0]
+        assert is_init(container)
 
     @pytest.mark.abuse("A11")
     async def test_no_loop_sees_what_another_has(self, manager: LoopManager, sandbox_image: str):
+        config = msgspec.structs.replace(manager.config, context=ContextConfig(use=False))
+        manager = LoopManager(manager.workspace, config, manager.engine, member="ada")
         for name in ("a", "b"):
             manager.vaults.create(name)
             manager.vaults.set(name, "TOKEN", f"{CANARY}-{name}".encode())
@@ -309,6 +314,12 @@ class TestReal:
         )
         manager.vaults.set("default", "TOKEN", CANARY.encode())
         record = manager.create(title="A loop")
+        spec = manager.workspace.loop_home(record.id).joinpath(*HOME_KERNELS, "small")
+        spec.mkdir(parents=True)
+        argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
+        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
+        shutil.copy(Path(__file__).parent / "data" / "small_kernel.py", spec)
+        began_s = int(time.time())
         running = await manager.start(record)
         # Naive: podman's own options put it on a command line and into the container, for all to see.
         naive = f"loopat-naive-{os.getpid()}"
@@ -325,7 +336,7 @@ class TestReal:
             podman("rm", "--force", "--time=0", naive)
             client.wait()
         # Ours: a kernel, an attached command and a failing one, all alive or just ended.
-        kernel = SandboxKernel(manager, Place(record.id, "python3", Path()))
+        kernel = SandboxKernel(manager, Place(record.id, "small", Path()))
         ready = await kernel.prepare()
         async with kernel.sockets.claim(ready.running) as ends:
             await kernel.launch(ready, {**ends.inside, "key": "k", "transport": "ipc"}, {})
@@ -345,7 +356,7 @@ class TestReal:
             "exec sessions": podman("ps", "--all", "--external", "--format=json"),
             "image history": podman("history", "--no-trunc", image),
             "image": podman("inspect", image),
-            "events of podman": podman("events", "--stream=false", "--since=10m"),
+            "events of podman": podman("events", "--stream=false", f"--since={began_s}"),
             "command lines": command_lines(),
             "log": caplog.text,
             "errors": repr(errors),
@@ -368,7 +379,7 @@ class TestReal:
         await kernel.process.signal_tree(9)
         kernel.close()
         kernel.remove_files()
-        assert any(name.endswith("kernel.json") for name in searched)
+        assert any(Path(name).match("jupyter-data/kernels/*/kernel.json") for name in searched)
         assert {name for name, text in searched.items() if re.search(CANARY, text)} == set()
 
 

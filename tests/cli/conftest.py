@@ -119,7 +119,6 @@ class RealCommandLine:
     """
 
     def __init__(self, workspace: Workspace, image: str) -> None:
-        self.home = workspace.home
         self.program = str(Path(sys.executable).parent / "jupyter-loopat")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LOOPAT_")},
