@@ -39,14 +39,12 @@ async def change_theme(stage: Stage, name: str) -> None:
     await page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
 
 
-# Colours do not depend on the width, nor places on the theme.
-@pytest.mark.parametrize(("theme", "width"), [("light", 1920), ("dark", 1280)])
-async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: None, theme: str, width: int) -> None:
+async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: None) -> None:
     browser, page = stage.browser, stage.browser.page
-    name = f"JupyterLab {theme.title()}"
-    await page.set_viewport_size({"width": width, "height": 800 if width == 1280 else 1080})
-    await change_theme(stage, name)
     await page.wait_for_selector(".jp-Loops-empty")
+    await see(stage, "light", 1920)
+    assert await browser.findings("#jp-loops-panel") == []
+    await see(stage, "dark", 1280)
     assert await browser.findings("#jp-loops-panel") == []
     for title in ("Snow", "A title that is longer than the panel is wide, as titles of people sometimes are"):
         stage.add(title)
@@ -54,6 +52,21 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     rain = stage.add("Rain").id
     await browser.action("Rain", "Start").click()
     await browser.state("Rain", "running")
+    # Colours do not depend on the width, nor places on the theme.
+    for theme, width in (("dark", 1280), ("light", 1920)):
+        await see(stage, theme, width)
+        await look(stage, rain, f"{theme}-{width}")
+
+
+async def see(stage: Stage, theme: str, width: int) -> None:
+    """Have the page in a theme and a width."""
+    await stage.browser.page.set_viewport_size({"width": width, "height": 800 if width == 1280 else 1080})
+    await change_theme(stage, f"JupyterLab {theme.title()}")
+
+
+async def look(stage: Stage, loop_id: str, name: str) -> None:
+    """Look at the panel, the form of a new loop, and the dialogs of one."""
+    browser, page = stage.browser, stage.browser.page
     assert await browser.findings("#jp-loops-panel") == []
     assert await page.evaluate(CLIPPED) == []
     await browser.ask_for_new_loop()
@@ -62,14 +75,14 @@ async def test_nothing_stands_in_the_way_of_anybody(stage: Stage, as_it_was: Non
     await page.locator(".jp-Loops-advanced summary").click()
     assert await browser.findings(".jp-Loops-form") == []
     assert await page.evaluate(CLIPPED) == []
-    await browser.picture(f"{theme}-{width}")
+    await browser.picture(name)
     await page.keyboard.press("Escape")
     fields = {"settings": "title", "share": "share-mode", "vaults": "vaults-vault", "rename": None, "delete": None}
     for command, field in fields.items():
-        await browser.command(f"loops:{command}", loop=rain)
+        await browser.command(f"loops:{command}", loop=loop_id)
         await page.locator(f"#jp-loops-{field}" if field else ".jp-Dialog-footer").wait_for()
         assert await browser.findings(".jp-Dialog") == []
         assert await page.evaluate(CLIPPED) == []
-        await browser.picture(f"{theme}-{width}-{command}")
+        await browser.picture(f"{name}-{command}")
         await page.keyboard.press("Escape")
         await page.locator(".jp-Dialog").wait_for(state="detached")
