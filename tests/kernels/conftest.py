@@ -174,13 +174,19 @@ def place(shared_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plac
     KernelProvisionerFactory.clear_instance()
 
 
-@pytest.fixture
-def small_kernels(place: Place) -> Iterator[None]:
-    """`python3` of the shared loop runs no code, and starts in a tenth of the time: for what happens to processes."""
-    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "python3")
+def add_small_kernel(workspace: Workspace, loop_id: str) -> Path:
+    """Have `python3` of a loop be a kernel that does little, and starts in a tenth of the time; its folder."""
+    folder = workspace.loop_home(loop_id).joinpath(*HOME_KERNELS, "python3")
     folder.mkdir(parents=True)
     argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
     shutil.copy(Path(__file__).parents[1] / "data" / "small_kernel.py", folder)
+    return folder
+
+
+@pytest.fixture
+def small_kernels(place: Place) -> Iterator[None]:
+    """`python3` of the shared loop does little: for what happens to processes."""
+    folder = add_small_kernel(place.manager.workspace, place.record.id)
     yield
     shutil.rmtree(folder)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.labextension.browser import READY
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,6 +27,13 @@ EVERY_ACTION = [
     *("New Notebook", "New Console", "New Terminal", "Show Files", "Start", "Stop", "Recreate…"),
     *("Share…", "Rename…", "Loop Settings…", "Archive", "Show Build Log", "Delete…"),
 ]
+
+
+PLAIN = {
+    "type": "notebook",
+    "format": "json",
+    "content": {"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}},
+}
 
 
 TERMINAL_BELOW = """() => {
@@ -55,15 +64,39 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     await browser.picture("empty")
     await page.locator(".jp-Loops-empty button").click()
     await browser.form()
+    await page.keyboard.press("Escape")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    # From a new loop to a cell that ran, with the keyboard alone.
+    await page.locator("body").press("Control+Alt+l")
+    await browser.form()
     await page.keyboard.type("Rain in March")
     await browser.picture("dialog")
     await page.keyboard.press("Enter")
-    await browser.row("Rain in March").wait_for()
-    await browser.action("Rain in March", "New notebook in").click()
+    await page.wait_for_function("document.activeElement.textContent === 'Rain in March'")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    await page.wait_for_function("document.activeElement.closest('.jp-Notebook') !== null")
+    await page.evaluate(READY)
+    # Whatever mode the notebook is in, this leads into its cell.
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("import os; print(os.uname().nodename)")
+    await page.keyboard.press("Shift+Enter")
     identity = (await stage.loop("Rain in March"))["id"]
-    assert await browser.run_cell("import os; print(os.uname().nodename)") == f"loop-{identity[:8]}"
+    assert await browser.output() == f"loop-{identity[:8]}"
+    # It says where it runs, and what the loop takes.
     await page.wait_for_selector(".jp-Loops-statusButton >> text=Rain in March")
+    await page.locator(".jp-Loops-usage", has_text="MiB").wait_for()
     await browser.row("Rain in March").locator("text=1 kernel").wait_for()
+    badge = page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badgeButton")
+    assert await badge.inner_text() == "Rain in March"
+    assert await browser.findings(".jp-NotebookPanel-toolbar .jp-Loops-badge") == []
+    await page.get_by_role("tab", name="File Browser").first.click()
+    await page.locator("#jp-loops-panel").wait_for(state="hidden")
+    await badge.click()
+    await browser.row("Rain in March").wait_for()
+    await page.wait_for_function("document.activeElement.textContent === 'Rain in March'")
     await browser.action("Rain in March", "New terminal in").click()
     await page.wait_for_selector(".jp-Terminal .xterm-screen")
     await browser.row("Rain in March").locator("text=1 terminal").wait_for()
@@ -78,22 +111,28 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     await browser.name("Rain in March").click()
     await page.locator("#jp-loops-files .jp-DirListing-item", has_text="Untitled.ipynb").wait_for()
     await browser.picture("files")
+    # A notebook beside the loops has no badge.
+    await stage.server.api("PUT", "api/contents/plain.ipynb", PLAIN)
+    await browser.command("docmanager:open", path="plain.ipynb")
+    await page.locator(".jp-Dialog", has_text="Select Kernel").wait_for()
+    await browser.answer("No Kernel")
+    await page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badge").nth(1).wait_for(state="hidden")
+    assert await badge.count() == 1
 
 
-async def test_stop_start_archive_and_delete(stage: Stage) -> None:
+async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await browser.make("Cycle")
-    await browser.action("Cycle", "Start").click()
-    await browser.state("Cycle", "running")
     identity = (await stage.loop("Cycle"))["id"]
-    await browser.action("Cycle", "New terminal in").click()
-    await browser.row("Cycle").locator("text=1 terminal").wait_for()
-    await browser.action("Cycle", "Stop").click()
-    await page.locator(".jp-Dialog", has_text="This ends: 1 terminal. Files stay. A notebook’s kernel").wait_for()
-    assert await browser.findings(".jp-Dialog") == []
-    await browser.answer("Stop")
-    await browser.state("Cycle", "stopped")
-    await browser.row("Cycle").locator("text=1 terminal").wait_for(state="detached")
+    path = f"loops/{identity}"
+    with browser.requests() as asked:
+        for verb, state in (("Start", "running"), ("Stop", "stopped")):
+            async with page.expect_response(re.compile(rf"/{verb.lower()}\b")):
+                await browser.action("Cycle", verb).click()
+            await browser.state("Cycle", state)
+        await page.wait_for_timeout(PAUSE_MS)
+    # The answers and the events say everything.
+    assert asked == [f"POST {path}/start", f"POST {path}/stop"]
     await browser.action("Cycle", "New terminal in").click()
     await page.locator(".lm-TabBar-tabLabel", has_text="Cycle: Terminal").wait_for()
     await browser.row("Cycle").locator("text=1 terminal").wait_for()
@@ -419,19 +458,10 @@ async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> 
     await browser.picture("common-warning")
 
 
-async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:
+async def test_a_hidden_panel_asks_nothing_until_it_is_shown(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     record = stage.add("Quiet")
     await browser.row("Quiet").wait_for()
-    path = f"loops/{record.id}"
-    with browser.requests() as asked:
-        for verb, state in (("Start", "running"), ("Stop", "stopped")):
-            async with page.expect_response(re.compile(rf"/{verb.lower()}\b")):
-                await browser.action("Quiet", verb).click()
-            await browser.state("Quiet", state)
-        await page.wait_for_timeout(PAUSE_MS)
-    # The answers and the events say everything.
-    assert asked == [f"POST {path}/start", f"POST {path}/stop"]
     await page.evaluate("jupyterapp.shell.collapseLeft()")
     with browser.requests() as asked:
         await stage.server.api("PATCH", f"loopat/api/loops/{record.id}", {"title": "Hidden"})
@@ -444,7 +474,7 @@ async def test_the_server_is_asked_no_more_than_needed(stage: Stage) -> None:
         await browser.show_panel()
         await browser.row("Hidden").wait_for()
         await browser.row("Other").wait_for()
-    assert sorted(asked) == sorted([f"GET {path}", f"GET loops/{other.id}"])
+    assert sorted(asked) == sorted([f"GET loops/{record.id}", f"GET loops/{other.id}"])
 
 
 HEAR = """() => {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tests.labextension.browser import READY
+from tests.kernels.conftest import add_small_kernel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
 KEPT = ("Harbour",)
-PLAIN = {
-    "type": "notebook",
-    "format": "json",
-    "content": {
-        "cells": [],
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-    },
-}
 NOTE = {"type": "file", "format": "text", "content": "rain"}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 NOTE_DIALOGS = """() => {
@@ -45,8 +35,9 @@ NODE = "import os; print(os.uname().nodename)"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def harbour(shared_stage: Stage) -> AsyncIterator[str]:
-    """The id of a loop that runs."""
+    """The id of a loop that runs, in which kernels start at once: how IPython does is seen in the panel's tests."""
     record = shared_stage.add("Harbour")
+    add_small_kernel(shared_stage.workspace, record.id)
     assert (await shared_stage.server.api("POST", f"loopat/api/loops/{record.id}/start")).status == 200
     yield record.id
     await shared_stage.clear()
@@ -106,9 +97,17 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
         await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=tab).click()
         await status.get_by_text("Harbour").wait_for()
         await browser.command("launcher:create")
-    # After a stop, a console gets a kernel when it is run again, as a notebook does.
-    assert (await stage.server.api("POST", f"loopat/api/loops/{harbour}/stop")).status == 200
+    # Who stops it knows what ends.
+    await browser.show_panel()
+    await browser.action("Harbour", "Stop").click()
+    ends = "This ends: 2 kernels, 1 terminal. Files stay. A notebook’s kernel"
+    await page.locator(".jp-Dialog", has_text=ends).wait_for()
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.answer("Stop")
+    await browser.state("Harbour", "stopped")
+    await browser.row("Harbour").locator(".jp-Loops-inside").wait_for(state="detached")
     await page.wait_for_function("[...jupyterapp.serviceManager.sessions.running()].length === 0")
+    # After a stop, a console gets a kernel when it is run again, as a notebook does.
     await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="Console").click()
     await console.locator(".jp-OutputArea-output").wait_for(state="detached")
     await console.locator(".jp-CodeConsole-promptCell .cm-content").click()
@@ -144,47 +143,6 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
     await page.locator(".lm-CommandPalette-input").fill("Loops: Agent")
     await page.locator(".lm-CommandPalette-itemLabel", has_text="Loops: Agent").wait_for()
     await page.keyboard.press("Escape")
-
-
-async def test_a_notebook_says_which_loop_it_runs_in(stage: Stage, harbour: str) -> None:
-    browser, page = stage.browser, stage.browser.page
-    await browser.action("Harbour", "New notebook in").click()
-    badge = page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badgeButton")
-    await badge.wait_for()
-    assert await badge.inner_text() == "Harbour"
-    await page.locator(".jp-Loops-usage", has_text="MiB").wait_for()
-    await page.get_by_role("tab", name="File Browser").first.click()
-    await page.locator("#jp-loops-panel").wait_for(state="hidden")
-    await badge.click()
-    await browser.row("Harbour").wait_for()
-    await page.wait_for_function("document.activeElement.textContent === 'Harbour'")
-    assert await browser.findings(".jp-NotebookPanel-toolbar .jp-Loops-badge") == []
-    # A notebook beside the loops has none.
-    await stage.server.api("PUT", "api/contents/plain.ipynb", PLAIN)
-    await browser.command("docmanager:open", path="plain.ipynb")
-    await page.locator(".lm-TabBar-tabLabel", has_text="plain.ipynb").wait_for()
-    await page.locator(".jp-NotebookPanel:visible .jp-Loops-badge").wait_for(state="hidden")
-
-
-async def test_from_a_new_loop_to_a_running_cell_with_the_keyboard_alone(stage: Stage, harbour: str) -> None:
-    browser, page = stage.browser, stage.browser.page
-    await page.locator("body").press("Control+Alt+l")
-    await browser.form()
-    await page.keyboard.type("Keys")
-    await page.keyboard.press("Enter")
-    await page.wait_for_function("document.activeElement.textContent === 'Keys'")
-    await page.keyboard.press("Tab")
-    await page.keyboard.press("Enter")
-    await page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-    identity = (await stage.loop("Keys"))["id"]
-    await page.wait_for_function("document.activeElement.closest('.jp-Notebook') !== null")
-    await page.evaluate(READY)
-    # Whatever mode the notebook is in, this leads into its cell.
-    await page.keyboard.press("Escape")
-    await page.keyboard.press("Enter")
-    await page.keyboard.type(NODE)
-    await page.keyboard.press("Shift+Enter")
-    assert await browser.output() == f"loop-{identity[:8]}"
 
 
 async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, harbour: str) -> None:
