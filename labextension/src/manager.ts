@@ -294,6 +294,16 @@ export class LoopManager implements ILoopManager {
 
   /** A kernel or terminal came or went: what runs in the loops may be something else now. */
   private _onRunning(): void {
+    const { sessions, terminals } = this._services;
+    const inside = JSON.stringify([
+      [...sessions.running()].map(({ path, kernel }) => [path, kernel?.id]),
+      [...terminals.running()].map(({ name }) => name)
+    ]);
+    if (inside === this._inside) {
+      // JupyterLab tells after each look at the terminals, every few seconds.
+      return;
+    }
+    this._inside = inside;
     const running = this.loops.filter(loop => loop.state === 'running');
     this._keeper.stale(...running.map(loop => loop.id));
   }
@@ -335,6 +345,8 @@ export class LoopManager implements ILoopManager {
   private _root = PageConfig.getOption('serverRoot');
   private _client: Client;
   private _keeper: Keeper;
+  /** Kernels and terminals, as they were when they were last looked at. */
+  private _inside = '[[],[]]';
   /** What this page is doing to loops. */
   private _works = new Set<IWork>();
   private _creating = 0;

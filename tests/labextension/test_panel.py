@@ -81,7 +81,8 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     # Whatever mode the notebook is in, this leads into its cell.
     await page.keyboard.press("Escape")
     await page.keyboard.press("Enter")
-    await page.keyboard.type("import os; print(os.uname().nodename)")
+    await page.keyboard.type("import os;")
+    await page.keyboard.insert_text("print(os.uname().nodename)")
     await page.keyboard.press("Shift+Enter")
     identity = (await stage.loop("Rain in March"))["id"]
     assert await browser.output() == f"loop-{identity[:8]}"
@@ -130,7 +131,9 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
             async with page.expect_response(re.compile(rf"/{verb.lower()}\b")):
                 await browser.action("Cycle", verb).click()
             await browser.state("Cycle", state)
-        await page.wait_for_timeout(PAUSE_MS)
+            # JupyterLab does so every few seconds.
+            await page.evaluate("jupyterapp.serviceManager.terminals.refreshRunning()")
+            await page.wait_for_timeout(PAUSE_MS)
     # The answers and the events say everything.
     assert asked == [f"POST {path}/start", f"POST {path}/stop"]
     await browser.action("Cycle", "New terminal in").click()
