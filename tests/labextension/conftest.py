@@ -19,6 +19,7 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import async_playwright
 
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
+from loopat_jupyter.workspace.records import LoopStore
 from tests.conftest import add_loop, remove_from_podman
 from tests.jupyter_process import Server, jupyter_server
 from tests.labextension.browser import CHROMIUM, OPTIONS, PATIENCE_MS, Browser
@@ -81,11 +82,9 @@ class Stage(NamedTuple):
 
     async def clear(self, *titles: str) -> None:
         """Delete all loops but some, all vaults and all profiles."""
-        for archived in ("false", "true"):
-            page = (await self.server.api("GET", f"loopat/api/loops?archived={archived}")).body
-            for loop in page["loops"]:
-                if loop["title"] not in titles:
-                    await self.server.api("DELETE", f"loopat/api/loops/{loop['id']}?force=true")
+        for record in list(LoopStore(self.workspace).readable()):
+            if record.title not in titles:
+                await self.server.api("DELETE", f"loopat/api/loops/{record.id}?force=true")
         home = self.workspace.home
         for folder in (*home.glob("members/*/vaults"), *home.glob("profiles")):
             shutil.rmtree(folder)
