@@ -96,15 +96,13 @@ def not_debian(trouble: Trouble) -> Iterator[None]:
 
 
 @pytest.fixture
-def endless(trouble: Trouble, sandbox_image: str) -> Iterator[None]:
+def endless(trouble: Trouble, sandbox_image: str, tmp_path: Path) -> Iterator[None]:
     """A build on the image never ends."""
-    recipe = f"""
-        FROM {sandbox_image}
-        USER root
-        RUN printf '#!/bin/sh\\nexec sleep 600\\n' > /usr/local/bin/apt-get && chmod +x /usr/local/bin/apt-get
-    """
-    build = ["podman", "build", "--no-cache", "--tag", trouble.base, "-"]
-    subprocess.run(build, input=recipe.encode(), check=True, capture_output=True)
+    (tmp_path / "Containerfile").write_text(f"FROM {sandbox_image}\nCOPY apt-get /usr/local/bin/\n")
+    (tmp_path / "apt-get").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    build = ["podman", "build", "--no-cache", "--tag", trouble.base, str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True)
     yield
     subprocess.run(["podman", "rmi", "--force", trouble.base], check=True, capture_output=True)
 
