@@ -1,14 +1,13 @@
-"""A whole kernel of few lines, which starts in a tenth of IPython's time. It says what it is and what code printed."""
+"""A whole kernel of few lines, which starts in a tenth of IPython's time: it says what it is, and runs plain Python."""
 
-import contextlib
 import hashlib
 import hmac
 import io
-import itertools
 import json
 import os
 import signal
 import sys
+import traceback
 
 import zmq
 
@@ -30,7 +29,6 @@ TOLD = {
     "comm_info": {"status": "ok", "comms": {}},
     "debug": {"type": "response", "success": True, "command": "debugInfo", "body": NO_DEBUGGER},
 }
-counts = itertools.count(1)
 
 # It is interrupted before it is shut down.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -40,7 +38,12 @@ context = zmq.Context()
 context.linger = 1000
 sockets = {name: context.socket(kind) for name, kind in KINDS.items()}
 for name, socket in sockets.items():
-    socket.bind(f"{connection['transport']}://{connection['ip']}-{connection[name + '_port']}")
+    if "curve_secretkey" in connection:
+        socket.curve_secretkey = connection["curve_secretkey"].encode()
+        socket.curve_publickey = connection["curve_publickey"].encode()
+        socket.curve_server = True
+    before_port = ":" if connection["transport"] == "tcp" else "-"
+    socket.bind(f"{connection['transport']}://{connection['ip']}{before_port}{connection[name + '_port']}")
 
 
 def send(socket, addresses, kind, parent, content):
@@ -51,12 +54,54 @@ def send(socket, addresses, kind, parent, content):
     socket.send_multipart([*addresses, MARK, signature.encode(), *parts])
 
 
-def run(code, parent):
-    """Run code and publish what it printed; the answer."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, {})
-    send(sockets["iopub"], [b"stream"], "stream", parent, {"name": "stdout", "text": printed.getvalue()})
-    return {"status": "ok", "execution_count": next(counts)}
+def publish(kind, parent, content):
+    """Tell everybody."""
+    send(sockets["iopub"], [kind.encode()], kind, parent, content)
+
+
+class Output(io.TextIOBase):
+    """What code prints, told by the line."""
+
+    def __init__(self, parent):
+        self.parent, self.text = parent, ""
+
+    def write(self, text):
+        self.text += text
+        if text.endswith("\n"):
+            self.flush()
+
+    def flush(self):
+        if self.text:
+            publish("stream", self.parent, {"name": "stdout", "text": self.text})
+        self.text = ""
+
+
+def execute(parent, asked):
+    """Run code; what to answer."""
+    globals_of_code["__count__"] += 1
+    told = {"execution_count": globals_of_code["__count__"]}
+    before, sys.stdout = sys.stdout, Output(parent)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        publish("execute_input", parent, {"code": asked["code"], **told})
+        exec(asked["code"], globals_of_code)
+        sys.stdout.flush()
+        values = {name: repr(eval(text, globals_of_code)) for name, text in asked["user_expressions"].items()}
+    except BaseException as error:  # noqa: BLE001 - whatever the code raised
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        lines = traceback.format_exception(error)
+        told |= {"ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+        sys.stdout.flush()
+        publish("error", parent, told)
+        return {"status": "error", **told}
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stdout = before
+    shown = {name: {"status": "ok", "data": {"text/plain": text}, "metadata": {}} for name, text in values.items()}
+    return {"status": "ok", **told, "user_expressions": shown}
+
+
+globals_of_code = {"__name__": "__main__", "__count__": 0}
 
 
 def answer(socket):
@@ -64,12 +109,14 @@ def answer(socket):
     message = socket.recv_multipart()
     at = message.index(MARK)
     addresses, parent = message[:at], message[at + 2]
-    send(sockets["iopub"], [b"status"], "status", parent, {"execution_state": "busy"})
     kind = json.loads(parent)["msg_type"].removesuffix("_request")
-    told = run(json.loads(message[at + 5])["code"], parent) if kind == "execute" else TOLD.get(kind)
+    publish("status", parent, {"execution_state": "busy"})
+    told = TOLD.get(kind)
+    if kind == "execute":
+        told = execute(parent, {"user_expressions": {}, **json.loads(message[at + 5])})
     if told is not None:
         send(socket, addresses, f"{kind}_reply", parent, told)
-    send(sockets["iopub"], [b"status"], "status", parent, {"execution_state": "idle"})
+    publish("status", parent, {"execution_state": "idle"})
     return kind != "shutdown"
 
 

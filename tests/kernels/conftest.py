@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import json
 import os
 import queue
 import shutil
@@ -20,16 +19,15 @@ from jupyter_client.provisioning import KernelProvisionerFactory
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.process import all_pids, exec_roots, pid_namespace
-from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from tests.conftest import LONELY, remove_from_podman
+from tests.small_kernels import add_small_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loopat_jupyter.models import LoopRecord
-
 
 class Place(NamedTuple):
     """A running loop.
@@ -174,19 +172,18 @@ def place(shared_place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plac
     KernelProvisionerFactory.clear_instance()
 
 
-def add_small_kernel(workspace: Workspace, loop_id: str) -> Path:
-    """Have `python3` of a loop be a kernel that does little, and starts in a tenth of the time; its folder."""
-    folder = workspace.loop_home(loop_id).joinpath(*HOME_KERNELS, "python3")
-    folder.mkdir(parents=True)
-    argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
-    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
-    shutil.copy(Path(__file__).parents[1] / "data" / "small_kernel.py", folder)
-    return folder
+@contextlib.contextmanager
+def small_kernels_in(place: Place) -> Iterator[None]:
+    """`python3` of a loop runs but plain Python, and starts in a tenth of the time: for what happens to processes."""
+    folder = add_small_kernel(place.manager.workspace.loop_home(place.record.id))
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
 def small_kernels(place: Place) -> Iterator[None]:
-    """`python3` of the shared loop does little: for what happens to processes."""
-    folder = add_small_kernel(place.manager.workspace, place.record.id)
-    yield
-    shutil.rmtree(folder)
+    """Those of the shared loop are small."""
+    with small_kernels_in(place):
+        yield

@@ -137,6 +137,7 @@ async def has_the_same(server: Server, session: dict[str, Any], left: int) -> No
     assert (result.text, result.content["execution_count"]) == (f"{left} True\n", left - 19)
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_found_kernel_is_interrupted_restarted_and_revived(home: Home) -> None:
     async with home.server() as server:
         kernel_id = (await open_session(server))["kernel"]["id"]
@@ -183,6 +184,7 @@ async def test_a_kernel_has_one_server_at_a_time(home: Home, tmp_path: Path) -> 
             await third.api("DELETE", f"api/kernels/{kernel_id}")
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_the_next_server_finds_the_busy_not_the_dead_and_no_nonsense(home: Home) -> None:
     async with home.server() as server:
         session, dead = await open_session(server), await open_session(server, "dead.ipynb")

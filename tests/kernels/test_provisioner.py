@@ -58,7 +58,7 @@ async def started(kernel_name, **options):
     manager = AsyncKernelManager(kernel_name=kernel_name)
     await manager.start_kernel(**options)
     client = manager.client()
-    client.start_channels()
+    client.start_channels(hb=False)
     try:
         await hears(client)
         yield manager, client
@@ -119,6 +119,7 @@ async def test_a_kernel_in_the_folder_of_a_loop_runs_there_and_an_interrupt_ends
         await ends_its_kernel_and_all_it_started(place, manager.provisioner, "terminate")
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_the_provisioner_can_be_told_where_its_kernel_is_and_ends_it(place: Place) -> None:
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
         await run(client, GRANDCHILD)
@@ -212,6 +213,7 @@ async def test_a_kernel_that_ends_at_once_says_why(place: Place) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_process_out_of_the_hosts_sight_is_reached_through_podman(place: Place, monkeypatch) -> None:
     monkeypatch.setattr("loopat_jupyter.sandbox.process.find_process", lambda *_: None)
     async with started(kernel_name="python3", cwd=str(place.workdir)) as (manager, client):
@@ -231,6 +233,7 @@ async def test_a_process_out_of_the_hosts_sight_is_reached_through_podman(place:
     assert place.processes() == []
 
 
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_link_planted_in_a_loop_never_starts_a_kernel_on_the_host(place: Place) -> None:
     folder = place.workdir / "planted"
     folder.mkdir()

@@ -80,7 +80,7 @@ async def ready(kernel) -> None:
         while not await kernel.is_alive():
             await asyncio.sleep(0.01)
     client = kernel.client()
-    client.start_channels()
+    client.start_channels(hb=False)
     try:
         await hears(client)
     finally:
