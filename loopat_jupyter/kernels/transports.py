@@ -154,7 +154,7 @@ class PortSockets:
         async with file_lock(self._lock, timeout_s=_LOCK_TIMEOUT_S, what="starting a kernel of the loop"):
             answer = await self._engine.run("port", running.name, doing="find the published ports")
             published = published_ports(answer.stdout.decode("ascii", "replace"))
-            taken = listening_ports(await self._tables_inside(running))
+            taken = listening_ports(await self._tables(running))
             self.ports = choose_ports(published, taken, self.ports)
             if not self.ports:
                 raise KernelStartError(
@@ -175,17 +175,18 @@ class PortSockets:
 
     async def open(self, running: Running, process: InsideProcess) -> bool:
         """Whether the kernel listens on all of them."""
-        return set(self.ports) <= listening_ports(await self._tables(running, process))
+        return set(self.ports) <= listening_ports(
+            tables_of(process.pid) if process.pid else await self._tables(running)
+        )
 
     def remove(self) -> None:
         """Nothing is left: ports go with their process."""
 
-    async def _tables(self, running: Running, process: InsideProcess) -> str:
-        if not process.pid:
-            return await self._tables_inside(running)
-        return tables_of(process.pid)
-
-    async def _tables_inside(self, running: Running) -> str:
+    async def _tables(self, running: Running) -> str:
+        """As the host sees them; podman tells those of a sandbox that is out of its sight."""
+        seen = tables_of(running.init_pid)
+        if seen:
+            return seen
         answer = await self._engine.run("exec", running.name, "cat", *_TABLES, ok=(0, 1), doing="look at open ports")
         return answer.stdout.decode("ascii", "replace")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from loopat_jupyter.kernels.inside import ExecProcess
 from loopat_jupyter.kernels.transports import (
     Ends,
     FileSockets,
+    PortSockets,
     choose_ports,
     is_socket,
     listening_ports,
@@ -21,10 +23,12 @@ from loopat_jupyter.kernels.transports import (
 from loopat_jupyter.models import Kernelspec
 from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.plan import kernel_ports
+from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.shares import look_at_share
 from loopat_jupyter.workspace.config import Config, KernelsConfig
+from tests.fakes import FakeEngine
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import Place, hears, running_place
+from tests.kernels.conftest import Place, hears, running_place, small_kernels_in
 from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
 from tests.kernels.test_keeping import open_session, restarted
 from tests.kernels.test_provisioner import WHERE, run, started
@@ -96,6 +100,16 @@ def test_ports_are_kept_while_they_are_free() -> None:
     assert choose_ports(published, set(range(6)), ()) == ()
 
 
+async def test_ports_that_something_listens_on_are_seen_from_the_host(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        told = "".join(f"{port}/tcp -> 127.0.0.1:{port}\n" for port in (*range(1, 6), taken))
+        engine = FakeEngine(lambda _: Completed(0, told.encode(), ""))
+        sockets = PortSockets(engine, tmp_path / "lock", (taken, 1, 2, 3, 4))
+        async with sockets.claim(RUNNING._replace(init_pid=os.getpid())):
+            assert (sockets.ports, engine.verbs) == ((1, 2, 3, 4, 5), ["port"])
+
+
 def test_keys_are_only_for_kernels_that_take_them() -> None:
     spec = Kernelspec(name="x", display_name="X", language="x", argv=("x",))
     with pytest.raises(KernelStartError, match="X does not say that it supports encryption"):
@@ -117,6 +131,12 @@ def place_over_ports(shared_place_over_ports: Place, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, value)
     shared_place_over_ports.end_all()
     return shared_place_over_ports
+
+
+@pytest.fixture
+def small_kernels(place_over_ports: Place) -> Iterator[None]:
+    with small_kernels_in(place_over_ports):
+        yield
 
 
 @pytest.mark.podman
@@ -144,6 +164,7 @@ async def test_kernels_over_published_ports(place_over_ports: Place) -> None:
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_kernel_over_published_ports_outlives_its_server(place_over_ports: Place, tmp_path: Path) -> None:
     place = place_over_ports
     environ = {name: value for name, value in place.environ.items() if not name.startswith("JUPYTER_")}
@@ -165,8 +186,10 @@ async def test_a_kernel_over_published_ports_outlives_its_server(place_over_port
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("small_kernels")
 async def test_ports_and_processes_out_of_sight(place_over_ports: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loopat_jupyter.sandbox.process.find_process", lambda *_: None)
+    monkeypatch.setattr("loopat_jupyter.kernels.transports.tables_of", lambda _: "")
     async with started(kernel_name=place_over_ports.kernel_name) as (manager, client):
         assert isinstance(manager.provisioner._kernel.process, ExecProcess)
         assert await run(client, "print(1 + 1)") == "2"
