@@ -19,7 +19,7 @@ from traitlets.config import Configurable
 
 from loopat_jupyter.kernels import launch
 from loopat_jupyter.kernels import spares as spares_module
-from loopat_jupyter.kernels.orders import Order
+from loopat_jupyter.kernels.orders import Order, kernel_environment
 from loopat_jupyter.kernels.spares import Spares
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.lifecycle import Running
@@ -29,7 +29,7 @@ from loopat_jupyter.workspace.config import Config, KernelsConfig
 from tests.conftest import processes_inside
 from tests.fakes import FakeEngine
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import gone, hears
+from tests.kernels.conftest import SMALL, gone, hears
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -39,8 +39,18 @@ if TYPE_CHECKING:
 
 RUNNING = Running("box", 1, "image", restart_needed=False)
 
-PROBE = Path(__file__).parents[1] / "data" / "kernel_probe.py"
-SMALL = PROBE.with_name("small_kernel.py")
+PROBE = SMALL.with_name("kernel_probe.py")
+
+LIGHT = {
+    "ipykernel/__init__.py": "",
+    "ipykernel/kernelapp.py": "",
+    "IPython/__init__.py": "",
+    "IPython/core/__init__.py": "",
+    "IPython/core/inputtransformer2.py": "class TransformerManager:\n    transform_cell = str\n",
+    "tornado/__init__.py": "",
+    "ipykernel_launcher.py": SMALL.read_text(),
+}
+"""In place of what a spare loads, which is most of its work."""
 
 FAKE = """#!/bin/sh
 case $PWD in
@@ -133,7 +143,8 @@ async def follow(place: Place, server: Server, **variables: str) -> bool:
     """Whether there is a spare after the start of a kernel, which itself nobody needs."""
     running = await place.manager.use(place.record)
     spec = await place.manager.kernels.find_one(place.record, running, "python3")
-    server.spares.follow(place.record.id, running, Order(running.init_pid, spec.argv, variables, "/"))
+    order = Order(running.init_pid, spec.argv, kernel_environment(spec.env, variables), "/")
+    server.spares.follow(place.record.id, running, order)
     return await server.spares.settled(place.record.id)
 
 
@@ -142,6 +153,21 @@ async def a_spare(place: Place, server: Server) -> int:
     assert await follow(place, server)
     [pid] = waiting(place)
     return pid
+
+
+@pytest.fixture
+def light_kernels(place: Place) -> Iterator[None]:
+    """`python3` of the loop is a small kernel, and a spare one loads little: for what becomes of them."""
+    folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "python3")
+    for name, text in LIGHT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    argv = ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    env = {"PYTHONPATH": "/".join(("${HOME}", *HOME_KERNELS, "python3"))}
+    spec = {"argv": argv, "display_name": "Light", "language": "python", "env": env}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    yield
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -181,6 +207,7 @@ async def test_nobody_inside_can_tell_a_spare_kernel_from_another(place: Place, 
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("light_kernels")
 async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server: Server) -> None:
     spare = await a_spare(place, server)
     status = await place.manager.sandboxes.status(place.record)
@@ -201,6 +228,7 @@ async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("light_kernels")
 async def test_what_was_installed_meanwhile_is_found(place: Place, server: Server) -> None:
     packages = place.manager.workspace.loop_home(place.record.id) / ".local" / "lib"
     spare = await a_spare(place, server)
@@ -229,6 +257,7 @@ async def test_none_waits_where_variables_decide_what_is_loaded_from_a_folder(
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("light_kernels")
 async def test_a_spare_that_died_or_hangs_does_no_harm(
     place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +319,7 @@ async def test_a_spare_that_is_something_else_costs_little_time(place: Place, se
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("light_kernels")
 async def test_spares_end_with_their_server(place: Place, tmp_path: Path) -> None:
     ours = ("LOOPAT_HOME", "LOOPAT_SANDBOX_IMAGE")
     environ = {**{name: place.environ[name] for name in ours}, "LOOPAT_SPARE_KERNELS": "1"}
@@ -325,6 +355,9 @@ PROVISIONED = (
 async def one_waits(place: Place) -> int:
     """Wait until a server is connected to a spare; its id on the host."""
     async with asyncio.timeout(60):
+        # Before there are files of another one, no process needs to be looked at.
+        while sum(name.endswith(".json") for name in place.run_files()) < 2:
+            await asyncio.sleep(0.05)
         while not any(map(connected, pids := waiting(place))) or any(name.endswith("-h") for name in place.run_files()):
             await asyncio.sleep(0.05)
     return pids[0]
