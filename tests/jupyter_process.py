@@ -18,7 +18,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 TOKEN = "token-of-the-tests"
 PATIENCE_S = 120
@@ -60,14 +60,13 @@ class Forked:
     """A process that is forked, from one that has imported what it runs.
 
     Args:
-        arguments: Of `jupyter server`.
-        environment: All its variables.
-        log: Where it writes.
+        target: What runs, a function of a module.
+        args: For it.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, target: Callable[..., None], *args: object) -> None:
         _import_once()
-        self._process = FORKS.Process(target=_serve, args=(arguments, environment, log))
+        self._process = FORKS.Process(target=target, args=args)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -344,7 +343,7 @@ async def jupyter_server(
                 env=environment, stdout=output, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
     else:
-        process = Forked(arguments, environment, log)
+        process = Forked(_serve, arguments, environment, log)
     try:
         yield Server(process, await _url(process, runtime, log), log)
     finally:

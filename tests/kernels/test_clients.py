@@ -18,8 +18,9 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.owners import orphans
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
-from tests.jupyter_process import LEAN, jupyter_server
+from tests.jupyter_process import LEAN, Forked, jupyter_server
 from tests.kernels.conftest import gone
+from tests.kernels.endless import run_endlessly
 from tests.kernels.test_keeping import OPTIONS
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def printed(path: Path) -> str:
     return nbformat.read(path, as_version=4).cells[-1].outputs[0].text.strip()
 
 
+@pytest.mark.usefixtures("small_kernels")
 def test_nbconvert(place: Place, notebook: Path) -> None:
     done = run(str(BIN / "jupyter-nbconvert"), "--execute", "--to=notebook", "--inplace", str(notebook), place=place)
     assert done.returncode == 0, done.stderr
@@ -86,32 +88,14 @@ def test_papermill_and_its_kernel_has_the_variables_of_the_vault(place: Place, n
         place.manager.vaults.unset("default", "CANARY")
 
 
-ENDLESS = """
-import sys, time
-from jupyter_client.manager import start_new_kernel
-kernel, client = start_new_kernel(kernel_name=sys.argv[1])
-client.execute("import time\\nwhile True: time.sleep(0.1)")
-while client.get_iopub_msg(timeout=60)["content"].get("execution_state") != "busy":
-    pass
-open("begun", "w").close()
-time.sleep(600)
-"""
-
-
 @pytest.mark.fault("F3")
 @pytest.mark.parametrize("who", ["gc", "server", "command"])
-async def test_a_kernel_whose_program_was_killed_is_ended(
-    place: Place, tmp_path: Path, who: str, request: pytest.FixtureRequest
-) -> None:
-    if who != "gc":
-        request.getfixturevalue("small_kernels")
+@pytest.mark.usefixtures("small_kernels")
+async def test_a_kernel_whose_program_was_killed_is_ended(place: Place, tmp_path: Path, who: str) -> None:
     begun = tmp_path / "begun"
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    client = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", ENDLESS, place.kernel_name),
-        env={**os.environ, **place.environ, "TMPDIR": str(scratch)}, cwd=tmp_path,
-    )  # fmt: skip
+    client = Forked(run_endlessly, place.kernel_name, begun, {**os.environ, "TMPDIR": str(scratch)})
     async with asyncio.timeout(60):
         while not begun.exists():
             await asyncio.sleep(0.02)

@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import os
 import pwd
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from tornado.httpclient import HTTPClientError
 from loopat_jupyter.server.activity import ActivityNotes
 from loopat_jupyter.workspace.records import folder_name
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import hears
+from tests.kernels.conftest import SMALL, hears
 from tests.kernels.test_provisioner import run
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ async def open_session(jp_fetch, path: str) -> str:
 
 async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
     client = jp_serverapp.kernel_manager.get_kernel(kernel_id).client()
-    client.start_channels()
+    client.start_channels(hb=False)
     try:
         await hears(client)
         return await run(client, code)
@@ -58,9 +60,8 @@ async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
         client.stop_channels()
 
 
-async def test_a_session_of_the_drive_runs_in_its_loop(
-    place: Place, jp_fetch, jp_serverapp, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.usefixtures("small_kernels")
+async def test_a_session_of_the_drive_runs_in_its_loop(place: Place, jp_fetch, jp_serverapp) -> None:
     (place.workdir / "sub").mkdir(exist_ok=True)
     (place.workdir / "n.ipynb").touch()
     inside = f"/loopat/loop/{place.record.id}/workdir"
@@ -69,7 +70,6 @@ async def test_a_session_of_the_drive_runs_in_its_loop(
     where, host, name = (await printed(jp_serverapp, kernel_id, code)).split()
     assert (where, host) == (inside, f"loop-{place.record.id[:8]}")
     assert name.startswith(inside)
-    request.getfixturevalue("small_kernels")
     for path, below in (
         ("loops:{}/sub/n.ipynb", "/sub"),
         ("loops:{}/gone/n.ipynb", ""),
@@ -106,10 +106,15 @@ async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_se
 
 
 async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp) -> None:
+    folder = Path(place.environ["JUPYTER_DATA_DIR"]) / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    argv = [sys.executable, str(SMALL), "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
     kernel_id = await open_session(jp_fetch, "n.ipynb")
     where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
     assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
     await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+    shutil.rmtree(folder)
 
 
 async def test_a_plain_server_runs_notebooks_of_the_drive_in_their_loop(place: Place, tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
 
 from tests.conftest import LONELY
 from tests.kernels.conftest import running_place
-from tests.kernels.test_clients import BIN, printed, run
+from tests.kernels.test_provisioner import run, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +26,7 @@ def shared_place(sandbox_image: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.podman
-def test_a_kernel_finds_the_tools_of_its_loop(place: Place) -> None:
-    notebook = place.workdir / "in.ipynb"
-    cell = nbformat.v4.new_code_cell("import shutil; print(shutil.which('cowsay'))")
-    kernelspec = {"name": place.kernel_name, "display_name": "x", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernelspec}), notebook)
-    done = run(str(BIN / "jupyter-execute"), "--inplace", str(notebook), place=place)
-    assert done.returncode == 0, done.stderr
-    assert printed(notebook) == "/opt/loopat-mise/shims/cowsay"
+@pytest.mark.usefixtures("small_kernels")
+async def test_a_kernel_finds_the_tools_of_its_loop(place: Place) -> None:
+    async with started(kernel_name=place.kernel_name) as (_, client):
+        assert await run(client, "import shutil; print(shutil.which('cowsay'))") == "/opt/loopat-mise/shims/cowsay"
