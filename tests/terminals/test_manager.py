@@ -417,16 +417,18 @@ async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
 
 
 async def test_changed_settings_are_told_and_nothing_is_replaced(
-    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
+    person: Person, manager: LoopManager, running: LoopRecord, workdir: Path
 ):
-    await manager.start(record)
-    async with person.watch(await person.open(resting)) as first:
+    async with person.watch(await person.open(workdir)) as first:
         await first.run("true")
-        await manager.update(record.id, {"config": record.config.__class__(network="bridge")})
-        async with person.watch(await person.open(resting)) as second:
-            await second.until("settings of this loop have changed")
-            assert await second.run("hostname") == f"loop-{record.id[:8]}\r\n"
-        assert await first.run("hostname") == f"loop-{record.id[:8]}\r\n"
+        await manager.update(running.id, {"config": running.config.__class__(network="bridge")})
+        try:
+            async with person.watch(await person.open(workdir)) as second:
+                await second.until("settings of this loop have changed")
+                assert await second.run("hostname") == f"loop-{running.id[:8]}\r\n"
+        finally:
+            await manager.update(running.id, {"config": running.config})
+        assert await first.run("hostname") == f"loop-{running.id[:8]}\r\n"
 
 
 async def test_closing_works_while_the_sandbox_starts(
