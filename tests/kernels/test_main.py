@@ -44,6 +44,7 @@ def place(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.mark.podman
+@pytest.mark.usefixtures("small_kernels")
 async def test_a_plain_command_is_a_whole_kernel(place: Place) -> None:
     async with plain_kernel(place) as manager:
         client = manager.client()

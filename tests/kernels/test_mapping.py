@@ -120,7 +120,7 @@ async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp
 async def test_a_plain_server_runs_notebooks_of_the_drive_in_their_loop(place: Place, tmp_path: Path) -> None:
     environ = {name: value for name, value in place.environ.items() if name in ("LOOPAT_HOME", "LOOPAT_SANDBOX_IMAGE")}
     (tmp_path / "root").mkdir()
-    async with jupyter_server(tmp_path, tmp_path / "root", environ, fresh=True) as server:
+    async with jupyter_server(tmp_path, tmp_path / "root", environ) as server:
         model = {"path": f"loops:{folder_name(place.record)}/n.ipynb", "name": "n", "type": "notebook"}
         session = await server.api("POST", "api/sessions", {**model, "kernel": {"name": "python3"}})
         assert session.status == 201

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -28,7 +29,7 @@ from loopat_jupyter.shares import look_at_share
 from loopat_jupyter.workspace.config import Config, KernelsConfig
 from tests.fakes import FakeEngine
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import Place, hears, running_place, small_kernels_in
+from tests.kernels.conftest import Place, gone, hears, running_place, small_kernels_in
 from tests.kernels.test_keeping import OPTIONS as SERVER_OPTIONS
 from tests.kernels.test_keeping import open_session, restarted
 from tests.kernels.test_provisioner import WHERE, run, started
@@ -142,7 +143,11 @@ def small_kernels(place_over_ports: Place) -> Iterator[None]:
 @pytest.mark.podman
 async def test_kernels_over_published_ports(place_over_ports: Place) -> None:
     place, host = place_over_ports, f"loop-{place_over_ports.record.id[:8]}"
-    async with started(kernel_name=place.kernel_name) as one, started(kernel_name=place.kernel_name) as other:
+    async with contextlib.AsyncExitStack() as kernels:
+        one = await kernels.enter_async_context(started(kernel_name=place.kernel_name))
+        # Those after the first need no IPython.
+        kernels.enter_context(small_kernels_in(place))
+        other = await kernels.enter_async_context(started(kernel_name=place.kernel_name))
         for manager, client in (one, other):
             assert host in await run(client, WHERE)
             assert (manager.transport, manager.ip) == ("tcp", "127.0.0.1")
@@ -187,12 +192,26 @@ async def test_a_kernel_over_published_ports_outlives_its_server(place_over_port
 
 @pytest.mark.podman
 @pytest.mark.usefixtures("small_kernels")
-async def test_ports_and_processes_out_of_sight(place_over_ports: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ports_and_processes_out_of_the_hosts_sight_are_reached_through_podman(
+    place_over_ports: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_over_ports
     monkeypatch.setattr("loopat_jupyter.sandbox.process.find_process", lambda *_: None)
     monkeypatch.setattr("loopat_jupyter.kernels.transports.tables_of", lambda _: "")
-    async with started(kernel_name=place_over_ports.kernel_name) as (manager, client):
+    async with started(kernel_name=place.kernel_name) as (manager, client):
         assert isinstance(manager.provisioner._kernel.process, ExecProcess)
-        assert await run(client, "print(1 + 1)") == "2"
+        cell = asyncio.ensure_future(run(client, "import subprocess; subprocess.run(['sleep', '602'])"))
+        await place.wait_for_command("sleep", "602")
+        await manager.interrupt_kernel()
+        assert "KeyboardInterrupt" in await asyncio.wait_for(cell, 30)
+        await run(client, "child = subprocess.Popen(['sleep', '603'], start_new_session=True)")
+        child = await place.wait_for_command("sleep", "603")
+        assert await manager.is_alive()
+        await manager.provisioner.terminate()
+        await asyncio.wait_for(manager.provisioner.wait(), 30)
+        await gone(child)
+        assert not await manager.is_alive()
+    assert place.processes() == []
 
 
 def reachable(port: int) -> bool:
