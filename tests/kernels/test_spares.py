@@ -171,6 +171,16 @@ def light_kernels(place: Place) -> Iterator[None]:
 
 
 @pytest.fixture
+def user_site(place: Place) -> Path:
+    """Where pip puts packages of the loop's own; IPython makes the folder with the first kernel."""
+    stamp = place.manager.sandboxes.state_files(place.record.id).running()
+    [library] = Path(f"/proc/{stamp.pid}/root/usr/lib").glob("python3.*")
+    folder = place.manager.workspace.loop_home(place.record.id) / ".local" / "lib" / library.name / "site-packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
 def startup(place: Place) -> Iterator[None]:
     """A startup file of IPython that tells what it sees."""
     folder = place.manager.workspace.loop_home(place.record.id) / ".ipython" / "profile_default" / "startup"
@@ -182,13 +192,12 @@ def startup(place: Place) -> Iterator[None]:
 
 
 @pytest.mark.podman
-@pytest.mark.usefixtures("startup")
+@pytest.mark.usefixtures("startup", "user_site")
 async def test_nobody_inside_can_tell_a_spare_kernel_from_another(place: Place, server: Server) -> None:
     folder = place.workdir / "a b"
     folder.mkdir()
     options = {"cwd": str(folder), "env": {**os.environ, "JPY_SESSION_NAME": str(folder / "n.ipynb"), "ASKED": "ü\n"}}
-    async with kernel(place, server, **options):
-        await server.spares.settled(place.record.id)
+    assert await follow(place, server, ASKED=options["env"]["ASKED"])
     [pid] = waiting(place)
     server.keep_no_more()
     found = {}
@@ -229,12 +238,10 @@ async def test_a_spare_is_nothing_until_it_becomes_a_kernel(place: Place, server
 
 @pytest.mark.podman
 @pytest.mark.usefixtures("light_kernels")
-async def test_what_was_installed_meanwhile_is_found(place: Place, server: Server) -> None:
-    packages = place.manager.workspace.loop_home(place.record.id) / ".local" / "lib"
+async def test_what_was_installed_meanwhile_is_found(place: Place, server: Server, user_site: Path) -> None:
     spare = await a_spare(place, server)
     server.keep_no_more()
-    [site] = packages.glob("python3*/site-packages")
-    (site / "installed.py").write_text("")
+    (user_site / "installed.py").write_text("")
     async with kernel(place, server) as km:
         assert km.provisioner.pid != spare
         assert await run(km, "import installed; answer = 1") == 1
