@@ -259,6 +259,69 @@ async def test_failed_starts_and_restarts_are_told_and_keep_no_server_from_endin
         assert await asyncio.wait_for(server.process.wait(), 60) == 0
 
 
+class TestPending:
+    """Where starts are answered before they are done."""
+
+    @pytest.fixture
+    def jp_server_config(self) -> dict[str, object]:
+        return {
+            "ServerApp": {"kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager"},
+            "LoopMappingKernelManager": {"use_pending_kernels": True},
+            "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
+        }
+
+    async def test_kernels_start_restart_and_end(self, place: Place, jp_fetch, jp_serverapp) -> None:
+        kernels = jp_serverapp.kernel_manager
+        kernel_id = await start_session(jp_fetch)
+        kernel = kernels.get_kernel(kernel_id)
+        assert not kernel.ready.done()
+        await ready(kernel)
+        before = kernel.provisioner.pid
+        await jp_fetch("api", "kernels", kernel_id, "restart", method="POST", body="")
+        assert kernel.provisioner.pid != before
+        assert len(place.processes()) == 1
+        restarting = event(kernels, kernel_id, "restart")
+        os.kill(kernel.provisioner.pid, signal.SIGKILL)
+        await asyncio.wait_for(restarting.wait(), 30)
+        await ready(kernel)
+        assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
+        async with asyncio.timeout(60):
+            while kernel_id in kernels:
+                await asyncio.sleep(0.01)
+        assert place.processes() == place.run_files() == []
+
+    async def test_a_failed_start_is_told_to_who_connects(
+        self, place: Place, jp_fetch, jp_ws_fetch, jp_serverapp, breakable: Path
+    ) -> None:
+        await place.manager.start(place.record)
+        breakable.unlink()
+        kernels = jp_serverapp.kernel_manager
+        kernel_id = await start_session(jp_fetch, place.kernel_name.replace("python3", "breakable"))
+        with pytest.raises(HTTPClientError, match="500"):
+            await jp_ws_fetch("api", "kernels", kernel_id, "channels")
+        model = json.loads((await jp_fetch("api", "kernels", kernel_id)).body)
+        assert model["execution_state"] == "dead"
+        assert model["reason"].startswith("Breakable did not start. It ended before it was ready.")
+        assert model["reason"].endswith("lost a part")
+        assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
+        assert kernel_id not in kernels
+        assert place.run_files() == []
+
+    async def test_a_start_that_is_under_way_does_not_keep_the_server_from_ending(
+        self, place: Place, jp_fetch, jp_serverapp, breakable: Path
+    ) -> None:
+        spec = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable", "kernel.json")
+        argv = ["bash", "-c", "exec sleep 600", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": "Slow", "language": "x"}))
+        await place.manager.start(place.record)
+        kernels = jp_serverapp.kernel_manager
+        kernel_id = await start_session(jp_fetch, place.kernel_name.replace("python3", "breakable"))
+        kernel = await place.wait_for_command("sleep", "600")
+        await asyncio.wait_for(kernels.shutdown_all(), 30)
+        await gone(kernel)
+        assert kernel_id not in kernels
+
+
 class TestPolledAllTheTime:
     """With a restarter that looks again and again, as the stock one does every three seconds."""
 
@@ -327,66 +390,3 @@ class TestPolledAllTheTime:
             if end == "stop":
                 kernel_id = await start_session(jp_fetch)
                 dead, restarting = event(kernels, kernel_id, "dead"), event(kernels, kernel_id, "restart")
-
-
-class TestPending:
-    """Where starts are answered before they are done."""
-
-    @pytest.fixture
-    def jp_server_config(self) -> dict[str, object]:
-        return {
-            "ServerApp": {"kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager"},
-            "LoopMappingKernelManager": {"use_pending_kernels": True},
-            "KernelProvisionerFactory": {"default_provisioner_name": "loopat-provisioner"},
-        }
-
-    async def test_kernels_start_restart_and_end(self, place: Place, jp_fetch, jp_serverapp) -> None:
-        kernels = jp_serverapp.kernel_manager
-        kernel_id = await start_session(jp_fetch)
-        kernel = kernels.get_kernel(kernel_id)
-        assert not kernel.ready.done()
-        await ready(kernel)
-        before = kernel.provisioner.pid
-        await jp_fetch("api", "kernels", kernel_id, "restart", method="POST", body="")
-        assert kernel.provisioner.pid != before
-        assert len(place.processes()) == 1
-        restarting = event(kernels, kernel_id, "restart")
-        os.kill(kernel.provisioner.pid, signal.SIGKILL)
-        await asyncio.wait_for(restarting.wait(), 30)
-        await ready(kernel)
-        assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
-        async with asyncio.timeout(60):
-            while kernel_id in kernels:
-                await asyncio.sleep(0.01)
-        assert place.processes() == place.run_files() == []
-
-    async def test_a_failed_start_is_told_to_who_connects(
-        self, place: Place, jp_fetch, jp_ws_fetch, jp_serverapp, breakable: Path
-    ) -> None:
-        await place.manager.start(place.record)
-        breakable.unlink()
-        kernels = jp_serverapp.kernel_manager
-        kernel_id = await start_session(jp_fetch, place.kernel_name.replace("python3", "breakable"))
-        with pytest.raises(HTTPClientError, match="500"):
-            await jp_ws_fetch("api", "kernels", kernel_id, "channels")
-        model = json.loads((await jp_fetch("api", "kernels", kernel_id)).body)
-        assert model["execution_state"] == "dead"
-        assert model["reason"].startswith("Breakable did not start. It ended before it was ready.")
-        assert model["reason"].endswith("lost a part")
-        assert (await jp_fetch("api", "kernels", kernel_id, method="DELETE")).code == 204
-        assert kernel_id not in kernels
-        assert place.run_files() == []
-
-    async def test_a_start_that_is_under_way_does_not_keep_the_server_from_ending(
-        self, place: Place, jp_fetch, jp_serverapp, breakable: Path
-    ) -> None:
-        spec = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable", "kernel.json")
-        argv = ["bash", "-c", "exec sleep 600", "{connection_file}"]
-        spec.write_text(json.dumps({"argv": argv, "display_name": "Slow", "language": "x"}))
-        await place.manager.start(place.record)
-        kernels = jp_serverapp.kernel_manager
-        kernel_id = await start_session(jp_fetch, place.kernel_name.replace("python3", "breakable"))
-        kernel = await place.wait_for_command("sleep", "600")
-        await asyncio.wait_for(kernels.shutdown_all(), 30)
-        await gone(kernel)
-        assert kernel_id not in kernels
