@@ -394,8 +394,8 @@ async def test_the_event_loop_goes_on_while_a_stubborn_terminal_ends(
 # When the sandbox does not run yet
 
 
-async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
-    person: Person, manager: LoopManager, record: LoopRecord, resting: Path
+async def test_a_terminal_of_a_loop_that_does_not_run_starts_it_as_soon_as_there_is_podman(
+    person: Person, manager: LoopManager, record: LoopRecord, resting: Path, podman: Path
 ):
     manager.vaults.create("terminals")
     manager.vaults.set("terminals", "CANARY", b"of the\nvault")
@@ -406,6 +406,11 @@ async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
         name = await person.open(resting, **asked)
         async with person.watch(name) as terminal:
             if starts:
+                # It says what to do, and tries again.
+                assert str(podman) in await terminal.until("jupyter loopat doctor")
+                await terminal.until("Enter")
+                put_podman(podman)
+                terminal.type("\r")
                 await terminal.until("starting the sandbox")
             said = await terminal.run("hostname; stty size; echo $TOKEN")
             assert said == f"loop-{record.id[:8]}\r\n40 132\r\ncanary\r\n"
@@ -414,6 +419,19 @@ async def test_a_terminal_of_a_loop_that_does_not_run_starts_it(
         await person.close(name)
     assert not [path for path in manager.workspace.runtime.rglob("*") if path.suffix in (".env", ".size")]
     await nothing_stays(manager, record)
+
+
+@pytest.fixture
+def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where there is no podman yet."""
+    path = tmp_path / "podman"
+    monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(path))
+    return path
+
+
+def put_podman(path: Path) -> None:
+    path.write_text('#!/bin/sh\nexec podman "$@"\n')
+    path.chmod(0o755)
 
 
 async def test_changed_settings_are_told_and_nothing_is_replaced(
@@ -475,30 +493,13 @@ async def test_a_loop_that_is_stopped_while_its_terminal_opens_is_told(
 
 
 async def test_a_terminal_that_could_not_open_ends_once_its_loop_is_deleted(
-    person: Person, record: LoopRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jp_serverapp: Any
+    person: Person, record: LoopRecord, podman: Path, jp_serverapp: Any
 ):
-    podman = tmp_path / "podman"
-    monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
     await jp_serverapp.extension_manager.start_all_extensions()
     loops: LoopManager = jp_serverapp.web_app.settings["loopat_service"].manager
     async with person.watch(await person.open(loops.workspace.workdir(record.id))) as terminal:
         await terminal.until("Press Enter")
-        podman.write_text('#!/bin/sh\nexec podman "$@"\n')
-        podman.chmod(0o755)
+        put_podman(podman)
         await loops.delete(record.id)
         assert "The loop was deleted" in await terminal.until_end()
     assert await person.names() == []
-
-
-async def test_without_podman_the_terminal_says_what_to_do_and_tries_again(
-    person: Person, record: LoopRecord, resting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    podman = tmp_path / "podman"
-    monkeypatch.setenv("LOOPAT_PODMAN_BIN", str(podman))
-    async with person.watch(await person.open(resting)) as terminal:
-        assert str(podman) in await terminal.until("jupyter loopat doctor")
-        await terminal.until("Enter")
-        podman.write_text('#!/bin/sh\nexec podman "$@"\n')
-        podman.chmod(0o755)
-        terminal.type("\r")
-        assert await terminal.run("hostname") == f"loop-{record.id[:8]}\r\n"
