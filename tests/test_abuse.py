@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import shutil
 import socket
 import subprocess
 from http.cookies import SimpleCookie
@@ -27,17 +25,16 @@ from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.outgoing import push_branch
 from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.podman import Podman
-from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.workspace.config import Config, ContextConfig, ImageConfig, MountConfig
 from tests.conftest import LONELY
 from tests.git_remotes import unsaved
 from tests.jupyter_process import TOKEN, Server, jupyter_server
 from tests.small_image import podman
+from tests.small_kernels import add_small_kernel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
     from tests.git_remotes import Remote
 
@@ -241,21 +238,12 @@ async def test_what_git_would_run_in_a_workdir_never_runs_on_the_host(
         assert not proof.exists(), kind
 
 
-def put_small_kernel(manager: LoopManager, record: LoopRecord) -> None:
-    """Have `python3` of a loop be a kernel that runs no code, and starts in a tenth of the time."""
-    folder = manager.workspace.loop_home(record.id).joinpath(*HOME_KERNELS, "python3")
-    folder.mkdir(parents=True)
-    argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
-    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
-    shutil.copy(Path(__file__).with_name("data") / "small_kernel.py", folder)
-
-
 @pytest.mark.abuse("A8")
 async def test_a_page_of_another_site_opens_no_websocket(server: Server, manager: LoopManager) -> None:
     record = manager.create(title="A loop")
     opened = await server.api("POST", f"loopat/api/loops/{record.id}/terminals", {})
     assert opened.status == 201
-    put_small_kernel(manager, record)
+    add_small_kernel(manager.workspace.loop_home(record.id))
     model = {"name": "python3", "path": str(manager.workspace.workdir(record.id).relative_to(manager.workspace.home))}
     kernel = await server.api("POST", "api/kernels", model)
     assert kernel.status == 201

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -27,10 +26,10 @@ from loopat_jupyter.models import ExecSpec, NewLoop
 from loopat_jupyter.sandbox.execution import Exit, Output
 from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.sandbox.process import is_init
-from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.vaults import Vault
 from loopat_jupyter.workspace.config import Config, ContextConfig, VaultConfig
 from tests.fakes import FakeEngine
+from tests.small_kernels import add_small_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -314,11 +313,7 @@ class TestReal:
         )
         manager.vaults.set("default", "TOKEN", CANARY.encode())
         record = manager.create(title="A loop")
-        spec = manager.workspace.loop_home(record.id).joinpath(*HOME_KERNELS, "small")
-        spec.mkdir(parents=True)
-        argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
-        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
-        shutil.copy(Path(__file__).parent / "data" / "small_kernel.py", spec)
+        add_small_kernel(manager.workspace.loop_home(record.id))
         began_s = int(time.time())
         running = await manager.start(record)
         # Naive: podman's own options put it on a command line and into the container, for all to see.
@@ -336,7 +331,7 @@ class TestReal:
             podman("rm", "--force", "--time=0", naive)
             client.wait()
         # Ours: a kernel, an attached command and a failing one, all alive or just ended.
-        kernel = SandboxKernel(manager, Place(record.id, "small", Path()))
+        kernel = SandboxKernel(manager, Place(record.id, "python3", Path()))
         ready = await kernel.prepare()
         async with kernel.sockets.claim(ready.running) as ends:
             await kernel.launch(ready, {**ends.inside, "key": "k", "transport": "ipc"}, {})

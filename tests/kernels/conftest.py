@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import LoopRecord
 
+
 class Place(NamedTuple):
     """A running loop.
 

@@ -17,8 +17,9 @@ from tornado.httpclient import HTTPClientError
 from loopat_jupyter.server.activity import ActivityNotes
 from loopat_jupyter.workspace.records import folder_name
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import SMALL, hears
+from tests.kernels.conftest import hears
 from tests.kernels.test_provisioner import run
+from tests.small_kernels import SMALL_KERNEL
 
 if TYPE_CHECKING:
     from tests.kernels.conftest import Place
@@ -108,7 +109,7 @@ async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_se
 async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp) -> None:
     folder = Path(place.environ["JUPYTER_DATA_DIR"]) / "kernels" / "python3"
     folder.mkdir(parents=True)
-    argv = [sys.executable, str(SMALL), "{connection_file}"]
+    argv = [sys.executable, str(SMALL_KERNEL), "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
     kernel_id = await open_session(jp_fetch, "n.ipynb")
     where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")

@@ -21,7 +21,8 @@ from loopat_jupyter.kernelspecs import Registry
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.sandbox.specs import HOME_KERNELS
 from loopat_jupyter.shares import look_at_share
-from tests.kernels.conftest import SMALL, gone, hears, small_kernels_in
+from tests.kernels.conftest import gone, hears, small_kernels_in
+from tests.small_kernels import SMALL_KERNEL
 
 if TYPE_CHECKING:
     from tests.kernels.conftest import Place
@@ -173,7 +174,7 @@ async def test_a_notebook_runs_in_a_loop_by_the_name_of_a_kernel_that_pip_put_in
 ) -> None:
     folder = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "own")
     folder.mkdir(parents=True)
-    shutil.copy(SMALL, folder)
+    shutil.copy(SMALL_KERNEL, folder)
     argv = ["python3", "{resource_dir}/small_kernel.py", "{connection_file}"]
     spec = {"argv": argv, "display_name": "Own", "language": "python", "env": {"WHERE": "${HOME}/own"}}
     (folder / "kernel.json").write_text(json.dumps(spec))

@@ -29,7 +29,8 @@ from loopat_jupyter.workspace.config import Config, KernelsConfig
 from tests.conftest import processes_inside
 from tests.fakes import FakeEngine
 from tests.jupyter_process import jupyter_server
-from tests.kernels.conftest import SMALL, gone, hears
+from tests.kernels.conftest import gone, hears
+from tests.small_kernels import SMALL_KERNEL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 RUNNING = Running("box", 1, "image", restart_needed=False)
 
-PROBE = SMALL.with_name("kernel_probe.py")
+PROBE = SMALL_KERNEL.with_name("kernel_probe.py")
 
 LIGHT = {
     "ipykernel/__init__.py": "",
@@ -48,7 +49,7 @@ LIGHT = {
     "IPython/core/__init__.py": "",
     "IPython/core/inputtransformer2.py": "class TransformerManager:\n    transform_cell = str\n",
     "tornado/__init__.py": "",
-    "ipykernel_launcher.py": SMALL.read_text(),
+    "ipykernel_launcher.py": SMALL_KERNEL.read_text(),
 }
 """In place of what a spare loads, which is most of its work."""
 
@@ -300,7 +301,7 @@ def fake(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     command.chmod(0o755)
     argv = ["{resource_dir}/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Fake", "language": "python"}))
-    shutil.copy(SMALL, home)
+    shutil.copy(SMALL_KERNEL, home)
     yield home / "fake.py"
     shutil.rmtree(folder)
 

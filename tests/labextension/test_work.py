@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tests.kernels.conftest import add_small_kernel
+from tests.small_kernels import add_small_kernel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ NODE = "import os; print(os.uname().nodename)"
 async def harbour(shared_stage: Stage) -> AsyncIterator[str]:
     """The id of a loop that runs, in which kernels start at once: how IPython does is seen in the panel's tests."""
     record = shared_stage.add("Harbour")
-    add_small_kernel(shared_stage.workspace, record.id)
+    add_small_kernel(shared_stage.workspace.loop_home(record.id))
     assert (await shared_stage.server.api("POST", f"loopat/api/loops/{record.id}/start")).status == 200
     yield record.id
     await shared_stage.clear()
