@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.context import merging, proposals
+from loopat_jupyter.context import extent, merging, proposals
 from loopat_jupyter.context.proposals import moment
 from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
@@ -119,7 +119,9 @@ async def test_what_was_added_meanwhile_is_not_discarded(
     assert "more.md" in waiting.files
 
 
-async def test_a_bomb_is_listed_and_never_merged(team: LoopManager, remote: Remote):
+async def test_a_bomb_is_listed_and_never_merged(team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch):
+    # Where it is cut in earnest: test_extent.py.
+    monkeypatch.setattr(extent, "_LISTING_BYTES", 2**20)
     git(remote.path, "update-ref", BRANCH, bomb(remote.path, levels=10, width=10))
     there = team.cargo.contexts.proposals
     [waiting] = await there.waiting()
@@ -162,9 +164,9 @@ async def test_a_large_file_is_not_compared_line_by_line(
 async def test_files_too_large_to_be_merged_fill_no_memory(
     team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ):
-    propose(remote, "a.txt", "theirs\n" * 2_000_000)
+    propose(remote, "a.txt", "theirs\n" * 400_000)
     git(remote.elsewhere, "switch", "--quiet", "trunk")
-    trunk = remote.commit("a.txt", "ours\n" * 3_000_000)
+    trunk = remote.commit("a.txt", "ours\n" * 600_000)
     monkeypatch.setattr(merging, "MERGE_MEMORY_BYTES", 16 * 2**20)
     with pytest.raises(GitError, match="Git failed to merge-tree"):
         await team.cargo.contexts.proposals.merge("knowledge", LOOP)

@@ -210,10 +210,11 @@ async def test_branches_may_be_called_anything_that_git_takes(plain: LoopManager
         ref = b"refs/heads/" + (name if isinstance(name, bytes) else name.encode())
         subprocess.run(["git", "update-ref", ref, "trunk"], cwd=remote.path, check=True)
         subprocess.run(["git", "symbolic-ref", "HEAD", ref], cwd=remote.path, check=True)
-        for title in ("First", "Again"):
-            record = await plain.make(NewLoop(title=title, repo=remote.url))
-            assert record.warnings == ()
-            assert (plain.workspace.workdir(record.id) / "a.txt").read_text() == "two\n"
+        record = await plain.make(NewLoop(title="a", repo=remote.url))
+        assert record.warnings == ()
+        assert (plain.workspace.workdir(record.id) / "a.txt").read_text() == "two\n"
+        again = await plain.cargo.checkout.mirrors.refresh(remote.url, Access(), lambda _: None)
+        assert (again.commit, again.problem) == (record.commit, "")
         plain.cargo.checkout.repos()
         shutil.rmtree(plain.workspace.mirrors)
 
@@ -226,7 +227,7 @@ async def test_a_folder_that_is_gone_is_told_from_a_git_that_is_missing(tmp_path
 
 
 async def test_what_a_remote_says_without_an_end_is_cut(tmp_path: Path):
-    ending = git_that(tmp_path / "git", "head --bytes=50000000 /dev/zero | tr '\\0' x >&2; exit 1")
+    ending = git_that(tmp_path / "git", "head --bytes=5000000 /dev/zero | tr '\\0' x >&2; exit 1")
     with pytest.raises(GitError, match="Git failed to status: xxx") as caught:
         await Git({**os.environ, "PATH": ending}).run("status", folder=tmp_path)
     assert len(caught.value.stderr) < 10_000

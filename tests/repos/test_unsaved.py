@@ -147,7 +147,10 @@ async def test_delete_names_what_is_nowhere_else(manager: LoopManager, remote: R
     with pytest.raises(ConflictError, match="unpushed commit"):
         await manager.delete(record.id)
     # A planted setting runs inside, and nowhere else; what git cannot read is no leave to delete.
-    await inside(manager, record, "git config core.fsmonitor 'touch /tmp/planted'; echo broken > .git/HEAD")
+    settings = manager.workspace.workdir(record.id) / ".git"
+    with (settings / "config").open("a") as file:
+        file.write("[core]\n\tfsmonitor = touch /tmp/planted\n")
+    (settings / "HEAD").write_text("broken\n")
     with pytest.raises(ConflictError, match="Git cannot tell"):
         await manager.delete(record.id)
     await manager.delete(record.id, force=True)
