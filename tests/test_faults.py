@@ -20,7 +20,7 @@ import pytest
 from loopat_jupyter.errors import ConflictError, KernelStartError, NotFoundError
 from loopat_jupyter.kernels.launch import Place, SandboxKernel
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.models import ExecSpec, LoopConfig
 from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.execution import Exit, Output
@@ -161,7 +161,8 @@ async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, sma
     # An image of this loop alone, as those of others must stay.
     tools = manager.workspace.toolchain(scene.one.id)
     tools.write_text(f"[tools]\n# {scene.one.id}\n")
-    scene.one = record = await manager.update(scene.one.id, {"image": small_image})
+    lonely = LoopConfig(network="none")
+    scene.one = record = await manager.update(scene.one.id, {"image": small_image, "config": lonely})
     for way in ("rmi", "prune"):
         image = (await manager.start(record)).image_id
         # Before the first start it is not known which image lies below.
@@ -180,7 +181,7 @@ async def test_an_image_removed_behind_our_back_is_built_again(scene: Scene, sma
         # The person sees why it takes its time.
         assert "toolchain" in scene.steps
     tools.unlink()
-    await manager.start(await manager.update(record.id, {"image": None}), fresh=True)
+    await manager.start(await manager.update(record.id, {"image": None, "config": LoopConfig()}), fresh=True)
     await manager.engine.run("rmi", tag)
 
 
@@ -319,7 +320,8 @@ async def test_a_hundred_terminals_end_with_their_loop(scene: Scene, sandbox_ima
 @pytest.mark.fault("F19")
 async def test_a_runtime_directory_with_too_long_a_name_is_told_and_nothing_hangs(scene: Scene, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "far", tmp_path / ("x" * 100))
-    manager = LoopManager(workspace, scene.manager.config, scene.manager.engine, member="ada")
+    config = msgspec.structs.replace(scene.manager.config, network="none")
+    manager = LoopManager(workspace, config, scene.manager.engine, member="ada")
     record = manager.create(title="far")
     try:
         kernel = SandboxKernel(manager, Place(record.id, "python3", Path()))
