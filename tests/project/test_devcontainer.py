@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopat_jupyter.project import ProjectFile
@@ -126,6 +126,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(KEYS, JSON | st.dictionaries(st.sampled_from(["dockerfile", "context", "A"]), JSON)))
 def test_whatever_is_asked_for_is_answered_with_values(wanted: dict[str, Any]):
     for entry in read(json.dumps(wanted)):
