@@ -245,7 +245,7 @@ async def test_another_level_keeps_the_files_and_images_made_inside_outlive_a_st
     assert (await manager.start(changed)).replaced
     imported = await said(manager, changed, "bash", "-c", f"sudo -n cat kept; {PODMAN[0].command}; echo $?")
     assert imported.startswith("kept\n")
-    assert imported.endswith("\n0\n")
+    assert "\n0\n" in imported
     await manager.stop(changed)
     # Podman read the profile when it made the container, and needs it no more.
     shutil.rmtree(seccomp_folder(manager.workspace))
