@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / ".artefacts" / "screenshots"
 CHROMIUM = str(shutil.which("chromium-headless-shell") or shutil.which("chromium"))
-OPTIONS = ("--disable-gpu", "--disable-quic")
+# Terminals would be drawn by a graphics card that is only computed.
+OPTIONS = ("--disable-gpu", "--disable-software-rasterizer", "--disable-quic")
 PATIENCE_MS = 40_000
 
 EXPECTED = re.compile(
