@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import pytest_asyncio
+from jupyter_server.serverapp import ServerApp
 
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.entrance import ENTRANCE
@@ -91,9 +92,27 @@ def jp_nbconvert_templates() -> None:
 
 
 @pytest_asyncio.fixture
-async def jp_asyncio_loop() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """Servers of pytest-jupyter run on the event loop of the test."""
+async def loop_of_test() -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The event loop of the test."""
     yield asyncio.get_running_loop()
+
+
+@pytest.fixture
+def jp_asyncio_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop | None:
+    """Servers of pytest-jupyter run on the event loop of the test. It asks for one in every test, server or not."""
+    has_server = "jp_configurable_serverapp" in request.fixturenames
+    return request.getfixturevalue("loop_of_test") if has_server else None
+
+
+@pytest.fixture
+def jp_server_cleanup() -> Iterator[None]:
+    """Clear a server of pytest-jupyter away. It makes one to do so in every test that has none."""
+    yield
+    if ServerApp.initialized():
+        app = ServerApp.instance()
+        if hasattr(app, "kernel_manager"):
+            app.kernel_manager.context.destroy()
+        ServerApp.clear_instance()
 
 
 def new_workspace(folder: Path, node: pytest.Item | pytest.Collector | None = None) -> Workspace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from loopat_jupyter.deadlines import deadline, to_the_end
@@ -11,7 +12,7 @@ from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.entrance import attach, begin, begun
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
-from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started
+from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started, stat_fields
 from loopat_jupyter.sandbox.session import end_members
 from loopat_jupyter.sandbox.streams import Output, TimeLeft, pump
 from loopat_jupyter.sandbox.through import copy_through
@@ -31,6 +32,9 @@ FIND_TIMEOUT_S = 20.0
 """How long a process may take from the request to its first instruction on a machine under load."""
 
 _LOOK_S = 0.002
+_KILLED = 128 + signal.SIGKILL
+_FLAGS, _PF_EXITING = 6, 0x4
+"""Field 9 of proc_pid_stat(5), as `stat_fields` counts, and what it says of a process that is ending."""
 
 
 class NotRunError(EngineError):
@@ -148,6 +152,7 @@ async def run_attached(
                     await to_the_end(ending.begin())
         if too_late:
             raise TimeoutError
+        exit_code = _killed_with_sandbox(exit_code, running)
         if exit_code:
             _check_run(spec, running, stem, exit_code)
         yield Exit(exit_code)
@@ -261,6 +266,13 @@ async def _wait_for_start(stem: Stem, client: asyncio.subprocess.Process) -> Non
         ended.cancel()
 
 
+def _killed_with_sandbox(exit_code: int, running: Running) -> int:
+    """The exit code; that of a killed process where all of the sandbox ended, and with it whoever saw the end."""
+    fields = stat_fields(running.init_pid)
+    is_ending = not fields or int(fields[_FLAGS]) & _PF_EXITING
+    return _KILLED if exit_code < 0 and is_ending else exit_code
+
+
 def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> None:
     """Tell a command that failed from one that never ran, or whose end nobody saw.
 
@@ -276,7 +288,7 @@ def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> 
         )
     if stem.file("nodir").exists():
         raise BadInputError("cwd", f"there is no folder {(spec.cwd or '')[:200]!r} in the loop")
-    if stem.pid_inside() is None:
+    if stem.pid_inside() is None and exit_code != _KILLED:
         raise _not_run(spec, running, exit_code)
 
 

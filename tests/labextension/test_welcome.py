@@ -19,7 +19,7 @@ from tests.conftest import add_loop
 from tests.jupyter_process import TOKEN, Server, jupyter_server
 from tests.labextension.browser import READY, Browser
 from tests.labextension.conftest import lab_server, made_workspace, new_page
-from tests.labextension.test_work import PLAIN
+from tests.labextension.test_panel import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
