@@ -19,7 +19,6 @@ from tests.conftest import add_loop
 from tests.jupyter_process import TOKEN, Server, jupyter_server
 from tests.labextension.browser import READY, Browser
 from tests.labextension.conftest import lab_server, made_workspace, new_page
-from tests.labextension.test_panel import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +30,13 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
+
+NOTEBOOK = {
+    "cells": [],
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+}
 
 INSTALLING_MS = 300_000
 """What the notebook installs comes over the network."""
@@ -157,7 +163,7 @@ async def test_an_open_page_goes_on(welcome: Welcome) -> None:
     away = page.locator(".jp-Dialog")
     await page.add_locator_handler(away, lambda: page.keyboard.press("Escape"))
     await page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
-    (workdir / "a.ipynb").write_text(json.dumps(PLAIN["content"]))
+    (workdir / "a.ipynb").write_text(json.dumps(NOTEBOOK))
     await browser.command("docmanager:open", path="a.ipynb")
     await page.locator(".lm-TabBar-tabLabel", has_text="a.ipynb").wait_for()
     await page.evaluate(READY)
