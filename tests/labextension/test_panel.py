@@ -29,6 +29,11 @@ EVERY_ACTION = [
 ]
 
 
+LOOK = """async () => {
+  const { terminals, sessions } = jupyterapp.serviceManager;
+  await Promise.all([terminals.refreshRunning(), sessions.refreshRunning()]);
+}"""
+"""Has JupyterLab look for what runs, as it does every few seconds."""
 PLAIN = {
     "type": "notebook",
     "format": "json",
@@ -126,13 +131,16 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     await browser.make("Cycle")
     identity = (await stage.loop("Cycle"))["id"]
     path = f"loops/{identity}"
+    # What ran in tests before has ended, which JupyterLab may not have seen yet.
+    await page.evaluate(LOOK)
+    await page.wait_for_timeout(PAUSE_MS)
     with browser.requests() as asked:
         for verb, state in (("Start", "running"), ("Stop", "stopped")):
             async with page.expect_response(re.compile(rf"/{verb.lower()}\b")):
                 await browser.action("Cycle", verb).click()
             await browser.state("Cycle", state)
             # JupyterLab does so every few seconds.
-            await page.evaluate("jupyterapp.serviceManager.terminals.refreshRunning()")
+            await page.evaluate(LOOK)
             await page.wait_for_timeout(PAUSE_MS)
     # The answers and the events say everything.
     assert asked == [f"POST {path}/start", f"POST {path}/stop"]
