@@ -7,7 +7,7 @@
 `report`       medians, ratios and the table
 `scene`        a workspace of its own with one running loop
 `kernels`      kernel start, round trip, memory
-`sandboxes`    start, ensure, list, memory
+`sandboxes`    start, ensure, command, list, memory
 `terminals`    first prompt
 `repos`        a second loop on a large repo; a command of its own, for it makes that repo
 `shares`       requests to a shared port

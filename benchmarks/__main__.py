@@ -32,6 +32,7 @@ async def measure(rounds: int) -> list[Row]:
         rows += [
             await sandboxes.start(made, rounds),
             await sandboxes.ensure(made, rounds),
+            await sandboxes.command(made, rounds),
             await sandboxes.memory(made),
         ]
         say("terminals")

@@ -9,6 +9,8 @@ import msgspec
 
 from benchmarks.report import Row
 from benchmarks.scene import resident_mib, timed
+from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.plan import container_name, run_argv
 from loopat_jupyter.sandbox.process import parent_pid
 from loopat_jupyter.workspace.records import LoopStore, new_record
@@ -59,6 +61,19 @@ async def ensure(scene: Scene, rounds: int) -> Row:
         with timed(ours):
             await scene.manager.start(scene.record)
     return Row("`ensure` on a running loop", "`podman inspect`", floor, ours, "ms", "one podman call")
+
+
+async def command(scene: Scene, rounds: int) -> Row:
+    """A command that does nothing, to its exit code."""
+    floor: list[float] = []
+    ours: list[float] = []
+    spec = ExecSpec(argv=("true",))
+    for _ in range(rounds * 3):
+        with timed(floor):
+            await scene.manager.engine.run("exec", scene.running.name, "true")
+        with timed(ours):
+            assert [event async for event in scene.manager.exec(scene.record, spec)] == [Exit(0)]
+    return Row("command in a running loop", "`podman exec … true`", floor, ours, "ms", "≤ 1.2")
 
 
 async def memory(scene: Scene) -> Row:
