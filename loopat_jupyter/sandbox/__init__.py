@@ -14,7 +14,7 @@
 `state`        runtime notes about a sandbox, each checked against a living process
 `execution`    commands: attached with streams, or detached and watched
 `entrance`     how the main process of a sandbox is asked to start something; if it does not answer, podman does
-`pipes`        the streams of a command that started there; `streams` takes them to a caller, `through` to this process's
+`pipes`        the streams of a command that started there; `streams` takes them to a caller, `through` to one's own
 `facts`        what podman and the host's kernel say of containers
 `activity`     which sandboxes are in use, and since when not
 `runtime`      `RuntimeFolders`: made, checked and cleared, whatever was done to them inside
