@@ -6,8 +6,8 @@ SHELL := /bin/bash
 
 PORT ?=
 ARGS ?=
-# On two cores: while one test waits, two others work. With more of them podman's locks are what all wait for.
-WORKERS ?= 3
+# On two cores: while two tests wait, two others work.
+WORKERS ?= 4
 PYTHON ?= python3
 export PORT PYTHON
 
