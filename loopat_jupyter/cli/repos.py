@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from loopat_jupyter.cli.app import Group
@@ -11,7 +13,7 @@ from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import changed_text
 from loopat_jupyter.cli.views import repos_table
-from loopat_jupyter.errors import plain
+from loopat_jupyter.errors import EngineError, plain
 from loopat_jupyter.fetching import fetch_repo
 
 
@@ -22,12 +24,14 @@ def fetch_verb(session: Session, *, loop: str) -> None:
     """Fetch the repo that could not be reached when a loop was made. What is in the loop already stays."""
     record = find_loop(session.manager, loop)
     with shown_progress(session, f"Repo of {record.title}") as tell:
-        session.run(fetch_repo(session.manager, record, on_progress=tell))
-    fetched = session.run(session.manager.get(record.id))
+        fetched = session.run(fetch_repo(session.manager, record, on_progress=tell))
     for warning in fetched.warnings:
         session.warn(warning)
     said = f"{plain(fetched.title)} has the files of {plain(fetched.repo or '')}, on branch {fetched.branch}."
-    click.echo(changed_text(fetched, said=said))
+    # They are there, also where podman cannot say whether a sandbox runs that does not see the repo's history.
+    with contextlib.suppress(EngineError):
+        said = changed_text(session.run(session.manager.get(record.id)), said=said)
+    click.echo(said)
 
 
 @click.group("repo", cls=Group, epilog=examples("jupyter loopat repo add website git@example.org:team/website.git"))

@@ -75,7 +75,9 @@ async def begin(
     """
     # What holds a terminal sees to signals by itself.
     starter = () if spec.tty else (UNMASK,)
-    if has_python(running.init_pid) and _asked(stem, spec, starter) and await _answered(stem, patience_s):
+    begin_in = SPARE_FOLDER if spec.cwd == SPARE_FOLDER else ""
+    words = _words(begin_in, *starter, *started_command(spec, stem.name))
+    if has_python(running.init_pid) and _asked(stem, words) and await _answered(stem, patience_s):
         return ""
     arguments = exec_argv(running.name, spec, stem.name)
     answer = await engine.run(*arguments, timeout_s=timeout_s, doing=doing)
@@ -96,12 +98,16 @@ async def attach(running: Running, stem: Stem, spec: ExecSpec, *, patience_s: fl
     """
     if not has_python(running.init_pid):
         return None
+    command = _words(*started_command(spec, stem.name))
+    if command is None:
+        return None
     with contextlib.ExitStack() as stack:
         try:
+            write_new(stem.file("argv"), command)
             pipes = stack.enter_context(contextlib.closing(Pipes(stem, stdin=spec.interactive)))
         except OSError:
             return None
-        if _asked(stem, spec, (ATTACH, stem.name)) and await _answered(stem, patience_s):
+        if _asked(stem, _words("", *ATTACH, stem.name)) and await _answered(stem, patience_s):
             stack.pop_all()
             return pipes
     return None
@@ -128,12 +134,19 @@ def begun(stem: Stem) -> None:
             stem.file(suffix).unlink()
 
 
-def _asked(stem: Stem, spec: ExecSpec, starter: tuple[str, ...]) -> bool:
-    """Ask at the entrance; False where nobody listens."""
-    begin_in = SPARE_FOLDER if spec.cwd == SPARE_FOLDER else ""
-    words = (begin_in, *starter, *started_command(spec, stem.name))
+def _words(*words: str) -> bytes | None:
+    """Words as they lie in a file; None for what cannot be an argument, which podman refuses."""
     if any("\0" in word for word in words):
-        # Podman refuses it.
+        return None
+    try:
+        return b"".join(os.fsencode(word) + b"\0" for word in words)
+    except UnicodeEncodeError:
+        return None
+
+
+def _asked(stem: Stem, words: bytes | None) -> bool:
+    """Ask at the entrance for the folder and the command in `words`; False where nobody listens."""
+    if words is None:
         return False
     try:
         # What runs inside can put anything there; whatever it is, it is not waited for.
@@ -143,9 +156,9 @@ def _asked(stem: Stem, spec: ExecSpec, starter: tuple[str, ...]) -> bool:
     try:
         if not stat.S_ISFIFO(os.fstat(entrance).st_mode):
             return False
-        write_new(stem.file("start"), b"".join(os.fsencode(word) + b"\0" for word in words))
+        write_new(stem.file("start"), words)
         os.write(entrance, f"{stem.name}\n".encode())
-    except (OSError, UnicodeEncodeError):
+    except OSError:
         return False
     finally:
         os.close(entrance)

@@ -38,7 +38,7 @@ _FLAGS, _PF_EXITING = 6, 0x4
 
 
 class NotRunError(EngineError):
-    """Podman could not run a command at all: nothing of it has happened."""
+    """A command could not be run at all: nothing of it has happened."""
 
 
 class Exit(NamedTuple):
@@ -132,7 +132,8 @@ async def run_attached(
     try:
         stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
-            client: Client | None = await _attached(stack, stem, running, spec)
+            async with engine.slot(FIND_TIMEOUT_S):
+                client: Client | None = await _attached(stack, stem, running, spec)
             if client is None:
                 async with engine.slot(FIND_TIMEOUT_S):
                     opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
@@ -202,7 +203,8 @@ async def run_inherited(
             finally:
                 if client.returncode is None or client.returncode < 0:
                     await _end_inside(stem, running.init_pid, spec)
-        if exit_code > 0:
+        exit_code = _killed_with_sandbox(exit_code, running)
+        if exit_code > 0 or (pipes is not None and exit_code == -signal.SIGKILL):
             _check_run(spec, running, stem, exit_code)
         return exit_code if exit_code >= 0 else 128 - exit_code
     finally:
@@ -218,14 +220,16 @@ async def _attached(stack: contextlib.AsyncExitStack, stem: Stem, running: Runni
             return None
         stack.push_async_callback(pipes.end)
         async with deadline(FIND_TIMEOUT_S):
-            await pipes.begin(running.init_pid)
+            has_begun = await pipes.begin(running.init_pid)
     except (asyncio.CancelledError, TimeoutError) as error:
         await _end_inside(stem, running.init_pid, spec)
         if isinstance(error, TimeoutError):
             raise EngineTimeoutError(
-                f"The command did not start within {FIND_TIMEOUT_S:g} s. Recreate the loop: jupyter loopat recreate"
+                f"The command did not start within {FIND_TIMEOUT_S:g} s. Try again, or else recreate the loop."
             ) from None
         raise
+    if not has_begun:
+        raise _not_run(spec, running)
     begun(stem)
     return pipes
 
@@ -289,14 +293,12 @@ def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> 
     if stem.file("nodir").exists():
         raise BadInputError("cwd", f"there is no folder {(spec.cwd or '')[:200]!r} in the loop")
     if stem.pid_inside() is None and exit_code != _KILLED:
-        raise _not_run(spec, running, exit_code)
+        raise _not_run(spec, running)
 
 
-def _not_run(spec: ExecSpec, running: Running, exit_code: int) -> NotRunError:
+def _not_run(spec: ExecSpec, running: Running) -> NotRunError:
     return NotRunError(
-        f"Podman could not run {spec.argv[0]!r} in {running.name} (exit code {exit_code}). "
-        "Start the loop again with `jupyter loopat start`.",
-        returncode=exit_code,
+        f"{spec.argv[0]!r} could not run in {running.name}, and nothing of it has happened. Start the loop again."
     )
 
 

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.deadlines import deadline, until_next_look_s
-from loopat_jupyter.sandbox.process import find_process
+from loopat_jupyter.sandbox.process import find_process, stat_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,13 +100,13 @@ class Reader(_Pipe):
         self._news.set()
 
     async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, descriptor = asyncio.get_running_loop(), self.descriptor
         self._news.clear()
-        loop.add_reader(self.descriptor, self._news.set)
+        loop.add_reader(descriptor, self._news.set)
         try:
             await self._news.wait()
         finally:
-            loop.remove_reader(self.descriptor)
+            loop.remove_reader(descriptor)
 
 
 class Writer(_Pipe):
@@ -137,13 +137,13 @@ class Writer(_Pipe):
                 await self._wait()
 
     async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, descriptor = asyncio.get_running_loop(), self.descriptor
         writable = asyncio.Event()
-        loop.add_writer(self.descriptor, writable.set)
+        loop.add_writer(descriptor, writable.set)
         try:
             await writable.wait()
         finally:
-            loop.remove_writer(self.descriptor)
+            loop.remove_writer(descriptor)
 
 
 class Pipes:
@@ -200,8 +200,8 @@ class Pipes:
         """The exit code, once the command has ended."""
         return await asyncio.shield(self._exit_code)
 
-    async def begin(self, init_pid: int) -> None:
-        """Return once the command has its pipes, or will not begin.
+    async def begin(self, init_pid: int) -> bool:
+        """Whether the command has begun: True once it has its pipes, False once it is known that it will not.
 
         Args:
             init_pid: The sandbox's init process on the host.
@@ -212,16 +212,17 @@ class Pipes:
             # What the main process could not start, or what was killed meanwhile, never opens them.
             if waited_s > _PATIENCE_S and await asyncio.to_thread(self._is_gone, init_pid) and not self._begun.is_set():
                 self._finish(-signal.SIGKILL)
-                return
+                return False
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._begun.wait(), max(_PATIENCE_S, until_next_look_s(waited_s)))
+        return True
 
     def _is_gone(self, init_pid: int) -> bool:
         pid_inside = self._stem.pid_inside()
         process = None if pid_inside is None else find_process(init_pid, pid_inside)
         if process is not None:
             process.close()
-        return pid_inside is not None and process is None
+        return not stat_fields(init_pid) or (pid_inside is not None and process is None)
 
     def _hear(self) -> None:
         """Take what is said of the begin and the end; closed without an exit code, it is nobody's end."""

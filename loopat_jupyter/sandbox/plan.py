@@ -45,7 +45,11 @@ HOLDER_PYTHON = "/usr/bin/python3"
 HOLDER = (HOLDER_PYTHON, "-IS", f"{SANDBOX_LIB}/{file_name('hold')}")
 """Holds the terminal of a program inside, see `inside/hold`; without what a Python loads for convenience."""
 UNMASK = f"{SANDBOX_LIB}/{file_name('unmask')}"
-ATTACH = f"{SANDBOX_LIB}/{file_name('attach')}"
+ATTACH = (
+    *("/bin/bash", "-p", "-c", 'exec -a loopat "$0" "$@"'),
+    *(HOLDER_PYTHON, "-IS", f"{SANDBOX_LIB}/{file_name('attach')}"),
+)
+"""Waits for a command inside, see `inside/attach`; under a name that nobody looks for who looks for a Python."""
 SPARE_FOLDER = f"{SANDBOX_LIB}/{file_name('waiting')}"
 """Where a spare kernel waits, see `inside/spare`."""
 

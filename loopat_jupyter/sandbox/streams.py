@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -76,10 +76,14 @@ async def pump(client: Client, stdin: bytes, time_left: TimeLeft) -> AsyncGenera
                 if data := task.result():
                     yield Output(name, data)
                     pending[asyncio.ensure_future(readers[name].read(_PIECE_BYTES))] = name
+        # A command that has closed its outputs may still read.
+        await asyncio.wait_for(client.wait(), time_left.left_s())
     finally:
-        feeding.cancel()
-        for task in pending:
+        left: list[asyncio.Task[Any]] = [feeding, *pending]
+        for task in left:
             task.cancel()
+        # None of them may look at a pipe that is closed after this.
+        await asyncio.wait(left)
 
 
 async def _feed(client: Client, stdin: bytes) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import signal
+import stat
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from loopat_jupyter.sandbox.pipes import Pipes, Reader, Writer
 
@@ -27,40 +27,66 @@ async def copy_through(pipes: Pipes) -> int:
     Returns:
         Its exit code; negative, as of a client that a broken pipe ended, where nobody reads what it writes any more.
     """
-    # Python knows which of them were closed; their numbers may be those of anything by now.
-    out, err = (None if stream is None else number for number, stream in ((1, sys.stdout), (2, sys.stderr)))
-    outputs = [asyncio.ensure_future(_copy(pipes.stdout, out)), asyncio.ensure_future(_copy(pipes.stderr, err))]
-    tasks = [*outputs, *([asyncio.ensure_future(_feed(pipes.stdin))] if pipes.stdin else [])]
+    with contextlib.ExitStack() as stack:
+        # Python knows which of them were closed; their numbers may be those of anything by now.
+        out, err = (
+            None if stream is None else stack.enter_context(_unhurried(number, os.O_WRONLY))
+            for number, stream in ((1, sys.stdout), (2, sys.stderr))
+        )
+        outputs = [asyncio.ensure_future(_copy(pipes.stdout, out)), asyncio.ensure_future(_copy(pipes.stderr, err))]
+        tasks = [*outputs]
+        if pipes.stdin:
+            tasks.append(asyncio.ensure_future(_feed(pipes.stdin, stack.enter_context(_unhurried(0, os.O_RDONLY)))))
+        try:
+            await asyncio.gather(*outputs)
+            # A command that has closed its outputs may still read.
+            return await pipes.wait()
+        except BrokenPipeError:
+            return -signal.SIGPIPE
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+@contextlib.contextmanager
+def _unhurried(number: int, mode: int) -> Iterator[int]:
+    """A stream of this process that nobody waits in: one that is full, or empty, says so.
+
+    It is opened anew where that can be, for others may have the very same one and do wait in it.
+    """
+    status = os.fstat(number)
+    opened = None
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
+        # A terminal may be somebody else's, as after `su`.
+        with contextlib.suppress(OSError):
+            opened = os.open(f"/proc/self/fd/{number}", mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        await asyncio.gather(*outputs)
-    except BrokenPipeError:
-        return -signal.SIGPIPE
+        yield number if opened is None else opened
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    return await pipes.wait()
+        if opened is not None:
+            os.close(opened)
 
 
 async def _copy(reader: Reader, target: int | None) -> None:
+    loop = asyncio.get_running_loop()
     while data := await reader.read(_PIECE_BYTES):
         left = memoryview(data if target is not None else b"")
         while left and target is not None:
-            await _until_ready(target, asyncio.get_running_loop().add_writer, asyncio.get_running_loop().remove_writer)
-            # Somebody who shares it may have made it one that does not wait.
-            with contextlib.suppress(BlockingIOError):
-                # There is room for so much, and whoever reads it may take any time for more.
-                left = left[os.write(target, left[: select.PIPE_BUF]) :]
+            try:
+                left = left[os.write(target, left) :]
+            except BlockingIOError:
+                await _until_ready(target, loop.add_writer, loop.remove_writer)
 
 
-async def _feed(writer: Writer) -> None:
+async def _feed(writer: Writer, source: int) -> None:
     loop = asyncio.get_running_loop()
-    # A command may end without reading everything.
-    with contextlib.closing(writer), contextlib.suppress(BrokenPipeError):
+    # A command may end without reading everything, and a terminal that is gone has no more to say.
+    with contextlib.closing(writer), contextlib.suppress(OSError):
         while True:
-            await _until_ready(0, loop.add_reader, loop.remove_reader)
+            await _until_ready(source, loop.add_reader, loop.remove_reader)
             with contextlib.suppress(BlockingIOError):
-                data = os.read(0, _PIECE_BYTES)
+                data = os.read(source, _PIECE_BYTES)
                 if not data:
                     return
                 writer.write(data)

@@ -48,7 +48,8 @@ async def attach(tmp_path: Path, stem: Stem) -> AsyncIterator[Start]:
     started: list[asyncio.subprocess.Process] = []
 
     async def start(*command: str) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(str(script), STEM, *command, start_new_session=True)
+        stem.file("argv").write_bytes(b"".join(word.encode() + b"\0" for word in command))
+        process = await asyncio.create_subprocess_exec(str(script), STEM, start_new_session=True)
         started.append(process)
         return process
 
@@ -103,6 +104,36 @@ async def test_standard_input_that_is_not_read_keeps_nobody(stem: Stem, attach: 
     assert await outcome(pipes, bytes(10**6)) == (0, b"done\n", b"")
 
 
+async def test_input_reaches_what_has_closed_its_outputs(stem: Stem, attach: Start, tmp_path: Path):
+    pipes = Pipes(stem, stdin=True)
+    await attach("/bin/sh", "-c", f"exec >/dev/null 2>&1; cat >{tmp_path}/got")
+    assert await outcome(pipes, bytes(10**6)) == (0, b"", b"")
+    assert (tmp_path / "got").stat().st_size == 10**6
+
+
+async def test_a_slow_reader_leaves_no_descriptor_watched(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=True)
+    # Something in the background holds the input, which is never read; the command ends while nobody asks.
+    await attach("/bin/sh", "-c", "sleep 600 0<&0 >/dev/null 2>&1 & echo x")
+    await pipes.begin(os.getpid())
+    written = []
+    async for output in pump(pipes, bytes(10**6), TimeLeft(None)):
+        written.append(output.data)
+        await pipes.wait()
+    numbers = {pipes.stdin.descriptor, pipes.stdout.descriptor, pipes.stderr.descriptor}
+    pipes.close()
+    assert written == [b"x\n"]
+    watched = asyncio.get_running_loop()._selector.get_map()
+    assert not numbers & set(watched)
+
+
+async def test_what_cannot_be_run_says_why(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=False)
+    await attach("/bin/echo", "x" * 200_000)
+    told = b"The command could not be started: Argument list too long.\n"
+    assert await outcome(pipes) == (125, b"", told)
+
+
 async def test_nothing_is_read_ahead(stem: Stem, attach: Start):
     pipes = Pipes(stem, stdin=False)
     process = await attach("/bin/sh", "-c", "exec yes")
@@ -130,8 +161,14 @@ async def test_what_never_begins_is_noticed(stem: Stem):
     pipes = Pipes(stem, stdin=False)
     # The main process wrote its number, and the process is gone.
     stem.file("pid").write_text("999999999")
-    await pipes.begin(os.getpid())
+    assert not await pipes.begin(os.getpid())
     assert pipes.returncode == -signal.SIGKILL
+    await pipes.end()
+
+
+async def test_a_sandbox_that_has_ended_begins_nothing(stem: Stem):
+    pipes = Pipes(stem, stdin=False)
+    assert not await pipes.begin(999_999_999)
     await pipes.end()
 
 
