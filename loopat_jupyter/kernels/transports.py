@@ -18,7 +18,7 @@ import zmq
 
 from loopat_jupyter.errors import KernelStartError
 from loopat_jupyter.sandbox.plan import SANDBOX_RUN
-from loopat_jupyter.sandbox.process import Stem, is_init
+from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.workspace.locks import file_lock
 from loopat_jupyter.workspace.paths import SOCKET_PATH_MAX_BYTES
 
@@ -183,8 +183,8 @@ class PortSockets:
         """Nothing is left: ports go with their process."""
 
     async def _tables(self, running: Running) -> str:
-        """As the host sees them; podman tells those of a sandbox that is out of its sight."""
-        if is_init(running.init_pid) and (seen := tables_of(running.init_pid)):
+        """As the host sees them; podman tells those whose process it may not look into."""
+        if seen := tables_of(running.init_pid):
             return seen
         answer = await self._engine.run("exec", running.name, "cat", *_TABLES, ok=(0, 1), doing="look at open ports")
         return answer.stdout.decode("ascii", "replace")
