@@ -163,7 +163,6 @@ class SandboxSpec(Value, frozen=True, kw_only=True):
     """Arguments of `podman run` that say what its processes may do."""
     env: dict[str, str] = {}
     """Variables of every process, none of them secret."""
-    vault: str = DEFAULT_VAULT
     publish: tuple[int, ...] = ()
     """Ports inside that the host reaches on its loopback, under numbers that it chooses; `shared` may be for others."""
     shared: str | None = None

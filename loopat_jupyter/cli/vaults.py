@@ -11,7 +11,7 @@ from loopat_jupyter.cli.app import Group
 from loopat_jupyter.cli.options import as_json, examples, without_asking
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
-from loopat_jupyter.cli.text import named
+from loopat_jupyter.cli.text import changed_text, named
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.models import DEFAULT_VAULT
 from loopat_jupyter.wording import count
@@ -143,8 +143,8 @@ def use_vault(session: Session, *, loop: str, name: str) -> None:
     manager = session.manager
     record = find_loop(manager, loop)
     session.run(manager.update(record.id, {"vault": name}))
-    click.echo(f"{named(record)} has vault {name} now. What starts from now on has its variables.")
-    click.echo(f"For its files, recreate the loop: jupyter loopat recreate {record.id[:8]}")
+    said = f"{named(record)} has vault {name} now. What starts from now on has its variables."
+    click.echo(changed_text(session.run(manager.get(record.id)), said=said))
 
 
 @vault_verb.command(

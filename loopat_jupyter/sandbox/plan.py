@@ -142,7 +142,6 @@ def plan_sandbox(
         resources=allowed(enforced(wanted_resources(record, config), host.limits), isolation),
         fence=fence(isolation, host.nesting, seccomp_folder(workspace)),
         env=record.config.env,
-        vault=record.vault,
         publish=() if network == "none" else kernel_ports(config),
         shared=None if network == "none" else shared_port(record, config),
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -128,7 +129,7 @@ def test_a_loop_is_made_with_a_vault_and_gets_another(fake: FakeCommandLine) -> 
     assert "vault" in fake("show", "Sales").out
     assert fake("create", "Other", "--vault", "none").code == 2
     answer = fake("vault", "use", "Sales", "default")
-    assert "jupyter loopat recreate" in answer.out
+    assert answer.out.endswith("has vault default now. What starts from now on has its variables.\n")
     assert fake.manager.store.read(made["id"]).vault == "default"
     assert fake("vault", "use", "Sales", "none").code == 2
 
@@ -178,11 +179,15 @@ def test_encrypted_with_a_passphrase_and_unlocked_in_a_keyring(
 
 @pytest.mark.podman
 def test_a_secret_is_piped_in_and_reaches_a_command(shared: RealCommandLine) -> None:
-    shared.here("vault", "create", "work")
+    files = Path(shared.here("vault", "create", "work").out.split()[-1])
     shared.typed("vault", "set", "TOKEN", "--vault", "work", stdin=b"a\nb\n")
     shared.look("create", "Piped", "--vault", "work")
     assert shared("exec", "Piped", "--", "printenv", "TOKEN").stdout == b"a\nb\n"
     assert shared("exec", "Piped", "--env", "TOKEN=mine", "--", "printenv", "TOKEN").stdout == b"mine\n"
+    # A vault without files for the home asks for no other sandbox, one with files does.
+    assert "recreate" not in shared.here("vault", "use", "Piped", "default").out
+    (files / ".netrc").touch()
+    assert "The next use changes that if nothing runs in it" in shared.here("vault", "use", "Piped", "work").out
 
 
 @pytest.mark.podman

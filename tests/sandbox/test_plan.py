@@ -259,6 +259,8 @@ def test_whatever_shapes_the_container_changes_its_hash(changed: dict[str, objec
 def test_what_does_not_shape_the_container_leaves_the_hash_alone():
     renamed = msgspec.structs.replace(RECORD, title="New", slug="new", metadata={"a": 1})
     assert config_hash(plan(renamed)) == config_hash(plan())
+    # Its files for the home are mounts; its variables are given to each process.
+    assert config_hash(plan(msgspec.structs.replace(RECORD, vault="other"))) == config_hash(plan())
     assert config_hash(plan(idle_timeout_s=1, shell="fish")) == config_hash(plan())
 
 
