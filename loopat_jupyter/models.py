@@ -200,6 +200,8 @@ class ContainerFacts(Value, frozen=True, kw_only=True):
     loop_id: str
     config_hash: str
     image_id: str
+    reference: str = ""
+    """What its image was called when it was made; empty when not known."""
     running: bool
     """Podman's word for it, which can be wrong after its monitor died."""
     pid: int

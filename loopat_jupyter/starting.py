@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +110,6 @@ class Starter:
             LoopatError: As `Sandboxes.ensure`; it was told as an event too.
         """
         files = self._sandboxes.state_files(record.id)
-        if fresh:
-            self._announce_end(record.id)
         worked = False
         with files.working() as tell_others:
 
@@ -122,7 +121,8 @@ class Starter:
                 self._on_event(LoopEvent(action="progress", loop_id=record.id, state="preparing", progress=progress))
 
             try:
-                running = await self._sandboxes.ensure(record, tell, fresh=fresh)
+                announce = functools.partial(self._announce_end, record.id)
+                running = await self._sandboxes.ensure(record, tell, fresh=fresh, before_end=announce)
                 self._store.touch(record.id)
                 await self._stop_if_archived(record.id)
             except (LoopatError, OSError) as error:

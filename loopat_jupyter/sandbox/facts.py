@@ -9,7 +9,7 @@ import msgspec
 
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.models import ContainerFacts
-from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_LOOP, LABEL_WORKSPACE
+from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_LOOP, LABEL_REFERENCE, LABEL_WORKSPACE
 from loopat_jupyter.sandbox.process import is_init
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _facts_from_inspect(entry: dict[str, Any]) -> ContainerFacts:
         loop_id=labels.get(LABEL_LOOP, ""),
         config_hash=labels.get(LABEL_HASH, ""),
         image_id=entry["Image"],
+        reference=labels.get(LABEL_REFERENCE, ""),
         running=bool(state["Running"]),
         pid=int(state["Pid"]),
         alive=is_init(int(state["Pid"])),
@@ -155,6 +156,7 @@ def _facts_from_ps(entry: dict[str, Any]) -> ContainerFacts:
         loop_id=labels.get(LABEL_LOOP, ""),
         config_hash=labels.get(LABEL_HASH, ""),
         image_id=entry["ImageID"],
+        reference=labels.get(LABEL_REFERENCE, ""),
         running=running,
         pid=pid,
         alive=running and is_init(pid),

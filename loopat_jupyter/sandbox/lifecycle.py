@@ -11,17 +11,11 @@ from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.builders import noted_image
+from loopat_jupyter.sandbox.drift import decide, drifted, replaced
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
 from loopat_jupyter.sandbox.making import Maker
 from loopat_jupyter.sandbox.mounting import Extras
-from loopat_jupyter.sandbox.plan import (
-    HostFacts,
-    config_hash,
-    container_name,
-    decide,
-    plan_sandbox,
-    replaced,
-)
+from loopat_jupyter.sandbox.plan import HostFacts, config_hash, container_name, plan_sandbox
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
@@ -101,7 +95,12 @@ class Sandboxes:
         return StateFiles(self._workspace.host(loop_id))
 
     async def ensure(
-        self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool = False
+        self,
+        record: LoopRecord,
+        on_progress: Callable[[Progress], None],
+        *,
+        fresh: bool = False,
+        before_end: Callable[[], None] = lambda: None,
     ) -> Running:
         """Make the loop's sandbox run, whatever state it is in. Idempotent.
 
@@ -109,6 +108,7 @@ class Sandboxes:
             record: The loop.
             on_progress: Told about long work: image build, create, start.
             fresh: Replace the container even if it is as wanted, ending what runs in it.
+            before_end: Called right before the present container is replaced.
 
         Raises:
             UnsafePathError: Something was put in the place of what it mounts.
@@ -129,7 +129,7 @@ class Sandboxes:
                 forget_unmade(self._workspace, record.id)
                 self.folders.make(record.id)
                 facts, image_id = await look(self._engine, spec.name, reference)
-                decision = "replace" if fresh and facts else self._decide(facts, spec, image_id)
+                decision = "replace" if fresh and facts else self._decide(facts, spec, reference, image_id)
                 if image_id is None and is_toolchain(reference):
                     decision = "build"
                 if facts is not None and facts.paused and not fresh:
@@ -144,6 +144,7 @@ class Sandboxes:
                 if image_id is not None:
                     on_progress(Progress(label="starting the sandbox"))
                     if facts is not None:
+                        before_end()
                         with self.state_files(record.id).ending(replaced=True):
                             await self._maker.remove(spec.name)
                     await self.folders.clear_run(record.id)
@@ -179,6 +180,7 @@ class Sandboxes:
         if (
             record.archived
             or stamp is None
+            or stamp.restart_needed
             or stamp.config_hash != config_hash(self.plan(record))
             or stamp.reference != reference
             or not self.folders.connected(record.id, stamp.pid)
@@ -187,9 +189,9 @@ class Sandboxes:
         files.seen(stamp, in_use=True)
         return Running(stamp.name, stamp.pid, stamp.image_id, restart_needed=False)
 
-    def _decide(self, facts: ContainerFacts | None, spec: SandboxSpec, image_id: str | None) -> str:
+    def _decide(self, facts: ContainerFacts | None, spec: SandboxSpec, reference: str, image_id: str | None) -> str:
         active = facts is not None and facts.alive and bool(exec_roots(facts.pid))
-        decision = decide(facts, config_hash(spec), image_id, active=active)
+        decision = decide(facts, config_hash(spec), reference, image_id, active=active)
         if facts is None or decision != "nothing" or active:
             return decision
         return "nothing" if self.folders.connected(spec.loop_id, facts.pid) else "replace"
@@ -323,12 +325,12 @@ class Sandboxes:
         if facts.running and not facts.alive:
             problem = "its processes are gone although podman says it runs; start it to repair it"
             return Status(state="error", warnings=(problem,))
-        drifted = facts.config_hash != config_hash(self.plan(record)) or image_id not in (None, facts.image_id)
+        outdated = drifted(facts, config_hash(self.plan(record)), self._images.reference(record), image_id)
         state: State = "running" if facts.running else "stopped"
         used = used or InUse()
         return Status(
             state=state,
-            restart_needed=facts.running and drifted,
+            restart_needed=facts.running and outdated,
             build_failed=bool(failed),
             warnings=(*told, *map(unresponsive, used.unresponsive)),
             in_use=used,
@@ -359,6 +361,7 @@ class Sandboxes:
             loop_id=loop_id,
             config_hash=config_hash(spec),
             image_id=image_id,
+            reference=reference,
             running=True,
             pid=pid,
             alive=True,

@@ -1,4 +1,4 @@
-"""Pure planning: what container a loop needs, how to make it, how to run something in it, and what `ensure` must do.
+"""Pure planning: what container a loop needs, how to make it, and how to run something in it.
 
 Nothing here reads a file, the environment or the clock. Secrets never enter a plan: variables of a process travel
 in a file (see `loopat_jupyter.sandbox.process`).
@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -24,13 +24,15 @@ from loopat_jupyter.workspace.paths import SANDBOX_CONTEXT, context_mirror, sand
 from loopat_jupyter.workspace.plugins import PLUGIN_LIST, SKILL_FOLDER, pinned_list
 
 if TYPE_CHECKING:
-    from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopRecord, MountMode
+    from loopat_jupyter.models import ExecSpec, LoopRecord, MountMode
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
 LABEL_LOOP = "loopat.loop-id"
 LABEL_WORKSPACE = "loopat.workspace"
 LABEL_HASH = "loopat.config-hash"
+LABEL_REFERENCE = "loopat.reference"
+"""What the image is called that a container was made from."""
 
 SANDBOX_HOME = f"/loopat/home/{SANDBOX_USER}"
 """Never the host's home path: bind targets below it would leave folders that the host user cannot delete."""
@@ -60,8 +62,6 @@ PORTS_PER_KERNEL = 5
 STOP_GRACE_S = 5
 PLAN_VERSION = 1
 """Raised when `run_argv` changes in a way that existing containers must follow."""
-
-Decision: TypeAlias = Literal["nothing", "start", "create", "replace", "restart-needed"]
 
 
 class HostFacts(NamedTuple):
@@ -257,7 +257,12 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path) -> t
         pidfile: Where podman writes the init process's id at every start; no sandbox sees it.
         copies: Where copies of single files lie, for a sandbox that must not be given the files themselves.
     """
-    labels = {LABEL_LOOP: spec.loop_id, LABEL_WORKSPACE: spec.workspace, LABEL_HASH: config_hash(spec)}
+    labels = {
+        LABEL_LOOP: spec.loop_id,
+        LABEL_WORKSPACE: spec.workspace,
+        LABEL_HASH: config_hash(spec),
+        LABEL_REFERENCE: image,
+    }
     return (
         "run",
         "--detach",
@@ -355,43 +360,3 @@ def started_command(spec: ExecSpec, stem: str) -> tuple[str, ...]:
     starter = HOLDER if spec.detach and spec.tty else (LAUNCHER,)
     # It goes to the folder: podman's own words for one that is not there help nobody.
     return (*starter, stem, spec.cwd or "", *spec.argv)
-
-
-def replaced(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None) -> str:
-    """What to tell of a sandbox that was replaced at its next use; empty where there was none.
-
-    Args:
-        facts: The container that there was.
-        wanted_hash: Hash of the wanted container.
-        image_id: The image of the new one.
-    """
-    if facts is None:
-        return ""
-    changed = ["its settings"] if facts.config_hash != wanted_hash else []
-    changed += ["its image"] if image_id not in (None, facts.image_id) else []
-    why = f"{' and '.join(changed)} had changed" if changed else "it could not go on as it was"
-    return f"The sandbox was recreated: {why}. Files and home are as they were; what was installed with sudo is gone."
-
-
-def decide(facts: ContainerFacts | None, wanted_hash: str, image_id: str | None, *, active: bool) -> Decision:
-    """What `ensure` has to do.
-
-    Args:
-        facts: The container; None when there is none.
-        wanted_hash: Hash of the wanted container.
-        image_id: The image it should run; None when that image is not there (any more), which by itself is no
-            reason to replace a container.
-        active: Whether a kernel, terminal or command runs in it.
-
-    Returns:
-        `nothing`: running as wanted. `start`: stopped as wanted. `create`: make one. `replace`: remove it, then make
-        one. `restart-needed`: it runs with outdated settings, and replacing it would end somebody's work.
-    """
-    if facts is None:
-        return "create"
-    if facts.running and not facts.alive:
-        return "replace"
-    drifted = facts.config_hash != wanted_hash or image_id not in (None, facts.image_id)
-    if not drifted:
-        return "nothing" if facts.running else "start"
-    return "restart-needed" if facts.running and active else "replace"

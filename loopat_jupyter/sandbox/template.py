@@ -70,6 +70,17 @@ def is_toolchain(reference: str) -> bool:
     return reference.startswith(f"localhost/{TOOLCHAIN_IMAGE}-")
 
 
+def is_built_here(reference: str) -> bool:
+    """Whether an image is the template's, or one with tools of its own.
+
+    Args:
+        reference: What it is called.
+    """
+    return is_toolchain(reference) or reference.startswith(
+        (f"localhost/{SANDBOX_IMAGE}-", f"localhost/{SANDBOX_IMAGE}:")
+    )
+
+
 def template_folder(name: str = "sandbox") -> Path:
     """The folder of a template: beside a source checkout, else where the package put it or a person overrode it.
 

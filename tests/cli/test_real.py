@@ -170,6 +170,11 @@ def test_a_loop_in_use_is_deleted_only_by_force(
     assert questions == [
         f"In use ({loop_id[:8]}) gets a new sandbox. This ends tail; kernels of notebooks start again. Go on?"
     ]
+    # Another image is told of before it is there; where it cannot be had, nothing ends, nor is it said to.
+    assert "ends what runs in it" in shared.here("set", loop_id, "--image", "localhost/nobody-has-this").out
+    assert {one["id"]: one["restart_needed"] for one in shared.look("list")["loops"]}[loop_id] is True
+    failed = shared.here("recreate", loop_id, "--yes", code=1)
+    assert ("cannot be pulled" in failed.err, "This ends" in failed.err) == (True, False)
     assert client.poll() is None
     shared.here("rm", loop_id, "--yes", "--force")
     client.communicate(timeout=60)

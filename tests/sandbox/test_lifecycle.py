@@ -95,6 +95,7 @@ class Scene:
             "Config": {
                 "Labels": {
                     "loopat.loop-id": self.record.id,
+                    "loopat.reference": "localhost/image:latest",
                     "loopat.config-hash": hash_ or config_hash(self.sandboxes.plan(self.record)),
                 }
             },
@@ -259,6 +260,16 @@ async def test_the_state_of_a_sandbox_that_was_just_started_costs_no_call(scene:
     assert scene.sandboxes.status_once_started(scene.record) is not None
     scene.alive = False
     assert scene.sandboxes.status_once_started(scene.record) is None
+
+
+async def test_another_image_is_told_of_before_it_is_there(scene: Scene):
+    scene.has(running=True)
+    scene.active, scene.image_id = True, None
+    assert not (await scene.ensure()).restart_needed
+    scene.images._reference = "localhost/another:latest"
+    assert (await scene.sandboxes.status(scene.record)).restart_needed
+    assert (await scene.ensure()).restart_needed
+    assert scene.sandboxes.known(scene.record) is None
 
 
 async def test_a_stopped_container_is_started(scene: Scene):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopat_jupyter.errors import ConflictError
-from loopat_jupyter.models import ContainerFacts, ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
+from loopat_jupyter.models import ExecSpec, LoopConfig, LoopRecord, Mount, SandboxSpec
 from loopat_jupyter.sandbox.copies import own_copy
 from loopat_jupyter.sandbox.isolation import Nesting
 from loopat_jupyter.sandbox.plan import (
@@ -19,13 +19,11 @@ from loopat_jupyter.sandbox.plan import (
     SPARE_FOLDER,
     HostFacts,
     config_hash,
-    decide,
     exec_argv,
     inside_path,
     mount_argument,
     mount_option,
     plan_sandbox,
-    replaced,
     run_argv,
 )
 from loopat_jupyter.sandbox.seccomp import SeccompProfile
@@ -150,6 +148,7 @@ def test_the_whole_command_that_makes_a_container():
         f"--label=loopat.loop-id={ID}",
         f"--label=loopat.workspace={WORKSPACE.name}",
         f"--label=loopat.config-hash={config_hash(spec)}",
+        "--label=loopat.reference=localhost/image:latest",
         "--userns=keep-id:uid=2000,gid=2000",
         "--user=2000:2000",
         "--init",
@@ -262,52 +261,6 @@ def test_what_does_not_shape_the_container_leaves_the_hash_alone():
     # Its files for the home are mounts; its variables are given to each process.
     assert config_hash(plan(msgspec.structs.replace(RECORD, vault="other"))) == config_hash(plan())
     assert config_hash(plan(idle_timeout_s=1, shell="fish")) == config_hash(plan())
-
-
-def facts(**changes: object) -> ContainerFacts:
-    standard = ContainerFacts(
-        id="c", name="box", loop_id=ID, config_hash="same", image_id="image", running=True, pid=7, alive=True
-    )
-    return msgspec.structs.replace(standard, **changes)
-
-
-STOPPED = {"running": False, "alive": False, "pid": 0}
-
-
-@pytest.mark.parametrize(
-    ("container", "image_id", "active", "decision"),
-    [
-        (None, "image", False, "create"),
-        (None, None, False, "create"),
-        (facts(), "image", False, "nothing"),
-        (facts(), "image", True, "nothing"),
-        (facts(), None, True, "nothing"),
-        (facts(**STOPPED), "image", False, "start"),
-        (facts(**STOPPED), None, False, "start"),
-        (facts(config_hash="other", **STOPPED), "image", False, "replace"),
-        (facts(**STOPPED), "newer", False, "replace"),
-        (facts(config_hash="other"), "image", False, "replace"),
-        (facts(config_hash="other"), "image", True, "restart-needed"),
-        (facts(), "newer", False, "replace"),
-        (facts(), "newer", True, "restart-needed"),
-        (facts(alive=False), "image", False, "replace"),
-    ],
-)
-def test_what_ensure_does(container: ContainerFacts | None, image_id: str | None, active: bool, decision: str):
-    assert decide(container, "same", image_id, active=active) == decision
-
-
-@pytest.mark.parametrize(
-    ("container", "why"),
-    [
-        (facts(config_hash="other"), "its settings had changed"),
-        (facts(image_id="older"), "its image had changed"),
-        (facts(config_hash="other", image_id="older"), "its settings and its image had changed"),
-        (facts(alive=False), "it could not go on as it was"),
-    ],
-)
-def test_why_a_sandbox_was_replaced_is_told(container: ContainerFacts, why: str):
-    assert f"was recreated: {why}. Files" in replaced(container, "same", "image")
 
 
 def test_a_terminal_without_a_client_is_held_inside():
