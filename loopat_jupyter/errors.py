@@ -8,7 +8,7 @@
     ├── LockedVaultError            409  vault_locked      the key of an encrypted vault is not at hand
     ├── UnreadableRecordError       422  unreadable_record a loop's record was set aside
     ├── EngineError                 500  engine_failed     podman ran and said no
-    │   └── ImageBuildError         500  build_failed      carries the last lines of the build
+    │   └── ImageBuildError         500  build_failed      or not pulled; carries the last lines said
     ├── GitError                    502  git_failed        git or the remote said no
     ├── KernelStartError            500  kernel_failed     carries the last lines of the kernel's log
     ├── GitUnavailableError         503  git_unavailable
@@ -127,7 +127,7 @@ class EngineError(LoopatError):
 
 
 class ImageBuildError(EngineError):
-    """An image could not be built; `stderr` holds the last lines of the build."""
+    """An image could not be built or pulled; `stderr` holds the last lines that were said."""
 
     reason = "build_failed"
 

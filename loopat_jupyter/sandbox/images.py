@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullError
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, ImageBuildError, StorageFullError
 from loopat_jupyter.models import SANDBOX_UID, Progress
 from loopat_jupyter.sandbox.base_image import PULL_TIMEOUT_S, BaseImage
 from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
@@ -123,21 +124,21 @@ class Images:
         """Where the whole output of the last build of a tag is."""
         return self._workspace.runtime / f"build-{image_key(tag)}.log"
 
-    async def ensure(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
+    async def ensure(self, reference: str, on_progress: Callable[[Progress], None], *, loop: str = "LOOP") -> str:
         """Make an image be there.
 
         Args:
             reference: What `reference` answered, or any other image.
             on_progress: Called with each step of a build, also when another process builds.
+            loop: What the command line calls the loop that wants it.
 
         Returns:
             The id of the image.
 
         Raises:
-            EngineError: An image that is not ours to build is not there and cannot be pulled.
             EngineTimeoutError: Podman or another process took too long.
             EngineUnavailableError: There is no usable podman.
-            ImageBuildError: The build failed.
+            ImageBuildError: The build failed; or it is not ours to build, is not there and cannot be pulled.
             StorageFullError: No space.
         """
         image_id = await self.find(reference)
@@ -145,7 +146,7 @@ class Images:
             return image_id
         if not self._config.image.use and reference == self.template().tag:
             return await self._build_once(self.template(), None, on_progress)
-        return await self._pull(reference, on_progress)
+        return await self._pull(reference, on_progress, loop)
 
     async def build(
         self,
@@ -261,8 +262,8 @@ class Images:
             stderr=answer.stderr,
         )
 
-    async def _pull(self, reference: str, on_progress: Callable[[Progress], None]) -> str:
-        problem = "it is a local name"
+    async def _pull(self, reference: str, on_progress: Callable[[Progress], None], loop: str) -> str:
+        problem = said = "it is a local name"
         if not reference.startswith("localhost/"):
             async with sole_builder(self._workspace, reference, on_progress) as report:
                 report(Progress(label="pulling the image"))
@@ -273,14 +274,22 @@ class Images:
                 except StorageFullError:
                     raise
                 except (EngineError, EngineTimeoutError) as error:
-                    problem = (isinstance(error, EngineError) and error.stderr.rpartition("\n")[2]) or error.message
+                    said = (isinstance(error, EngineError) and error.stderr) or error.message
+                    problem = said.rpartition("\n")[2]
         image_id = await self.find(reference)
         if image_id is None:
-            raise EngineError(
+            message = (
                 f"The image {reference} is not there and cannot be pulled ({problem}). Build or load it under this "
-                "name, or name another one: `jupyter loopat set LOOP --image NAME` for one loop, or `--unset image` to "
-                "go back to the workspace's; `use` in `[image]` of config.toml for all of them."
+                "name, or take another one: choose Loop Settings… → Image in the loop's menu in JupyterLab, or run "
+                f"`jupyter loopat set {loop} --image NAME`, or `--unset image` to go back to the workspace's. Of all "
+                "loops, `use` in `[image]` of config.toml names it."
             )
+            # Who looks for the log of a start that failed finds why.
+            log = BuildLog(self.build_log(reference), None)
+            with contextlib.closing(log):
+                for line in (f"Pulling {reference}", *said.splitlines(), "", message):
+                    log.add(line)
+            raise ImageBuildError(message, stderr=said)
         return image_id
 
     async def _build(

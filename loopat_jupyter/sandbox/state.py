@@ -126,6 +126,9 @@ class StateFiles:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stopped.unlink(missing_ok=True)
         self._replaced.unlink(missing_ok=True)
+        if not stamp.restart_needed:
+            # Whoever made its image: that it could not be had is over.
+            self._failed_build.unlink(missing_ok=True)
         write_atomic(self._stamp, msgspec.json.encode(stamp), lasting=False)
 
     def running(self) -> Stamp | None:

@@ -118,14 +118,13 @@ class Toolchains:
             The id of the image: that of the image below when the toolchain could not be built.
 
         Raises:
-            EngineError: The image below is not there and cannot be pulled.
             EngineTimeoutError: Podman or another process took too long.
             EngineUnavailableError: There is no usable podman.
-            ImageBuildError: The image below could not be built.
+            ImageBuildError: The image below could not be built, or is not there and cannot be pulled.
             StorageFullError: No space.
         """
         base = self._images.reference(record)
-        base_id = await self._images.ensure(base, on_progress)
+        base_id = await self._images.ensure(base, on_progress, loop=record.id[:8])
         note_id(self._workspace, base, base_id)
         data = self._data(record)
         if not data.strip():

@@ -138,11 +138,11 @@ async def test_a_missing_image_is_looked_for_before_and_under_the_lock_of_its_bu
 async def test_a_missing_local_image_is_told_without_a_pull(workspace: Workspace):
     engine = FakeEngine(lambda _: MISSING)
     images = Images(workspace, engine, Config(image=ImageConfig(use="localhost/mine")))
-    with pytest.raises(
-        EngineError, match=r"localhost/mine is not there and cannot be pulled .* go back to the workspace"
-    ):
-        await images.ensure("localhost/mine", ignore)
+    ways_out = r"localhost/mine is not there .* Loop Settings… → Image .* set 0123abcd --image NAME"
+    with pytest.raises(ImageBuildError, match=ways_out) as caught:
+        await images.ensure("localhost/mine", ignore, loop="0123abcd")
     assert engine.verbs == ["image", "image"]
+    assert images.build_log("localhost/mine").read_text().splitlines()[-1] == caught.value.message
 
 
 async def test_a_missing_image_is_pulled(workspace: Workspace):

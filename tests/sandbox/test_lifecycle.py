@@ -139,7 +139,7 @@ async def test_all_who_want_a_sandbox_at_once_are_told_that_it_is_not_as_wanted(
 async def test_a_build_that_failed_is_told_until_the_next_one(
     workspace: Workspace, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ):
-    outcomes = [ImageBuildError("no network"), asyncio.CancelledError("called off")]
+    outcomes = [ImageBuildError("no network"), asyncio.CancelledError("called off"), ImageBuildError("again")]
 
     async def build(*_: object) -> str:
         raise outcomes.pop(0)
@@ -157,6 +157,13 @@ async def test_a_build_that_failed_is_told_until_the_next_one(
     with pytest.raises(asyncio.CancelledError):
         await scene.ensure()
     assert await scene.sandboxes.status(scene.record) == Status(state="absent")
+    with pytest.raises(ImageBuildError):
+        await scene.ensure()
+    # Somebody had the image made elsewhere.
+    scene.image_id = "image-id"
+    await scene.ensure()
+    scene.has(running=False)
+    assert await scene.sandboxes.status(scene.record) == Status(state="stopped")
 
 
 async def test_a_build_that_failed_once_the_image_below_was_known_is_told(

@@ -104,8 +104,12 @@ class TestStates:
         failed = await until(next_event, action="failed", loop_id=loop)
         assert "no-such-image" in failed["message"]
         refused = await api("POST", "loops", loop, "start", **SLOW)
-        assert (refused.status, refused.body["reason"]) == (500, "engine_failed")
-        assert "no-such-image" in refused.body["message"]
+        assert (refused.status, refused.body["reason"]) == (500, "build_failed")
+        assert f"set {loop[:8]} --image" in refused.body["message"]
+        shown = await api("GET", "loops", loop)
+        assert (shown.body["build_failed"], shown.body["warnings"]) == (True, [refused.body["message"]])
+        log = await api("GET", "loops", loop, "build-log")
+        assert log.body.decode().endswith(f"{refused.body['message']}\n")
 
     async def test_delete_asks_before_it_ends_somebody_s_work(self, api: Any, loop: str, workspace: Workspace) -> None:
         working = asyncio.ensure_future(
