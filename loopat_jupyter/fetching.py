@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopat_jupyter.deadlines import in_thread
-from loopat_jupyter.errors import ConflictError
+from loopat_jupyter.errors import BadInputError, ConflictError, GitError, GitUnavailableError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.starting import archived
@@ -21,6 +21,7 @@ from loopat_jupyter.workspace.walking import remove_tree
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from loopat_jupyter.errors import LoopatError
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord, Progress
 
@@ -46,6 +47,27 @@ async def fetch_repo(
         StorageRefusedError: The loop's folder may not be written.
     """
     _refuse(record)
+    try:
+        changed = await _fetch(manager, record, on_progress)
+    except (BadInputError, ConflictError, GitError, GitUnavailableError) as error:
+        await _note(manager, record, error)
+        raise
+    manager.on_event(LoopEvent(action="updated", loop_id=record.id))
+    return changed
+
+
+async def _note(manager: LoopManager, record: LoopRecord, error: LoopatError) -> None:
+    """The loop says why it has no files now, not why it had none before."""
+    async with manager.sandboxes.lock(record.id):
+        now = manager.store.read(record.id)
+        told = manager.cargo.checkout.without_files(now, error)
+        if not now.repo_missing or now.archived or told == now:
+            return
+        manager.store.write(told)
+    manager.on_event(LoopEvent(action="updated", loop_id=record.id))
+
+
+async def _fetch(manager: LoopManager, record: LoopRecord, on_progress: Callable[[Progress], None]) -> LoopRecord:
     loop = manager.workspace.loop(record.id)
     with full_disk_told(loop):
         async with _folder_beside(loop) as folder:
@@ -63,8 +85,7 @@ async def fetch_repo(
                 )
                 # Both or neither, also when this is called off.
                 await in_thread(_take, manager, changed, folder)
-    manager.on_event(LoopEvent(action="updated", loop_id=record.id))
-    return changed
+                return changed
 
 
 @contextlib.asynccontextmanager

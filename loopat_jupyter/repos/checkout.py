@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from loopat_jupyter.errors import LoopatError
     from loopat_jupyter.models import LoopRecord, NewLoop, Repo
     from loopat_jupyter.repos.git import Access, Git
     from loopat_jupyter.workspace.config import Config
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _NO_FILES = "The loop has no files of"
+
+
+def _others(record: LoopRecord) -> tuple[str, ...]:
+    return tuple(warning for warning in record.warnings if not warning.startswith(_NO_FILES))
 
 
 def branch_name(record: LoopRecord) -> str:
@@ -102,11 +107,21 @@ class Checkout:
             return await self.fill(workdir, asked, tell)
         except (GitError, GitUnavailableError) as error:
             await asyncio.to_thread(empty, workdir)
-            message = (
-                f"{_NO_FILES} {shown(self.registry.address(new.repo))}. {error.message} To try again, choose Fetch "
-                f"Repo in the loop's menu in JupyterLab, or run `jupyter loopat fetch {record.id[:8]}`."
-            )
-            return msgspec.structs.replace(asked, warnings=(*record.warnings, message))
+            return self.without_files(asked, error)
+
+    def without_files(self, record: LoopRecord, error: LoopatError) -> LoopRecord:
+        """A record that says why the loop has no files of its repo.
+
+        Args:
+            record: The loop; what it said of that before is no longer said.
+            error: What happened last.
+        """
+        address = shown(self.registry.address(record.repo or ""))
+        message = (
+            f"{_NO_FILES} {address}. {error.message} To try again, choose Fetch Repo in the loop's menu in JupyterLab, "
+            f"or run `jupyter loopat fetch {record.id[:8]}`."
+        )
+        return msgspec.structs.replace(record, warnings=(*_others(record), message))
 
     async def fill(self, folder: Path, record: LoopRecord, tell: Callable[[Progress], None]) -> LoopRecord:
         """Check a loop's repo out.
@@ -128,7 +143,6 @@ class Checkout:
         address, access = self.registry.address(record.repo or ""), self.access(record)
         mirror = await self._refresh(address, access, tell)
         commit = await self.mirrors.resolve(mirror, record.ref, access)
-        said = tuple(warning for warning in record.warnings if not warning.startswith(_NO_FILES))
         made = msgspec.structs.replace(
             record, origin=address, mirror=mirror.name, branch=branch_name(record), commit=commit
         )
@@ -136,7 +150,7 @@ class Checkout:
         warnings = await self._check_out(folder, made, mirror, access, tell)
         if mirror.problem:
             warnings.insert(0, f"{shown(address)} is as it was when it was last reached. {mirror.problem}")
-        return msgspec.structs.replace(made, warnings=(*said, *warnings))
+        return msgspec.structs.replace(made, warnings=(*_others(record), *warnings))
 
     async def _refresh(self, address: str, access: Access, tell: Callable[[Progress], None]) -> Mirror:
         try:

@@ -147,6 +147,11 @@ async def test_a_repo_that_is_reached_later_is_fetched_then(plain: LoopManager, 
     (workdir / "a.txt").write_text("mine\n")
     with pytest.raises(ConflictError, match="same names as the repo: a.txt. Rename"):
         await fetch_repo(plain, record)
+    # It says what is in the way now, and no more what was.
+    [warning] = plain.store.read(record.id).warnings
+    assert warning.startswith(
+        f"The loop has no files of {remote.url}. The loop has files of the same names as the repo"
+    )
     (workdir / "a.txt").unlink()
     told: list[LoopEvent] = []
     plain.on_event = told.append
