@@ -31,6 +31,10 @@ DeviceState: TypeAlias = Literal["usable", "absent", "closed"]
 HelperState: TypeAlias = Literal["usable", "absent", "unprivileged"]
 
 
+PROGRAMS = ("slirp4netns", "pasta", "netavark", "aardvark-dns", "sudo", "grubby", "update-grub")
+"""Helpers of the network, and what changes how a machine boots."""
+
+
 class MachineFacts(Value, frozen=True, kw_only=True):
     """All that is judged.
 
@@ -47,7 +51,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
         subordinate_gids: Ids granted in `/etc/subgid`.
         newuidmap: State of the command.
         newgidmap: State of the command.
-        programs: Helpers of the network that are there: slirp4netns, pasta, netavark, aardvark-dns.
+        programs: Those of `PROGRAMS` that are there.
         fuse: State of `/dev/fuse`.
         tun: State of `/dev/net/tun`.
         lingering: Services of the user outlive their login.
@@ -111,7 +115,6 @@ def _look_around(workspace: Workspace, path: str) -> dict[str, Any]:
     except KeyError:
         user = str(uid)
     search = os.pathsep.join((path, *_SYSTEM_FOLDERS, *_HELPER_FOLDERS))
-    names = ("slirp4netns", "pasta", "netavark", "aardvark-dns")
     return {
         "user": user,
         "uid": uid,
@@ -121,7 +124,7 @@ def _look_around(workspace: Workspace, path: str) -> dict[str, Any]:
         "subordinate_gids": granted_ids(_text("/etc/subgid"), user, uid),
         "newuidmap": id_helper("newuidmap", path),
         "newgidmap": id_helper("newgidmap", path),
-        "programs": frozenset(name for name in names if shutil.which(name, path=search)),
+        "programs": frozenset(name for name in PROGRAMS if shutil.which(name, path=search)),
         "fuse": device("/dev/fuse"),
         "tun": device("/dev/net/tun"),
         "lingering": Path(f"/var/lib/systemd/linger/{user}").exists(),

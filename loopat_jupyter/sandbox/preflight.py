@@ -136,12 +136,15 @@ def _engine_checks(facts: MachineFacts, engine: EngineFacts) -> Iterator[Check]:
 
 def _cgroups(facts: MachineFacts, engine: EngineFacts) -> Check:
     if engine.cgroup_version != "v2":
-        boot = (
-            "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
-            if facts.fedora
-            else "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub "
-            "&& sudo update-grub && sudo reboot"
-        )
+        if facts.programs >= {"sudo", "grubby"}:
+            boot = "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
+        elif facts.programs >= {"sudo", "update-grub"}:
+            boot = (
+                "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub "
+                "&& sudo update-grub && sudo reboot"
+            )
+        else:
+            boot = "put systemd.unified_cgroup_hierarchy=1 on the kernel's command line, where this machine is booted"
         return _warn("cgroups", "version 1: limits on memory, processors and processes are not enforced", boot)
     missing = [words for name, words in LIMITS.items() if name not in engine.cgroup_controllers]
     if missing:

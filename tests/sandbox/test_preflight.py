@@ -230,8 +230,16 @@ OVERLAY = (
     "~/.config/containers/storage.conf && podman system reset  # removes all images and containers"
 )
 POOR_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
+    "cgroups v1 without a boot loader of its own": (
+        engine(cgroup_version="v1"),
+        warn(
+            "cgroups",
+            "version 1: limits on memory, processors and processes are not enforced",
+            "put systemd.unified_cgroup_hierarchy=1 on the kernel's command line, where this machine is booted",
+        ),
+    ),
     "cgroups v1 on Fedora": (
-        {"fedora": True, **engine(cgroup_version="v1")},
+        {"fedora": True, "programs": GOOD.programs | {"sudo", "grubby"}, **engine(cgroup_version="v1")},
         warn(
             "cgroups",
             "version 1: limits on memory, processors and processes are not enforced",
