@@ -13,7 +13,7 @@ from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import container_name, kernel_ports, publishing_host
-from loopat_jupyter.sharing.checks import check_share
+from loopat_jupyter.sharing.checks import check_share, no_port_left
 from loopat_jupyter.sharing.plan import host_of, label_of
 from loopat_jupyter.sharing.ports import listening, used_ports
 from loopat_jupyter.starting import way_out_of_archive
@@ -75,7 +75,8 @@ async def change_share(
                 # It may have been archived meanwhile.
                 _refuse(manager, changed, share)
             if share.mode == "direct" and changed.share.public_port is None:
-                raise ConflictError("No port of the range is left. Share less, or widen share.port_range.")
+                mine = sum(other.share.mode == "direct" for other in others)
+                raise no_port_left(manager.config.share, mine)
         except LoopatError:
             await _write(manager, record.id, before)
             with contextlib.suppress(LoopatError):

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.sandbox.plan import kernel_ports
 
 if TYPE_CHECKING:
@@ -60,6 +60,21 @@ def check_settings(config: ShareConfig) -> tuple[int, int]:
     except ValueError:
         raise BadInputError("share.host", f"{config.host!r} must be an IP address such as 127.0.0.1") from None
     return first, last
+
+
+def no_port_left(config: ShareConfig, mine: int) -> ConflictError:
+    """What to tell where a port of this machine is wanted, and none is left.
+
+    Args:
+        config: Says which ones there are.
+        mine: How many of them other loops of this workspace have.
+    """
+    first, last = check_settings(config)
+    others = last - first + 1 - mine
+    return ConflictError(
+        f"No port of share.port_range ({config.port_range}) is left: loops of this workspace use {mine} of them, other "
+        f"workspaces or programs of this machine {others}. Widen or move the range, or share less."
+    )
 
 
 def check_share(share: Share, config: Config) -> Share:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopat_jupyter.errors import BadInputError
-from loopat_jupyter.sharing.checks import check_alias, check_settings, check_share
+from loopat_jupyter.sharing.checks import check_alias, check_settings, check_share, no_port_left
 from loopat_jupyter.values import Share
 from loopat_jupyter.workspace.config import Config, KernelsConfig, ShareConfig
 
@@ -47,6 +47,8 @@ def test_settings_that_make_no_sense_name_their_key(settings: dict[str, str], ke
 
 def test_the_range_is_inclusive():
     assert check_settings(ShareConfig(host="::1", port_range="7800-7800")) == (7800, 7800)
+    told = no_port_left(ShareConfig(port_range="7800-7803"), 1).message
+    assert "loops of this workspace use 1 of them, other workspaces or programs of this machine 3." in told
 
 
 @pytest.mark.parametrize(
