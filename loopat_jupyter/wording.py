@@ -61,16 +61,18 @@ def problem_and_place(message: str) -> tuple[str, str]:
     return f"{_KEY if found['key'] else ''}{found['problem']}", found["path"].removeprefix(".")
 
 
-def in_words(problem: str) -> str:
+def in_words(problem: str, allowed: Sequence[str] = ()) -> str:
     """A problem that msgspec found, as the end of a sentence about the value; what is not known stays as it is.
 
     Args:
         problem: Its message, without the place: "Expected `int` >= 16" is "must be a whole number of at least 16".
+        allowed: The values that it may have, where they are counted and known.
     """
     if problem.startswith(_KEY):
         return f"has a name that {in_words(problem.removeprefix(_KEY))}"
     if found := _INVALID.match(problem):
-        return f"{found[1][:80]} is none of the values that it may have"
+        rest = f"not one of {', '.join(allowed)}" if allowed else "none of the values that it may have"
+        return f"{found[1][:80]} is {rest}"
     found = _EXPECTED.match(problem)
     if found is None:
         return problem[:1].lower() + problem[1:]

@@ -14,7 +14,7 @@ import msgspec
 
 from loopat_jupyter.agents import agent_environment, find_agent
 from loopat_jupyter.attach import shell_spec, with_notice
-from loopat_jupyter.cli.options import examples
+from loopat_jupyter.cli.options import Number, examples
 from loopat_jupyter.cli.progress import shown_progress
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
@@ -114,7 +114,7 @@ def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> No
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="End it after this time.",
 )

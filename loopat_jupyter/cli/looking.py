@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from loopat_jupyter.cli.options import as_json, examples
+from loopat_jupyter.cli.options import WholeNumber, as_json, examples
 from loopat_jupyter.cli.references import find_loop, loop_argument
 from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.text import shared_warnings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("list", epilog=examples("jupyter loopat list", "jupyter loopat list --json | jq -r '.loops[].id'"))
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only that many, the last used ones.")
+@click.option("--limit", type=WholeNumber(min=1), metavar="N", help="Only that many, the last used ones.")
 @click.option("--all", "archived", is_flag=True, help="Show archived loops too.")
 @as_json
 @pass_session

@@ -10,6 +10,18 @@ as_json = click.option("--json", is_flag=True, help="Print JSON and nothing else
 without_asking = click.option("--yes", "-y", is_flag=True, help="Do it without asking.")
 
 
+class Number(click.FloatRange):
+    """A number within bounds, called so."""
+
+    name = "number"
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within bounds, called so."""
+
+    name = "whole number"
+
+
 def from_here(context: click.Context, option: click.Parameter, address: str | None) -> str | None:
     """For addresses of repos: a path from the current folder on, which begins with a dot, becomes an absolute one."""
     del context, option

@@ -15,6 +15,7 @@ from loopat_jupyter.cli.text import changed_text
 from loopat_jupyter.cli.views import repos_table
 from loopat_jupyter.errors import EngineError, plain
 from loopat_jupyter.fetching import fetch_repo
+from loopat_jupyter.repos.addresses import check_address
 
 
 @click.command("fetch", epilog=examples('jupyter loopat fetch "Fix the footer"'))
@@ -65,7 +66,7 @@ def add_repo(session: Session, *, name: str, address: str) -> None:
     """
     registry = session.manager.cargo.checkout.registry
     before = {repo.name: repo.url for repo in registry.all()}.get(name)
-    repo = session.run(registry.add(name, address))
+    repo = session.run(registry.add(name, check_address(address, "address")))
     told = f", no longer {plain(before)}" if before not in (None, repo.url) else ""
     click.echo(f"{repo.name} is {repo.url}{told}.")
 

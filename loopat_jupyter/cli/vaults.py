@@ -88,12 +88,15 @@ def remove_vault(session: Session, *, name: str, yes: bool, force: bool) -> None
 
 def _name_alone(context: click.Context, argument: click.Parameter, words: tuple[str, ...]) -> str:
     del argument
-    if len(words) > 1 or not NAME.match(words[0]):
-        # It is not repeated, as click would do: it may be the value, or have it in it.
+    # What was typed is not repeated, as click would do: it may be the value, or have it in it.
+    form = "letters (A to Z, a to z), digits and _, and no digit first."
+    if len(words) > 1 or "=" in words[0]:
         raise click.UsageError(
-            "A value does not belong on a command line, where others see it. Name the variable alone: "
-            "letters (A to Z, a to z), digits and _, and no digit first.",
-            context,
+            f"A value does not belong on a command line, where others see it. Name the variable alone: {form}", context
+        )
+    if not NAME.match(words[0]):
+        raise click.UsageError(
+            f"This is no name of a variable. Name the variable alone, its value is asked for: {form}", context
         )
     return words[0]
 
@@ -191,8 +194,9 @@ def decrypt_vault(session: Session, *, name: str) -> None:
     vaults = session.manager.vaults
     if vaults.asks_passphrase(name):
         vaults.open(name, _ask_passphrase(f"Passphrase of vault {name!r}"))
-    decrypted = vaults.decrypt(name)
-    click.echo(f"Decrypted {count(len(decrypted.variables), 'variable')} of vault {name}.")
+    before = vaults.show(name).encrypted
+    variables = count(len(vaults.decrypt(name).variables), "variable")
+    click.echo(f"Decrypted {variables} of vault {name}." if before else f"Vault {name} is not encrypted.")
 
 
 @vault_verb.command(

@@ -69,10 +69,11 @@ def check_address(text: str, field: str = "repo") -> str:
     host, _, path = text.partition(":")
     if _SCP.match(text) and host not in SCHEMES and not path.startswith((":", "-")):
         return text
+    # Where a registered name is taken too, the field is "repo".
+    kind = "neither a registered repo nor an address" if field == "repo" else "no address"
     raise BadInputError(
         field,
-        f"{text.rpartition('@')[2][:80]!r} is neither a registered repo nor an address such as https://host/path, "
-        "git@host:path or /absolute/path",
+        f"{text.rpartition('@')[2][:80]!r} is {kind} such as https://host/path, git@host:path or /absolute/path",
     )
 
 

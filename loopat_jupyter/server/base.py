@@ -23,6 +23,7 @@ from loopat_jupyter.errors import (
     NotFoundError,
 )
 from loopat_jupyter.models import Value
+from loopat_jupyter.server.allowed import allowed_values
 from loopat_jupyter.server.answers import encode, problem_of
 from loopat_jupyter.wording import in_words, problem_and_place
 
@@ -130,7 +131,7 @@ class LoopatHandler(StreamedBody, APIHandler):
         try:
             return msgspec.convert(given, wanted, strict=False)
         except msgspec.ValidationError as error:
-            raise _bad_input(error) from None
+            raise _bad_input(error, wanted) from None
 
     async def finished(self, work: Coroutine[Any, Any, _T], *, loop_id: str) -> _T:
         """What long work on a loop comes to: it goes on if the client hangs up, and ends when it is called off.
@@ -240,7 +241,7 @@ def decode(data: bytes, wanted: type[_Request]) -> _Request:
     try:
         return msgspec.json.decode(data, type=wanted)
     except msgspec.ValidationError as error:
-        raise _bad_input(error) from None
+        raise _bad_input(error, wanted) from None
     except RecursionError:
         raise BadInputError("body", "is nested too deeply") from None
     except UnicodeDecodeError:
@@ -260,11 +261,11 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-def _bad_input(error: msgspec.ValidationError) -> BadInputError:
+def _bad_input(error: msgspec.ValidationError, wanted: type) -> BadInputError:
     """The field that a validation error is about, in the words of the client: `config.network`."""
     problem, place = problem_and_place(str(error))
     parts = [place] if place else []
     for pattern, text in ((_UNKNOWN, "is not known"), (_MISSING, "is required")):
         if found := pattern.match(problem):
             return BadInputError(".".join([*parts, found[1][:80]]) or "body", text)
-    return BadInputError(".".join(parts) or "body", in_words(problem))
+    return BadInputError(".".join(parts) or "body", in_words(problem, allowed_values(wanted, place)))

@@ -97,7 +97,9 @@ class VaultEdits:
     def _set(self, member: str, name: str, variable: str, value: bytes) -> None:
         if name == DEFAULT_VAULT and self._store.look(member, name) is None:
             self._make(member, name)
-        contents = self._store.require(member, name)
+        contents = self._store.look(member, check_vault_name(name))
+        if contents is None:
+            raise no_vault(name)
         make_folders(self._home, *self._store.parts(member, name), ENVS)
         with opened_folder(self._home, *self._store.parts(member, name), ENVS) as folder:
             remove_abandoned(folder)
@@ -116,8 +118,7 @@ class VaultEdits:
         """
         check_variable_name("variable", variable)
         found = False
-        if self._store.look(member, check_vault_name(name)) is None:
-            raise no_vault(name)
+        self._store.require(member, name)
         with (
             self._alone(),
             contextlib.suppress(FileNotFoundError),

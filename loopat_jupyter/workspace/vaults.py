@@ -245,7 +245,7 @@ class VaultStore:
         """
         contents = self.look(member, check_vault_name(name))
         if contents is None:
-            raise no_vault(name)
+            raise NotFoundError(f"There is no vault {name!r}. `jupyter loopat vault list` shows the vaults.")
         return contents
 
     def unwrap(self, member: str, name: str, passphrase: str) -> pyrage.x25519.Identity:
@@ -337,7 +337,7 @@ def locked(name: str, seal: Seal) -> LockedVaultError:
 
 
 def no_vault(name: str) -> NotFoundError:
-    """What to tell of a vault that is not there."""
+    """What to tell of a vault that a loop or a variable wants, and that is not there."""
     return NotFoundError(f"There is no vault {name[:80]!r}. `jupyter loopat vault create {name[:80]}` makes it.")
 
 

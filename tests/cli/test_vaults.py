@@ -119,7 +119,8 @@ def test_a_vault_is_removed_after_a_question(fake: FakeCommandLine, monkeypatch:
     assert fake("create", "Sales", "--vault", "work").code == 0
     assert "used by 'Sales'" in fake("vault", "rm", "work", "--yes").err
     assert fake("vault", "rm", "work", "--yes", "--force").code == 0
-    assert fake("vault", "rm", "work", "--yes").code == 1
+    gone = fake("vault", "rm", "work", "--yes")
+    assert (gone.code, gone.err) == (1, "There is no vault 'work'. `jupyter loopat vault list` shows the vaults.\n")
 
 
 def test_a_loop_is_made_with_a_vault_and_gets_another(fake: FakeCommandLine) -> None:
@@ -149,6 +150,7 @@ def test_encrypted_with_a_file(fake: FakeCommandLine, monkeypatch: pytest.Monkey
     assert (refused.code, "encrypted already, with its key in a file" in refused.err) == (1, True)
     assert "has no passphrase" in fake("vault", "unlock", "default").err
     assert "Decrypted 1 variable" in fake("vault", "decrypt", "default").out
+    assert fake("vault", "decrypt", "default").out == "Vault default is not encrypted.\n"
     assert (folder / "envs" / "TOKEN").read_text() == CANARY
 
 

@@ -41,7 +41,7 @@ def test_only_what_was_sent_is_a_change() -> None:
         (b'{"title":"\\ud83d\\ude00 \\uDEAD"}', "body", "half of a character"),
         (b'{"title":"\\ud83d\\ude00', "body", "is not JSON"),
         (b'{"title":"a","repos":"x"}', "repos", "is not known"),
-        (b'{"title":"a","config":{"network":"host"}}', "config.network", "'host' is none of the values"),
+        (b'{"title":"a","config":{"network":"host"}}', "config.network", "'host' is not one of bridge, none"),
         (b'{"title":"a","config":{"privileged":true}}', "config.privileged", "is not known"),
         (b'{"title":"a","config":{"shared_tmp":1}}', "config.shared_tmp", "must be true or false, not a whole number"),
         (b'{"title":"a","metadata":[]}', "metadata", "must be an object, not a list"),

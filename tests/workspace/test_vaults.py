@@ -32,7 +32,7 @@ def test_where_there_is_nothing(store: VaultStore):
     assert store.names("ada") == []
     assert store.look("ada", "default") is None
     assert store.read("ada", "default") == ({}, ())
-    with pytest.raises(NotFoundError, match="vault create work"):
+    with pytest.raises(NotFoundError, match="vault list"):
         store.require("ada", "work")
 
 
