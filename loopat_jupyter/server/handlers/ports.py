@@ -134,8 +134,30 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
             status = 404 if isinstance(error, NotFoundError) else error.status
             raise web.HTTPError(status, error.message) from error
         if record.archived or record.share.mode != "port" or str(record.share.port) != port:
-            raise web.HTTPError(404, "The loop does not share this port. Share it first.")
+            raise web.HTTPError(
+                404,
+                f"The loop does not share port {port}. To do so, choose Share… in its menu in JupyterLab, or run "
+                f"`jupyter loopat share {loop_id[:8]} --port {port}`.",
+            )
         return record
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - as tornado has it
+        """Say why, where Jupyter's page of that status would not.
+
+        Args:
+            status_code: The status.
+            kwargs: What was raised, as tornado gives it.
+        """
+        error = kwargs.get("exc_info", (None, None))[1]
+        if not isinstance(error, web.HTTPError) or not error.log_message:
+            super().write_error(status_code, **kwargs)
+            return
+        words = error.log_message % error.args
+        page = self.render_template(
+            "error.html", status_code=status_code, status_message=words, message="", exception=error
+        )
+        self.set_header("Content-Type", "text/html")
+        self.finish(page)
 
     async def pass_on(self, loop_id: str, port: str, path: str, prefix: str) -> None:
         """Pass the request on.

@@ -82,7 +82,8 @@ async def test_a_shared_port_opens_through_jupyter(loop: str, get: Any, jp_serve
     assert (await get(f"{base}/", known=False)).code in (302, 403)
     assert (await get(f"{base}/", known=False, method="POST", body=b"")).code == 403
     for port in ("8001", "22", "8888", "0", "99999", str(jp_serverapp.port)):
-        assert (await get(f"loopat/port/{loop}/{port}/")).code == 404
+        refused = await get(f"loopat/port/{loop}/{port}/")
+        assert (refused.code, f"The loop does not share port {port}." in refused.body.decode()) == (404, True)
     for place in (f"{base}@169.254.169.254/", f"loopat/port/{loop}/8000.x/", "loopat/port/localhost/8000/"):
         # Jupyter itself takes the slash away from what nobody knows.
         assert (await get(place.removesuffix("/"))).code == 404
