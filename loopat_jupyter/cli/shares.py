@@ -101,25 +101,29 @@ def share_verb(
     if json:
         session.show_json(sharing)
     else:
-        click.echo(told(record, sharing))
+        click.echo(told(record, sharing, whole=not asked))
         index = session.manager.workspace.workdir(record.id) / "index.html"
         if sharing.mode == "static" and not index.is_file():
             click.echo("The loop has no index.html, so ask for a file by its name behind this address.")
 
 
-def told(record: LoopRecord, sharing: Sharing) -> str:
+def told(record: LoopRecord, sharing: Sharing, *, whole: bool = False) -> str:
     """What to say of what a loop shows.
 
     Args:
         record: The loop.
         sharing: What it shows.
+        whole: Say also what that is, and what else could be shown; who has just chosen it knows.
     """
     lines = [sharing.url] if sharing.url else []
+    if whole and sharing.mode != "off":
+        what = "Its files are" if sharing.mode == "static" else f"Its port {sharing.port}/{sharing.protocol} is"
+        lines.append(f"{what} shared, as {sharing.mode}.")
     if sharing.state == "off":
         lines.append("Nothing is shared.")
     elif hint := _STATES[sharing.state].format(port=sharing.port, title=plain(record.title), id=short_id(record.id)):
         lines.append(hint)
-    if sharing.state in ("off", "not_listening"):
+    if whole or sharing.state in ("off", "not_listening"):
         names = {found: f"{found.port}/{found.protocol}" for found in sharing.listening}
         if shown := [name for found, name in names.items() if found.reachable]:
             lines.append(f"Programs in the loop listen on {listing(shown)}.")

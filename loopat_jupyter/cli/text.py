@@ -22,6 +22,9 @@ _PERIODS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (
 _NAMED = 3
 """Of the loops that one warning is about, that many are named."""
 
+_LONGEST = 160
+"""Two lines of a terminal."""
+
 
 def size(size_bytes: int) -> str:
     """A size in powers of two, as the face and podman say it.
@@ -136,6 +139,8 @@ def changed_text(loop: Loop, *, said: str = "", at_start: bool = False) -> str:
 def shared_warnings(loops: Iterable[Loop]) -> list[str]:
     """Warnings of loops in a list: what is told of several loops is told once, with the ids of the first ones.
 
+    Of a long one that is its first sentence: a list is looked at often, and `show` has the rest.
+
     Args:
         loops: In the order to show.
     """
@@ -143,6 +148,12 @@ def shared_warnings(loops: Iterable[Loop]) -> list[str]:
     for loop in loops:
         for warning in dict.fromkeys(loop.warnings):
             ids.setdefault(warning, []).append(short_id(loop.id))
-    for found in ids.values():
+    told = []
+    for warning, found in ids.items():
+        words, rest = warning, ""
+        if len(warning) > _LONGEST:
+            words, _, rest = warning.partition(". ")
+        more = f". More: jupyter loopat show {found[0]}" if rest else ""
         found[_NAMED:] = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
-    return [f"{listing(found)}: {warning}" for warning, found in ids.items()]
+        told.append(f"{listing(found)}: {words}{more}")
+    return told

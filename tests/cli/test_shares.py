@@ -53,6 +53,14 @@ def test_what_listens_for_the_loop_alone_is_told_with_the_way_out() -> None:
     assert hidden.startswith(
         "For the loop alone, as on 127.0.0.1, and not to be shared: 8888/tcp. Let the program listen on 0.0.0.0"
     )
+    ready = msgspec.structs.replace(off, mode="port", port=8000, url="http://a.localhost/", state="ready")
+    assert told(record, ready) == ready.url
+    assert told(record, ready, whole=True).splitlines() == [
+        ready.url,
+        "Its port 8000/tcp is shared, as port.",
+        shown,
+        hidden,
+    ]
     waiting = msgspec.structs.replace(off, mode="port", port=8888, state="not_listening", listening=(own,))
     assert told(record, waiting).splitlines() == [
         "Nothing in the loop is reached at port 8888 yet: a program there must listen on 0.0.0.0.",
@@ -68,7 +76,7 @@ def test_files_are_shared_from_the_command_line(real: RealCommandLine, workspace
     url, no_index = real("share", "Sales in May", "--static", "--alias", "sales").stdout.decode().splitlines()
     assert no_index == "The loop has no index.html, so ask for a file by its name behind this address."
     index.write_text("hello")
-    assert real.here("share", "Sales in May").out == f"{url}\n"
+    assert real.here("share", "Sales in May").out == f"{url}\nIts files are shared, as static.\n"
     assert urlsplit(url).hostname == "sales.localhost"
     assert asyncio.run(fetch(url)).body == b"hello"
     shown = real.look("share", "Sales in May")

@@ -92,3 +92,5 @@ def test_what_is_told_of_several_loops_is_told_once() -> None:
     ]
     assert shared_warnings(loops[:2]) == ["0123abcd and 1123abcd: no keys", "1123abcd: no disk"]
     assert shared_warnings(loops)[0] == "0123abcd, 1123abcd, 2123abcd and 2 more: no keys"
+    long = msgspec.structs.replace(LOOP, warnings=(f"There are no files. {'Long. ' * 50}",))
+    assert shared_warnings([long]) == ["0123abcd: There are no files. More: jupyter loopat show 0123abcd"]
