@@ -20,7 +20,7 @@ ROOTLESS := lab test unit bench load soak screenshots
 .PHONY: help lint python-lint format docs wheel clean $(ROOTLESS)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ifeq ($(shell id -u),0)
 
