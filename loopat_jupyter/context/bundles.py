@@ -53,7 +53,7 @@ count=$(git rev-list --count --ignore-missing HEAD --not --remotes=origin) || ex
 [ "$count" != 0 ] || exit {_NOTHING}
 exec git bundle create --quiet - HEAD --not --remotes=origin
 """
-"""One script, for each command in a sandbox costs a podman: commits what changed, where an author and a message are
+"""One script, for each command in a sandbox is a process more: commits what changed, where an author and a message are
 given, and packs what its origin has not."""
 
 _TAKEN = "refs/heads/taken"

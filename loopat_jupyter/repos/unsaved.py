@@ -43,7 +43,7 @@ _IN_SUBMODULES = (
 """What git's own shell runs in each submodule, those of submodules included."""
 
 _IN_TURN = 'mark=$1; shift; for command; do eval "$command" || exit; printf %s "$mark"; done'
-"""Commands one after the other, a mark behind what each says: every call into a sandbox costs a podman."""
+"""Commands one after the other, a mark behind what each says: every command in a sandbox is a process more."""
 
 
 class Unsaved(NamedTuple):

@@ -54,7 +54,7 @@ async def test_alone_without_any_remote_loops_share_their_notes(manager: LoopMan
     manager.inside = counted(manager, asked)
     promotion = await promote(manager, first, "notes", message="What we learned")
     assert promotion.outcome == "merged"
-    # Each costs a podman.
+    # Each is a process in the sandbox.
     assert asked == ["sh", "git pull"]
     # Git inside need not know who commits.
     (manager.workspace.loop_home(first.id) / ".config" / "git" / "config").unlink()
