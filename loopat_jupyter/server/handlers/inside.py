@@ -73,5 +73,7 @@ class BuildLogHandler(LoopatHandler):
         try:
             text = await asyncio.to_thread(log.read_bytes)
         except FileNotFoundError:
-            raise NotFoundError("The loop's image was not built here since the machine was started.") from None
+            raise NotFoundError(
+                "The loop's image was not built here since the machine was started, and no pull of it failed."
+            ) from None
         self.finish(text, set_content_type="text/plain; charset=UTF-8")
