@@ -290,6 +290,8 @@ class Images:
                 for line in (f"Pulling {reference}", *said.splitlines(), "", message):
                     log.add(line)
             raise ImageBuildError(message, stderr=said)
+        # What it said of an attempt before holds no more.
+        self.build_log(reference).unlink(missing_ok=True)
         return image_id
 
     async def _build(

@@ -156,7 +156,12 @@ async def test_a_missing_image_is_pulled(workspace: Workspace):
 
     engine = FakeEngine(answers)
     seen: list[Progress] = []
-    assert await Images(workspace, engine, Config()).ensure("example/one", seen.append) == "abc"
+    images = Images(workspace, engine, Config())
+    log = images.build_log("example/one")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("why it could not be pulled before")
+    assert await images.ensure("example/one", seen.append) == "abc"
+    assert not log.exists()
     assert engine.calls[1] == ("pull", "--quiet", "--", "example/one")
     assert seen == [Progress(label="pulling the image")]
 
