@@ -95,6 +95,8 @@ def run_forked(environ: Mapping[str, str], *arguments: str) -> NoReturn:
         for signum in (signal.SIGHUP, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        # As a Python that starts sets it; `subprocess` has just undone that.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         code = run(arguments, Session(os.environ))
         sys.stdout.flush()
         sys.stderr.flush()
