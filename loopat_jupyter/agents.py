@@ -50,6 +50,33 @@ def find_agent(workspace: Workspace, name: str) -> Agent:
     raise NotFoundError(f"There is no agent {name[:80]!r}. {there}")
 
 
+_STAYING = r"""
+trap : INT QUIT
+if command -v "$1" >/dev/null; then
+  "$@"
+  code=$?
+else
+  printf '%s: there is no such command in this loop. Install it, then start the agent again.\n' "$1"
+  code=127
+fi
+trap - INT QUIT
+stty sane
+printf '\n%s ended with code %s. Press Enter to close this terminal. ' "$LOOPAT_AGENT" "$code"
+read -r _
+exit "$code"
+"""
+"""Interrupts are the agent's own business; the shell that waits for it goes on."""
+
+
+def staying(agent: Agent) -> tuple[str, ...]:
+    """The command of a terminal that shows an agent and, once that has ended, its last lines until a person has read them.
+
+    Args:
+        agent: The agent; its name is in the environment.
+    """
+    return ("/bin/sh", "-c", _STAYING, "sh", *agent.command)
+
+
 def agent_environment(agent: Agent, record: LoopRecord) -> dict[str, str]:
     """What an agent is told of where it is.
 

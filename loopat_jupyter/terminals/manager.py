@@ -17,7 +17,7 @@ from terminado.management import DEFAULT_TERM_TYPE
 from tornado import web
 from tornado.ioloop import IOLoop
 
-from loopat_jupyter.agents import agent_environment, find_agent
+from loopat_jupyter.agents import agent_environment, find_agent, staying
 from loopat_jupyter.attach import shell_spec
 from loopat_jupyter.contents.drive import Drive, names_loop
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError
@@ -123,7 +123,7 @@ class LoopTerminalManager(ThrottledTerminalManager):
         Args:
             record: The loop.
             cwd: Folder relative to the loop's workdir, or absolute as seen inside.
-            agent: Name of an agent whose command line runs in place of a shell.
+            agent: Name of an agent whose command line runs in place of a shell; what it wrote last stays when it ends.
             on_progress: Told about long work.
             options: As the stock manager takes them: `name`, `shell_command`, `extra_env`, `height`, `width`.
 
@@ -139,7 +139,7 @@ class LoopTerminalManager(ThrottledTerminalManager):
         place = Place(record, folder_inside(self.loops.workspace, record.id, cwd))
         if agent is not None:
             found = find_agent(self.loops.workspace, agent)
-            options |= {"shell_command": list(found.command), "extra_env": agent_environment(found, record)}
+            options |= {"shell_command": list(staying(found)), "extra_env": agent_environment(found, record)}
         await self.loops.start(record, on_progress)
         model: dict[str, Any] = self.create(place=place, **options)
         return model

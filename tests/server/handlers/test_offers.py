@@ -92,18 +92,41 @@ async def test_an_agent_runs_on_a_terminal_with_the_loops_configuration(
     (workspace.workdir(loop) / "agent.sh").write_text(
         'jq -r .model "$CLAUDE_CONFIG_DIR/settings.json"\n'
         'echo "$1 / $LOOPAT_AGENT / $LOOPAT_LOOP_ID / $LOOPAT_LOOP_TITLE / $(test -t 0 && echo a terminal)"\n'
-        'echo noted > "$CLAUDE_CONFIG_DIR/note"; test "$PWD" = "$LOOPAT_WORKDIR" && echo in""place; read\n'
+        'trap "echo interrupted" INT; echo noted > "$CLAUDE_CONFIG_DIR/note"\n'
+        'test "$PWD" = "$LOOPAT_WORKDIR" && echo in""place; until read; do :; done; exit 7\n'
     )
     unknown = await api("POST", "loops", loop, "terminals", send={"agent": "nobody"})
     assert (unknown.status, unknown.body["message"]) == (404, "There is no agent 'nobody'. There are: tester.")
     opened = await api("POST", "loops", loop, "terminals", send={"agent": "tester"}, request_timeout=100)
     assert opened.status == 201
     socket = await connect("terminals", "websocket", opened.body["name"])
-    shown = ""
-    async with asyncio.timeout(60):
-        while "inplace" not in shown:
-            kind, *rest = json.loads(await socket.read_message())
-            shown += rest[0] if kind == "stdout" else ""
+
+    async def until(text: str) -> str:
+        shown = ""
+        async with asyncio.timeout(60):
+            while text not in shown:
+                kind, *rest = json.loads(await socket.read_message())
+                assert kind != "disconnect", shown
+                shown += rest[0] if kind == "stdout" else ""
+        return shown
+
+    shown = await until("inplace")
     assert "from the tier\r\n" in shown
     assert f"with an argument / tester / {loop} / an agent's / a terminal\r\n" in shown
     assert (workspace.agent_config(loop) / "note").read_text() == "noted\n"
+    # An interrupt is the agent's own; what it wrote last stays until a person has read it.
+    await socket.write_message(json.dumps(["stdin", "\x03"]))
+    await until("interrupted")
+    await socket.write_message(json.dumps(["stdin", "\r"]))
+    await until("tester ended with code 7. Press Enter to close this terminal. ")
+    await socket.write_message(json.dumps(["stdin", "\r"]))
+    async with asyncio.timeout(60):
+        while json.loads(await socket.read_message())[0] != "disconnect":
+            pass
+    # So does what is said of an agent that is not installed.
+    workspace.config_file.write_text('[[agents]]\nname = "tester"\ncommand = ["nowhere"]\n')
+    opened = await api("POST", "loops", loop, "terminals", send={"agent": "tester"})
+    socket = await connect("terminals", "websocket", opened.body["name"])
+    shown = await until("Press Enter")
+    assert "nowhere: there is no such command in this loop. Install it" in shown
+    assert "tester ended with code 127." in shown
