@@ -69,7 +69,7 @@ exit "$code"
 
 
 def staying(agent: Agent) -> tuple[str, ...]:
-    """The command of a terminal that shows an agent and, once that has ended, its last lines until a person has read them.
+    """The command of a terminal that shows an agent, and what that wrote last until a person has read it.
 
     Args:
         agent: The agent; its name is in the environment.

@@ -26,6 +26,7 @@ import { addCommands } from './commands';
 import { startAgain } from './consoles';
 import { LoopDrive } from './files';
 import { keepFocus } from './focus';
+import { startHere } from './here';
 import { addCards, withoutLoops } from './launcher';
 import { LoopManager } from './manager';
 import type { IDefaults } from './newform';
@@ -152,6 +153,11 @@ const face: JupyterFrontEndPlugin<void> = {
         args: { isPalette: true }
       });
     }
+    startHere(commands, () => {
+      const seen = browsers.find(each => each.isVisible)?.model.path;
+      const path = seen ?? folder();
+      return path !== undefined && loops.isInside(path) ? path : undefined;
+    });
     keepFocus(panel.node, app.contextMenu.menu);
     restorer?.add(panel, panel.id);
     app.shell.add(panel, side, { rank: 150, type: 'Loops' });

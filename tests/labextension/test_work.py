@@ -86,6 +86,12 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
     async with stage.server.terminal(terminal) as watched:
         assert f"loop-{harbour[:8]}" in await watched.run("uname -n")
+    # JupyterLab's own, as from the File menu, opens where the files are shown.
+    own = await page.evaluate(
+        "jupyterapp.commands.execute('terminal:create-new').then(({ content }) => content.session.name)"
+    )
+    assert own.startswith(harbour[:8])
+    await stage.server.api("DELETE", f"api/terminals/{own}")
     # Outside loops there are no such cards.
     await page.locator("#jp-loops-files .jp-BreadCrumbs-home").click()
     await browser.command("launcher:create")
