@@ -245,7 +245,7 @@ export abstract class LoopForm extends ReactWidget {
    */
   protected outcome(busy: string): React.ReactElement {
     return (
-      <>
+      <div className="jp-Loops-outcome">
         {this.problem !== undefined && this.problem.field === undefined && (
           <div role="alert" className="jp-Loops-problem">
             <Marked text={this.problem.message} />
@@ -256,7 +256,7 @@ export abstract class LoopForm extends ReactWidget {
             {busy}
           </div>
         )}
-      </>
+      </div>
     );
   }
 

@@ -374,8 +374,16 @@ async def test_a_loop_that_is_called_off_while_it_is_made_is_not_made(stage: Sta
     await browser.ask_for_new_loop()
     await page.keyboard.type("Unwanted")
     await page.fill("#jp-loops-repo", f"git://127.0.0.1:{port}/x.git")
+    # However long the form is, what is done stands above the buttons.
+    await page.locator(".jp-Loops-advanced summary").click()
     await browser.answer("Create")
-    await page.get_by_text("Making the loop and fetching the repo…").wait_for()
+    busy = page.get_by_text("Making the loop and fetching the repo…")
+    await busy.wait_for()
+    assert await busy.evaluate("""element => {
+        const { x, y, width, height } = element.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2) === element;
+    }""")
+    await browser.picture("dialog-busy")
     await reached.wait()
     # The main button keeps the focus, and so the dialog the keyboard.
     await page.keyboard.press("Escape")
