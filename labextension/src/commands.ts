@@ -84,7 +84,11 @@ export function addCommands(options: ICommandOptions): string[] {
     const given = (args: ReadonlyPartialJSONObject) =>
       manager.find(idOf(args) ?? '');
     const named = (args: ReadonlyPartialJSONObject) =>
-      typeof args['agent'] === 'string' ? args['agent'] : label;
+      typeof args['agent'] === 'string'
+        ? args['agent']
+        : id === CommandIDs.agent && manager.agents.length > 1
+          ? trans.__('%1…', label)
+          : label;
     commands.addCommand(id, {
       label: args =>
         args['isPalette'] ? trans.__('Loops: %1', label) : named(args),
@@ -139,7 +143,7 @@ export function addCommands(options: ICommandOptions): string[] {
 
   commands.addCommand(CommandIDs.create, {
     label: args =>
-      args['isPalette'] ? trans.__('Loops: New Loop…') : trans.__('New Loop'),
+      args['isPalette'] ? trans.__('Loops: New Loop…') : trans.__('New Loop…'),
     caption: trans.__('Make a separate environment for a piece of work'),
     icon: args => (args['isPalette'] ? undefined : addIcon),
     describedBy: {

@@ -31,7 +31,7 @@ class LoopDriveManager(LoopContentsManager):
             return str(self.drive.workspace.loops)
         found = None if "\0" in path else self.drive.host_path(path)
         if found is None:
-            raise web.HTTPError(404, f"{path} is in no loop. The Loops panel shows all loops.")
+            raise web.HTTPError(404, f"{path} is in no loop. Loops are made, renamed and deleted in the Loops panel.")
         return refuse_way_out(self.workspace, str(found), path)
 
     async def get(

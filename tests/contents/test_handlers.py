@@ -142,7 +142,9 @@ async def test_whole_loops_are_not_files(ask: Any, folder: str, workdir: Path) -
     (workdir / "a").touch()
     assert (await ask("DELETE", f"{API}/{folder}")).status == 403
     # Nothing can be called anything that is no loop.
-    assert (await ask("PATCH", f"{API}/{folder}", {"path": "other"})).status == 404
+    renamed = await ask("PATCH", f"{API}/{folder}", {"path": "other"})
+    assert renamed.status == 404
+    assert "renamed and deleted in the Loops panel" in str(renamed.body)
     assert (await ask("PATCH", f"{API}/{folder}/a", {"path": "other"})).status == 404
     assert (await ask("PATCH", f"{API}/{folder}", {"path": f"{folder}/inner"})).status == 403
     assert (workdir / "a").exists()

@@ -135,7 +135,7 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
     # From the menu of a row, where several agents are there, one is picked.
     await browser.show_panel()
     await browser.row("Harbour").click(button="right")
-    await page.locator(".lm-Menu").get_by_text("Agent", exact=True).click()
+    await page.locator(".lm-Menu").get_by_text("Agent…", exact=True).click()
     await page.locator(".jp-Dialog", has_text="Agent in “Harbour”").wait_for()
     await page.locator(".jp-Dialog select").select_option("Other")
     await browser.answer("Start")
