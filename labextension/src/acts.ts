@@ -4,7 +4,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { Widget } from '@lumino/widgets';
 import * as React from 'react';
 
-import { LoopError } from './api';
+import { LoopError, messageOf } from './api';
 import type { ICommandOptions } from './commands';
 import { LogView } from './log';
 import { Marked } from './marked';
@@ -147,6 +147,8 @@ export async function fetchRepo(
   );
   try {
     await manager.fetch(loop.id);
+  } catch (error) {
+    throw new Error(`${fullTitle(loop, manager)}: ${messageOf(error)}`);
   } finally {
     Notification.dismiss(notice);
   }

@@ -421,7 +421,7 @@ async def test_a_loop_of_a_repo_and_its_unsaved_work(stage: Stage, tmp_path: Pat
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("repo-missing")
     await again.click()
-    await page.locator(".Toastify__toast--error", has_text="Git failed to reach").wait_for()
+    await page.locator(".Toastify__toast--error", has_text="Footer: Git failed to reach").wait_for()
     assert (await stage.server.api("PUT", "loopat/api/repos/website", {"url": str(repo)})).status == 200
     await again.click()
     await again.wait_for(state="detached")
@@ -467,6 +467,9 @@ async def test_profiles_and_the_vault_of_a_new_loop_are_picked(stage: Stage) -> 
     await page.get_by_role("button", name="Refresh").first.click()
     command = browser.row("Picked").locator(".jp-Loops-note", has_text="There is no vault 'work'.").locator("code")
     assert await command.inner_text() == "jupyter loopat vault create work"
+    sizes = "element => [element, element.closest('.jp-Loops-note')].map(each => getComputedStyle(each).fontSize)"
+    command_size, text_size = await command.evaluate(sizes)
+    assert command_size == text_size
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("warning")
     # What most loops would say is said once, above them.
