@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -39,6 +40,9 @@ _ID_CHARACTERS = 8
 """Of a loop's id, in names: titles repeat, and fewer digits would too among some thousand loops."""
 
 
+_NAME = re.compile(r"loop-(.*?)-[0-9a-f]{8}-.*")
+
+
 def registered_name(record: LoopRecord, kernel: str) -> str:
     """Name of a loop's kernel for clients outside: lower-case, as jupyter_client wants it.
 
@@ -49,13 +53,14 @@ def registered_name(record: LoopRecord, kernel: str) -> str:
     return f"{_PREFIX}{record.slug}-{record.id[:_ID_CHARACTERS]}-{kernel}"
 
 
-def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path) -> dict[str, Any]:
+def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path, *, apart: bool = False) -> dict[str, Any]:
     """What `kernel.json` says of a loop's kernel.
 
     Args:
         record: The loop.
         spec: The kernel inside.
         home: The workspace's folder.
+        apart: Another loop is called the same.
     """
     config = {"loop_id": record.id, "kernel": spec.name, "workspace": str(home)}
     # Whoever runs this may do it in the loop's folder, where anything may be called like a module of ours (-P).
@@ -65,11 +70,25 @@ def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path) -> dict[str, A
     return {
         # For clients that run the command themselves, in place of asking the provisioner.
         "argv": [*command, f"--workspace={home}", f"--loop={record.id}", f"--kernel={spec.name}"],
-        "display_name": f"{spec.display_name} (loop: {one_line(record.title)}{elsewhere})",
+        "display_name": told_apart(
+            f"{spec.display_name} (loop: {one_line(record.title)}{elsewhere})", record.id, apart=apart
+        ),
         "language": spec.language,
         "interrupt_mode": spec.interrupt_mode,
         "metadata": {**spec.metadata, "kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}},
     }
+
+
+def told_apart(name: str, loop_id: str, *, apart: bool) -> str:
+    """What a loop's kernel is called, with the beginning of the loop's id or without.
+
+    Args:
+        name: What it is called now; ends with a bracket.
+        loop_id: The loop.
+        apart: With it.
+    """
+    tail = f", {loop_id[:_ID_CHARACTERS]})"
+    return name.removesuffix(tail).removesuffix(")") + (tail if apart else ")")
 
 
 class Registry:
@@ -101,19 +120,25 @@ class Registry:
         Raises:
             StorageFullError: No space.
         """
-        wanted = {registered_name(record, spec.name): kernel_json(record, spec, home) for spec in specs}
+        twins = self._called(record.slug).keys() - {record.id}
+        wanted = {
+            registered_name(record, spec.name): kernel_json(record, spec, home, apart=bool(twins)) for spec in specs
+        }
         present = dict(self._of_loop(record.id))
         for name in present.keys() - wanted.keys():
             self._remove(name)
         changed = {name for name in wanted if present.get(name) != wanted[name]}
         for name in sorted(changed):
             self._write(record.id, name, wanted[name])
+        self._tell_apart({record.slug, *map(_slug, present)})
         return bool(changed) or present.keys() != wanted.keys()
 
     def remove(self, loop_id: str) -> None:
         """Remove the kernelspecs of one loop."""
-        for name, _ in list(self._of_loop(loop_id)):
+        names = self.names(loop_id)
+        for name in names:
             self._remove(name)
+        self._tell_apart(set(map(_slug, names)))
 
     def prune(self) -> list[str]:
         """Remove the kernelspecs of loops whose record is gone, in whatever workspace: folders removed by hand.
@@ -127,11 +152,33 @@ class Registry:
             if config and not (Path(config["workspace"]) / "loops" / config["loop_id"] / "meta.json").exists():
                 self._remove(path.name)
                 stale.append(path.name)
+        self._tell_apart(set(map(_slug, stale)))
         return sorted(stale)
 
     def names(self, loop_id: str) -> list[str]:
         """Names of the kernelspecs of one loop."""
         return sorted(name for name, _ in self._of_loop(loop_id))
+
+    def _called(self, slug: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """Loops whose titles make the same slug, with their kernelspecs by name."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for path in self._folder.glob(f"{_PREFIX}{slug}-*"):
+            spec = self._read(path.name) if _slug(path.name) == slug else None
+            loop_id = _owner(spec) if spec is not None else None
+            if spec is not None and loop_id is not None:
+                found.setdefault(loop_id, {})[path.name] = spec
+        return found
+
+    def _tell_apart(self, slugs: set[str]) -> None:
+        """Have kernels say the beginning of their loop's id where several loops are called the same, and only there."""
+        for slug in slugs:
+            loops = self._called(slug)
+            for loop_id, specs in loops.items():
+                for name, spec in specs.items():
+                    name_now = str(spec.get("display_name", ""))
+                    shown = told_apart(name_now, loop_id, apart=len(loops) > 1)
+                    if shown != name_now:
+                        self._write(loop_id, name, {**spec, "display_name": shown})
 
     def _of_loop(self, loop_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for path in self._folder.glob(f"{_PREFIX}*-{loop_id[:_ID_CHARACTERS]}-*"):
@@ -158,6 +205,12 @@ class Registry:
     def _remove(self, name: str) -> None:
         (self._folder / name / "kernel.json").unlink(missing_ok=True)
         shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _slug(name: str) -> str:
+    """That of the loop of a kernelspec's name; empty for anybody else's."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match else ""
 
 
 def _config(spec: dict[str, Any]) -> dict[str, str]:

@@ -116,6 +116,29 @@ def test_sync_follows_title_and_kernels(registry: Registry) -> None:
     assert registry.names(loop.id) == [f"loop-other-{loop.id[:8]}-python3"]
 
 
+def test_kernels_of_loops_that_are_called_the_same_say_which(registry: Registry, folder: Path) -> None:
+    def shown() -> list[str]:
+        return sorted(json.loads(path.read_text())["display_name"] for path in folder.glob("*/kernel.json"))
+
+    first, second = record("Sales in May"), record("Sales in May")
+    registry.sync(first, [PYTHON], HOME)
+    assert shown() == ["Python 3 (loop: Sales in May)"]
+    registry.sync(second, [PYTHON], HOME)
+    registry.sync(record("Sales in May too"), [PYTHON], HOME)
+    assert shown() == sorted(
+        [f"Python 3 (loop: Sales in May, {loop.id[:8]})" for loop in (first, second)]
+        + ["Python 3 (loop: Sales in May too)"]
+    )
+    # What is right is not written again, and one that is left needs no id.
+    assert not registry.sync(first, [PYTHON], HOME)
+    renamed = msgspec.structs.replace(second, title="Other", slug="other")
+    registry.sync(renamed, [PYTHON], HOME)
+    assert shown() == [f"Python 3 (loop: {title})" for title in ("Other", "Sales in May too", "Sales in May")]
+    registry.sync(second, [PYTHON], HOME)
+    registry.remove(first.id)
+    assert shown() == ["Python 3 (loop: Sales in May too)", "Python 3 (loop: Sales in May)"]
+
+
 def test_only_the_loops_own_kernelspecs_are_removed(registry: Registry, folder: Path) -> None:
     loop, other = record(), record()
     registry.sync(loop, [PYTHON, R], HOME)
