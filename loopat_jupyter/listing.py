@@ -11,6 +11,7 @@ from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.models import Loop, LoopPage
 from loopat_jupyter.workspace.order import Order
 from loopat_jupyter.workspace.records import folder_name
+from loopat_jupyter.workspace.vaults import no_vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -124,6 +125,7 @@ class Listing:
             restart_needed=status.restart_needed,
             build_failed=status.build_failed,
             repo_missing=record.repo_missing,
+            vault_missing=no_vault(record.vault).message in warnings,
             progress=status.progress,
             warnings=(*record.warnings, *self._advice(record), *status.warnings, *warnings),
             in_use=status.in_use,

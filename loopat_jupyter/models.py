@@ -352,6 +352,8 @@ class Loop(Value, frozen=True, kw_only=True):
     """Its image could not be built when it was started last; a warning says why, and the build log all of it."""
     repo_missing: bool
     """It has no files of its repo, which could not be reached; a warning says why, and `fetch` tries again."""
+    vault_missing: bool
+    """There is no vault of the name that it was made with; a warning says so."""
     progress: Progress | None
     warnings: tuple[str, ...]
     in_use: InUse

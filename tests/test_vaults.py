@@ -96,7 +96,9 @@ async def test_a_vault_in_use_is_kept_unless_forced(quiet: LoopManager):
     await quiet.vaults.remove("work", force=True)
     assert quiet.vaults.listed() == ()
     assert quiet.vaults.variables(record) == {}
-    assert "no vault 'work'" in (await quiet.get(record.id)).warnings[0]
+    shown = await quiet.get(record.id)
+    assert shown.vault_missing
+    assert "no vault 'work'" in shown.warnings[0]
     with pytest.raises(NotFoundError):
         await quiet.vaults.remove("work")
     with pytest.raises(BadInputError, match=r"^name: "):

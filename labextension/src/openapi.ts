@@ -1036,6 +1036,7 @@ export interface components {
       state: 'absent' | 'error' | 'preparing' | 'running' | 'stopped';
       title: string;
       vault: string;
+      vault_missing: boolean;
       warnings: string[];
       /** Format: path */
       workdir: string;

@@ -26,9 +26,6 @@ import {
   titled
 } from './words';
 
-/** In a warning that the loop's vault is not there. */
-const NO_VAULT = '`jupyter loopat vault create ';
-
 interface IProps {
   loop: Loop;
   /** The beginning of its id where others are called the same, else empty. */
@@ -136,10 +133,10 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
           <Marked text={warning} />
         </div>
       ))}
-      {warnings.some(warning => warning.includes(NO_VAULT)) && (
+      {loop.vault_missing && warnings.length > 0 && (
         <Remedy
           label={trans.__('Make the vault of “%1”', title)}
-          says={trans.__('Or make it here.')}
+          says={trans.__('Or make the vault here.')}
           button={trans.__('Vaults…')}
           onClick={() => run(CommandIDs.vaults, { vault: loop.vault })}
         />

@@ -21,6 +21,7 @@ export function loop(values: Partial<Loop> = {}): Loop {
     state: 'absent',
     build_failed: false,
     repo_missing: false,
+    vault_missing: false,
     progress: null,
     in_use: { kernels: 0, terminals: 0, commands: 0, unresponsive: [] },
     last_activity: '2026-03-01T10:00:00Z',

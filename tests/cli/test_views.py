@@ -32,6 +32,7 @@ LOOP = Loop(
     restart_needed=False,
     build_failed=False,
     repo_missing=False,
+    vault_missing=False,
     progress=None,
     warnings=(),
     in_use=InUse(kernels=1),

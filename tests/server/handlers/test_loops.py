@@ -86,6 +86,7 @@ class TestLife:
             "restart_needed": False,
             "build_failed": False,
             "repo_missing": False,
+            "vault_missing": False,
             "progress": None,
             "warnings": [],
             "in_use": {"kernels": 0, "terminals": 0, "commands": 0, "unresponsive": []},
