@@ -62,19 +62,22 @@ fi
 trap - INT QUIT
 stty sane
 printf '\n%s ended with code %s. Press Enter to close this terminal. ' "$LOOPAT_AGENT" "$code"
-read -r _
+read -r -t 900 _
 exit "$code"
 """
-"""Interrupts are the agent's own business; the shell that waits for it goes on."""
+"""Interrupts are the agent's own business; the shell that waits for it goes on.
+
+It does not wait for ever: where agents work unattended, nobody reads, and a loop in which something waits is in use.
+"""
 
 
 def staying(agent: Agent) -> tuple[str, ...]:
-    """The command of a terminal that shows an agent, and what that wrote last until a person has read it.
+    """The command of a terminal that shows an agent, and what that wrote last until a person has read it: 15 minutes.
 
     Args:
         agent: The agent; its name is in the environment.
     """
-    return ("/bin/sh", "-c", _STAYING, "sh", *agent.command)
+    return ("/bin/bash", "-p", "-c", _STAYING, "bash", *agent.command)
 
 
 def agent_environment(agent: Agent, record: LoopRecord) -> dict[str, str]:
