@@ -228,9 +228,11 @@ async def _attached(stack: contextlib.AsyncExitStack, stem: Stem, running: Runni
                 f"The command did not start within {FIND_TIMEOUT_S:g} s. Try again, or else recreate the loop."
             ) from None
         raise
-    if not has_begun:
-        raise _not_run(spec, running)
     begun(stem)
+    if not has_begun:
+        # As with a Python that does not run. Nothing of the command has happened; podman may do better.
+        stem.file("pid").unlink(missing_ok=True)
+        return None
     return pipes
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from loopat_jupyter.errors import StorageRefusedError
 from loopat_jupyter.models import Value
-from loopat_jupyter.sandbox.process import Stem, find_process
+from loopat_jupyter.sandbox.process import Stem, find_process, stat_fields
 from loopat_jupyter.sandbox.session import end_members
 from loopat_jupyter.sandbox.state import start_ticks
 from loopat_jupyter.sandbox.trees import end_tree
@@ -127,7 +127,8 @@ def _orphans(run_folder: Path) -> list[tuple[Path, _Owner]]:
         for file in _folder(run_folder).iterdir():
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 owner = msgspec.json.decode(file.read_bytes(), type=_Owner)
-                if start_ticks(owner.pid) != owner.start_ticks:
+                # One that has ended holds nothing, though its parent has yet to hear of it.
+                if start_ticks(owner.pid) != owner.start_ticks or stat_fields(owner.pid)[:1] == [b"Z"]:
                     found.append((file, owner))
     return found
 

@@ -1,18 +1,17 @@
-"""The streams of a command that starts at the entrance: pipes in its loop's runtime directory; see `inside/attach`.
+"""The streams of a command that starts at the entrance: pipes whose other ends go to `inside/attach` over a socket.
 
-Both ends of each are held here until the command has its own: so neither side waits for the other to open one, and
-nobody takes a pipe that is not open yet for one that was closed.
+They have no names, so nothing inside can take the place of one, and a program may open its standard input anew by its
+own name for it (`/dev/stdin`), which with a named pipe waits for somebody to write.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import signal
-import stat
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -20,58 +19,44 @@ from loopat_jupyter.deadlines import deadline, until_next_look_s
 from loopat_jupyter.sandbox.process import find_process, stat_fields
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from loopat_jupyter.sandbox.process import Stem
 
 _MOST_OF_END_BYTES = 16
+_LARGEST_EXIT_CODE = 255
 _PATIENCE_S = 0.25
 """How long a start takes at most on a machine that is not busy."""
 _LATEST_END_S = 3.0
 
 
 class _Pipe:
-    """One pipe, with the end of the host; both ends until `lead_on`. Close it."""
+    """One pipe, with the end of the host; that of the command, too, until it was handed over. Close it."""
 
-    def __init__(self, path: Path, mode: int) -> None:
-        flags = os.O_NONBLOCK | os.O_CLOEXEC
-        os.mkfifo(path, 0o600)
-        self._path = path
-        self._both = os.open(path, os.O_RDWR | os.O_NOFOLLOW | flags)
-        try:
-            _check_pipe(self._both, path)
-            # By number: what runs inside can put something else under the name.
-            self.descriptor = os.open(f"/proc/self/fd/{self._both}", mode | flags)
-        except OSError:
-            os.close(self._both)
-            raise
+    def __init__(self, *, is_written: bool) -> None:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        self.descriptor, self.other = (writer, reader) if is_written else (reader, writer)
+        os.set_blocking(self.descriptor, False)
 
-    def lead_on(self) -> None:
-        """The command has its own end, and nobody needs the name any more."""
-        if self._both >= 0:
-            os.close(self._both)
-            self._both = -1
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+    def hand_over(self) -> None:
+        """The command has its end."""
+        if self.other >= 0:
+            os.close(self.other)
+            self.other = -1
 
     def close(self) -> None:
         """Give it back."""
-        self.lead_on()
+        self.hand_over()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
 
-def _check_pipe(descriptor: int, path: Path) -> None:
-    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-        raise OSError(errno.EINVAL, "not a pipe any more", str(path))
-
-
 class Reader(_Pipe):
     """What a command writes. Nothing is read ahead, so whoever reads slowly slows it down."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, os.O_RDONLY)
+    def __init__(self) -> None:
+        super().__init__(is_written=False)
         self._news = asyncio.Event()
         self._left_bytes: int | None = None
 
@@ -112,8 +97,8 @@ class Reader(_Pipe):
 class Writer(_Pipe):
     """What a command reads."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, os.O_WRONLY)
+    def __init__(self) -> None:
+        super().__init__(is_written=True)
         self._data = memoryview(b"")
 
     def write(self, data: bytes) -> None:
@@ -159,22 +144,21 @@ class Pipes:
         stderr: Its standard error.
 
     Raises:
-        OSError: The folder was locked from inside, or its file system has no pipes.
+        OSError: The folder was locked from inside, or its file system has no sockets.
     """
 
     def __init__(self, stem: Stem, *, stdin: bool) -> None:
-        self.stdin: Writer | None = None
         self._stem = stem
         self._said = b""
         self._begun = asyncio.Event()
         self._exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         with contextlib.ExitStack() as stack:
-            if stdin:
-                self.stdin = stack.enter_context(contextlib.closing(Writer(stem.file("in"))))
-            self.stdout = stack.enter_context(contextlib.closing(Reader(stem.file("out"))))
-            self.stderr = stack.enter_context(contextlib.closing(Reader(stem.file("err"))))
-            self._end = stack.enter_context(contextlib.closing(Reader(stem.file("end"))))
-            asyncio.get_running_loop().add_reader(self._end.descriptor, self._hear)
+            self._end, self.stdout, self.stderr = (stack.enter_context(contextlib.closing(Reader())) for _ in range(3))
+            self.stdin = stack.enter_context(contextlib.closing(Writer())) if stdin else None
+            self._listener = stack.enter_context(_listener(stem))
+            # In this order; `inside/attach` names them, too.
+            self._all = [self._end, self.stdout, self.stderr, *([self.stdin] if self.stdin else [])]
+            asyncio.get_running_loop().add_reader(self._listener, self._hand_over)
             stack.callback(self._hear_no_more)
             self._stack = stack.pop_all()
 
@@ -224,18 +208,32 @@ class Pipes:
             process.close()
         return not stat_fields(init_pid) or (pid_inside is not None and process is None)
 
-    def _hear(self) -> None:
-        """Take what is said of the begin and the end; closed without an exit code, it is nobody's end."""
-        data = os.read(self._end.descriptor, _MOST_OF_END_BYTES)
-        self._said += data
-        if not self._begun.is_set():
+    def _hand_over(self) -> None:
+        """Give the command its ends. Whoever else inside comes first spoils that command, and no other."""
+        loop = asyncio.get_running_loop()
+        # It may have gone again.
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            with connection:
+                socket.send_fds(connection, [b"!"], [pipe.other for pipe in self._all])
+            loop.remove_reader(self._listener)
+            loop.add_reader(self._end.descriptor, self._hear)
+            for pipe in self._all:
+                pipe.hand_over()
             self._begun.set()
-            for pipe in (self.stdin, self.stdout, self.stderr, self._end):
-                if pipe is not None:
-                    pipe.lead_on()
-        if not data or len(self._said) > _MOST_OF_END_BYTES:
-            code = self._said.strip()
-            self._finish(int(code) if code.isdigit() else -signal.SIGKILL)
+            self._stem.file("argv").unlink(missing_ok=True)
+
+    def _hear(self) -> None:
+        """Take the exit code, a line; closed without one, nobody saw the end."""
+        try:
+            data = os.read(self._end.descriptor, _MOST_OF_END_BYTES)
+        except BlockingIOError:
+            return
+        self._said += data
+        if not data or b"\n" in self._said or len(self._said) > _MOST_OF_END_BYTES:
+            line = self._said.partition(b"\n")[0]
+            is_code = line.isdigit() and int(line) <= _LARGEST_EXIT_CODE
+            self._finish(int(line) if is_code else -signal.SIGKILL)
 
     def _finish(self, exit_code: int) -> None:
         self._hear_no_more()
@@ -244,4 +242,25 @@ class Pipes:
         self.stderr.end()
 
     def _hear_no_more(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._end.descriptor)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        loop.remove_reader(self._end.descriptor)
+
+
+@contextlib.contextmanager
+def _listener(stem: Stem) -> Iterator[socket.socket]:
+    """Listens where `inside/attach` comes for the pipes of a command."""
+    folder = os.open(stem.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as listener:
+            # By its descriptor: a path of any length will do.
+            listener.bind(f"/proc/self/fd/{folder}/{stem.name}-a")
+            try:
+                listener.listen(1)
+                yield listener
+            finally:
+                # In a folder that was locked from inside it lies until the next start of the sandbox.
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{stem.name}-a", dir_fd=folder)
+    finally:
+        os.close(folder)

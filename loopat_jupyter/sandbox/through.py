@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from loopat_jupyter.sandbox.pipes import Pipes, Reader, Writer
 
@@ -28,10 +29,9 @@ async def copy_through(pipes: Pipes) -> int:
         Its exit code; negative, as of a client that a broken pipe ended, where nobody reads what it writes any more.
     """
     with contextlib.ExitStack() as stack:
-        # Python knows which of them were closed; their numbers may be those of anything by now.
         out, err = (
-            None if stream is None else stack.enter_context(_unhurried(number, os.O_WRONLY))
-            for number, stream in ((1, sys.stdout), (2, sys.stderr))
+            None if number is None else stack.enter_context(_unhurried(number, os.O_WRONLY))
+            for number in (_number_of(sys.stdout, 1), _number_of(sys.stderr, 2))
         )
         outputs = [asyncio.ensure_future(_copy(pipes.stdout, out)), asyncio.ensure_future(_copy(pipes.stderr, err))]
         tasks = [*outputs]
@@ -47,6 +47,17 @@ async def copy_through(pipes: Pipes) -> int:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+def _number_of(stream: TextIO | None, usual: int) -> int | None:
+    """The descriptor of a stream. Python knows which were closed; their usual numbers may be those of anything now."""
+    if stream is None:
+        return None
+    try:
+        return stream.fileno()
+    except OSError:
+        # Somebody has put in place of it what is none.
+        return usual
 
 
 @contextlib.contextmanager

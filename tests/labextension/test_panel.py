@@ -352,9 +352,11 @@ async def test_what_is_wrong_stands_beside_its_field(stage: Stage) -> None:
     await browser.row("Form").wait_for()
     assert (await stage.loop("Form"))["config"]["resources"]["cpus"] == 2
     await browser.action("Form", "Start").click()
+    # Once in the notice, and once where the loop is.
     told = page.get_by_text("there-is-no-such-image")
-    await told.first.wait_for()
-    assert await told.count() == 1
+    await browser.row("Form").get_by_text("there-is-no-such-image").wait_for()
+    await page.locator(".Toastify__toast", has_text="there-is-no-such-image").wait_for()
+    assert await told.count() == 2
     await browser.picture("failed-start")
 
 

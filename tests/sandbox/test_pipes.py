@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,20 +182,33 @@ async def test_whoever_comes_after_it_was_called_off_clears_up(stem: Stem, attac
 
 
 async def test_a_host_that_was_killed_keeps_nobody(stem: Stem, attach: Start):
-    for suffix in ("out", "err", "end"):
-        os.mkfifo(stem.file(suffix))
-    process = await attach("/bin/sh", "-c", "echo >ran; exec echo heard")
-    # Nobody reads the last word either.
-    assert await process.wait() != 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(stem.folder / f"{stem.name}-a"))
+    process = await attach("/bin/sh", "-c", "echo >ran")
+    assert await process.wait() == 1
+    assert not (stem.folder / "ran").exists()
 
 
-@pytest.mark.parametrize("plant", [Path.touch, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
-async def test_a_name_that_is_taken_makes_no_pipes(stem: Stem, plant: Callable[[Path], object]):
+async def test_a_name_that_is_taken_makes_no_pipes(stem: Stem):
     before = open_descriptors()
-    plant(stem.file("end"))
-    with pytest.raises(FileExistsError):
+    (stem.folder / f"{stem.name}-a").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="in use"):
         Pipes(stem, stdin=True)
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("said", [b"256\n", b"99999999999999999999", b"-1\n", b"x\n", b""])
+async def test_what_is_no_exit_code_is_nobodys_end(stem: Stem, said: bytes):
+    pipes = Pipes(stem, stdin=False)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(stem.folder / f"{stem.name}-a"))
+        await pipes.begin(os.getpid())
+        _, handed, _, _ = socket.recv_fds(stranger, 1, 4)
+    os.write(handed[0], said)
+    for descriptor in handed:
+        os.close(descriptor)
+    assert await pipes.wait() == -signal.SIGKILL
+    pipes.close()
 
 
 async def test_closing_twice_gives_back_once(stem: Stem):

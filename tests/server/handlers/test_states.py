@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.sandbox.state import StateFiles
+from loopat_jupyter.sandbox.trees import descendants
 from loopat_jupyter.server.handlers import states
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class TestStates:
             # Looking for kernels is a command too; what counts here is the one that stays.
             while not (
                 (stamp := StateFiles(workspace.host(loop)).running())
-                and any(b"1000" in command_line(pid) for pid in exec_roots(stamp.pid))
+                and any(b"1000" in command_line(pid) for pid in descendants(stamp.pid))
             ):
                 await asyncio.sleep(0.1)
         refused = await api("DELETE", "loops", loop)
