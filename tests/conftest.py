@@ -31,7 +31,7 @@ from loopat_jupyter.sandbox.environment import podman_environment
 from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.network import was_ensured
 from loopat_jupyter.sandbox.podman import Podman
-from loopat_jupyter.sandbox.process import all_pids, pid_namespace
+from loopat_jupyter.sandbox.process import all_pids, innermost_pid, pid_namespace
 from loopat_jupyter.workspace import kept
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
@@ -201,18 +201,20 @@ def nest() -> Iterator[Nest]:
     subprocess.run(["rm", "-rf", "--", *made], check=True)
 
 
+MAIN = 2
+"""Id of a sandbox's main process as seen inside."""
+
+
 def processes_inside(manager: LoopManager, record: LoopRecord) -> list[psutil.Process]:
     """Everything that runs in the sandbox of a loop that runs, without its init and main process."""
     stamp = manager.sandboxes.state_files(record.id).running()
     assert stamp is not None
     namespace, found = pid_namespace(stamp.pid), []
     for pid in all_pids():
-        # Just after the start, the init does not yet show what it runs.
-        if pid != stamp.pid and pid_namespace(pid) == namespace:
+        # Just after the start, neither shows yet what it runs.
+        if pid_namespace(pid) == namespace and innermost_pid(pid) not in (1, MAIN):
             with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                if "/loopat/lib/sandbox" not in process.cmdline():
-                    found.append(process)
+                found.append(psutil.Process(pid))
     return found
 
 
