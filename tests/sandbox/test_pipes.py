@@ -145,8 +145,8 @@ async def test_nothing_is_read_ahead(stem: Stem, attach: Start):
             pass
         # It waits with a full pipe; a piece of it makes room for no more than that.
         assert len(await pipes.stdout.read(10**6)) <= size_bytes
-    # Nobody reads any more, which ends it.
-    assert await process.wait() == -signal.SIGPIPE
+    # Nobody reads any more, which ends it; its end may still be heard or not.
+    assert await process.wait() in (0, -signal.SIGPIPE)
 
 
 async def test_an_end_that_nobody_saw_is_no_exit_code(stem: Stem, attach: Start):
