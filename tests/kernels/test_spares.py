@@ -136,8 +136,13 @@ async def answers(km: Any) -> None:
 
 
 def waiting(place: Place) -> list[int]:
-    """Host ids of the spare kernels of the loop."""
-    return [process.pid for process in processes_inside(place.manager, place.record) if is_waiting(process.pid)]
+    """Ids of spare kernels. What waited for a command counts as waiting, too, while it ends."""
+    found = []
+    for process in processes_inside(place.manager, place.record):
+        with contextlib.suppress(psutil.Error):
+            if is_waiting(process.pid) and process.cwd() and not process.name().startswith("attach-"):
+                found.append(process.pid)
+    return found
 
 
 async def follow(place: Place, server: Server, **variables: str) -> bool:
