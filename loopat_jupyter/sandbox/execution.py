@@ -146,7 +146,8 @@ async def run_attached(
                 async with contextlib.aclosing(pump(client, stdin, time_left)) as outputs:
                     async for output in outputs:
                         yield output
-                exit_code = await asyncio.wait_for(client.wait(), time_left.left_s())
+                async with deadline(time_left.left_s()):
+                    exit_code = await client.wait()
                 too_late = ending.begun
             finally:
                 if client.returncode is None or client.returncode < 0 or ending.begun:

@@ -169,9 +169,11 @@ class Pipes:
     async def end(self) -> None:
         """Give them back once what waited for a command that was ended has ended, too: it needs a moment."""
         try:
-            with contextlib.suppress(TimeoutError):
-                async with deadline(_LATEST_END_S):
-                    await self.wait()
+            # Nothing waits for one that has not begun, and nothing will.
+            if self._begun.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with deadline(_LATEST_END_S):
+                        await self.wait()
         finally:
             self.close()
 
@@ -191,14 +193,20 @@ class Pipes:
             init_pid: The sandbox's init process on the host.
         """
         began_s = time.monotonic()
-        while not self._begun.is_set():
-            waited_s = time.monotonic() - began_s
-            # What the main process could not start, or what was killed meanwhile, never opens them.
-            if waited_s > _PATIENCE_S and await asyncio.to_thread(self._is_gone, init_pid) and not self._begun.is_set():
-                self._finish(-signal.SIGKILL)
-                return False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), max(_PATIENCE_S, until_next_look_s(waited_s)))
+        beginning = asyncio.ensure_future(self._begun.wait())
+        try:
+            while not self._begun.is_set():
+                waited_s = time.monotonic() - began_s
+                # What the main process could not start, or what was killed meanwhile, never opens them.
+                if waited_s > _PATIENCE_S and await asyncio.to_thread(self._is_gone, init_pid):
+                    if not self._begun.is_set():
+                        self._finish(-signal.SIGKILL)
+                        return False
+                    break
+                # Not `wait_for`, which forgets that it was called off if that comes with the beginning (Python 3.11).
+                await asyncio.wait({beginning}, timeout=max(_PATIENCE_S, until_next_look_s(waited_s)))
+        finally:
+            beginning.cancel()
         return True
 
     def _is_gone(self, init_pid: int) -> bool:

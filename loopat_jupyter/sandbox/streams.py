@@ -7,6 +7,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
+from loopat_jupyter.deadlines import deadline
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -77,7 +79,8 @@ async def pump(client: Client, stdin: bytes, time_left: TimeLeft) -> AsyncGenera
                     yield Output(name, data)
                     pending[asyncio.ensure_future(readers[name].read(_PIECE_BYTES))] = name
         # A command that has closed its outputs may still read.
-        await asyncio.wait_for(client.wait(), time_left.left_s())
+        async with deadline(time_left.left_s()):
+            await client.wait()
     finally:
         left: list[asyncio.Task[Any]] = [feeding, *pending]
         for task in left:
