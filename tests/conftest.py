@@ -112,6 +112,9 @@ def jp_server_cleanup() -> Iterator[None]:
         app = ServerApp.instance()
         if hasattr(app, "kernel_manager"):
             app.kernel_manager.context.destroy()
+        if hasattr(app, "session_manager"):
+            # Here: the search for garbage may run in any thread, and SQLite wants its own.
+            app.session_manager.close()
         ServerApp.clear_instance()
 
 
