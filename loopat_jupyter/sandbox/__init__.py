@@ -1,7 +1,7 @@
 """The sandbox of a loop: plans are pure, `podman` is the one place that runs podman.
 
 =============  ==========================================================================================
-`plan`         pure: mounts, container argv, exec argv, configuration hash, and what `ensure` has to do
+`plan`         pure: mounts, container argv, exec argv, configuration hash; `drift`: what `ensure` has to do
 `podman`       `Podman`: runs podman with a deadline, a limit on parallel calls and typed errors
 `environment`  what podman runs in; `clients`: what its processes write
 `trust`        finds the host's certificate bundle
@@ -15,6 +15,7 @@
 `execution`    commands: attached with streams, or detached and watched
 `entrance`     how the main process of a sandbox is asked to start something; if it does not answer, podman does
 `pipes`        the streams of a command that started there; `streams` takes them to a caller, `through` to one's own
+`readiness`    waiting until a descriptor can be read or written
 `facts`        what podman and the host's kernel say of containers
 `activity`     which sandboxes are in use, and since when not
 `runtime`      `RuntimeFolders`: made, checked and cleared, whatever was done to them inside

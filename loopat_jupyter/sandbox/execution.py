@@ -134,8 +134,7 @@ async def run_attached(
         async with contextlib.AsyncExitStack() as stack:
             async with engine.slot(FIND_TIMEOUT_S):
                 client: Client | None = await _attached(stack, stem, running, spec)
-            if client is None:
-                async with engine.slot(FIND_TIMEOUT_S):
+                if client is None:
                     opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
                     client = await _opened(stack, opening, stem, running, spec)
             try:

@@ -45,7 +45,7 @@ async def ensure_network(engine: Engine, workspace: Workspace) -> None:
     """
     name = network_name(workspace.name)
     label = f"--label={LABEL_WORKSPACE}={workspace.name}"
-    async with file_lock(_lock(workspace), timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
+    async with _locked(workspace):
         names = Path(engine.environment().get("XDG_RUNTIME_DIR", os.devnull), _NAMES, name)
         if await in_thread(os.path.lexists, names):
             exists = await engine.run("network", "exists", name, ok=(0, 1), timeout_s=INSPECT_TIMEOUT_S)
@@ -72,13 +72,12 @@ async def remove_network(engine: Engine, workspace: Workspace) -> None:
         EngineError: Podman refused.
         EngineTimeoutError: Podman or another process took too long.
     """
-    lock = _lock(workspace)
-    async with file_lock(lock, timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace"):
+    async with _locked(workspace):
         arguments = ("network", "rm", network_name(workspace.name))
         removed = await engine.run(*arguments, ok=(0, 1, _IN_USE), doing="remove the network")
         if removed.returncode != _IN_USE:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(lock)  # noqa: PTH108 - one system call
+                os.unlink(_lock(workspace))  # noqa: PTH108 - one system call
 
 
 def _forget_names(file: Path) -> None:
@@ -105,3 +104,7 @@ def was_ensured(workspace: Workspace) -> bool:
 
 def _lock(workspace: Workspace) -> Path:
     return workspace.locks / "network.lock"
+
+
+def _locked(workspace: Workspace) -> contextlib.AbstractAsyncContextManager[None]:
+    return file_lock(_lock(workspace), timeout_s=_LOCK_TIMEOUT_S, what="the network of the workspace")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.deadlines import deadline, until_next_look_s
 from loopat_jupyter.sandbox.process import find_process, stat_fields
+from loopat_jupyter.sandbox.readiness import until_readable, until_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,8 @@ class Reader(_Pipe):
             except BlockingIOError:
                 if left_bytes is not None:
                     return b""
-                await self._wait()
+                self._news.clear()
+                await until_readable(self.descriptor, self._news)
                 continue
             if left_bytes is not None:
                 self._left_bytes = left_bytes - len(data)
@@ -83,15 +85,6 @@ class Reader(_Pipe):
         """The command has ended: what it wrote is in the pipe. What it left in the background may write for ever."""
         self._left_bytes = fcntl.fcntl(self.descriptor, fcntl.F_GETPIPE_SZ)
         self._news.set()
-
-    async def _wait(self) -> None:
-        loop, descriptor = asyncio.get_running_loop(), self.descriptor
-        self._news.clear()
-        loop.add_reader(descriptor, self._news.set)
-        try:
-            await self._news.wait()
-        finally:
-            loop.remove_reader(descriptor)
 
 
 class Writer(_Pipe):
@@ -119,16 +112,7 @@ class Writer(_Pipe):
             try:
                 self._data = self._data[os.write(self.descriptor, self._data) :]
             except BlockingIOError:
-                await self._wait()
-
-    async def _wait(self) -> None:
-        loop, descriptor = asyncio.get_running_loop(), self.descriptor
-        writable = asyncio.Event()
-        loop.add_writer(descriptor, writable.set)
-        try:
-            await writable.wait()
-        finally:
-            loop.remove_writer(descriptor)
+                await until_writable(self.descriptor)
 
 
 class Pipes:

@@ -21,6 +21,7 @@ import msgspec
 
 from loopat_jupyter.deadlines import until_next_look_s
 from loopat_jupyter.errors import EngineError
+from loopat_jupyter.sandbox.readiness import until_readable
 from loopat_jupyter.workspace.files import read_untrusted, write_new
 from loopat_jupyter.workspace.variables import as_bytes
 
@@ -169,15 +170,11 @@ class HostProcess:
         """Return when it has ended. Nothing polls: the kernel tells."""
         if self._pidfd < 0:
             return
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
         # A pidfd of its own: an event loop takes one reader per descriptor, and several may wait.
         descriptor = os.dup(self._pidfd)
-        loop.add_reader(descriptor, ended.set)
         try:
-            await ended.wait()
+            await until_readable(descriptor)
         finally:
-            loop.remove_reader(descriptor)
             os.close(descriptor)
 
     def signal(self, signum: int) -> None:

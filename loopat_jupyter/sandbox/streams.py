@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.sandbox.pipes import Pipes, Reader
 
-_PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
 
 _Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -69,7 +69,7 @@ async def pump(client: Client, stdin: bytes, time_left: TimeLeft) -> AsyncGenera
         "stdout": cast("asyncio.StreamReader | Reader", client.stdout),
         "stderr": cast("asyncio.StreamReader | Reader", client.stderr),
     }
-    pending = {asyncio.ensure_future(reader.read(_PIECE_BYTES)): name for name, reader in readers.items()}
+    pending = {asyncio.ensure_future(reader.read(PIECE_BYTES)): name for name, reader in readers.items()}
     try:
         while pending:
             done, _ = await asyncio.wait(pending, timeout=time_left.left_s(), return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +77,7 @@ async def pump(client: Client, stdin: bytes, time_left: TimeLeft) -> AsyncGenera
                 name = pending.pop(task)
                 if data := task.result():
                     yield Output(name, data)
-                    pending[asyncio.ensure_future(readers[name].read(_PIECE_BYTES))] = name
+                    pending[asyncio.ensure_future(readers[name].read(PIECE_BYTES))] = name
         # A command that has closed its outputs may still read.
         async with deadline(time_left.left_s()):
             await client.wait()

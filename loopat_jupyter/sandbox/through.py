@@ -10,13 +10,14 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from loopat_jupyter.sandbox.readiness import until_readable, until_writable
+from loopat_jupyter.sandbox.streams import PIECE_BYTES
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import TextIO
 
     from loopat_jupyter.sandbox.pipes import Pipes, Reader, Writer
-
-_PIECE_BYTES = 64 * 1024
 
 
 async def copy_through(pipes: Pipes) -> int:
@@ -80,40 +81,23 @@ def _unhurried(number: int, mode: int) -> Iterator[int]:
 
 
 async def _copy(reader: Reader, target: int | None) -> None:
-    loop = asyncio.get_running_loop()
-    while data := await reader.read(_PIECE_BYTES):
+    while data := await reader.read(PIECE_BYTES):
         left = memoryview(data if target is not None else b"")
         while left and target is not None:
             try:
                 left = left[os.write(target, left) :]
             except BlockingIOError:
-                await _until_ready(target, loop.add_writer, loop.remove_writer)
+                await until_writable(target)
 
 
 async def _feed(writer: Writer, source: int) -> None:
-    loop = asyncio.get_running_loop()
     # A command may end without reading everything, and a terminal that is gone has no more to say.
     with contextlib.closing(writer), contextlib.suppress(OSError):
         while True:
-            await _until_ready(source, loop.add_reader, loop.remove_reader)
+            await until_readable(source)
             with contextlib.suppress(BlockingIOError):
-                data = os.read(source, _PIECE_BYTES)
+                data = os.read(source, PIECE_BYTES)
                 if not data:
                     return
                 writer.write(data)
                 await writer.drain()
-
-
-async def _until_ready(
-    descriptor: int, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool]
-) -> None:
-    ready = asyncio.Event()
-    try:
-        add(descriptor, ready.set)
-    except PermissionError:
-        # A file always is.
-        return
-    try:
-        await ready.wait()
-    finally:
-        remove(descriptor)
