@@ -174,7 +174,9 @@ async def test_a_sandbox_that_is_gone_is_a_failure_of_podman(box: Box):
 async def test_the_deadline_ends_the_command_and_its_children(box: Box):
     with pytest.raises(TimeoutError):
         await box.run("bash", "-c", "setsid sleep 600 & sleep 600", timeout_s=0.3)
-    assert descendants(box.running.init_pid) == [pid for pid in descendants(box.running.init_pid) if not sleeping(pid)]
+    # One look: what waited for the command may just be ending.
+    left = descendants(box.running.init_pid)
+    assert left == [pid for pid in left if not sleeping(pid)]
     assert exec_roots(box.running.init_pid) == []
 
 
