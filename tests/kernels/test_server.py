@@ -85,6 +85,8 @@ async def ready(kernel) -> None:
         await hears(client)
     finally:
         client.stop_channels()
+    # Its manager says so a moment later than the kernel answers, and takes no other restart before (jupyter_client).
+    await kernel.ready
 
 
 async def lose_sandbox(place: Place) -> None:
