@@ -333,6 +333,9 @@ class LoopatProvisioner(LocalProvisioner):
             self._km.loop.add_callback(self._restart)
 
     async def _restart(self) -> None:
+        # Its manager takes no restart before it has ended the one before: it would set one future twice.
+        while not self._km.shutting_down and not self._km.ready.done():
+            await asyncio.wait([self._km.ready])
         kernel, restarter = self._kernel, self._km._restarter  # noqa: SLF001 - there is no public way to it
         if self._km.shutting_down or restarter is None or kernel is None or self._watch is None:
             return

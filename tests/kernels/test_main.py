@@ -48,7 +48,7 @@ def place(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 async def test_a_plain_command_is_a_whole_kernel(place: Place) -> None:
     async with plain_kernel(place) as manager:
         client = manager.client()
-        client.start_channels()
+        client.start_channels(hb=False)
         await client.wait_for_ready(timeout=60)
         printed: list[str] = []
 

@@ -33,7 +33,8 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoopMappingKerne
     argv = [sys.executable, "-c", "import signal; signal.pause()", "{connection_file}"]
     (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Still", "language": "none"}))
     specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")], ensure_native_kernel=False)
-    return LoopMappingKernelManager(kernel_spec_manager=specs, root_dir=str(tmp_path), default_kernel_name="still")
+    folders = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path)}
+    return LoopMappingKernelManager(kernel_spec_manager=specs, default_kernel_name="still", **folders)
 
 
 def processes(kernel_id: str) -> list[int]:

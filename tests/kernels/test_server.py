@@ -85,8 +85,6 @@ async def ready(kernel) -> None:
         await hears(client)
     finally:
         client.stop_channels()
-    # Its manager says so a moment later than the kernel answers, and takes no other restart before (jupyter_client).
-    await kernel.ready
 
 
 async def lose_sandbox(place: Place) -> None:
@@ -124,6 +122,24 @@ async def test_a_killed_kernel_is_restarted_as_soon_as_it_dies(place: Place, jp_
         await ready(kernel)
         assert kernel.provisioner.pid != before
         assert len(place.processes()) == 1
+
+
+async def test_a_kernel_that_dies_just_after_its_restart_is_restarted_again(
+    place: Place, jp_fetch, jp_serverapp
+) -> None:
+    kernels = jp_serverapp.kernel_manager
+    kernel_id = await start_session(jp_fetch)
+    kernel, dead = kernels.get_kernel(kernel_id), event(kernels, kernel_id, "dead")
+    for _ in range(2):
+        before = kernel.provisioner.pid
+        os.kill(before, signal.SIGKILL)
+        # Its manager says 10 ms later that it has ended this restart.
+        async with asyncio.timeout(60):
+            while not kernel.has_kernel or kernel.provisioner.pid in (before, None):
+                await asyncio.sleep(0)
+        assert not kernel.ready.done()
+    await ready(kernel)
+    assert (dead.is_set(), len(place.processes())) == (False, 1)
 
 
 async def test_a_kernel_comes_back_after_its_whole_sandbox_went_away(place: Place, jp_fetch, jp_serverapp) -> None:

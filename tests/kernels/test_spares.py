@@ -112,7 +112,7 @@ async def kernel(place: Place, server: Server | None, **options: Any) -> AsyncIt
 async def run(km: Any, code: str) -> Any:
     """The value of `answer` after some code, by way of JSON."""
     client = km.client()
-    client.start_channels()
+    client.start_channels(hb=False)
     try:
         sent = client.execute(code, user_expressions={"answer": "__import__('json').dumps(answer)"})
         while (reply := await client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != sent:
@@ -127,7 +127,6 @@ async def run(km: Any, code: str) -> Any:
 async def answers(km: Any) -> None:
     """Return when a kernel does."""
     client = km.client()
-    # Of one that beats no heart, the client's thread would begin anew just while the client ends.
     client.start_channels(hb=False)
     try:
         await hears(client)
