@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.sandbox.podman import Engine
 
-INSPECT_TIMEOUT_S = 15.0
+INSPECT_TIMEOUT_S = 60.0
+"""For what podman answers at once, but not while it holds its storage: to commit an image takes a slow disk long."""
 
 _HALF_REMOVED = ("container not known", "layer not known")
 """What podman says of a container whose storage is gone already."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import msgspec
+import psutil
 import pytest
 
 from loopat_jupyter.cli.app import run
@@ -30,8 +31,6 @@ from tests.kernels.conftest import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    import psutil
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.workspace.paths import Workspace
@@ -214,3 +213,9 @@ def loop_id(shared_manager: LoopManager, shared_loop: LoopRecord) -> str:
 def inside(shared_manager: LoopManager, shared_loop: LoopRecord) -> Callable[[], list[psutil.Process]]:
     """Tells what runs in the loop that the tests of the module share."""
     return functools.partial(processes_inside, shared_manager, shared_loop)
+
+
+@pytest.fixture
+def staying(inside: Callable[[], list[psutil.Process]]) -> Callable[[], list[psutil.Process]]:
+    """Tells what goes on inside. Who was killed may take a moment to end."""
+    return lambda: psutil.wait_procs(inside(), timeout=30)[1]

@@ -109,11 +109,13 @@ def read_argv(path: Path) -> bytes:
         return b""
 
 
-def test_a_deadline_ends_the_command_and_what_it_started(shared: RealCommandLine, loop_id: str, inside: Inside) -> None:
+def test_a_deadline_ends_the_command_and_what_it_started(
+    shared: RealCommandLine, loop_id: str, staying: Inside
+) -> None:
     ran = shared("exec", loop_id, "--timeout", "0.3", "--", "sh", "-c", "tail -f /dev/null; echo more", code=124)
     assert ran.stdout == b""
     assert ran.stderr == b"sh did not end within 0.3 s and was ended.\n"
-    assert inside() == []
+    assert staying() == []
 
 
 def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_id: str) -> None:
@@ -124,19 +126,18 @@ def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_
 @pytest.mark.fault("F3")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_what_runs_inside(
-    shared: RealCommandLine, loop_id: str, inside: Inside, signum: int, code: int
+    shared: RealCommandLine, loop_id: str, staying: Inside, signum: int, code: int
 ) -> None:
     client = shared.start("exec", loop_id, "--", "sh", "-c", "echo ready; tail -f /dev/null; echo not reached")
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
-    assert inside() != []
     client.send_signal(signum)
     out, err = client.communicate(timeout=60)
     assert (client.returncode, out, err.decode()) == (code, b"", "Cancelling …\n")
-    assert inside() == []
+    assert staying() == []
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, loop_id: str, inside: Inside) -> None:
+def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, loop_id: str, staying: Inside) -> None:
     client = shared.start("exec", loop_id, "--", "yes")
     assert client.stdout is not None
     assert client.stdout.readline() == b"y\n"
@@ -144,7 +145,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(shared: RealCommandLine, 
     assert client.stderr is not None
     assert (client.wait(timeout=60), client.stderr.read()) == (141, b"")
     client.stderr.close()
-    assert inside() == []
+    assert staying() == []
 
 
 def test_a_loop_in_use_is_deleted_only_by_force(

@@ -110,12 +110,12 @@ def test_keys_go_to_the_program_inside(shell: Terminal) -> None:
     assert shell.end() is not None
 
 
-def test_a_closed_terminal_leaves_nothing_inside(shell: Terminal, inside: Callable[[], list[psutil.Process]]) -> None:
+def test_a_closed_terminal_leaves_nothing_inside(shell: Terminal, staying: Callable[[], list[psutil.Process]]) -> None:
     shell.type("echo ready=$((1+1)); tail -f /dev/null")
     shell.until(r"ready=2")
     os.kill(shell.process.pid, signal.SIGHUP)
     assert shell.end() == 128 + signal.SIGHUP
-    assert inside() == []
+    assert staying() == []
 
 
 def test_the_terminal_is_left_as_it_was(shared: RealCommandLine, loop_id: str) -> None:
