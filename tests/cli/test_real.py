@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 from pathlib import Path
@@ -116,6 +118,25 @@ def test_a_deadline_ends_the_command_and_what_it_started(
     assert ran.stdout == b""
     assert ran.stderr == b"sh did not end within 0.3 s and was ended.\n"
     assert staying() == []
+
+
+@pytest.mark.parametrize("opened", [os.pipe, pty.openpty], ids=["a pipe", "a terminal"])
+def test_a_deadline_holds_while_nobody_reads(
+    shared: RealCommandLine, loop_id: str, staying: Inside, opened: Callable[[], tuple[int, int]]
+) -> None:
+    reader, writer = opened()
+    argv = [shared.program, "exec", loop_id, "--timeout", "1", "--", "sh", "-c", "yes >&2 & exec yes"]
+    client = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, env=shared.environ)
+    os.close(writer)
+    seen = os.read(reader, 1)
+    # From here on, what both outputs lead to is full.
+    assert staying() == []
+    with contextlib.suppress(OSError):
+        while data := os.read(reader, 100_000):
+            seen = (seen + data)[-100:]
+    os.close(reader)
+    assert client.wait(timeout=60) == 124
+    assert b"\nsh did not end within 1 s and was ended." in seen.replace(b"\x1b[31m", b"")
 
 
 def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_id: str) -> None:
