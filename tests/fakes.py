@@ -45,6 +45,9 @@ class FakeEngine:
     def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
 
+    def starting(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
+
     async def close(self) -> None:
         self.calls.append(("close",))
 

@@ -6,6 +6,7 @@ Everywhere else it is the stock local provisioner: each method hands over to it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -17,6 +18,7 @@ from jupyter_core.utils import ensure_async
 from tornado.web import HTTPError
 from traitlets import Unicode
 
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import BadInputError, ConflictError
 from loopat_jupyter.kernels.failure import KernelNotStarted, told
 from loopat_jupyter.kernels.keeping import KernelKeeper
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 ENDED = -1
 """What `poll` answers for a kernel that ended: its exit code is known only inside."""
+_SETTLE_TIMEOUT_S, _LOOK_S = 3.0, 0.1
+"""A manager is done in 10 ms. One that was called off then never says so, or says it of another future."""
 
 
 class LoopatProvisioner(LocalProvisioner):
@@ -334,8 +338,10 @@ class LoopatProvisioner(LocalProvisioner):
 
     async def _restart(self) -> None:
         # Its manager takes no restart before it has ended the one before: it would set one future twice.
-        while not self._km.shutting_down and not self._km.ready.done():
-            await asyncio.wait([self._km.ready])
+        with contextlib.suppress(TimeoutError):
+            async with deadline(_SETTLE_TIMEOUT_S):
+                while not self._km.shutting_down and not self._km.ready.done():
+                    await asyncio.wait([self._km.ready], timeout=_LOOK_S)
         kernel, restarter = self._kernel, self._km._restarter  # noqa: SLF001 - there is no public way to it
         if self._km.shutting_down or restarter is None or kernel is None or self._watch is None:
             return

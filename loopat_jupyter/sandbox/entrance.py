@@ -95,6 +95,9 @@ async def attach(running: Running, stem: Stem, spec: ExecSpec, *, patience_s: fl
 
     Returns:
         Its pipes, to be closed; None where nobody takes the start, and nobody will.
+
+    Raises:
+        StorageFullError: No space for its files.
     """
     if not has_python(running.init_pid):
         return None

@@ -121,7 +121,9 @@ async def run_attached(
 
     Raises:
         BadInputError: There is no such working directory.
-        EngineError: Podman could not run it; a command's own failure is its exit code.
+        EngineError: It could not be run; a command's own failure is its exit code.
+        EngineTimeoutError: It did not start in time.
+        StorageFullError: No space for its files.
         TimeoutError: The deadline passed; the command was ended.
     """
     await end_orphans(run_folder, running.init_pid)
@@ -132,9 +134,10 @@ async def run_attached(
     try:
         stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
-            async with engine.slot(FIND_TIMEOUT_S):
+            async with engine.starting(FIND_TIMEOUT_S):
                 client: Client | None = await _attached(stack, stem, running, spec)
-                if client is None:
+            if client is None:
+                async with engine.slot(FIND_TIMEOUT_S):
                     opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
                     client = await _opened(stack, opening, stem, running, spec)
             try:
@@ -180,7 +183,9 @@ async def run_inherited(
 
     Raises:
         BadInputError: There is no such working directory.
-        EngineError: Podman could not run it.
+        EngineError: It could not be run.
+        EngineTimeoutError: It did not start in time.
+        StorageFullError: No space for its files.
         TimeoutError: The deadline passed; the command was ended.
     """
     await end_orphans(run_folder, running.init_pid)
@@ -231,7 +236,8 @@ async def _attached(stack: contextlib.AsyncExitStack, stem: Stem, running: Runni
     begun(stem)
     if not has_begun:
         # As with a Python that does not run. Nothing of the command has happened; podman may do better.
-        stem.file("pid").unlink(missing_ok=True)
+        with stem.writing():
+            stem.file("pid").unlink(missing_ok=True)
         return None
     return pipes
 
@@ -284,7 +290,7 @@ def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> 
 
     Raises:
         BadInputError: There is no such working directory.
-        EngineError: Podman could not run it, or its client was killed.
+        EngineError: It could not be run, or what waited for its end was killed.
     """
     if exit_code < 0:
         raise EngineError(

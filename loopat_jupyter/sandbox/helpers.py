@@ -43,7 +43,7 @@ SKILL = "SKILL.md"
 """What agents should know of loops: a skill of theirs. Under one name in all versions, as it is only read; the last
 that was installed counts."""
 
-VERSION = "9d8e9b35"
+VERSION = "8fb72646"
 """The first digits of the hash over the files; a test says what it must be after a change."""
 
 _MODE = 0o755

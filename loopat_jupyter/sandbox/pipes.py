@@ -1,7 +1,8 @@
 """The streams of a command that starts at the entrance: pipes whose other ends go to `inside/attach` over a socket.
 
-They have no names, so nothing inside can take the place of one, and a program may open its standard input anew by its
-own name for it (`/dev/stdin`), which with a named pipe waits for somebody to write.
+They have no names, so a program may open its standard input anew by its own name for it (`/dev/stdin`), which with a
+named pipe waits for somebody to write. Whoever inside comes to the socket first gets them all, as whoever is the same
+user could take them from the command itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from loopat_jupyter.deadlines import deadline, until_next_look_s
+from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.sandbox.process import find_process, stat_fields
 from loopat_jupyter.sandbox.readiness import until_readable, until_writable
 
@@ -28,7 +29,7 @@ _MOST_OF_END_BYTES = 16
 _LARGEST_EXIT_CODE = 255
 _PATIENCE_S = 0.25
 """How long a start takes at most on a machine that is not busy."""
-_LATEST_END_S = 3.0
+_END_TIMEOUT_S = 3.0
 
 
 class _Pipe:
@@ -36,18 +37,18 @@ class _Pipe:
 
     def __init__(self, *, is_written: bool) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        self.descriptor, self.other = (writer, reader) if is_written else (reader, writer)
+        self.descriptor, self.theirs = (writer, reader) if is_written else (reader, writer)
         os.set_blocking(self.descriptor, False)
 
-    def hand_over(self) -> None:
-        """The command has its end."""
-        if self.other >= 0:
-            os.close(self.other)
-            self.other = -1
+    def let_go(self) -> None:
+        """The command has its end, or will have none."""
+        if self.theirs >= 0:
+            os.close(self.theirs)
+            self.theirs = -1
 
     def close(self) -> None:
         """Give it back."""
-        self.hand_over()
+        self.let_go()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -137,12 +138,14 @@ class Pipes:
         self._begun = asyncio.Event()
         self._exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         with contextlib.ExitStack() as stack:
-            self._end, self.stdout, self.stderr = (stack.enter_context(contextlib.closing(Reader())) for _ in range(3))
+            readers = (stack.enter_context(contextlib.closing(Reader())) for _ in range(3))
+            self._verdict, self.stdout, self.stderr = readers
             self.stdin = stack.enter_context(contextlib.closing(Writer())) if stdin else None
-            self._listener = stack.enter_context(_listener(stem))
+            self._listening = stack.enter_context(contextlib.ExitStack())
+            self._listener = self._listening.enter_context(_listener(stem))
             # In this order; `inside/attach` names them, too.
-            self._all = [self._end, self.stdout, self.stderr, *([self.stdin] if self.stdin else [])]
-            asyncio.get_running_loop().add_reader(self._listener, self._hand_over)
+            self._all = [self._verdict, self.stdout, self.stderr, *([self.stdin] if self.stdin else [])]
+            self._listen()
             stack.callback(self._hear_no_more)
             self._stack = stack.pop_all()
 
@@ -156,7 +159,7 @@ class Pipes:
             # Nothing waits for one that has not begun, and nothing will.
             if self._begun.is_set():
                 with contextlib.suppress(TimeoutError):
-                    async with deadline(_LATEST_END_S):
+                    async with deadline(_END_TIMEOUT_S):
                         await self.wait()
         finally:
             self.close()
@@ -188,7 +191,7 @@ class Pipes:
                         return False
                     break
                 # Not `wait_for`, which forgets that it was called off if that comes with the beginning (Python 3.11).
-                await asyncio.wait({beginning}, timeout=max(_PATIENCE_S, until_next_look_s(waited_s)))
+                await asyncio.wait({beginning}, timeout=_PATIENCE_S)
         finally:
             beginning.cancel()
         return True
@@ -200,25 +203,38 @@ class Pipes:
             process.close()
         return not stat_fields(init_pid) or (pid_inside is not None and process is None)
 
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._listener, self._hand_over)
+        self._listening.callback(loop.remove_reader, self._listener)
+
     def _hand_over(self) -> None:
         """Give the command its ends. Whoever else inside comes first spoils that command, and no other."""
         loop = asyncio.get_running_loop()
-        # It may have gone again.
-        with contextlib.suppress(OSError):
+        try:
             connection, _ = self._listener.accept()
-            with connection:
-                socket.send_fds(connection, [b"!"], [pipe.other for pipe in self._all])
+        except BlockingIOError:
+            # It has gone again.
+            return
+        except OSError:
+            # Without a descriptor to spare the socket would tell of the same one at once.
             loop.remove_reader(self._listener)
-            loop.add_reader(self._end.descriptor, self._hear)
+            self._listening.callback(loop.call_later(_PATIENCE_S, self._listen).cancel)
+            return
+        # Where the user has too many on their way (unix(7)), or where it has gone, nothing will come of this start.
+        with connection, contextlib.suppress(OSError):
+            socket.send_fds(connection, [b"!"], [pipe.theirs for pipe in self._all])
+            self._listening.close()
+            loop.add_reader(self._verdict.descriptor, self._hear)
             for pipe in self._all:
-                pipe.hand_over()
+                pipe.let_go()
             self._begun.set()
             self._stem.file("argv").unlink(missing_ok=True)
 
     def _hear(self) -> None:
         """Take the exit code, a line; closed without one, nobody saw the end."""
         try:
-            data = os.read(self._end.descriptor, _MOST_OF_END_BYTES)
+            data = os.read(self._verdict.descriptor, _MOST_OF_END_BYTES)
         except BlockingIOError:
             return
         self._said += data
@@ -234,9 +250,8 @@ class Pipes:
         self.stderr.end()
 
     def _hear_no_more(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._listener)
-        loop.remove_reader(self._end.descriptor)
+        self._listening.close()
+        asyncio.get_running_loop().remove_reader(self._verdict.descriptor)
 
 
 @contextlib.contextmanager

@@ -80,7 +80,11 @@ class Engine(Protocol):
         ...
 
     def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
-        """One of the limited places for commands."""
+        """One of the limited places for commands of podman."""
+        ...
+
+    def starting(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+        """One of the limited places for starts that need no podman."""
         ...
 
     async def close(self) -> None:
@@ -113,7 +117,7 @@ class Podman:
         self._binary = binary
         self._grace_s = grace_s
         self._environ = podman_environment(environ, os.getuid())
-        self._slots = asyncio.Semaphore(parallel)
+        self._slots, self._starts = asyncio.Semaphore(parallel), asyncio.Semaphore(parallel)
         self._processes: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
         self._closed = False
 
@@ -130,7 +134,7 @@ class Podman:
         return {name: value for name, value in self._environ.items() if name.lower() in _PROXIES}
 
     def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
-        """One of the limited places for commands, for one that is opened or attached and has yet to start.
+        """One of the limited places for commands of podman, for one that is opened and has yet to start.
 
         Args:
             timeout_s: How long to wait for it.
@@ -138,7 +142,29 @@ class Podman:
         Raises:
             EngineTimeoutError: None came free in time.
         """
-        return self._slot(("exec",), timeout_s)
+        return self._slot(("exec",), timeout_s, "start the command")
+
+    @contextlib.asynccontextmanager
+    async def starting(self, timeout_s: float) -> AsyncIterator[None]:
+        """One of the limited places for starts at the entrance of a sandbox: a crowd there is slower than a queue, too.
+
+        Args:
+            timeout_s: How long to wait for it.
+
+        Raises:
+            EngineTimeoutError: None came free in time.
+        """
+        try:
+            async with deadline(timeout_s):
+                await self._starts.acquire()
+        except TimeoutError:
+            raise EngineTimeoutError(
+                f"Others kept the command from its start for {timeout_s:g} s. Try again."
+            ) from None
+        try:
+            yield
+        finally:
+            self._starts.release()
 
     @contextlib.asynccontextmanager
     async def _slot(self, arguments: Sequence[str], timeout_s: float, doing: str = "") -> AsyncIterator[None]:

@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from loopat_jupyter.deadlines import until_next_look_s
 from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox.readiness import until_readable
@@ -76,23 +74,26 @@ class Stem(NamedTuple):
             EngineError: The folder was locked or removed from inside.
             StorageFullError: No space.
         """
+        with self.writing():
+            # Also the permission to start; see `call_off`.
+            write_new(self.file("env"), encode_environment({**base_env, **spec.env}))
+            if spec.detach and not spec.tty:
+                write_new(self.file("log"), b"")
+            if spec.size:
+                write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
+            if spec.tty and spec.notice:
+                write_new(self.file("notice"), "".join(f"{line}\n" for line in spec.notice.splitlines()).encode())
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Tell what to do where the folder was locked or removed from inside; raises `EngineError`."""
         try:
-            self._prepare(msgspec.structs.replace(spec, env={**base_env, **spec.env}))
+            yield
         except OSError as error:
             raise EngineError(
                 f"The loop's runtime folder {self.folder} cannot be written: {error.strerror}. "
                 "Stop the loop and start it again."
             ) from error
-
-    def _prepare(self, spec: ExecSpec) -> None:
-        # Also the permission to start; see `call_off`.
-        write_new(self.file("env"), encode_environment(spec.env))
-        if spec.detach and not spec.tty:
-            write_new(self.file("log"), b"")
-        if spec.size:
-            write_new(self.file("size"), "{} {}\n".format(*spec.size).encode())
-        if spec.tty and spec.notice:
-            write_new(self.file("notice"), "".join(f"{line}\n" for line in spec.notice.splitlines()).encode())
 
     def call_off(self) -> None:
         """From now on nothing starts with these files that `pid_inside` does not name already; see `inside/launch`."""

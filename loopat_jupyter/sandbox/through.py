@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.sandbox.readiness import until_readable, until_writable
 from loopat_jupyter.sandbox.streams import PIECE_BYTES
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from loopat_jupyter.sandbox.pipes import Pipes, Reader, Writer
+
+_TERMINAL_PIECE_BYTES = 64
+"""What a terminal that says that it can be written almost surely takes at once: it has room for some 4096."""
+_PTMX = os.makedev(5, 2)
+"""The device that makes another terminal each time it is opened (devices.txt of Linux)."""
+
+
+class _Stream(NamedTuple):
+    """A stream of this process, in which nobody waits.
+
+    Attributes:
+        number: Its descriptor.
+        piece_bytes: How much may be written at once when it says that it can be written; None where it refuses what
+            would have to wait.
+    """
+
+    number: int
+    piece_bytes: int | None
 
 
 async def copy_through(pipes: Pipes) -> int:
@@ -62,41 +81,49 @@ def _number_of(stream: TextIO | None, usual: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _unhurried(number: int, mode: int) -> Iterator[int]:
-    """A stream of this process that nobody waits in: one that is full, or empty, says so.
+def _unhurried(number: int, mode: int) -> Iterator[_Stream]:
+    """A stream of this process, opened anew where that can be: others have the very same one, and may wait in it.
 
-    It is opened anew where that can be, for others may have the very same one and do wait in it.
+    A socket cannot be opened, nor can what somebody else made (`sudo`, `su`).
     """
     status = os.fstat(number)
     opened = None
-    if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
-        # A terminal may be somebody else's, as after `su`.
+    is_device = stat.S_ISCHR(status.st_mode)
+    if stat.S_ISFIFO(status.st_mode) or (is_device and status.st_rdev != _PTMX):
         with contextlib.suppress(OSError):
             opened = os.open(f"/proc/self/fd/{number}", mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if opened is not None:
+        stream = _Stream(opened, None)
+    elif stat.S_ISREG(status.st_mode):
+        stream = _Stream(number, None)
+    else:
+        stream = _Stream(number, _TERMINAL_PIECE_BYTES if is_device else select.PIPE_BUF)
     try:
-        yield number if opened is None else opened
+        yield stream
     finally:
         if opened is not None:
             os.close(opened)
 
 
-async def _copy(reader: Reader, target: int | None) -> None:
+async def _copy(reader: Reader, target: _Stream | None) -> None:
     while data := await reader.read(PIECE_BYTES):
         left = memoryview(data if target is not None else b"")
         while left and target is not None:
+            if target.piece_bytes is not None:
+                await until_writable(target.number)
             try:
-                left = left[os.write(target, left) :]
+                left = left[os.write(target.number, left[: target.piece_bytes]) :]
             except BlockingIOError:
-                await until_writable(target)
+                await until_writable(target.number)
 
 
-async def _feed(writer: Writer, source: int) -> None:
+async def _feed(writer: Writer, source: _Stream) -> None:
     # A command may end without reading everything, and a terminal that is gone has no more to say.
     with contextlib.closing(writer), contextlib.suppress(OSError):
         while True:
-            await until_readable(source)
+            await until_readable(source.number)
             with contextlib.suppress(BlockingIOError):
-                data = os.read(source, PIECE_BYTES)
+                data = os.read(source.number, PIECE_BYTES)
                 if not data:
                     return
                 writer.write(data)

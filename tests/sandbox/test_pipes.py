@@ -4,61 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.sandbox.helpers import INSIDE
 from loopat_jupyter.sandbox.pipes import Pipes
-from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.sandbox.streams import Output, TimeLeft, pump
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from typing import TypeAlias
-
-    Start: TypeAlias = Callable[..., Awaitable[asyncio.subprocess.Process]]
-
-STEM = "x0123456789ab"
+    from loopat_jupyter.sandbox.process import Stem
+    from tests.sandbox.conftest import Start
 
 
 def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-@pytest.fixture
-def stem(tmp_path: Path) -> Stem:
-    (tmp_path / "run").mkdir()
-    return Stem(tmp_path / "run", STEM)
-
-
-@pytest.fixture
-async def attach(tmp_path: Path, stem: Stem) -> AsyncIterator[Start]:
-    """Starts `inside/attach` with a command; its files lie where they are told to."""
-    text = (INSIDE / "attach").read_text().replace('"/loopat/run/', f'"{stem.folder}/')
-    script = tmp_path / "attach-0"
-    script.write_text(text.replace("#!/usr/bin/python3", f"#!{sys.executable}"))
-    script.chmod(0o755)
-    (tmp_path / "waiting-0").mkdir()
-    started: list[asyncio.subprocess.Process] = []
-
-    async def start(*command: str) -> asyncio.subprocess.Process:
-        stem.file("argv").write_bytes(b"".join(word.encode() + b"\0" for word in command))
-        process = await asyncio.create_subprocess_exec(str(script), STEM, start_new_session=True)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 async def outcome(pipes: Pipes, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
@@ -141,8 +107,7 @@ async def test_nothing_is_read_ahead(stem: Stem, attach: Start):
     with contextlib.closing(pipes):
         await pipes.begin(process.pid)
         size_bytes = fcntl.fcntl(pipes.stdout.descriptor, fcntl.F_GETPIPE_SZ)
-        while await pipes.stdout.read(10) == b"":
-            pass
+        assert await pipes.stdout.read(10)
         # It waits with a full pipe; a piece of it makes room for no more than that.
         assert len(await pipes.stdout.read(10**6)) <= size_bytes
     # Nobody reads any more, which ends it; its end may still be heard or not.
@@ -181,6 +146,48 @@ async def test_whoever_comes_after_it_was_called_off_clears_up(stem: Stem, attac
     assert list(stem.folder.iterdir()) == []
 
 
+async def test_who_goes_at_once_leaves_the_pipes_to_the_next(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=False)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(stem.folder / f"{stem.name}-a"))
+    await attach("/bin/echo", "hello")
+    assert await outcome(pipes) == (0, b"hello\n", b"")
+
+
+async def test_a_start_that_gets_no_pipes_is_known_to_fail(stem: Stem, attach: Start, monkeypatch: pytest.MonkeyPatch):
+    def too_many(*_: object) -> None:
+        raise OSError(errno.ETOOMANYREFS, "Too many references")
+
+    monkeypatch.setattr(socket, "send_fds", too_many)
+    pipes = Pipes(stem, stdin=False)
+    # It was not called off.
+    stem.file("env").touch()
+    process = await attach("/bin/touch", str(stem.folder / "ran"))
+    stem.file("pid").write_text(str(process.pid))
+    assert not await pipes.begin(os.getpid())
+    assert await process.wait() == 1
+    pipes.close()
+    assert {path.suffix for path in stem.folder.iterdir()} == {".argv", ".env", ".pid"}
+
+
+async def test_without_a_free_descriptor_the_event_loop_rests(stem: Stem, monkeypatch: pytest.MonkeyPatch):
+    asked, accept = [], socket.socket.accept
+    monkeypatch.setattr(socket.socket, "accept", lambda listener: (asked.append(listener), accept(listener))[1])
+    pipes = Pipes(stem, stdin=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(stem.folder / f"{stem.name}-a"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            for _ in range(100):
+                await asyncio.sleep(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert len(asked) == 1
+        assert await pipes.begin(os.getpid())
+    pipes.close()
+
+
 async def test_a_host_that_was_killed_keeps_nobody(stem: Stem, attach: Start):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(stem.folder / f"{stem.name}-a"))
@@ -208,6 +215,30 @@ async def test_what_is_no_exit_code_is_nobodys_end(stem: Stem, said: bytes):
     for descriptor in handed:
         os.close(descriptor)
     assert await pipes.wait() == -signal.SIGKILL
+    pipes.close()
+
+
+async def test_an_exit_code_may_come_in_pieces(stem: Stem):
+    pipes = Pipes(stem, stdin=False)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(str(stem.folder / f"{stem.name}-a"))
+        await pipes.begin(os.getpid())
+        _, handed, _, _ = socket.recv_fds(stranger, 1, 4)
+    for piece in (b"1", b"2", b"\n"):
+        assert pipes.returncode is None
+        os.write(handed[0], piece)
+        await asyncio.sleep(0)
+    assert await pipes.wait() == 12
+    for descriptor in handed:
+        os.close(descriptor)
+    pipes.close()
+
+
+async def test_once_it_has_begun_nobody_else_may_come(stem: Stem, attach: Start):
+    pipes = Pipes(stem, stdin=False)
+    await attach("/bin/sleep", "600")
+    await pipes.begin(os.getpid())
+    assert list(stem.folder.iterdir()) == []
     pipes.close()
 
 
