@@ -36,7 +36,7 @@ State = Literal["absent", "preparing", "running", "stopped", "error"]
 
 
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
-VariableValue = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=32_000)]
+VariableValue = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$(?!\n)", max_length=32_000)]
 """Without a NUL character; several fit one command line."""
 
 
