@@ -11,10 +11,6 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import requests
-import schemathesis
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from loopat_jupyter.server.handlers.health import OPENAPI_FILE
 from loopat_jupyter.server.routes import PREFIX
@@ -26,13 +22,12 @@ from tests.workspace.test_records import NOW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import requests
+
 pytestmark = [pytest.mark.podman, pytest.mark.timeout(600)]
 
 STARTS_SOMETHING = ("start", "recreate", "terminals", "exec", "promote", "push", "fetch", "merge", "cancel", "share")
 """What these do with a loop that exists has tests of its own; here it would take minutes."""
-
-described = schemathesis.pytest.from_fixture("description")
-"""Read where it is tested: what it allows and forbids takes long to think of."""
 
 
 class Served(NamedTuple):
@@ -43,12 +38,16 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def description() -> Any:
+    import schemathesis
+
     return schemathesis.openapi.from_path(OPENAPI_FILE)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server from which nothing leaves the machine: its ssh goes nowhere, nor does its proxy."""
+    import requests
+
     folder = tmp_path_factory.mktemp("described")
     nowhere = folder / "bin"
     nowhere.mkdir()
@@ -72,19 +71,37 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         runner.run(serving.__aexit__(None, None, None))
 
 
-def tried(max_examples: int) -> settings:
-    """The same examples in each run, as many as are worth their time."""
-    return settings(
+def ask_all(request: pytest.FixtureRequest, max_examples: int, methods: str) -> None:
+    """Try some operations: the same examples in each run, as many as are worth their time.
+
+    What takes long to import, and what it thinks of, is only where it is tested, not wherever tests are collected.
+
+    Args:
+        request: That of the test.
+        max_examples: How many are drawn at random for each operation, besides those at its edges.
+        methods: A regular expression of the methods of these operations.
+    """
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, settings
+
+    @schemathesis.pytest.from_fixture("description").include(method_regex=methods).parametrize()
+    @settings(
         max_examples=max_examples,
         deadline=None,
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+    def operation(case: Any, served: Served) -> None:
+        ask(case, served)
+
+    operation(request=request)
 
 
 def ask(case: Any, served: Served) -> None:
     """Send what was thought of; the answer is one that the description names."""
+    from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
+
     path = case.operation.path
     if case.path_parameters and "loop_id" in case.path_parameters and not path.endswith(STARTS_SOMETHING):
         names_it = len(str(case.path_parameters["loop_id"])) % 2 == 0
@@ -102,14 +119,10 @@ def ask(case: Any, served: Served) -> None:
 
 
 @pytest.mark.abuse("A13")
-@described.include(method="GET").parametrize()
-@tried(2)
-def test_questions_are_answered_as_described(case: Any, served: Served) -> None:
-    ask(case, served)
+def test_questions_are_answered_as_described(request: pytest.FixtureRequest) -> None:
+    ask_all(request, 2, "^GET$")
 
 
 @pytest.mark.abuse("A13")
-@described.exclude(method="GET").parametrize()
-@tried(4)
-def test_changes_are_answered_as_described(case: Any, served: Served) -> None:
-    ask(case, served)
+def test_changes_are_answered_as_described(request: pytest.FixtureRequest) -> None:
+    ask_all(request, 4, "^(?!GET$)")
