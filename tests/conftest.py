@@ -11,9 +11,11 @@ import concurrent.futures
 import contextlib
 import datetime
 import gc
+import itertools
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -70,6 +72,18 @@ pytest_plugins = [
 def pytest_collection_finish() -> None:
     """What was collected stays to the end: the search for garbage need not go through it each time."""
     gc.freeze()
+
+
+FOLDERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder of the test. pytest goes through those of all tests before to find a name for it."""
+    name = re.sub(r"\W", "_", request.node.name)[:27]
+    folder = tmp_path_factory.getbasetemp() / f"{name}{next(FOLDERS)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture(autouse=True)

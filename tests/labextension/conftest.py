@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser as Chromium
-from playwright.async_api import async_playwright
 
 from loopat_jupyter.workspace.paths import Workspace, default_runtime_root
 from loopat_jupyter.workspace.records import LoopStore
@@ -27,6 +25,8 @@ from tests.labextension.browser import CHROMIUM, OPTIONS, PATIENCE_MS, Browser
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from playwright.async_api import Browser as Chromium
 
     from loopat_jupyter.models import LoopRecord
 
@@ -114,6 +114,8 @@ def lab_server(folder: Path, environ: dict[str, str], *options: str, root: Path 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def chromium() -> AsyncIterator[Chromium]:
     """The browser of all tests."""
+    from playwright.async_api import async_playwright
+
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         yield browser
