@@ -34,6 +34,9 @@ IMPORTED = [
     *("jupyter_server.serverapp", "jupyter_server.services.kernels.handlers", "jupyter_server_terminals.app"),
     *("loopat_jupyter.server.app", "loopat_jupyter.server.routes", "loopat_jupyter.server.service", __name__),
     *("loopat_jupyter.contents.managers", "loopat_jupyter.kernels.sessions", "loopat_jupyter.terminals"),
+    *("loopat_jupyter.kernels.provisioner", "loopat_jupyter.kernels.spares", "loopat_jupyter.server.follower"),
+    # Jupyter looks for kernels in IPython's folder, too, and imports all of IPython for its name.
+    *("IPython.paths", "ipykernel.kernelspec"),
 ]
 FORKS.set_forkserver_preload(IMPORTED)
 
