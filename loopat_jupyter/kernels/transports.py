@@ -93,6 +93,7 @@ class FileSockets:
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = name
+        self._stem = f"{folder / name}-"
 
     @contextlib.asynccontextmanager
     async def claim(self, running: Running) -> AsyncIterator[Ends]:  # noqa: ARG002 - the same in every sandbox
@@ -121,7 +122,7 @@ class FileSockets:
         Stem(self._folder, self._name).remove()
 
     def _path(self, number: int) -> str:
-        return f"{self._folder / self._name}-{number}"
+        return f"{self._stem}{number}"
 
 
 class PortSockets:
