@@ -70,6 +70,7 @@ async def test_events_before_the_start_are_dropped(jp_serverapp: Any) -> None:
 
 
 @pytest.mark.podman
+@pytest.mark.lonely
 async def test_what_the_command_line_does_arrives(real_image: str, started: Any, api: Any, next_event: Any) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", ELSEWHERE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
