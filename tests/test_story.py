@@ -37,10 +37,11 @@ REPORT = """
 import os, socket
 from pathlib import Path
 print(socket.gethostname(), os.getcwd(), "months:", len(Path("monthly.csv").read_text().splitlines()) - 1)
+print(os.environ.get("TOKEN"), os.environ.get("CANARY"))
 """
 
 
-def notebook(*sources: str) -> dict[str, object]:
+def notebook(*sources: str, kernel: str = "python3") -> dict[str, object]:
     cells = [
         {
             "cell_type": "code",
@@ -52,15 +53,16 @@ def notebook(*sources: str) -> dict[str, object]:
         }
         for number, source in enumerate(sources)
     ]
-    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    spec = {"name": kernel, "display_name": "Python 3", "language": "python"}
     return {"cells": cells, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
 
 
 async def run(*command: str, cwd: Path, environ: dict[str, str]) -> str:
+    env = {name: value for name, value in {**os.environ, **environ, "PYTHONPATH": str(LEAN)}.items() if value}
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
-        env={**os.environ, **environ, "PYTHONPATH": str(LEAN)},
+        env=env,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -81,6 +83,8 @@ async def test_a_day_in_a_loop(manager: LoopManager, sandbox_image: str, tmp_pat
         made = await server.api("POST", "loopat/api/loops", {"title": "Bicycles"})
         assert made.status == 201, made.body
         loop = made.body
+        kept = await server.api("PUT", "loopat/api/vaults/default/variables/TOKEN", {"value": "of the vault"})
+        assert kept.status == 204, kept.body
         workdir = Path(loop["workdir"])
         shutil.copy(DATA, workdir)
         (workdir / "analysis.ipynb").write_text(json.dumps(notebook(ANALYSIS)))
@@ -134,12 +138,16 @@ async def test_a_day_in_a_loop(manager: LoopManager, sandbox_image: str, tmp_pat
         await run(sys.executable, "-m", "jupyter", "kernelspec", "list", "--json", cwd=tmp_path, environ=environ)
     )
     (name,) = [name for name in specs["kernelspecs"] if name.endswith(f"-{loop['id'][:8]}-python3")]
-    (workdir / "report.ipynb").write_text(json.dumps(notebook(REPORT)))
+    # Outside every loop; only the kernelspec says which workspace it is, and only the vault what is known inside.
+    (tmp_path / "report.ipynb").write_text(json.dumps(notebook(REPORT, kernel=name)))
+    elsewhere = {**environ, "LOOPAT_HOME": "", "TOKEN": "of the host", "CANARY": "sings"}
     converting = run(
         sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "notebook", "--output", "converted.ipynb",
-        f"--ExecutePreprocessor.kernel_name={name}", "report.ipynb", cwd=workdir, environ=environ,
+        "report.ipynb", cwd=tmp_path, environ=elsewhere,
     )  # fmt: skip
-    milling = run("papermill", "--kernel", name, "report.ipynb", "milled.ipynb", cwd=workdir, environ=environ)
+    milling = run("papermill", "--kernel", name, "report.ipynb", "milled.ipynb", cwd=tmp_path, environ=elsewhere)
     await asyncio.gather(converting, milling)
     for result in ("converted.ipynb", "milled.ipynb"):
-        assert f"{host} {folder} months: 12" in (workdir / result).read_text()
+        (cell,) = json.loads((tmp_path / result).read_text())["cells"][-1:]
+        told = "".join("".join(output["text"]) for output in cell["outputs"])
+        assert told == f"{host} {folder} months: 12\nof the vault None\n", result
