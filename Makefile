@@ -49,7 +49,7 @@ unit: ## run the tests that need no podman (ARGS="-k name")
 screenshots: ## take the pictures of the documentation anew, in the browser
 	@.setup/machine test
 	@.setup/venv dev
-	@$(INSIDE) pytest -q tests/labextension -k works_in_it
+	@TAKE_PICTURES=yes $(INSIDE) pytest -q tests/labextension -k works_in_it
 	@mkdir -p docs/images
 	@cd .artefacts/screenshots && cp dialog.png work.png ../../docs/images/
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / ".artefacts" / "screenshots"
+TAKES_PICTURES = "TAKE_PICTURES" in os.environ
 CHROMIUM = str(shutil.which("chromium-headless-shell") or shutil.which("chromium"))
 # Terminals would be drawn by a graphics card that is only computed.
 OPTIONS = ("--disable-gpu", "--disable-software-rasterizer", "--disable-quic")
@@ -115,8 +117,10 @@ class Browser:
         await self.page.evaluate(TIDY)
         await self.show_panel()
 
-    async def picture(self, name: str) -> None:
-        """Keep what the page looks like."""
+    async def picture(self, name: str, *, always: bool = False) -> None:
+        """Keep what the page looks like, if somebody wants pictures: each takes longer than most steps of a test."""
+        if not (TAKES_PICTURES or always):
+            return
         PICTURES.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=PICTURES / f"{name}.png")
 

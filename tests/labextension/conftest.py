@@ -151,7 +151,7 @@ async def as_found(shared: Stage, request: pytest.FixtureRequest) -> AsyncIterat
     browser.problems.clear()
     yield shared
     if request.node.stash.get(FAILED, False):
-        await browser.picture(f"failed-{request.node.name}")
+        await browser.picture(f"failed-{request.node.name}", always=True)
         await shared.clear(*kept(request))
         await browser.open()
         return
