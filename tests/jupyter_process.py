@@ -133,6 +133,17 @@ def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> 
     ServerApp.launch_instance(list(arguments))
 
 
+def _execute(script: str, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    _begin(arguments, environment, log)
+    sys.argv = ["-c", *arguments]
+    exec(script, {"__name__": "__main__"})
+
+
+def forked_script(script: str, *arguments: str, environ: dict[str, str], log: Path) -> Forked:
+    """As `python -c` does, in a process that has imported what it needs of us; what it writes goes to a file."""
+    return Forked(_execute, script, arguments, environ, log)
+
+
 def _report(arguments: Sequence[str], environment: dict[str, str], log: Path, report: Path) -> None:
     _begin(arguments, environment, log)
     from jupyter_client.provisioning import KernelProvisionerFactory

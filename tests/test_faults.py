@@ -28,7 +28,8 @@ from loopat_jupyter.sandbox.facts import _facts_from_ps
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.workspace.paths import Workspace
 from tests.conftest import add_loop, end_all, remove_from_podman
-from tests.jupyter_process import jupyter_server
+from tests.jupyter_process import forked_script, jupyter_server
+from tests.sandbox.saying import occupy
 
 if TYPE_CHECKING:
     from loopat_jupyter.models import ContainerFacts, LoopEvent, LoopRecord
@@ -207,7 +208,7 @@ asyncio.run(main())
 @pytest.mark.fault("F10")
 @pytest.mark.parametrize("seed", range(2))
 async def test_start_stop_and_delete_at_once_come_out_as_in_some_order(
-    scene: Scene, sandbox_image: str, seed: int
+    scene: Scene, sandbox_image: str, tmp_path: Path, seed: int
 ) -> None:
     manager, record = scene.manager, scene.one
     doomed = manager.create(title="doomed")
@@ -220,13 +221,11 @@ async def test_start_stop_and_delete_at_once_come_out_as_in_some_order(
             await getattr(manager, step)(doomed)
 
     environ = {**os.environ, "LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-    beside = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", OTHER_PROCESS, doomed.id, "start", "stop", "start", "stop", "start"),
-        env=environ, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    others = ("start", "stop", "start", "stop", "start")
+    beside = forked_script(OTHER_PROCESS, doomed.id, *others, environ=environ, log=tmp_path / "log")
     results = await asyncio.gather(*map(do, steps), return_exceptions=True)
-    assert (await beside.communicate())[0].split() in ([b"unknown"] * count for count in range(6))
-    assert beside.returncode == 0
+    assert await beside.wait() == 0, (tmp_path / "log").read_text()
+    assert (tmp_path / "log").read_text().split() in (["unknown"] * count for count in range(6))
     # Whoever came after the delete was told that there is no such loop; everybody else had what was asked for.
     assert {type(result) for result in results} <= {type(None), type(await manager.start(record)), NotFoundError}
     assert not manager.workspace.loop(doomed.id).exists()
@@ -247,10 +246,10 @@ async def test_a_wiped_runtime_directory_costs_no_file(scene: Scene, *, running:
 @pytest.mark.fault("F11")
 async def test_work_in_a_loop_whose_runtime_directory_was_wiped_is_not_ended_without_asking(scene: Scene) -> None:
     running = await scene.manager.use(scene.one)
-    await scene.manager.engine.run("exec", "--detach", running.name, "sleep", "600")
-    async with asyncio.timeout(60):
-        while not exec_roots(running.init_pid):
-            await asyncio.sleep(0.01)
+    await occupy(scene.manager, scene.one)
+    # Until then it needs files that are there.
+    while [psutil.Process(pid).name() for pid in exec_roots(running.init_pid)] != ["sleep"]:
+        await asyncio.sleep(0.01)
     shutil.rmtree(scene.manager.workspace.run(scene.one.id).parent)
     with pytest.raises(ConflictError, match=f"jupyter loopat recreate {scene.one.id[:8]}"):
         await scene.run()
@@ -358,8 +357,7 @@ async def test_a_server_that_was_suspended_stops_nothing_in_use(
 ) -> None:
     manager = scene.manager
     for record in (scene.one, scene.other):
-        used = await manager.use(record)
-        await manager.engine.run("exec", "--detach", used.name, "sleep", "600")
+        await occupy(manager, record)
     one, other = (manager.sandboxes.state_files(record.id) for record in (scene.one, scene.other))
     stamp = one.running()
     environ = {

@@ -21,6 +21,7 @@ from loopat_jupyter.workspace.config import Config
 from loopat_jupyter.workspace.unmade import forget_unmade
 from tests.conftest import add_loop, real_manager, start_emptied
 from tests.fakes import FakeEngine
+from tests.sandbox.saying import occupy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -194,7 +195,7 @@ async def test_an_idle_sandbox_is_stopped_once_by_all_who_watch_and_one_in_use_i
     manager: LoopManager, shared: LoopRecord, running: Running, own: LoopRecord
 ):
     busy = await manager.start(own)
-    await manager.engine.run("exec", "--detach", busy.name, "sleep", "600")
+    await occupy(manager, own)
     # A daemon in the background does not keep a loop in use.
     async for _ in manager.exec(shared, ExecSpec(argv=("bash", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &"))):
         pass

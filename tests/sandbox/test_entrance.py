@@ -228,9 +228,11 @@ class TestReal:
         second = await start_detached(manager.engine, running, again, ExecSpec(argv=("sleep", "60"), detach=True))
         assert second.process is not None
         assert psutil.Process(second.process.pid).ppid() == main.pid
-        assert stem.log_tail() == "once\n"
+        while not stem.log_tail():
+            await asyncio.sleep(0.01)
         async with asyncio.timeout(30):
             while len(exec_roots(running.init_pid)) > 2 or list(called_off.folder.glob(f"{called_off.name}*")):
                 await asyncio.sleep(0.01)
+        assert stem.log_tail() == "once\n"
         for process in (started.process, second.process):
             process.close()

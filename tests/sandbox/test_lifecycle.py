@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from loopat_jupyter.workspace.records import LoopStore, new_record
 from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
 from tests.conftest import add_loop, end_all, real_manager, remove_from_podman, start_emptied
 from tests.fakes import FakeEngine, FakeImages, inspected
+from tests.jupyter_process import forked_script
 from tests.sandbox.saying import occupy, said
 
 if TYPE_CHECKING:
@@ -618,16 +618,15 @@ asyncio.run(main())
 
 @pytest.mark.fault("F9")
 @pytest.mark.podman
-async def test_two_processes_that_ensure_fifty_times_get_one_container(manager: LoopManager, sandbox_image: str):
+async def test_two_processes_that_ensure_fifty_times_get_one_container(
+    manager: LoopManager, sandbox_image: str, tmp_path: Path
+):
     record, before = manager.create(title="real"), await manager.sandboxes.containers()
     environ = {**os.environ, "LOOPAT_HOME": str(manager.workspace.home), "LOOPAT_SANDBOX_IMAGE": sandbox_image}
-    processes = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", ENSURE, record.id, env=environ, stdout=asyncio.subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    answers = {(await process.communicate())[0].strip() for process in processes}
+    logs = [tmp_path / name for name in ("one", "two")]
+    processes = [forked_script(ENSURE, record.id, environ=environ, log=log) for log in logs]
+    assert [await process.wait() for process in processes] == [0, 0]
+    answers = {log.read_bytes().strip() for log in logs}
     containers = await manager.sandboxes.containers()
     assert answers == {str(containers[record.id].pid).encode()}
     assert containers.keys() - before.keys() == {record.id}
