@@ -384,7 +384,7 @@ def _is_root(pid: int, namespace: str | None, init: int) -> bool:
 
 
 def is_waiting(pid: int) -> bool:
-    """Whether a process is a spare kernel that nobody uses yet, or just what the main process is about to start.
+    """Whether a process does nothing for anybody: a spare kernel, what is about to start, what is about to end.
 
     Args:
         pid: Its id on the host.

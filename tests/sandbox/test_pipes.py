@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.sandbox.pipes import Pipes
-from loopat_jupyter.sandbox.streams import Output, TimeLeft, pump
+from loopat_jupyter.sandbox.streams import TimeLeft, pump
 
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.process import Stem
@@ -76,22 +76,6 @@ async def test_input_reaches_what_has_closed_its_outputs(stem: Stem, attach: Sta
     await attach("/bin/sh", "-c", f"exec >/dev/null 2>&1; cat >{tmp_path}/got")
     assert await outcome(pipes, bytes(10**6)) == (0, b"", b"")
     assert (tmp_path / "got").stat().st_size == 10**6
-
-
-async def test_a_slow_reader_leaves_no_descriptor_watched(stem: Stem, attach: Start):
-    pipes = Pipes(stem, stdin=True)
-    # Something in the background holds the input, which is never read; the command ends while nobody asks.
-    await attach("/bin/sh", "-c", "sleep 600 0<&0 >/dev/null 2>&1 & echo x")
-    await pipes.begin(os.getpid())
-    written = []
-    async for output in pump(pipes, bytes(10**6), TimeLeft(None)):
-        written.append(output.data)
-        await pipes.wait()
-    numbers = {pipes.stdin.descriptor, pipes.stdout.descriptor, pipes.stderr.descriptor}
-    pipes.close()
-    assert written == [b"x\n"]
-    watched = asyncio.get_running_loop()._selector.get_map()
-    assert not numbers & set(watched)
 
 
 async def test_what_cannot_be_run_says_why(stem: Stem, attach: Start):
@@ -251,7 +235,3 @@ async def test_closing_twice_gives_back_once(stem: Stem):
     os.close(other)
     assert open_descriptors() == before
     assert list(stem.folder.iterdir()) == []
-
-
-def test_a_piece_says_where_it_is_from():
-    assert Output("stderr", b"x") == ("stderr", b"x")
