@@ -46,7 +46,7 @@ def find_agent(workspace: Workspace, name: str) -> Agent:
         if agent.name == name:
             return agent
     known = ", ".join(agent.name for agent in agents)
-    there = f"There are: {known}." if known else "Name one in config.toml, in a table [[agents]]."
+    there = f"There are: {known}." if known else f"Name one in {workspace.config_file}, in a table [[agents]]."
     raise NotFoundError(f"There is no agent {name[:80]!r}. {there}")
 
 

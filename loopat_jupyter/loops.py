@@ -348,9 +348,8 @@ class LoopManager:
         else:
             lost = "" if force else await find_losses(self.workspace, record, functools.partial(self.opened, record))
             if lost:
-                raise ConflictError(
-                    f"What is only in it would be lost: {lost}. Push or promote it, or force it (`--force`)."
-                )
+                to_do = "Commit and push it, or promote it, or force it (`--force`)."
+                raise ConflictError(f"What is only in it would be lost: {lost}. {to_do}")
 
     async def opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
         """`inside` for a loop whose sandbox may have to be started first; that does not count as use of it."""

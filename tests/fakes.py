@@ -12,6 +12,7 @@ from loopat_jupyter.sandbox.podman import DEFAULT_TIMEOUT_S, Completed
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord, Progress
 
@@ -45,7 +46,7 @@ class FakeEngine:
     def slot(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
 
-    def starting(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+    def starting(self, where: Path, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
 
     async def close(self) -> None:

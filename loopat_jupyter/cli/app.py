@@ -36,7 +36,7 @@ FAILED, BAD_INPUT, NO_ENGINE, TOO_LATE, ENGINE_FAILED = 1, 2, 3, 124, 125
 """Exit codes. 124 and 125 mean what they mean to timeout(1) and podman-exec(1)."""
 
 _OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+_NO_OUTPUT = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 """How writing a result fails; a file that cannot be written would be named."""
 
 VERBS: Mapping[str, tuple[str, str]] = {

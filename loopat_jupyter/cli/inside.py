@@ -138,7 +138,8 @@ def exec_verb(
     What follows the first word of the command belongs to the command; options of `exec` stand before it.
 
     Standard input, output and error are the command's own, and so is the exit code; 124 means that --timeout
-    passed, 125 that the command could not be run at all. Ctrl-C ends the command and what it started.
+    passed, 125 that the command could not be run at all, 127 that the loop has no such command. Ctrl-C ends the
+    command and what it started.
 
     Variables reach the command in a private file, never on a command line inside. To keep a secret off this
     command line too, export it here and give its name alone, or use --env-file.

@@ -42,7 +42,8 @@ with their ids.
 | 2 | bad input |
 | 3 | there is no podman that can be run; `jupyter loopat doctor` says what to do |
 | 124 | it took too long, or the `--timeout` of `exec` passed |
-| 125 | `exec` only: the command could not be run; any other code is the command's own |
+| 125 | `exec` only: the command could not be run, or there is no such loop |
+| 127 | `exec` only: there is no such command in the loop; any other code is the command's own |
 | 130 | ended by Ctrl-C, or the answer to a question was no |
 | 141, 143 | ended because nobody reads the output any more (`… \\| head`), by `kill` |
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import select
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -112,6 +114,16 @@ class Session:
         else:
             click.echo(plain(message), err=True)
 
+    def tell_at_once(self, message: str, *, style: str = "") -> None:
+        """Say something, unless nobody keeps up with what is written there: that would wait for them."""
+        poll = select.poll()
+        # Where there is no descriptor, nobody waits.
+        with contextlib.suppress(OSError, ValueError):
+            poll.register(sys.stderr.fileno(), select.POLLOUT)
+            if not poll.poll(0):
+                return
+        self.tell(message, style=style)
+
     def warn(self, problem: str) -> None:
         """Say what is amiss and stops nothing."""
         self.tell(f"! {problem}", style="yellow")
@@ -147,7 +159,7 @@ class Session:
         """
         from loopat_jupyter.cli.waiting import run_to_end  # noqa: PLC0415 - `--help` waits for no event loop
 
-        return run_to_end(work, lambda: self.tell("Cancelling …", style="yellow"))
+        return run_to_end(work, lambda: self.tell_at_once("Cancelling …", style="yellow"))
 
 
 class _Teller(logging.Handler):

@@ -36,8 +36,8 @@ async def _cancellable(work: Coroutine[Any, Any, _T], on_cancel: Callable[[], No
     def cancel(signum: int) -> None:
         if not caught:
             caught.append(signum)
-            on_cancel()
             task.cancel()
+            on_cancel()
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:

@@ -33,6 +33,8 @@ FIND_TIMEOUT_S = 20.0
 
 _LOOK_S = 0.002
 _KILLED = 128 + signal.SIGKILL
+_NOT_STARTED = 125
+"""The exit code of `inside/launch` where there is no such folder."""
 _FLAGS, _PF_EXITING = 6, 0x4
 """Field 9 of proc_pid_stat(5), as `stat_fields` counts, and what it says of a process that is ending."""
 
@@ -134,12 +136,12 @@ async def run_attached(
     try:
         stem.prepare(spec, engine.proxies())
         async with contextlib.AsyncExitStack() as stack:
-            async with engine.starting(FIND_TIMEOUT_S):
+            async with engine.starting(run_folder, FIND_TIMEOUT_S):
                 client: Client | None = await _attached(stack, stem, running, spec)
-            if client is None:
-                async with engine.slot(FIND_TIMEOUT_S):
-                    opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
-                    client = await _opened(stack, opening, stem, running, spec)
+                if client is None:
+                    async with engine.slot(FIND_TIMEOUT_S):
+                        opening = engine.open(*exec_argv(running.name, spec, stem.name), stdin=bool(stdin))
+                        client = await _opened(stack, opening, stem, running, spec)
             try:
                 # No timeout is held across a yield: it would strike whatever the consumer is doing (PEP 789).
                 time_left = TimeLeft(timeout_s)
@@ -298,7 +300,7 @@ def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> 
             "Run it again.",
             returncode=exit_code,
         )
-    if stem.file("nodir").exists():
+    if exit_code == _NOT_STARTED and stem.file("nodir").is_file():
         raise BadInputError("cwd", f"there is no folder {(spec.cwd or '')[:200]!r} in the loop")
     if stem.pid_inside() is None and exit_code != _KILLED:
         raise _not_run(spec, running)

@@ -19,6 +19,7 @@ from loopat_jupyter.sandbox.versions import read_version, too_old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
 
 DEFAULT_TIMEOUT_S = 60.0
 _CHANGING = frozenset(("run", "start", "stop", "rm"))
@@ -83,8 +84,8 @@ class Engine(Protocol):
         """One of the limited places for commands of podman."""
         ...
 
-    def starting(self, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
-        """One of the limited places for starts that need no podman."""
+    def starting(self, where: Path, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+        """One of the limited places for starts in one sandbox."""
         ...
 
     async def close(self) -> None:
@@ -117,7 +118,9 @@ class Podman:
         self._binary = binary
         self._grace_s = grace_s
         self._environ = podman_environment(environ, os.getuid())
-        self._slots, self._starts = asyncio.Semaphore(parallel), asyncio.Semaphore(parallel)
+        self._slots = asyncio.Semaphore(parallel)
+        self._places = max(1, parallel // 2)
+        self._starts: weakref.WeakValueDictionary[Path, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self._processes: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
         self._closed = False
 
@@ -145,26 +148,31 @@ class Podman:
         return self._slot(("exec",), timeout_s, "start the command")
 
     @contextlib.asynccontextmanager
-    async def starting(self, timeout_s: float) -> AsyncIterator[None]:
-        """One of the limited places for starts at the entrance of a sandbox: a crowd there is slower than a queue, too.
+    async def starting(self, where: Path, timeout_s: float) -> AsyncIterator[None]:
+        """One of the limited places for starts in one sandbox.
+
+        They are fewer than podman's: a sandbox in which starts take long, for whatever reason, keeps no other waiting.
 
         Args:
+            where: The loop's runtime directory on the host.
             timeout_s: How long to wait for it.
 
         Raises:
             EngineTimeoutError: None came free in time.
         """
+        starts = self._starts.setdefault(where, asyncio.Semaphore(self._places))
         try:
             async with deadline(timeout_s):
-                await self._starts.acquire()
+                await starts.acquire()
         except TimeoutError:
             raise EngineTimeoutError(
-                f"Others kept the command from its start for {timeout_s:g} s. Try again."
+                f"Other commands of this loop kept it from its start for {timeout_s:g} s. "
+                "Try again, or else recreate the loop."
             ) from None
         try:
             yield
         finally:
-            self._starts.release()
+            starts.release()
 
     @contextlib.asynccontextmanager
     async def _slot(self, arguments: Sequence[str], timeout_s: float, doing: str = "") -> AsyncIterator[None]:

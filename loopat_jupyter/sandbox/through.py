@@ -61,7 +61,7 @@ async def copy_through(pipes: Pipes) -> int:
             await asyncio.gather(*outputs)
             # A command that has closed its outputs may still read.
             return await pipes.wait()
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             return -signal.SIGPIPE
         finally:
             for task in tasks:

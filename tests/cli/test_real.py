@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,6 +139,45 @@ def test_a_deadline_holds_while_nobody_reads(
     os.close(reader)
     assert client.wait(timeout=60) == 124
     assert b"\nsh did not end within 1 s and was ended." in seen.replace(b"\x1b[31m", b"")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_heeded_while_nobody_reads(
+    shared: RealCommandLine, loop_id: str, staying: Inside, signum: int
+) -> None:
+    reader, writer = os.pipe()
+    argv = [shared.program, "exec", loop_id, "--", "sh", "-c", "yes >&2 & exec yes"]
+    client = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, env=shared.environ)
+    until_full(writer)
+    client.send_signal(signum)
+    assert client.wait(timeout=60) == 128 + signum
+    assert staying() == []
+    for end in (reader, writer):
+        os.close(end)
+
+
+def until_full(writer: int) -> None:
+    poll = select.poll()
+    poll.register(writer, select.POLLOUT)
+    while poll.poll(0):
+        time.sleep(0.01)
+
+
+def test_an_output_that_cannot_be_written_is_told(shared: RealCommandLine, loop_id: str, tmp_path: Path) -> None:
+    file = tmp_path / "read-only"
+    file.touch()
+    with file.open() as output:
+        ran = subprocess.run(
+            [shared.program, "exec", loop_id, "--", "echo", "hi"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=shared.environ,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == b"The result could not be written: Bad file descriptor.\n"
 
 
 def test_the_code_of_a_missing_command_is_its_own(shared: RealCommandLine, loop_id: str) -> None:

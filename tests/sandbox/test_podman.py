@@ -208,6 +208,20 @@ async def test_the_deadline_covers_the_wait_for_a_slot(tmp_path: Path):
     assert not podman._slots.locked()
 
 
+async def test_one_sandbox_takes_no_place_of_another(tmp_path: Path):
+    podman = Podman("podman", os.environ, parallel=4)
+    async with podman.starting(tmp_path / "one", 1), podman.starting(tmp_path / "one", 1):
+        with pytest.raises(EngineTimeoutError, match=r"Other commands of this loop kept it from its start for 0\.1 s"):
+            async with podman.starting(tmp_path / "one", 0.1):
+                pass
+        async with podman.starting(tmp_path / "other", 0):
+            pass
+    async with podman.starting(tmp_path / "one", 0):
+        pass
+    # Nothing is kept of sandboxes in which nothing starts.
+    assert tmp_path / "other" not in podman._starts
+
+
 async def test_closing_ends_what_hangs(tmp_path: Path):
     os.mkfifo(tmp_path / "started")
     podman = script(tmp_path, f"echo $$ >{tmp_path}/started; trap '' TERM; while true; do sleep 1; done", 0.1)
