@@ -37,6 +37,10 @@ _MAIN = 2
 
 _PROC = Path("/proc")
 
+_FILES = ("argv", "env", "json", "leader", "log", "nodir", "notice", "pid", "size", "start", "taken")
+ENDINGS = (*(f".{suffix}" for suffix in _FILES), "-a", "-h", *(f"-{number}" for number in range(1, 6)))
+"""Of all files of a start, the last ones a kernel's: the folder, which others may fill, is not looked through."""
+
 
 class Stem(NamedTuple):
     """The files of one start in a loop's runtime directory.
@@ -129,11 +133,9 @@ class Stem(NamedTuple):
 
     def remove(self) -> None:
         """Remove all its files, sockets included; where the folder was locked from inside, the next start does."""
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(self.folder):
-                if entry.name.startswith((f"{self.name}.", f"{self.name}-")):
-                    with contextlib.suppress(OSError):
-                        Path(entry.path).unlink()
+        for ending in ENDINGS:
+            with contextlib.suppress(OSError):
+                (self.folder / f"{self.name}{ending}").unlink()
 
 
 def encode_environment(env: dict[str, str]) -> bytes:

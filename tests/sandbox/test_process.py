@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.models import ExecSpec
+from loopat_jupyter.sandbox.helpers import INSIDE
 from loopat_jupyter.sandbox.process import (
+    ENDINGS,
     HostProcess,
     Stem,
     encode_environment,
@@ -129,6 +132,23 @@ def test_the_files_of_a_start_are_private_and_go_together(tmp_path: Path):
     stem.remove()
     assert [path.name for path in tmp_path.iterdir()] == [f"{other.name}.env"]
     assert stem.log_tail() == ""
+
+
+def test_files_of_a_start_are_removed_without_a_look_at_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stem = Stem.new(tmp_path, "x")
+    for ending in ENDINGS:
+        (tmp_path / f"{stem.name}{ending}").touch()
+    monkeypatch.setattr(os, "scandir", None)
+    stem.remove()
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_file_that_the_programs_inside_name_is_known():
+    programs = [path.read_text() for path in INSIDE.iterdir() if path.is_file()]
+    named = {name for text in programs for name in re.findall(r"STEM([.-]\w+)", text)}
+    assert named
+    assert named <= set(ENDINGS)
 
 
 def test_only_a_terminal_is_told_something_before_its_prompt(tmp_path: Path):
