@@ -335,4 +335,5 @@ def reason(answer: Completed) -> str:
     fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
     # Of a connection that failed, git only knows that it failed; ssh, one line before, knows why.
     text = (lines if _SSH_FAILED in fatal else fatal or lines or [f"exit code {answer.returncode}"])[0]
-    return re.sub(r"^(fatal|error): ", "", text).rstrip(".") + "."
+    # How many milliseconds libcurl tried for is another number each time and helps nobody.
+    return re.sub(r"^(fatal|error): | after \d+ ms(?=: )", "", text).rstrip(".") + "."
