@@ -147,8 +147,7 @@ class Podman:
         """
         return self._slot(("exec",), timeout_s, "start the command")
 
-    @contextlib.asynccontextmanager
-    async def starting(self, where: Path, timeout_s: float) -> AsyncIterator[None]:
+    def starting(self, where: Path, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
         """One of the limited places for starts in one sandbox.
 
         They are fewer than podman's: a sandbox in which starts take long, for whatever reason, keeps no other waiting.
@@ -160,31 +159,16 @@ class Podman:
         Raises:
             EngineTimeoutError: None came free in time.
         """
-        starts = self._starts.setdefault(where, asyncio.Semaphore(self._places))
-        try:
-            async with deadline(timeout_s):
-                await starts.acquire()
-        except TimeoutError:
-            raise EngineTimeoutError(
-                f"Other commands of this loop kept it from its start for {timeout_s:g} s. "
-                "Try again, or else recreate the loop."
-            ) from None
-        try:
-            yield
-        finally:
-            starts.release()
+        too_late = EngineTimeoutError(
+            f"Other commands of this loop kept it from its start for {timeout_s:g} s. "
+            "Try again, or else recreate the loop."
+        )
+        return _place(self._starts.setdefault(where, asyncio.Semaphore(self._places)), timeout_s, too_late)
 
-    @contextlib.asynccontextmanager
-    async def _slot(self, arguments: Sequence[str], timeout_s: float, doing: str = "") -> AsyncIterator[None]:
-        try:
-            async with deadline(timeout_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise self._too_late(arguments, timeout_s, doing) from None
-        try:
-            yield
-        finally:
-            self._slots.release()
+    def _slot(
+        self, arguments: Sequence[str], timeout_s: float, doing: str = ""
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        return _place(self._slots, timeout_s, self._too_late(arguments, timeout_s, doing))
 
     async def run(
         self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, ok: Sequence[int] = (0,), doing: str = ""
@@ -373,6 +357,20 @@ class Podman:
             f"Podman did not {doing or arguments[0]} within {timeout_s:g} s. "
             "Look for a stuck podman process (`ps -C podman`), end it, and try again."
         )
+
+
+@contextlib.asynccontextmanager
+async def _place(places: asyncio.Semaphore, timeout_s: float, too_late: EngineTimeoutError) -> AsyncIterator[None]:
+    """One of so many places, or `too_late`."""
+    try:
+        async with deadline(timeout_s):
+            await places.acquire()
+    except TimeoutError:
+        raise too_late from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def how_killed(returncode: int) -> str:
