@@ -107,8 +107,12 @@ def jp_nbconvert_templates() -> None:
 
 @pytest_asyncio.fixture
 async def loop_of_test() -> AsyncIterator[asyncio.AbstractEventLoop]:
-    """The event loop of the test."""
+    """The event loop of the test. What a server on it does in the background ends before the loop does, as it would
+    where a server ends."""
     yield asyncio.get_running_loop()
+    if ServerApp.initialized():
+        await ServerApp.instance().extension_manager.stop_all_extensions()
+        clear_server()
 
 
 @pytest.fixture
@@ -119,17 +123,21 @@ def jp_asyncio_loop(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoop
 
 
 @pytest.fixture
-def jp_server_cleanup() -> Iterator[None]:
+def jp_server_cleanup(jp_asyncio_loop: object) -> Iterator[None]:
     """Clear a server of pytest-jupyter away. It makes one to do so in every test that has none."""
     yield
-    if ServerApp.initialized():
-        app = ServerApp.instance()
-        if hasattr(app, "kernel_manager"):
-            app.kernel_manager.context.destroy()
-        if hasattr(app, "session_manager"):
-            # Here: the search for garbage may run in any thread, and SQLite wants its own.
-            app.session_manager.close()
-        ServerApp.clear_instance()
+    if ServerApp.initialized() and jp_asyncio_loop is None:
+        clear_server()
+
+
+def clear_server() -> None:
+    app = ServerApp.instance()
+    if hasattr(app, "kernel_manager"):
+        app.kernel_manager.context.destroy()
+    if hasattr(app, "session_manager"):
+        # Here: the search for garbage may run in any thread, and SQLite wants its own.
+        app.session_manager.close()
+    ServerApp.clear_instance()
 
 
 def new_workspace(folder: Path, node: pytest.Item | pytest.Collector | None = None) -> Workspace:

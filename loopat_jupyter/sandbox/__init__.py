@@ -3,6 +3,7 @@
 =============  ==========================================================================================
 `plan`         pure: mounts, container argv, exec argv, configuration hash; `drift`: what `ensure` has to do
 `podman`       `Podman`: runs podman with a deadline, a limit on parallel calls and typed errors
+`failures`     what to tell where podman fails
 `environment`  what podman runs in; `clients`: what its processes write
 `trust`        finds the host's certificate bundle
 `template`     pure: the image template, its hash and tags, the labels of its build steps

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, ImageBuildError, StorageFullError
-from loopat_jupyter.sandbox.podman import how_killed
+from loopat_jupyter.sandbox.failures import how_killed
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.sandbox.trees import descendants
 from loopat_jupyter.sandbox.unfinished import BUILD_ARGUMENT, new_mark, remove_unfinished

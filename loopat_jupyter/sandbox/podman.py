@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.ending import end, exited
-from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.sandbox.clients import PIPE_BUFFER_BYTES, collect
 from loopat_jupyter.sandbox.environment import podman_environment
+from loopat_jupyter.sandbox.failures import ending, failure, too_late, unavailable
 from loopat_jupyter.sandbox.versions import read_version, too_old
 
 if TYPE_CHECKING:
@@ -40,15 +40,7 @@ _VANISHED = ("image not known", "no such container", "container not known", "doe
 """What podman says of a list when something on it went while it was made: anybody's image, anybody's container."""
 
 _LIST_ATTEMPTS = 5
-
-_KILLED_IN_SCRIPT = 128 + signal.SIGKILL
 _STDERR_KEPT = 4000
-_NETWORK_LOST = (
-    "The network of all your containers is lost, as happens where another storage of podman is used beside. Stop every "
-    "loop that runs (`jupyter loopat stop`), then start this one again. The section “network” of "
-    "docs/troubleshooting.md says how names are found again."
-)
-_ASK_DOCTOR = "Run `jupyter loopat doctor` to see what is missing."
 
 
 class Completed(NamedTuple):
@@ -122,7 +114,8 @@ class Podman:
         self._places = max(1, parallel // 2)
         self._starts: weakref.WeakValueDictionary[Path, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self._processes: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
-        self._closed = False
+        self._creating: set[asyncio.Future[asyncio.subprocess.Process]] = set()
+        self._closed = asyncio.Event()
 
     def argv(self, *arguments: str) -> tuple[str, ...]:
         """The whole command, for a process that a terminal starts."""
@@ -159,16 +152,16 @@ class Podman:
         Raises:
             EngineTimeoutError: None came free in time.
         """
-        too_late = EngineTimeoutError(
+        refusal = EngineTimeoutError(
             f"Other commands of this loop kept it from its start for {timeout_s:g} s. "
             "Try again, or else recreate the loop."
         )
-        return _place(self._starts.setdefault(where, asyncio.Semaphore(self._places)), timeout_s, too_late)
+        return _place(self._starts.setdefault(where, asyncio.Semaphore(self._places)), timeout_s, refusal)
 
     def _slot(
         self, arguments: Sequence[str], timeout_s: float, doing: str = ""
     ) -> contextlib.AbstractAsyncContextManager[None]:
-        return _place(self._slots, timeout_s, self._too_late(arguments, timeout_s, doing))
+        return _place(self._slots, timeout_s, too_late(doing or arguments[0], timeout_s))
 
     async def run(
         self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, ok: Sequence[int] = (0,), doing: str = ""
@@ -202,9 +195,9 @@ class Podman:
                 if answer.returncode not in ok:
                     await self._check_age(deadline_s)
             except TimeoutError:
-                raise self._too_late(arguments, timeout_s, doing) from None
+                raise too_late(doing or arguments[0], timeout_s) from None
         if answer.returncode not in ok:
-            raise self._failure(arguments, answer, doing)
+            raise failure(self.argv(*arguments), answer.returncode, answer.stderr, doing)
         return answer
 
     async def _check_age(self, deadline_s: float) -> None:
@@ -212,14 +205,17 @@ class Podman:
         with contextlib.suppress(TimeoutError):
             told = await self._complete(("version", "--format=json"), deadline_s)
             if problem := too_old(read_version(told.stdout)):
-                raise EngineUnavailableError(f"Podman cannot be used: its {problem}. {_ASK_DOCTOR}")
+                raise unavailable(f"Podman cannot be used: its {problem}.")
 
     async def close(self) -> None:
         """End every command that still runs, after a moment to end by itself: the server is going.
 
         Nobody is left to call off a command that hangs, and it would outlive the server.
         """
-        self._closed = True
+        self._closed.set()
+        if self._creating:
+            # Who calls one off waits for it; an event loop that ends meanwhile would wait for ever.
+            await asyncio.wait(self._creating)
         living = [process for process in self._processes if process.returncode is None]
         await asyncio.gather(*(exited(process, self._grace_s) for process in living))
         await asyncio.gather(*(end(process, self._grace_s) for process in living))
@@ -290,6 +286,8 @@ class Podman:
     async def _start(
         self, arguments: Sequence[str], streams: tuple[int | None, ...], *, new_session: bool
     ) -> asyncio.subprocess.Process:
+        if self._closed.is_set():
+            raise ending()
         stdin, stdout, stderr = streams
         try:
             creating = asyncio.ensure_future(
@@ -307,15 +305,15 @@ class Podman:
             )
             process = await self._created(creating, _FINISH_S if arguments[0] in _CHANGING else 0.0)
         except FileNotFoundError:
-            raise EngineUnavailableError(f"There is no command {self._binary!r}. {_ASK_DOCTOR}") from None
+            raise unavailable(f"There is no command {self._binary!r}.") from None
         except PermissionError:
-            raise EngineUnavailableError(f"{self._binary!r} may not be executed. {_ASK_DOCTOR}") from None
+            raise unavailable(f"{self._binary!r} may not be executed.") from None
         except OSError as error:
-            raise EngineUnavailableError(f"{self._binary!r} cannot be run: {error}. {_ASK_DOCTOR}") from error
-        if self._closed:
+            raise unavailable(f"{self._binary!r} cannot be run: {error}.") from error
+        if self._closed.is_set():
             # It was being started while everything else was ended.
             await end(process, self._grace_s)
-            raise EngineUnavailableError("Podman is not run any more, because this program is ending.")
+            raise ending()
         self._processes.add(process)
         return process
 
@@ -328,6 +326,8 @@ class Podman:
             creating: The process.
             finish_s: How long it then has to end by itself.
         """
+        self._creating.add(creating)
+        creating.add_done_callback(self._creating.discard)
         try:
             return await asyncio.shield(creating)
         except asyncio.CancelledError:
@@ -336,54 +336,19 @@ class Podman:
             await end(process, self._grace_s)
             raise
 
-    def _failure(self, arguments: Sequence[str], answer: Completed, doing: str) -> EngineError | StorageFullError:
-        if "no space left on device" in answer.stderr:
-            return StorageFullError(
-                "Podman's storage is full. Free some space (`podman system df` shows what takes it) and try again."
-            )
-        last = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.returncode}"
-        # What ran inside may have been killed; its exit code is that of `exec`.
-        killed = how_killed(answer.returncode) if arguments[0] != "exec" or answer.returncode < 0 else ""
-        lost = _NETWORK_LOST if "rootless netns" in last else ""
-        return EngineError(
-            f"Podman failed to {doing or arguments[0]}: {killed or f'{last}. {lost or _ASK_DOCTOR}'}",
-            argv=self.argv(*arguments),
-            returncode=answer.returncode,
-            stderr=answer.stderr,
-        )
-
-    def _too_late(self, arguments: Sequence[str], timeout_s: float, doing: str) -> EngineTimeoutError:
-        return EngineTimeoutError(
-            f"Podman did not {doing or arguments[0]} within {timeout_s:g} s. "
-            "Look for a stuck podman process (`ps -C podman`), end it, and try again."
-        )
-
 
 @contextlib.asynccontextmanager
-async def _place(places: asyncio.Semaphore, timeout_s: float, too_late: EngineTimeoutError) -> AsyncIterator[None]:
-    """One of so many places, or `too_late`."""
+async def _place(places: asyncio.Semaphore, timeout_s: float, refusal: EngineTimeoutError) -> AsyncIterator[None]:
+    """One of so many places, or the refusal."""
     try:
         async with deadline(timeout_s):
             await places.acquire()
     except TimeoutError:
-        raise too_late from None
+        raise refusal from None
     try:
         yield
     finally:
         places.release()
-
-
-def how_killed(returncode: int) -> str:
-    """What to tell of a podman that somebody killed, completing "Podman failed: …"; empty where nobody did.
-
-    Args:
-        returncode: Its exit code, or that of a script around it.
-    """
-    signum = returncode - 128 if returncode == _KILLED_IN_SCRIPT else -returncode
-    if signum <= 0:
-        return ""
-    why = ", perhaps for lack of memory" if signum == signal.SIGKILL else ""
-    return f"it was killed (signal {signum}){why}. Try again."
 
 
 def _is_overtaken(arguments: Sequence[str], answer: Completed) -> bool:

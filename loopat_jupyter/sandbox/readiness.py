@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,17 @@ async def until_writable(descriptor: int) -> None:
     """
     loop = asyncio.get_running_loop()
     await _until(descriptor, loop.add_writer, loop.remove_writer, asyncio.Event())
+
+
+def is_writable(descriptor: int) -> bool:
+    """Whether something can be written right now, or would fail right now.
+
+    Args:
+        descriptor: Any.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 async def _until(

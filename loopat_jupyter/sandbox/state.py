@@ -16,7 +16,7 @@ import msgspec
 from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError
 from loopat_jupyter.models import ContainerFacts, Progress, Value
 from loopat_jupyter.sandbox.process import is_init, stat_fields
-from loopat_jupyter.workspace.files import write_atomic
+from loopat_jupyter.workspace.files import make_shared_folder, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +191,8 @@ class StateFiles:
     @contextlib.contextmanager
     def working(self) -> Iterator[_Reporter]:
         """While the block runs, other processes see this one's progress."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Under no lock: somebody may be removing the sandbox, and its folder with it.
+        make_shared_folder(self._folder)
         reporter = _Reporter(self._progress)
         try:
             yield reporter

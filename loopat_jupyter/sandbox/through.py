@@ -11,7 +11,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from loopat_jupyter.sandbox.readiness import until_readable, until_writable
+from loopat_jupyter.sandbox.readiness import is_writable, until_readable, until_writable
 from loopat_jupyter.sandbox.streams import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ async def _copy(reader: Reader, target: _Stream | None) -> None:
     while data := await reader.read(PIECE_BYTES):
         left = memoryview(data if target is not None else b"")
         while left and target is not None:
-            if target.piece_bytes is not None:
+            # Asked once more when awake: the other output may lead to the same pipe, and have filled it meanwhile.
+            while target.piece_bytes is not None and not is_writable(target.number):
                 await until_writable(target.number)
             try:
                 left = left[os.write(target.number, left[: target.piece_bytes]) :]

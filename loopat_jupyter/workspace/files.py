@@ -76,6 +76,27 @@ def failed_write_told(path: Path) -> Iterator[None]:
         raise
 
 
+def make_shared_folder(folder: Path) -> None:
+    """Make a folder, for the host only, with those above it; nothing happens when it is there.
+
+    Args:
+        folder: Somebody else may be removing it, with the one that it is in.
+
+    Raises:
+        FileNotFoundError: Somebody removes it all the time.
+        FileExistsError: It is no folder.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError):
+            # The latter also where it was there and then was not: `mkdir` looks twice.
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600, lasting: bool = True) -> None:
     """Replace `path` with `data`: readers see the old content or the new, also after a crash.
 

@@ -46,30 +46,6 @@ async def test_a_failure_is_told_in_time_where_the_version_is_not(tmp_path: Path
             await podman.run("stop", "box", timeout_s=0.5)
 
 
-@pytest.mark.parametrize(
-    ("end", "told"),
-    [
-        ("kill -KILL $$", "it was killed (signal 9), perhaps for lack of memory. Try again."),
-        ("kill -TERM $$", "it was killed (signal 15). Try again."),
-        # A script around podman tells of a signal in its own way.
-        ("exit 137", "it was killed (signal 9), perhaps for lack of memory. Try again."),
-    ],
-)
-async def test_a_podman_that_was_killed_is_told_as_that(tmp_path: Path, end: str, told: str):
-    podman = script(tmp_path, f"[ $1 = version ] && exit; echo 'some words' >&2; {end}")
-    with pytest.raises(EngineError) as caught:
-        await podman.run("start", "box", doing="start the sandbox")
-    assert caught.value.message == f"Podman failed to start the sandbox: {told}"
-    with pytest.raises(EngineError, match="some words" if "exit" in end else "killed"):
-        await podman.run("exec", "box", "true")
-
-
-async def test_the_loss_of_all_networks_is_told_with_the_way_out(tmp_path: Path):
-    podman = script(tmp_path, "echo 'Error: failed to mount runtime directory for rootless netns: x' >&2; exit 126")
-    with pytest.raises(EngineError, match="rootless netns: x. .* Stop every loop that runs"):
-        await podman.run("run")
-
-
 @pytest.mark.fault("F13")
 async def test_a_full_storage_is_told(tmp_path: Path):
     podman = script(tmp_path, "echo 'Error: write x: no space left on device' >&2; exit 125")
@@ -295,3 +271,23 @@ async def test_what_is_called_off_while_it_is_being_started_ends(tmp_path: Path)
             await asyncio.wait_for(starting, 30)
     if (tmp_path / "pid").exists():
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text() or -1))
+
+
+async def test_closing_waits_for_what_is_being_started(tmp_path: Path):
+    podman = script(tmp_path, "exec sleep 600", 0.1)
+    starting = asyncio.create_task(podman.run("ps"))
+    while not podman._creating:
+        await asyncio.sleep(0)
+    await podman.close()
+    # The event loop may end now: nothing is left that would wait for a process that nobody watches any more.
+    assert podman._creating == set()
+    with pytest.raises((EngineError, EngineUnavailableError)):
+        await starting
+
+
+async def test_once_closed_nothing_is_started(tmp_path: Path):
+    podman = script(tmp_path, f"echo >{tmp_path}/started")
+    await podman.close()
+    with pytest.raises(EngineUnavailableError, match="this program is ending"):
+        await podman.run("ps")
+    assert not (tmp_path / "started").exists()

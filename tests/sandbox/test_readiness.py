@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.sandbox.readiness import until_readable, until_writable
+from loopat_jupyter.sandbox.readiness import is_writable, until_readable, until_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,9 @@ async def test_what_was_full_can_be_written_once_it_is_read(pipe: tuple[int, int
     waiting = asyncio.create_task(until_writable(writer))
     await asyncio.sleep(0)
     assert is_watched(writer)
+    assert not is_writable(writer)
     os.read(reader, 10**6)
+    assert is_writable(writer)
     await waiting
     assert not is_watched(writer)
 
@@ -74,3 +76,10 @@ async def test_nobody_waits_for_a_file(tmp_path: Path):
     with (tmp_path / "file").open("w+") as file:
         await until_readable(file.fileno())
         await until_writable(file.fileno())
+
+
+async def test_what_nobody_can_read_fails_at_once():
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert is_writable(writer)
+    os.close(writer)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import pty
+import select
+import selectors
 import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +16,7 @@ import pytest
 
 from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.sandbox.pipes import Pipes
+from loopat_jupyter.sandbox.readiness import is_writable
 from loopat_jupyter.sandbox.through import copy_through
 
 if TYPE_CHECKING:
@@ -102,6 +105,30 @@ async def test_a_deadline_holds_while_nobody_reads(stem: Stem, attach: Start, en
     with pytest.raises(TimeoutError):
         async with deadline(1):
             await copied(pipes, ends[1])
+
+
+async def test_one_page_that_both_outputs_wait_for_is_filled_by_one(stem: Stem, attach: Start, ends: Opened) -> None:
+    reader, writer = ends
+    pipes = Pipes(stem, stdin=False)
+    await attach("/bin/sh", "-c", "yes >&2 & exec yes")
+    copying = asyncio.create_task(copied(pipes, writer))
+    await both_wait(writer)
+    os.read(reader, select.PIPE_BUF)
+    await both_wait(writer)
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+
+
+async def both_wait(writer: int) -> None:
+    """Return when nothing more is taken there, and both outputs wait until something is."""
+    watched = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
+    while True:
+        waiting = {key.fd for key in watched.values() if key.events & selectors.EVENT_WRITE}
+        leading_there = {end for end in waiting if os.path.sameopenfile(end, writer)}
+        if len(leading_there) == 2 and not is_writable(writer):
+            return
+        await asyncio.sleep(0)
 
 
 async def test_the_hosts_end_of_a_terminal_is_that_very_terminal(stem: Stem, attach: Start) -> None:

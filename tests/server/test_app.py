@@ -249,14 +249,14 @@ class TestShutdown:
         engine = service.manager.engine
 
         async def shutdown_all() -> None:
-            asked.append(engine._closed)
+            asked.append(engine._closed.is_set())
             raise EngineError("no")
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(started.kernel_manager, "shutdown_all", shutdown_all)
             with pytest.raises(EngineError):
                 await started.extension_manager.stop_all_extensions()
-        assert (asked, engine._closed, service._tasks) == ([False], True, set())
+        assert (asked, engine._closed.is_set(), service._tasks) == ([False], True, set())
 
     async def test_nothing_runs_on_afterwards(self, started: Any) -> None:
         before = asyncio.all_tasks()

@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from loopat_jupyter.errors import StorageFullError, StorageRefusedError, UnsafePathError
-from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, real_path, write_atomic, write_new
+from loopat_jupyter.workspace.files import (
+    full_disk_told,
+    make_shared_folder,
+    read_untrusted,
+    real_path,
+    write_atomic,
+    write_new,
+)
 from tests.swapping import exchanged
 
 
@@ -88,3 +97,29 @@ def test_reading_untrusted_files_takes_plain_files_only(tmp_path: Path):
         assert read_untrusted(tmp_path / name, limit_bytes=4) == b""
     with pytest.raises(FileNotFoundError):
         read_untrusted(tmp_path / "missing", limit_bytes=4)
+
+
+def test_a_folder_that_somebody_removes_meanwhile_is_made(tmp_path: Path):
+    folder, end = tmp_path / "one" / "two" / "three", threading.Event()
+
+    def remove() -> None:
+        while not end.is_set():
+            shutil.rmtree(tmp_path / "one", ignore_errors=True)
+
+    removing = threading.Thread(target=remove)
+    removing.start()
+    try:
+        for _ in range(2000):
+            make_shared_folder(folder)
+    finally:
+        end.set()
+        removing.join()
+    make_shared_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_is_no_folder(tmp_path: Path):
+    (tmp_path / "one").write_text("kept")
+    with pytest.raises(FileExistsError):
+        make_shared_folder(tmp_path / "one")
+    assert (tmp_path / "one").read_text() == "kept"

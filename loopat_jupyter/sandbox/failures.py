@@ -1,0 +1,85 @@
+"""What to tell where podman fails: each time what went wrong and the way out."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavailableError, StorageFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_KILLED_IN_SCRIPT = 128 + signal.SIGKILL
+_NETWORK_LOST = (
+    "The network of all your containers is lost, as happens where another storage of podman is used beside. Stop every "
+    "loop that runs (`jupyter loopat stop`), then start this one again. The section “network” of "
+    "docs/troubleshooting.md says how names are found again."
+)
+_ASK_DOCTOR = "Run `jupyter loopat doctor` to see what is missing."
+
+
+def unavailable(problem: str) -> EngineUnavailableError:
+    """Podman cannot be run at all.
+
+    Args:
+        problem: Why, as a sentence.
+    """
+    return EngineUnavailableError(f"{problem} {_ASK_DOCTOR}")
+
+
+def ending() -> EngineUnavailableError:
+    """Podman is asked for something after its commands were ended."""
+    return EngineUnavailableError("Podman is not run any more, because this program is ending.")
+
+
+def too_late(doing: str, timeout_s: float) -> EngineTimeoutError:
+    """Podman took too long.
+
+    Args:
+        doing: What it did, completing "Podman did not …".
+        timeout_s: How long it had.
+    """
+    return EngineTimeoutError(
+        f"Podman did not {doing} within {timeout_s:g} s. "
+        "Look for a stuck podman process (`ps -C podman`), end it, and try again."
+    )
+
+
+def failure(argv: Sequence[str], returncode: int, stderr: str, doing: str = "") -> EngineError | StorageFullError:
+    """Podman ended with a code that says that it failed.
+
+    Args:
+        argv: What was run, podman first.
+        returncode: Its exit code; negative where a signal ended it.
+        stderr: The end of what it wrote there.
+        doing: What this was for, completing "Podman failed to …"; by default its command.
+    """
+    if "no space left on device" in stderr:
+        return StorageFullError(
+            "Podman's storage is full. Free some space (`podman system df` shows what takes it) and try again."
+        )
+    command = argv[1]
+    last = stderr.splitlines()[-1] if stderr else f"exit code {returncode}"
+    # What ran inside may have been killed; its exit code is that of `exec`.
+    killed = how_killed(returncode) if command != "exec" or returncode < 0 else ""
+    lost = _NETWORK_LOST if "rootless netns" in last else ""
+    return EngineError(
+        f"Podman failed to {doing or command}: {killed or f'{last}. {lost or _ASK_DOCTOR}'}",
+        argv=argv,
+        returncode=returncode,
+        stderr=stderr,
+    )
+
+
+def how_killed(returncode: int) -> str:
+    """What to tell of a podman that somebody killed, completing "Podman failed: …"; empty where nobody did.
+
+    Args:
+        returncode: Its exit code, or that of a script around it.
+    """
+    signum = returncode - 128 if returncode == _KILLED_IN_SCRIPT else -returncode
+    if signum <= 0:
+        return ""
+    why = ", perhaps for lack of memory" if signum == signal.SIGKILL else ""
+    return f"it was killed (signal {signum}){why}. Try again."
