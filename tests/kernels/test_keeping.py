@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -90,13 +91,15 @@ async def restarted(server: Server, kernel_id: str, code: str) -> Result:
 
 
 async def first_answer(kernel: Kernel, code: str) -> str:
-    """What a kernel prints that is just being restarted: what is sent too early goes to the one that died."""
+    """What a kernel prints that is just being restarted.
+
+    What is sent too early goes to the one that died, and what it prints is heard once its output is connected.
+    """
     async with asyncio.timeout(60):
         while True:
-            try:
-                return (await asyncio.wait_for(kernel.run(code), 0.5)).text
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                if text := (await asyncio.wait_for(kernel.run(code), 0.5)).text:
+                    return text
 
 
 @pytest.mark.fault("F1")
