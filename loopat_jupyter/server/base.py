@@ -93,6 +93,7 @@ class LoopatHandler(StreamedBody, APIHandler):
     most_body_bytes = MAX_BODY_BYTES
     ends_with_client: asyncio.Task[Any] | None = None
     """Work that nobody wants any more when the client goes away."""
+    client_has_gone = False
 
     @property
     def manager(self) -> LoopManager:
@@ -146,8 +147,7 @@ class LoopatHandler(StreamedBody, APIHandler):
         task = self.service.spawn(work, loop_id=loop_id)
         return await self.outcome(task, "This was cancelled. Try again when it is needed.")
 
-    @staticmethod
-    async def outcome(task: asyncio.Task[_T], called_off: str) -> _T:
+    async def outcome(self, task: asyncio.Task[_T], called_off: str) -> _T:
         """What a task comes to. The task itself goes on when whoever waits for it is cancelled.
 
         Args:
@@ -156,15 +156,17 @@ class LoopatHandler(StreamedBody, APIHandler):
 
         Raises:
             ConflictError: It was cancelled.
+            Finish: The same, because the client has gone: there is nobody to answer.
         """
         await asyncio.wait((task,))
         if task.cancelled():
-            raise ConflictError(called_off)
+            raise web.Finish if self.client_has_gone else ConflictError(called_off)
         return task.result()
 
     def on_connection_close(self) -> None:
         """End what ends with the client; once, because a second request would cut the ending short."""
         super().on_connection_close()
+        self.client_has_gone = True
         if self.ends_with_client is not None and not self.ends_with_client.cancelling():
             self.ends_with_client.cancel()
 

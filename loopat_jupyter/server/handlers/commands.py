@@ -73,7 +73,7 @@ class ExecHandler(LoopatHandler):
         await asyncio.wait((sending,))
         if not sending.cancelled():
             sending.result()
-        elif not self._finished and not self._headers_written:
+        elif not self.client_has_gone and not self._finished and not self._headers_written:
             raise ConflictError("The command was ended, because the server is stopping. Run it again later.")
 
     async def _send(self, events: AsyncGenerator[ExecEvent, None], timeout_s: float | None) -> None:

@@ -186,6 +186,14 @@ class TestCommands:
             assert running_inside(workspace, loop)
         await eventually(lambda: not running_inside(workspace, loop))
 
+    async def test_a_client_that_goes_away_is_no_server_that_stops(
+        self, loop: str, open_exec: Any, workspace: Workspace, server_log: Any
+    ) -> None:
+        async with open_exec(loop, ["sleep", "1000"]):
+            await eventually(lambda: bool(running_inside(workspace, loop)))
+        await eventually(lambda: f"/loops/{loop}/exec" in server_log.text)
+        assert "is stopping" not in server_log.text
+
     @pytest.mark.abuse("A12")
     async def test_values_never_reach_the_log(self, api: Any, loop: str, server_log: Any) -> None:
         canary = "canary-3f9a1c"
