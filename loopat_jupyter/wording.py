@@ -61,6 +61,20 @@ def problem_and_place(message: str) -> tuple[str, str]:
     return f"{_KEY if found['key'] else ''}{found['problem']}", found["path"].removeprefix(".")
 
 
+def going_on(number: int, noun: str) -> str:
+    """What to tell whoever ends a server of what goes on without it.
+
+    Args:
+        number: How many, at least one.
+        noun: What, in the singular.
+    """
+    verb, them = ("goes", "it") if number == 1 else ("go", "them")
+    return (
+        f"{count(number, noun)} in loops {verb} on, and the next server of this workspace finds {them}. "
+        "`jupyter loopat stop LOOP` ends what runs in a loop."
+    )
+
+
 def in_words(problem: str, allowed: Sequence[str] = ()) -> str:
     """A problem that msgspec found, as the end of a sentence about the value; what is not known stays as it is.
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from loopat_jupyter.wording import count, in_words, listing, problem_and_place
+from loopat_jupyter.wording import count, going_on, in_words, listing, problem_and_place
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,11 @@ def test_words_are_listed(words: list[str], text: str) -> None:
 @pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
 def test_things_are_counted(number: int, text: str) -> None:
     assert count(number, "file") == text
+
+
+def test_who_ends_a_server_is_told_what_goes_on_without_it() -> None:
+    end = "`jupyter loopat stop LOOP` ends what runs in a loop."
+    assert going_on(1, "kernel") == f"1 kernel in loops goes on, and the next server of this workspace finds it. {end}"
+    assert going_on(2, "terminal") == (
+        f"2 terminals in loops go on, and the next server of this workspace finds them. {end}"
+    )

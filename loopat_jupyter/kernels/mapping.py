@@ -18,6 +18,7 @@ from loopat_jupyter.deadlines import call_off, deadline
 from loopat_jupyter.errors import BadInputError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.kernels.keeping import KernelKeeper
+from loopat_jupyter.wording import going_on
 from loopat_jupyter.workspace.paths import Workspace
 
 SETTLE_TIMEOUT_S = 120.0
@@ -168,9 +169,10 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         self._ending.update(self.list_kernel_ids())
         if self._restarts:
             await asyncio.wait(self._restarts.values(), timeout=SETTLE_TIMEOUT_S)
-        for kernel_id in self.list_kernel_ids():
-            if self.keeper.may_stay(kernel_id):
-                await self._leave(kernel_id)
+        staying = [kernel_id for kernel_id in self.list_kernel_ids() if self.keeper.may_stay(kernel_id)]
+        left = [await self._leave(kernel_id) for kernel_id in staying].count(True)
+        if left:
+            self.log.info("%s", going_on(left, "kernel"))
         await self._call_off_starts()
         await super()._async_shutdown_all(now=now)
 
@@ -189,12 +191,12 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             self._pending_kernels.pop(kernel_id, None)
             self.remove_kernel(kernel_id)
 
-    async def _leave(self, kernel_id: str) -> None:
-        """Leave a kernel to the next server; one that is being restarted, or has ended, is shut down as stock."""
+    async def _leave(self, kernel_id: str) -> bool:
+        """Leave a kernel to the next server; False: it is being restarted, or has ended, and is shut down as stock."""
         km: Any = self.get_kernel(kernel_id)
         km.stop_restarter()
         if not km.ready.done() or km.ready.exception() is not None or not await km.is_alive():
-            return
+            return False
         self.stop_watching_activity(kernel_id)  # type: ignore[no-untyped-call]
         self.stop_buffering(kernel_id)  # type: ignore[no-untyped-call]
         km._close_control_socket()  # noqa: SLF001 - there is no public way to it
@@ -203,7 +205,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         self.keeper.let_go(kernel_id)
         self.remove_kernel(kernel_id)
         KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=km.kernel_name).dec()
-        self.log.info("Kernel %s goes on", kernel_id)
+        return True
 
     def meant_path(self, path: str) -> Path | None:
         """Where on the host a path of the drive is; None for a path elsewhere.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,15 +13,15 @@ from loopat_jupyter.sandbox.plan import container_name
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.sandbox.sockets import connect
 from loopat_jupyter.terminals.terminal import LoopTerminal
+from loopat_jupyter.wording import going_on
 from loopat_jupyter.workspace.kept import Found, Kept, folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from logging import Logger, LoggerAdapter
 
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.workspace.paths import Workspace
-
-_log = logging.getLogger(__name__)
 
 UNKNOWN_SIZE = (0, 0)
 
@@ -37,10 +36,12 @@ class TerminalKeeper:
 
     Args:
         loops: Answers the server's loops.
+        log: Answers where the server logs; it says so only after the manager of its terminals was made.
     """
 
-    def __init__(self, loops: Callable[[], LoopManager]) -> None:
+    def __init__(self, loops: Callable[[], LoopManager], log: Callable[[], Logger | LoggerAdapter[Any]]) -> None:
         self._loops = loops
+        self._log = log
         self._kept = Kept("t")
 
     def started(self, terminal: LoopTerminal) -> None:
@@ -54,7 +55,7 @@ class TerminalKeeper:
                 problem = "another server has one of this name"
             except (LoopatError, OSError) as error:
                 problem = str(error)
-            _log.warning("Terminal %s will not outlive this server: %s", terminal.term_name, problem)
+            self._log().warning("Terminal %s will not outlive this server: %s", terminal.term_name, problem)
 
     def taken(self, loop_id: str, name: str) -> bool:
         """Whether some server of the workspace has a terminal of this name in the loop."""
@@ -81,20 +82,22 @@ class TerminalKeeper:
         """Forget a terminal that has ended."""
         self._kept.forget(name)
 
-    def leave(self, terminal: LoopTerminal) -> bool:
-        """Leave a terminal to the next server, if it may outlive this one.
+    def leave(self, terminals: Iterable[LoopTerminal]) -> list[LoopTerminal]:
+        """Leave terminals to the next server.
 
         Args:
-            terminal: The terminal.
+            terminals: All those in loops.
 
         Returns:
-            False: it has to end.
+            Those that are left; the others have to end.
         """
-        name = terminal.term_name or ""
-        stays = terminal.held and name in self._kept and self._loops().config.on_shutdown == "keep"
-        if stays:
-            self._kept.let_go(name)
-        return stays
+        held = [terminal for terminal in terminals if terminal.held and (terminal.term_name or "") in self._kept]
+        if not held or self._loops().config.on_shutdown != "keep":
+            return []
+        for terminal in held:
+            self._kept.let_go(terminal.term_name or "")
+        self._log().info("%s", going_on(len(held), "terminal"))
+        return held
 
     def adopt(self, workspace: Workspace) -> Iterator[LoopTerminal]:
         """Take over the terminals that a server of this workspace left behind, whatever ended it.
@@ -109,7 +112,7 @@ class TerminalKeeper:
                 self._kept.set_aside(found.name, error)
                 continue
             except LoopatError as error:
-                _log.warning("Terminal %s of loop %s stays alone: %s", found.name, found.loop_id, error.message)
+                self._log().warning("Terminal %s of loop %s stays alone: %s", found.name, found.loop_id, error.message)
                 self._kept.let_go(found.name)
                 continue
             if terminal is None:
@@ -123,7 +126,7 @@ class TerminalKeeper:
         state = self._loops().sandboxes.state_files(found.loop_id)
         connection = connect(stem.socket())
         if connection is None:
-            _log.info("Terminal %s ended while no server ran", found.name)
+            self._log().info("Terminal %s ended while no server ran", found.name)
             stem.remove()
             return None
         terminal = LoopTerminal(found.loop_id, stem, state, UNKNOWN_SIZE, self.tidy)

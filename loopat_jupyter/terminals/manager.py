@@ -84,7 +84,7 @@ class LoopTerminalManager(ThrottledTerminalManager):
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the stock signature
         super().__init__(**kwargs)
-        self._keeper = TerminalKeeper(lambda: self.loops)
+        self._keeper = TerminalKeeper(lambda: self.loops, lambda: self.log)
 
     @property
     def loops(self) -> LoopManager:
@@ -331,9 +331,8 @@ class LoopTerminalManager(ThrottledTerminalManager):
     async def end_in_loops(self) -> None:
         """Leave the terminals in loops to the next server, or end them side by side."""
         inside = [terminal for terminal in self.terminals.values() if isinstance(terminal, LoopTerminal)]
-        for terminal in inside:
-            if self._keeper.leave(terminal):
-                self._drop(terminal)
+        for terminal in self._keeper.leave(inside):
+            self._drop(terminal)
         left = [name for name, terminal in self.terminals.items() if terminal in inside]
         await asyncio.gather(*(self.terminate(name, force=True) for name in left))
 

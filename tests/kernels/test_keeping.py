@@ -120,6 +120,7 @@ async def test_the_next_server_has_the_same_kernels_and_sessions(home: Home, mon
         await has_the_same(server, session, left=21)
         server.process.terminate()
         assert await server.process.wait() == 0
+        assert "1 kernel in loops goes on" in server.log.read_text()
     async with home.server() as server:
         await has_the_same(server, session, left=22)
         # An existing session is found by its path: no second kernel.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -124,6 +125,7 @@ async def test_the_next_server_has_the_same_terminals(
             assert f"loop-{running.id[:8]}\r\n" in await terminal.run("hostname")
         # A server that ends as it should leaves them as well.
         await end(server, signal.SIGTERM)
+        assert "2 terminals in loops go on" in server.log.read_text()
     async with start_server() as server:
         assert await names(server) == [name, ended]
         async with server.terminal(name) as terminal:
@@ -152,7 +154,8 @@ async def test_a_terminal_ends_with_its_server_until_it_is_written_down(tmp_path
     assert (seen, owner.exists()) == ([True], False)
 
     workspace = SimpleNamespace(host=lambda _: tmp_path / "host")
-    keeper, other = TerminalKeeper(lambda: SimpleNamespace(workspace=workspace)), Kept("t")
+    loops, other = SimpleNamespace(workspace=workspace), Kept("t")
+    keeper = TerminalKeeper(lambda: loops, logging.getLogger)
     terminal = SimpleNamespace(held=True, term_name="x_1", loop_id="x", stem=stem, exec_session="")
     own(stem)
     # Another server has one of this name.
