@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--force",
     is_flag=True,
-    help="Also with unsaved work, while something runs in it, and where a Jupyter server has its root folder in it.",
+    help="Also with unsaved work, while a kernel, terminal or command runs in it (what they left in the background "
+    "does not count), and where a Jupyter server has its root folder in it.",
 )
 @pass_session
 def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool) -> None:

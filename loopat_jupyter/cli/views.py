@@ -250,7 +250,7 @@ def created_sheet(loop: Loop) -> RenderableType:
     for about, command in (
         ("a terminal in it", f"jupyter loopat shell {name}"),
         ("one command", f"jupyter loopat exec {name} python3 --version"),
-        ("its kernels, for nbconvert and papermill", f"jupyter loopat show {name}"),
+        ("its kernels, for nbconvert and papermill", f"jupyter loopat kernelspecs {name}"),
     ):
         # Whole and on a line of its own: it is to be copied.
         commands.append(Text(f"# {about}", style="dim"))

@@ -144,7 +144,7 @@ def test_a_new_loop_comes_with_what_to_do_next() -> None:
         "# one command",
         "jupyter loopat exec 0123abcd python3 --version",
         "# its kernels, for nbconvert and papermill",
-        "jupyter loopat show 0123abcd",
+        "jupyter loopat kernelspecs 0123abcd",
     ]
     assert "Its files are in /w/loops/0123abcd/workdir" in rendered(created_sheet(LOOP), width=30)
 
