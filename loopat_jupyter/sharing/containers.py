@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
-from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
+from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S, understood
 from loopat_jupyter.sandbox.plan import LABEL_HASH, LABEL_WORKSPACE
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.sandbox.trees import descendants
@@ -66,12 +66,8 @@ async def list_shown(engine: Engine, workspace: str) -> dict[str, Shown]:
         timeout_s=INSPECT_TIMEOUT_S,
         doing="list what is shared",
     )
-    try:
+    with understood("ps"):
         found = [_shown(entry) for entry in msgspec.json.decode(answer.stdout or b"[]")]
-    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise EngineError(
-            f"`podman ps` answered something that makes no sense ({error}). Run `jupyter loopat doctor`."
-        ) from error
     return {container.share: container for container in found}
 
 
