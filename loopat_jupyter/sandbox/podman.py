@@ -9,7 +9,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from loopat_jupyter.deadlines import deadline
+from loopat_jupyter.deadlines import deadline, to_the_end
 from loopat_jupyter.ending import end, exited
 from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.sandbox.clients import PIPE_BUFFER_BYTES, collect
@@ -214,8 +214,8 @@ class Podman:
         """
         self._closed.set()
         if self._creating:
-            # Who calls one off waits for it; an event loop that ends meanwhile would wait for ever.
-            await asyncio.wait(self._creating)
+            # An event loop that ends meanwhile would wait for ever.
+            await asyncio.wait(self._creating, timeout=self._grace_s)
         living = [process for process in self._processes if process.returncode is None]
         await asyncio.gather(*(exited(process, self._grace_s) for process in living))
         await asyncio.gather(*(end(process, self._grace_s) for process in living))
@@ -233,7 +233,7 @@ class Podman:
             raise
         finally:
             talking.cancel()
-            await end(process, self._grace_s)
+            await to_the_end(end(process, self._grace_s))
             await asyncio.gather(talking, return_exceptions=True)
         told = stderr.decode("utf-8", "replace").strip()[-_STDERR_KEPT:]
         return Completed(cast("int", process.returncode), stdout, told)
@@ -329,12 +329,15 @@ class Podman:
         self._creating.add(creating)
         creating.add_done_callback(self._creating.discard)
         try:
-            return await asyncio.shield(creating)
+            return await to_the_end(creating)
         except asyncio.CancelledError:
-            process = await creating
-            await exited(process, finish_s)
-            await end(process, self._grace_s)
+            if not creating.cancelled() and creating.exception() is None:
+                await to_the_end(self._left_to_end(creating.result(), finish_s))
             raise
+
+    async def _left_to_end(self, process: asyncio.subprocess.Process, finish_s: float) -> None:
+        await exited(process, finish_s)
+        await end(process, self._grace_s)
 
 
 @contextlib.asynccontextmanager

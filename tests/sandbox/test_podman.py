@@ -260,13 +260,16 @@ async def test_an_answer_without_end_is_cut_off(tmp_path: Path, monkeypatch: pyt
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
-async def test_what_is_called_off_while_it_is_being_started_ends(tmp_path: Path):
-    podman = script(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 600")
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_is_called_off_while_it_is_being_started_ends(tmp_path: Path, times: int):
+    podman = script(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 600", 0.1)
     for turns in range(8):
         starting = asyncio.create_task(podman.run("ps"))
         for _ in range(turns):
             await asyncio.sleep(0)
-        starting.cancel()
+        for _ in range(times):
+            starting.cancel()
+            await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(starting, 30)
     if (tmp_path / "pid").exists():
