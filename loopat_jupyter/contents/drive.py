@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import LoopatError
@@ -12,6 +11,8 @@ from loopat_jupyter.workspace.paths import is_loop_id
 from loopat_jupyter.workspace.records import LoopStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.workspace.paths import Workspace
 
 DRIVE = "loops"
@@ -87,11 +88,12 @@ class Drive:
         Args:
             path: Path in the drive, without the drive's name.
         """
-        folder, _, rest = path.strip("/").partition("/")
+        folder, *rest = path.strip("/").split("/")
         loop_id = self.loop_id(folder)
-        if loop_id is None or ".." in Path(rest).parts:
+        if loop_id is None or ".." in rest:
             return None
-        return self.workspace.workdir(loop_id) / rest
+        # Without empty names: what comes after two slashes would be a path of the whole host.
+        return self.workspace.workdir(loop_id).joinpath(*filter(None, rest))
 
     def meant_path(self, path: object, root: Path) -> Path | None:
         """Where on the host a path is that a front end means in the drive; None when it is in no loop.

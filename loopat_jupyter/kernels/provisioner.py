@@ -29,6 +29,7 @@ from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.workspace.paths import Workspace
+from loopat_jupyter.workspace.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -262,27 +263,26 @@ class LoopatProvisioner(LocalProvisioner):
 
     def _find_place(self, cwd: str | os.PathLike[str] | None) -> tuple[Mapping[str, str], Place] | None:
         """The environment to look in and the place to run in; None outside every loop."""
-        environ = dict(os.environ)
-        if self.workspace:
-            environ = {**environ, "LOOPAT_HOME": self.workspace}
+        environ = {**os.environ, **({"LOOPAT_HOME": self.workspace} if self.workspace else {})}
         try:
             workspace, folder = Workspace.from_environment(environ), Path(cwd or Path.cwd())
-            here, left = workspace.loop_of(folder), workspace.loop_left(folder)
-            beside = workspace.loop_beside(folder)
+            # Once: what runs in the loop may change its links at any moment.
+            seen = workspace.whereabouts(folder)
         except FileNotFoundError:
             # This process runs in a folder that was deleted: it is in no loop any more.
-            here = left = beside = None
+            seen = Whereabouts()
         except BadInputError as error:
             if self.loop_id:
                 raise
             self.log.warning("%s Until then kernels run outside all loops.", error.message)
             return None
-        if left is not None:
+        here = seen.found
+        if seen.left is not None:
             raise ConflictError(
-                f"{folder} is in loop {left}, but a symbolic link in the loop's folder leads out of it. "
+                f"{folder} is in loop {seen.left}, but a symbolic link in the loop's folder leads out of it. "
                 "Nothing was started, since it would not run in the loop. Look at the link, and remove it."
             )
-        if beside is not None and not self.loop_id:
+        if (beside := seen.beside) is not None and not self.loop_id:
             raise ConflictError(
                 f"{folder} belongs to loop {beside} but not to its files, so nothing was started. Notebooks of that "
                 f"loop run in {workspace.workdir(beside)}: move it there, or open the loop in the Loops panel."

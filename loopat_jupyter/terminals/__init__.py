@@ -6,14 +6,16 @@
 `terminal`   `LoopTerminal`: one terminal, from before its program runs to the end inside
 `opening`    how one opens, with a person who waits for the sandbox
 `throttled`  the stock manager, with bounds
-`manager`    `LoopTerminalManager`: which terminals belong to a loop, and which outlived a server
+`places`     which folder, or which name of a terminal, means which loop
+`manager`    `LoopTerminalManager`: opens terminals in loops, and finds those that outlived a server
 `handlers`   REST and websockets
 ===========  ==============================================================================
 """
 
 from __future__ import annotations
 
-from loopat_jupyter.terminals.manager import LoopTerminalManager, Place
+from loopat_jupyter.terminals.manager import LoopTerminalManager
+from loopat_jupyter.terminals.places import Place
 from loopat_jupyter.terminals.terminal import LoopTerminal
 
 __all__ = ["LoopTerminal", "LoopTerminalManager", "Place"]

@@ -10,6 +10,7 @@ from tornado import web
 
 from loopat_jupyter.terminals.flow import LoopTermSocket
 from loopat_jupyter.terminals.manager import LoopTerminalManager
+from loopat_jupyter.terminals.places import told
 
 
 class LoopTerminalRootHandler(TerminalRootHandler):
@@ -30,9 +31,16 @@ class LoopTerminalRootHandler(TerminalRootHandler):
         if not isinstance(body, dict) or not (_is_text(body.get("cwd", "")) and _is_text(body.get("name") or "")):
             raise web.HTTPError(400, "The body must be an object; its cwd a path, and its name a text.")
         manager = self.terminal_manager
+        # Nothing that a client may say.
+        body.pop("place", None)
         if "cwd" in body and isinstance(manager, LoopTerminalManager):
-            body["cwd"] = manager.on_host(body["cwd"])
-            manager.refuse_way_out(body["cwd"])
+            body["cwd"] = manager.places.on_host(body["cwd"])
+            with told():
+                place = manager.places.written(body.get("name"), body["cwd"])
+            if place is not None:
+                # The stock handler would follow links once more, which may be others by then.
+                del body["cwd"]
+                body["place"] = place
         return body
 
 

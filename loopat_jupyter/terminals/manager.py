@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from jupyter_server._tz import utcnow
@@ -19,18 +19,16 @@ from tornado.ioloop import IOLoop
 
 from loopat_jupyter.agents import agent_environment, find_agent, staying
 from loopat_jupyter.attach import shell_spec
-from loopat_jupyter.contents.drive import Drive, names_loop
-from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, NotFoundError
+from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.folders import folder_inside
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.sandbox.plan import inside_path
 from loopat_jupyter.sandbox.process import Stem
 from loopat_jupyter.terminals.keeping import TerminalKeeper
 from loopat_jupyter.terminals.opening import open_terminal
+from loopat_jupyter.terminals.places import Place, Places, told
 from loopat_jupyter.terminals.terminal import LoopTerminal
 from loopat_jupyter.terminals.throttled import ThrottledTerminalManager
 from loopat_jupyter.wording import in_words, problem_and_place
-from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import Workspace
 
 if TYPE_CHECKING:
@@ -51,18 +49,6 @@ _SERVICE = "loopat_service"
 """Where the server's extension leaves what it shares with others."""
 
 
-class Place(NamedTuple):
-    """Where in which loop a terminal opens. Never made from what a client sent.
-
-    Attributes:
-        record: The loop.
-        cwd: Folder as seen inside.
-    """
-
-    record: LoopRecord
-    cwd: str
-
-
 class _Asked(msgspec.Struct, kw_only=True):
     """What a client may say of a terminal in a loop; the rest is for the host and has no meaning inside."""
 
@@ -71,9 +57,6 @@ class _Asked(msgspec.Struct, kw_only=True):
     height: _Cells = DEFAULT_SIZE[0]
     width: _Cells = DEFAULT_SIZE[1]
 
-
-_NAME = re.compile(r"([0-9a-f]{8})_.*", re.DOTALL)
-"""Terminals of loops are called by their loop, so that a tab which JupyterLab restores opens where it was."""
 
 _FILE_NAME = re.compile(r"\w{1,100}\Z", re.ASCII)
 """Names of terminals in loops: the notes of one that outlives its server are files of this name."""
@@ -104,6 +87,12 @@ class LoopTerminalManager(ThrottledTerminalManager):
         except BadInputError as error:
             self.log.warning("%s Until then terminals open outside all loops.", error.message)
             return None
+
+    @property
+    def places(self) -> Places:
+        """Which folders and names mean which loop."""
+        root = Path(getattr(self.parent, "root_dir", None) or ".").expanduser()
+        return Places(self._workspace, root)
 
     @functools.cached_property
     def _own_loops(self) -> LoopManager:
@@ -181,64 +170,17 @@ class LoopTerminalManager(ThrottledTerminalManager):
         """
         place = self._asked_place(kwargs)
         kwargs.pop("place", None)
-        try:
+        with told():
             return super().new_terminal(**kwargs) if place is None else self._in_loop(place, kwargs)
-        except LoopatError as error:
-            raise web.HTTPError(error.status, error.message, reason=error.reason) from error
 
     def _asked_place(self, asked: Mapping[str, Any]) -> Place | None:
         place = asked.get("place")
         if isinstance(place, Place):
             return place
-        try:
-            return self._named_place(asked.get("name")) or self._place(asked.get("cwd"))
-        except LoopatError as error:
-            raise web.HTTPError(error.status, error.message, reason=error.reason) from error
-
-    def on_host(self, cwd: str) -> str:
-        """A folder, on the host where it is one of the drive of loops.
-
-        Args:
-            cwd: As the client wrote it.
-        """
-        workspace = self._workspace
-        found = None if workspace is None or "\0" in cwd else Drive(workspace).meant_path(cwd, self._root)
-        return cwd if found is None else str(found)
-
-    @property
-    def _root(self) -> Path:
-        return Path(getattr(self.parent, "root_dir", None) or ".").expanduser()
-
-    def refuse_way_out(self, cwd: str) -> None:
-        """Refuse a folder that enters a loop as it is written and does not end in it.
-
-        What runs in a loop can plant a symlink that leads out: a shell of the host, or of another loop, would open
-        where a person means to open one of this loop.
-
-        Args:
-            cwd: As the client wrote it, before any symlink is followed: absolute, relative to the process, or
-                relative to the server's root.
-
-        Raises:
-            tornado.web.HTTPError: 409, with the loop that it leads out of; 404 where there is no such folder.
-        """
-        workspace = self._workspace
-        if workspace is None or "\0" in cwd:
-            return
-        for folder in (Path(cwd), self._root / cwd):
-            entered = workspace.loop_entered(folder)
-            if entered is not None and not os.path.isdir(folder):  # noqa: PTH112 - answers for any name
-                # The stock handler would open a shell of the host, in the server's own folder.
-                raise web.HTTPError(404, f"There is no folder {cwd[:200]} in loop {entered}.", reason="not_found")
-            if workspace.loop_left(folder) is not None:
-                problem = (
-                    f"{cwd[:200]} is in loop {entered}, but a symbolic link in the loop's folder leads out of it. "
-                )
-                raise web.HTTPError(409, problem + "Remove the link, or name the folder itself.", reason="conflict")
-        meant = names_loop(cwd.strip("/").partition("/")[0]) or workspace.loop_of(self._root) is not None
-        if meant and not any(real_path(folder).exists() for folder in (Path(cwd), self._root / cwd)):
-            # The stock handler would open a terminal at the server's root, which may be in another loop.
-            raise web.HTTPError(404, f"There is no folder {cwd[:200]} in any loop.", reason="not_found")
+        cwd = asked.get("cwd")
+        folder = cwd if isinstance(cwd, str) else getattr(self.parent, "root_dir", None)
+        with told():
+            return self.places.named(asked.get("name")) or self.places.of_folder(folder)
 
     def start_reading(self, ptywclients: PtyWithClients) -> None:
         """Begin to read a terminal; one in a loop is opened first.
@@ -335,38 +277,6 @@ class LoopTerminalManager(ThrottledTerminalManager):
             self._drop(terminal)
         left = [name for name, terminal in self.terminals.items() if terminal in inside]
         await asyncio.gather(*(self.terminate(name, force=True) for name in left))
-
-    def _named_place(self, name: object) -> Place | None:
-        """The loop that a terminal of this name once was in."""
-        match = _NAME.fullmatch(name) if isinstance(name, str) else None
-        if match is None or self._workspace is None:
-            return None
-        found = [loop_id for loop_id in self._workspace.loop_ids() if loop_id.startswith(match[1])]
-        if len(found) != 1:
-            # No shell of the host opens under a name that somebody knows as a loop's.
-            raise NotFoundError(
-                f"The loop of the terminal {match[0][:80]} is gone. `jupyter loopat list` shows the loops."
-            )
-        return Place(self.loops.store.read(found[0]), inside_path(found[0], Path()))
-
-    def _place(self, cwd: object) -> Place | None:
-        """The loop that a folder of the host belongs to; the server's own folder when none is named."""
-        folder = cwd if isinstance(cwd, str) else getattr(self.parent, "root_dir", None)
-        if not folder:
-            return None
-        workspace = self._workspace
-        if workspace is None:
-            return None
-        path = Path(folder).expanduser()
-        found, beside = workspace.loop_of(path), workspace.loop_beside(path)
-        if beside is not None:
-            raise ConflictError(
-                f"{path} belongs to loop {beside} but not to its files. Open {workspace.workdir(beside)} instead."
-            )
-        if found is None:
-            return None
-        loop_id, relative = found
-        return Place(self.loops.store.read(loop_id), inside_path(loop_id, relative))
 
     def _in_loop(self, place: Place, kwargs: Mapping[str, Any]) -> LoopTerminal:
         record, loops = place.record, self.loops

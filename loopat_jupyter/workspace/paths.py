@@ -39,7 +39,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, EngineUnavailableError
-from loopat_jupyter.workspace.files import full_disk_told, real_path
+from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.whereabouts import Whereabouts, whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,59 +235,23 @@ class Workspace:
         keys = {entry.parent.parent.name for entry in self.runtime.glob("*/host/sandbox.json")}
         return [loop_id for loop_id in (self.loop_ids() if keys else ()) if runtime_key(loop_id) in keys]
 
+    def whereabouts(self, path: Path) -> Whereabouts:
+        """Where a path leads with regard to loops, followed once.
+
+        Args:
+            path: A path; a relative one begins in the folder of this process.
+
+        Raises:
+            FileNotFoundError: It is relative, and this process runs in a folder that was deleted.
+        """
+        return whereabouts(self.loops, path, is_loop_id)
+
     def loop_of(self, path: Path) -> tuple[str, Path] | None:
         """Which loop's workdir holds `path`, and the path relative to it; None outside every loop.
 
-        Both sides are resolved, so that a symlink to a workdir counts and one out of it does not.
+        A symlink to a workdir counts, and one out of it does not.
         """
-        # `Path.resolve` would raise on symlinks that go in a circle.
-        try:
-            parts = real_path(path).relative_to(real_path(self.loops)).parts
-        except ValueError:
-            return None
-        if len(parts) < 2 or not is_loop_id(parts[0]) or parts[1] != "workdir":
-            return None
-        return parts[0], Path(*parts[2:])
-
-    def loop_beside(self, path: Path) -> str | None:
-        """The loop in whose folder a path lies although not in its workdir: its home, its record, the folder itself.
-
-        What runs in the loop writes its home, so nothing from there may run on the host.
-
-        Args:
-            path: An absolute path.
-        """
-        try:
-            parts = real_path(path).relative_to(real_path(self.loops)).parts
-        except ValueError:
-            return None
-        return parts[0] if parts and is_loop_id(parts[0]) and parts[1:2] != ("workdir",) else None
-
-    def loop_entered(self, path: Path) -> str | None:
-        """The loop whose workdir a path goes through as it is written, wherever symlinks in the workdir lead then.
-
-        What runs in a loop can plant such a symlink, so a path that enters a loop and does not end in it must be
-        refused: it would run on the host what a person means to run inside.
-
-        Args:
-            path: An absolute path, symlinks not yet followed.
-        """
-        loops = real_path(self.loops)
-        written = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow symlinks
-        for folder in (*reversed(written.parents), written):
-            real = real_path(folder)
-            if real.parent.parent == loops and real.name == "workdir" and is_loop_id(real.parent.name):
-                return real.parent.name
-        return None
-
-    def loop_left(self, path: Path) -> str | None:
-        """The loop that a path enters as it is written and does not end in; None where it keeps to one, or to none.
-
-        Args:
-            path: An absolute path, symlinks not yet followed.
-        """
-        entered, found = self.loop_entered(path), self.loop_of(path)
-        return entered if found is None or found[0] != entered else None
+        return self.whereabouts(path).found
 
     def prepare(self) -> None:
         """Make the folders that everything else counts on; the runtime directory only for this user.

@@ -43,6 +43,9 @@ def test_paths_of_the_drive_are_told_by_its_name(path: object, inside: str | Non
         ("/rain-in-march-0a1b2c3d/", ""),
         ("rain-in-march-0a1b2c3d/a/b.txt", "a/b.txt"),
         (f"{ID}/a", "a"),
+        # A path that begins with a slash would be one of the host.
+        ("rain-in-march-0a1b2c3d//etc/passwd", "etc/passwd"),
+        ("rain-in-march-0a1b2c3d/a//./b/", "a/b"),
     ],
 )
 def test_a_path_is_found_on_the_host(drive: Drive, path: str, below: str) -> None:
@@ -52,7 +55,8 @@ def test_a_path_is_found_on_the_host(drive: Drive, path: str, below: str) -> Non
 @pytest.mark.parametrize(
     "path",
     ["", "/", "snow-0a1b2c3d", "rain-in-march-00000000", "rain-in-march", "..", "rain-in-march-0a1b2c3d/../../x",
-     "rain-in-march-0a1b2c3d/..", "*-0a1b2c3d", "0a1b2c3d", "11111111-1111-4222-8333-444455556666"],
+     "rain-in-march-0a1b2c3d/..", "rain-in-march-0a1b2c3d//../x",
+     "*-0a1b2c3d", "0a1b2c3d", "11111111-1111-4222-8333-444455556666"],
 )  # fmt: skip
 def test_everything_else_is_nowhere(drive: Drive, path: str) -> None:
     assert drive.host_path(path) is None

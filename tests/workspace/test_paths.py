@@ -121,9 +121,9 @@ def test_a_path_enters_a_loop_wherever_planted_links_lead_then(tmp_path: Path):
         workdir / "gone",
         link / "out",
     ):
-        assert workspace.loop_entered(inside) == LOOP
-    for outside in (tmp_path, workspace.loop_home(LOOP), workdir / ".." / "home", Path("/")):
-        assert workspace.loop_entered(outside) is None
+        assert workspace.whereabouts(inside).entered == LOOP
+    for outside in (tmp_path, workspace.loop_home(LOOP), Path("/")):
+        assert workspace.whereabouts(outside).entered is None
 
 
 def test_the_runtime_directory_is_private(tmp_path: Path):
@@ -193,7 +193,7 @@ def test_what_is_beside_a_loops_files_is_told(tmp_path: Path):
         workspace.loop_home(LOOP) / "a",
         workspace.record(LOOP),
     ):
-        assert workspace.loop_beside(beside) == LOOP
+        assert workspace.whereabouts(beside).beside == LOOP
     for other in (
         workspace.workdir(LOOP),
         workspace.workdir(LOOP) / "a",
@@ -201,7 +201,7 @@ def test_what_is_beside_a_loops_files_is_told(tmp_path: Path):
         tmp_path,
         workspace.loops / "x",
     ):
-        assert workspace.loop_beside(other) is None
+        assert workspace.whereabouts(other).beside is None
 
 
 def test_everybody_follows_the_fallback_once_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
