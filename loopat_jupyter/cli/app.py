@@ -217,7 +217,7 @@ def _run(arguments: Sequence[str], session: Session, program: str) -> int:
         return 128 + interrupted.signum
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return ENGINE_FAILED if session.verb == "exec" else error.exit_code
     except (LoopatError, TimeoutError) as error:
         if session.debug:
             _print_cause()
@@ -274,7 +274,7 @@ def _unwritten(session: Session, error: OSError) -> int:
         session.tell(f"The result could not be written: {error.strerror}.", style="red")
     except OSError:
         _drop_output(sys.stderr)
-    return FAILED
+    return ENGINE_FAILED if session.verb == "exec" else FAILED
 
 
 @click.group(

@@ -119,6 +119,7 @@ def agent_verb(session: Session, *, loop: str, name: str, cwd: str | None) -> No
     help="End it after this time.",
 )
 @click.option("-i", "--interactive", is_flag=True, help="Forward standard input; automatic when it is piped.")
+@click.option("-n", "--no-stdin", is_flag=True, help="Give it no input: what is piped is left for the next command.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal, when this runs in one.")
 @pass_session
 def exec_verb(
@@ -131,6 +132,7 @@ def exec_verb(
     files: tuple[Path, ...],
     timeout_s: float | None,
     interactive: bool,
+    no_stdin: bool,
     tty: bool,
 ) -> None:
     """Run a command in a loop, starting the loop if need be.
@@ -144,6 +146,8 @@ def exec_verb(
     Variables reach the command in a private file, never on a command line inside. To keep a secret off this
     command line too, export it here and give its name alone, or use --env-file.
     """
+    if no_stdin and (interactive or tty):
+        raise click.UsageError("--no-stdin goes with neither --interactive nor --tty.")
     record = find_loop(session.manager, loop)
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     with_tty = tty and on_terminal and sys.stdout.isatty()
@@ -152,7 +156,7 @@ def exec_verb(
         cwd=asked_or_present_folder(session.manager, record, cwd),
         env=(terminal_variables(session) if with_tty else {}) | collect_variables(variables, files, session.environ),
         tty=with_tty,
-        interactive=sys.stdin is not None and (interactive or with_tty or not on_terminal),
+        interactive=sys.stdin is not None and not no_stdin and (interactive or with_tty or not on_terminal),
     )
     raise click.exceptions.Exit(_run(session, record, spec, timeout_s=timeout_s))
 

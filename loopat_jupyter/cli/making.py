@@ -105,6 +105,8 @@ def create_verb(
             with shown_progress(session, f"Sandbox of {record.title}") as tell:
                 session.run(manager.start(record, tell))
         except LoopatError:
+            # Who makes it again because of the error would have two.
+            _show(session, manager.describe(record, NOT_STARTED), json=json)
             session.tell(f"{named(record)} is made, and is not started.")
             raise
     # Without a start nothing has asked podman for anything, so a loop can be made before podman is there.

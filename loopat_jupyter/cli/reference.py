@@ -39,7 +39,7 @@ with their ids.
 |---|---|
 | 0 | done |
 | 1 | it failed, or there is no such loop, or a required check of `doctor` fails |
-| 2 | bad input |
+| 2 | bad input (of `exec`: 125) |
 | 3 | there is no podman that can be run; `jupyter loopat doctor` says what to do |
 | 124 | it took too long, or the `--timeout` of `exec` passed |
 | 125 | `exec` only: the command could not be run, or there is no such loop |

@@ -141,6 +141,17 @@ def test_a_deadline_holds_while_nobody_reads(
     assert b"\nsh did not end within 1 s and was ended." in seen.replace(b"\x1b[31m", b"")
 
 
+def test_what_is_piped_may_be_left_for_the_next_command(shared: RealCommandLine, loop_id: str) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"one\ntwo\n")
+    argv = [shared.program, "exec", "--no-stdin", loop_id, "cat"]
+    ran = subprocess.run(argv, stdin=reader, capture_output=True, env=shared.environ, check=True, timeout=60)
+    assert ran.stdout == b""
+    assert os.read(reader, 100) == b"one\ntwo\n"
+    for end in (reader, writer):
+        os.close(end)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_heeded_while_nobody_reads(
     shared: RealCommandLine, loop_id: str, staying: Inside, signum: int
@@ -176,7 +187,7 @@ def test_an_output_that_cannot_be_written_is_told(shared: RealCommandLine, loop_
             timeout=60,
             check=False,
         )
-    assert ran.returncode == 1
+    assert ran.returncode == 125
     assert ran.stderr == b"The result could not be written: Bad file descriptor.\n"
 
 

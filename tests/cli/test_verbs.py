@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 from loopat_jupyter.cli.deleting import measure
 from loopat_jupyter.cli.inside import asked_or_present_folder, exec_verb
 from loopat_jupyter.cli.making import parse_metadata
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.errors import BadInputError, EngineError
 from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 from loopat_jupyter.values import Resources
@@ -158,13 +159,30 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["stop"], "Name loops to stop, or give --all."),
         (["stop", "--all", "x"], "Name loops to stop, or give --all."),
         (["exec", "x"], "Missing argument 'COMMAND...'"),
+        (["exec", "--nosuch", "x", "y"], "No such option"),
+        (["exec", "-n", "-i", "x", "y"], "--no-stdin goes with neither --interactive nor --tty."),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_made(fake: FakeCommandLine, arguments: list[str], said: str) -> None:
     answer = fake(*arguments)
-    assert (answer.code, answer.out) == (2, "")
+    # All other codes of `exec` are those of the command.
+    assert (answer.code, answer.out) == (125 if arguments[0] == "exec" else 2, "")
     assert said in answer.err
     assert list(fake.manager.store.readable()) == []
+
+
+def test_a_loop_that_was_made_and_not_started_is_shown_all_the_same(
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise EngineError("Podman failed to create the sandbox.")
+
+    monkeypatch.setattr(fake.manager, "start", refused)
+    answer = fake("create", "Sales in May", "--start", "--json")
+    (record,) = fake.manager.store.readable()
+    assert answer.code == 1
+    assert json.loads(answer.out)["id"] == record.id
+    assert "is made, and is not started." in answer.err
 
 
 @pytest.mark.parametrize("verb", ["show", "set", "start", "stop", "recreate", "shell", "kernelspecs", "rm"])
