@@ -242,6 +242,12 @@ def forget_in_keyring(recipient: str) -> bool:
     return True
 
 
+_WITHOUT_KEYRING = (
+    "Without one, `jupyter loopat vault encrypt NAME --key file` keeps the key in a file, and of a vault with a "
+    "passphrase `jupyter loopat shell` and `exec` ask for it each time."
+)
+
+
 def _from_keyring(recipient: str) -> str | None:
     try:
         backend = _backend()
@@ -256,14 +262,14 @@ def _backend() -> KeyringBackend:
         import keyring  # noqa: PLC0415 - asked for by few, and slow to load
     except ImportError:
         raise NotFoundError(
-            "The package keyring is not installed. Run `pip install 'loopat-jupyter[keyring]'`, or use --key file."
+            f"The package keyring is not installed. Run `pip install 'loopat-jupyter[keyring]'`. {_WITHOUT_KEYRING}"
         ) from None
     backend = keyring.get_keyring()
     chain = getattr(backend, "backends", (backend,))
     if backend.priority <= 0 or any(type(link).__module__.startswith(_IN_THE_CLEAR) for link in chain):
         raise NotFoundError(
             "There is no keyring here that keeps secrets: it takes a desktop session, or a keyring daemon such as "
-            "gnome-keyring. Use --key file instead."
+            f"gnome-keyring. {_WITHOUT_KEYRING}"
         )
     return backend
 
