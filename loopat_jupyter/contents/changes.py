@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from loopat_jupyter.contents.pinned import PLAIN, Place, held
+from loopat_jupyter.contents.pinned import PLAIN, Place, copy_content, held
 from loopat_jupyter.errors import UnsafePathError
 from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.nofollow import look_at, make_folders, names_in, opened_folder
@@ -158,34 +158,6 @@ def _copy(name: str, source: int, target: int) -> None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
             with open(os.open(name, flags, status.st_mode & 0o777, dir_fd=target), "wb") as copy:
                 copy_content(original.fileno(), copy.fileno())
-
-
-def copy_content(source: int, target: int) -> None:
-    """Copy what a file holds now, and its times: nothing that is added meanwhile, and holes stay holes.
-
-    It takes nothing to make a file of any size, and its copy must not fill the disk.
-
-    Args:
-        source: Descriptor of the file.
-        target: Descriptor of an empty one.
-
-    Raises:
-        OSError: It cannot be copied.
-    """
-    status, end = os.fstat(source), 0
-    while end < status.st_size:
-        try:
-            start = os.lseek(source, end, os.SEEK_DATA)
-            end = min(os.lseek(source, start, os.SEEK_HOLE), status.st_size)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            break
-        os.lseek(target, start, os.SEEK_SET)
-        while start < end and (sent := os.sendfile(target, source, start, end - start)):
-            start += sent
-    os.ftruncate(target, min(status.st_size, os.fstat(source).st_size))
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _by_descriptor(folder: int) -> Path:

@@ -13,7 +13,7 @@ from tornado import web
 
 from loopat_jupyter.contents import pinned
 from loopat_jupyter.contents.bounds import change_told, refuse_way_out
-from loopat_jupyter.contents.changes import copy_content, make_folder, move, remove
+from loopat_jupyter.contents.changes import make_folder, move, remove
 
 if TYPE_CHECKING:
     from loopat_jupyter.contents.managers import LoopContentsManager
@@ -40,7 +40,7 @@ class LoopCheckpoints(AsyncFileCheckpoints):
             if os.fstat(source.fileno()).st_size > pinned.LARGEST_READ_BYTES:
                 raise web.HTTPError(413, f"{Path(src).name} is too large for a checkpoint. Copy it in a terminal.")
             with self._files.atomic_writing(dest, text=False) as target:
-                await asyncio.to_thread(copy_content, source.fileno(), target.fileno())
+                await asyncio.to_thread(pinned.copy_content, source.fileno(), target.fileno())
 
     def checkpoint_path(self, checkpoint_id: str, path: str) -> str:
         """Where a checkpoint is. In a loop its folder need not be there.

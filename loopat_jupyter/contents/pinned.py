@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -107,16 +108,7 @@ def opened(top: Path, path: str, mode: str, **options: Any) -> Iterator[IO[Any]]
         UnsafePathError: It leads out, is no plain file, or was swapped just now.
     """
     with held(top, path) as (folder, name):
-        try:
-            descriptor = os.open(name, _FLAGS[mode[0]] | PLAIN, _MODE, dir_fd=folder)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise UnsafePathError(f"{path} is no plain file.") from None
-            raise
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            # `open` would not close what it refuses.
-            os.close(descriptor)
-            raise UnsafePathError(f"{path} is no plain file.")
+        descriptor = _open_plain(folder, name, path, _FLAGS[mode[0]])
         bounded = _Bounded(io.FileIO(descriptor)) if mode == "rb" else None
         with bounded or open(descriptor, mode, **options) as file:
             yield file
@@ -124,7 +116,10 @@ def opened(top: Path, path: str, mode: str, **options: Any) -> Iterator[IO[Any]]
 
 @contextlib.contextmanager
 def replaced(top: Path, path: str, *, text: bool = True, **options: Any) -> Iterator[IO[Any]]:  # noqa: ANN401
-    """Open a file to write it anew: it is there whole, with the rights of the one before, or stays as it was.
+    """Open a file to write it anew: it is there whole, with the rights and names of the one before, or stays as it was.
+
+    Where a new file in its place would not be the same to everybody, or may not be put there, it is written in place
+    once everything is known that goes into it. That alone can be cut short, by a full disk.
 
     Args:
         top: The folder that must not be left, symlinks resolved.
@@ -134,27 +129,103 @@ def replaced(top: Path, path: str, *, text: bool = True, **options: Any) -> Iter
 
     Raises:
         FileNotFoundError: There is no such folder.
+        PermissionError: The file is write-protected.
         UnsafePathError: It leads out, is no plain file, or was swapped just now.
     """
-    with held(top, path) as (folder, name):
-        mode = _MODE
-        with contextlib.suppress(FileNotFoundError):
-            before = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(before.st_mode):
-                raise UnsafePathError(f"{path} is no plain file.")
-            mode = stat.S_IMODE(before.st_mode)
+    mode = "w" if text else "wb"
+    with held(top, path) as (folder, name), _before(folder, name, path) as before:
+        status = None if before is None else os.fstat(before)
+        if before is not None and status is not None and not _may_be_replaced(folder, status):
+            with tempfile.TemporaryFile(mode, **options) as file:
+                yield file
+                file.flush()
+                os.ftruncate(before, 0)
+                copy_content(file.fileno(), before)
+                os.fsync(before)
+            return
         temporary = f".~{os.urandom(8).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN
         descriptor = os.open(temporary, flags, _MODE, dir_fd=folder)
         try:
-            with open(descriptor, "w" if text else "wb", **options) as file:
+            with open(descriptor, mode, **options) as file:
                 yield file
                 file.flush()
-                if mode != _MODE:
-                    os.fchmod(descriptor, mode)
+                if status is not None:
+                    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
                 os.fsync(descriptor)
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
             raise
+
+
+def _open_plain(folder: int, name: str, path: str, flags: int) -> int:
+    """Descriptor of a plain file, for the caller to close.
+
+    Raises:
+        OSError: It cannot be opened.
+        UnsafePathError: It is no plain file.
+    """
+    try:
+        descriptor = os.open(name, flags | PLAIN, _MODE, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise UnsafePathError(f"{path} is no plain file.") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafePathError(f"{path} is no plain file.")
+    return descriptor
+
+
+@contextlib.contextmanager
+def _before(folder: int, name: str, path: str) -> Iterator[int | None]:
+    """The file that is to be written anew, as a descriptor; None where there is none.
+
+    Only opening it tells whether it may be written: renaming a new file over it asks for rights to the folder alone.
+    """
+    descriptor = None
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = _open_plain(folder, name, path, os.O_WRONLY)
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _may_be_replaced(folder: int, status: os.stat_result) -> bool:
+    """Whether a file has one name, is this user's, and is in a folder that takes a new one."""
+    own = (status.st_uid, status.st_nlink) == (os.geteuid(), 1)
+    return own and os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True)
+
+
+def copy_content(source: int, target: int) -> None:
+    """Copy what a file holds now, and its times: nothing that is added meanwhile, and holes stay holes.
+
+    It takes nothing to make a file of any size, and its copy must not fill the disk.
+
+    Args:
+        source: Descriptor of the file.
+        target: Descriptor of an empty one.
+
+    Raises:
+        OSError: It cannot be copied.
+    """
+    status, end = os.fstat(source), 0
+    while end < status.st_size:
+        try:
+            start = os.lseek(source, end, os.SEEK_DATA)
+            end = min(os.lseek(source, start, os.SEEK_HOLE), status.st_size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break
+        os.lseek(target, start, os.SEEK_SET)
+        while start < end and (sent := os.sendfile(target, source, start, end - start)):
+            start += sent
+    os.ftruncate(target, min(status.st_size, os.fstat(source).st_size))
+    # Only whoever owns a file gives it times.
+    with contextlib.suppress(PermissionError):
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

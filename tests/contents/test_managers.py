@@ -210,6 +210,32 @@ async def test_a_file_that_is_too_large_is_not_read_into_memory(
     assert refused.body["message"].startswith("100%%.md is too large")
 
 
+async def test_a_saved_file_stays_what_it_was_to_others(
+    ask: Any, workdir: Path, workspace: Workspace, ways: tuple[str, str]
+) -> None:
+    """Its rights, its other names, and that it is write-protected: as the stock manager leaves them."""
+    for name in ("protected", "shared", "linked", "locked/a"):
+        (workdir / name).parent.mkdir(exist_ok=True)
+        (workdir / name).write_text("before")
+        assert (await ask("POST", f"{ways[0]}/{name}/checkpoints")).status == 201, name
+    (workdir / "same").hardlink_to(workdir / "linked")
+    for name, mode in (("protected", 0o444), ("shared", 0o666), ("locked", 0o555)):
+        (workdir / name).chmod(mode)
+    text = {"type": "file", "format": "text", "content": "after"}
+    for verb, end, body, content in (("PUT", "", text, "after"), ("POST", "/checkpoints/checkpoint", None, "before")):
+        refused = await ask(verb, f"{ways[0]}/protected{end}", body)
+        assert (refused.status, str(workspace.home) in str(refused.body)) == (403, False)
+        for name in ("shared", "linked", "locked/a"):
+            answer = await ask(verb, f"{ways[0]}/{name}{end}", body)
+            assert answer.status in (200, 204), (name, answer.body)
+            assert (workdir / name).read_text() == content
+        assert (workdir / "shared").stat().st_mode & 0o777 == 0o666
+        assert (workdir / "same").samefile(workdir / "linked")
+    assert (workdir / "protected").read_text() == "before"
+    (workdir / "locked").chmod(0o755)
+    assert sorted(path.name for path in (workdir / "locked").iterdir()) == [".ipynb_checkpoints", "a"]
+
+
 @pytest.mark.abuse("A6")
 async def test_a_folder_that_is_swapped_for_a_link_all_the_time_is_no_fault_of_the_server(
     ask: Any, workdir: Path, outside: Path, workspace: Workspace, ways: tuple[str, str]

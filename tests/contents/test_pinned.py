@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,55 @@ def test_files_are_read_and_written(top: Path) -> None:
     assert (top / "d" / "file").read_text() == "changed twice"
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o600, 0o777, 0o2755])
+def test_a_file_written_anew_keeps_its_rights(top: Path, mode: int) -> None:
+    file = top / "d" / "file"
+    file.chmod(mode)
+    write(top, file, "changed")
+    assert (file.read_text(), file.stat().st_mode & 0o7777) == ("changed", mode)
+
+
+def test_a_file_that_is_write_protected_stays(top: Path) -> None:
+    (top / "d" / "file").chmod(0o444)
+    before = psutil.Process().num_fds()
+    with pytest.raises(PermissionError):
+        write(top, top / "d" / "file", "changed")
+    assert psutil.Process().num_fds() == before
+    assert (top / "d" / "file").read_text() == "own"
+    assert [path.name for path in (top / "d").iterdir()] == ["file"]
+
+
+def test_a_file_of_two_names_keeps_both(top: Path) -> None:
+    (top / "same").hardlink_to(top / "d" / "file")
+    before = psutil.Process().num_fds()
+    for text in ("longer than before", "short"):
+        write(top, top / "d" / "file", text)
+        assert (top / "same").read_text() == text
+    assert (top / "same").samefile(top / "d" / "file")
+    assert psutil.Process().num_fds() == before
+
+
+def test_a_file_is_written_in_a_folder_that_takes_no_new_one(top: Path) -> None:
+    (top / "d").chmod(0o555)
+    write(top, top / "d" / "file", "changed")
+    with pytest.raises(PermissionError):
+        write(top, top / "d" / "new", "text")
+    (top / "d").chmod(0o755)
+    assert [(path.name, path.read_text()) for path in (top / "d").iterdir()] == [("file", "changed")]
+
+
+@pytest.mark.podman
+def test_a_file_of_somebody_else_stays_theirs(top: Path) -> None:
+    file = top / "d" / "file"
+    file.chmod(0o666)
+    script = 'chown 5:5 "$0"'
+    subprocess.run(["podman", "unshare", "sh", "-c", script, str(file)], check=True)
+    owner = file.stat().st_uid
+    write(top, file, "changed")
+    assert owner != os.geteuid()
+    assert (file.read_text(), file.stat().st_uid, file.stat().st_mode & 0o777) == ("changed", owner, 0o666)
+
+
 def test_links_that_stay_inside_are_followed(top: Path) -> None:
     (top / "link").symlink_to("d/file")
     write(top, top / "link", "through")
@@ -66,9 +116,14 @@ def test_links_that_stay_inside_are_followed(top: Path) -> None:
     assert (top / "link").is_symlink()
 
 
-def test_a_write_that_fails_leaves_the_file_and_nothing_else(top: Path) -> None:
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_write_that_fails_leaves_the_file_and_nothing_else(top: Path, names: int) -> None:
+    if names > 1:
+        (top / "same").hardlink_to(top / "d" / "file")
     with pytest.raises(ValueError, match="closed"), replaced(top, str(top / "d" / "file")) as file:
         file.close()
+    with pytest.raises(UnicodeEncodeError), replaced(top, str(top / "d" / "file"), encoding="utf-8") as file:
+        file.write("no Unicode: \ud800")
     assert (top / "d" / "file").read_text() == "own"
     assert [path.name for path in (top / "d").iterdir()] == ["file"]
 
