@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tornado import web
-from traitlets import Instance
+from traitlets import Instance, validate
 
 from loopat_jupyter.contents.bounds import change_told, refuse_way_out
 from loopat_jupyter.contents.drive import Drive
@@ -25,6 +25,11 @@ class LoopDriveManager(LoopContentsManager):
     """Files of all loops: the first folder of a path means a loop, the rest is in its workdir."""
 
     drive = Instance(Drive)
+
+    @validate("preferred_dir")
+    def _validate_preferred_dir(self, proposal: object) -> str:  # noqa: ARG002 - as traitlets calls it
+        """The drive opens at its root: what is configured is a folder of the server's root."""
+        return ""
 
     def _get_os_path(self, path: str) -> str:
         if not path.strip("/"):
