@@ -26,8 +26,13 @@ class LoopCheckpoints(AsyncFileCheckpoints):
     def _files(self) -> LoopContentsManager:
         return cast("LoopContentsManager", self.parent)
 
+    def _beside(self, path: str) -> str:
+        """The path of the host that a checkpoint goes by: outside all loops below the root that checkpoints have."""
+        os_path = self._files._get_os_path(path)  # noqa: SLF001 - in loops one mapping for files and checkpoints
+        return os_path if self._files.top_of(os_path) is not None else super()._get_os_path(path)  # type: ignore[no-untyped-call]
+
     def _get_os_path(self, path: str) -> str:
-        os_path = self._files._get_os_path(path)  # noqa: SLF001 - one mapping for files and checkpoints
+        os_path = self._beside(path)
         shown = f"{path}/{self.checkpoint_dir}".lstrip("/")
         refuse_way_out(self._files.workspace, os.path.join(os_path, self.checkpoint_dir), shown)  # noqa: PTH118
         return os_path
@@ -121,3 +126,10 @@ class LoopCheckpoints(AsyncFileCheckpoints):
             return
         with change_told(checkpoint):
             remove(place)
+
+
+class DriveCheckpoints(LoopCheckpoints):
+    """Those of the drive: all in loops, whatever root the server's have."""
+
+    def _beside(self, path: str) -> str:
+        return self._files._get_os_path(path)  # noqa: SLF001

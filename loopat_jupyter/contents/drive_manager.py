@@ -8,9 +8,10 @@ from http import HTTPStatus
 from typing import Any
 
 from tornado import web
-from traitlets import Instance, validate
+from traitlets import Instance, default, validate
 
 from loopat_jupyter.contents.bounds import change_told, refuse_way_out
+from loopat_jupyter.contents.checkpoints import DriveCheckpoints
 from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.contents.managers import UNREADABLE, LoopContentsManager
 from loopat_jupyter.workspace.records import folder_name
@@ -25,6 +26,10 @@ class LoopDriveManager(LoopContentsManager):
     """Files of all loops: the first folder of a path means a loop, the rest is in its workdir."""
 
     drive = Instance(Drive)
+
+    @default("checkpoints_class")
+    def _checkpoints_class_default(self) -> type[DriveCheckpoints]:
+        return DriveCheckpoints
 
     @validate("preferred_dir")
     def _validate_preferred_dir(self, proposal: object) -> str:  # noqa: ARG002 - as traitlets calls it
