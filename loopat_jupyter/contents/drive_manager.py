@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import itertools
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado import web
 from traitlets import Instance, default, validate
@@ -14,7 +15,11 @@ from loopat_jupyter.contents.bounds import change_told, refuse_way_out
 from loopat_jupyter.contents.checkpoints import DriveCheckpoints
 from loopat_jupyter.contents.drive import Drive
 from loopat_jupyter.contents.managers import UNREADABLE, LoopContentsManager
+from loopat_jupyter.errors import NotFoundError
 from loopat_jupyter.workspace.records import folder_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOST_FOLDERS = 500
 """How many loops the root of the drive lists, newest activity first; the panel finds the others."""
@@ -57,12 +62,20 @@ class LoopDriveManager(LoopContentsManager):
             found: dict[str, Any] = await super().get(path.strip("/"), content, type, format, require_hash)  # type: ignore[no-untyped-call]
             return found
         root = _folder("", datetime.datetime.now(datetime.UTC))
-        return {**root, "content": self._folders(), "format": "json"} if content else root
+        return {**root, "content": await asyncio.to_thread(self._folders), "format": "json"} if content else root
 
     def _folders(self) -> list[dict[str, Any]]:
+        return list(itertools.islice(self._present(), MOST_FOLDERS))
+
+    def _present(self) -> Iterator[dict[str, Any]]:
         store = self.drive.store
-        records = itertools.islice(store.readable(), MOST_FOLDERS)
-        return [_folder(folder_name(record), store.last_activity(record.id)) for record in records]
+        for record in store.readable():
+            try:
+                last_activity = store.last_activity(record.id)
+            except NotFoundError:
+                # Deleted since its record was read.
+                continue
+            yield _folder(folder_name(record), last_activity)
 
     async def is_hidden(self, path: str) -> bool:
         """As stock; what is said to lie below a file is not there."""
