@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,32 @@ class WayOutError(web.HTTPError, OSError):
         self.errno = errno.ELOOP
 
 
+_listed: ContextVar[tuple[Workspace | None, str] | None] = ContextVar("listed", default=None)
+"""The folder whose entries are looked at, where they are outside all loops as long as they are no links."""
+
+
+@contextlib.contextmanager
+def entries_of(workspace: Workspace | None, os_path: str) -> Iterator[None]:
+    """Look at many entries of a folder: if it is outside all loops, the way to it is looked at once for them all.
+
+    Args:
+        workspace: Where the loops are; None where there are none.
+        os_path: Its absolute path.
+    """
+    written = os.path.abspath(os_path)  # noqa: PTH100
+    outside = (
+        workspace is not None
+        and top_of(workspace, written) is None
+        # What is in a loop's own folder enters the loop.
+        and not _is_loop(str(real_path(workspace.loops)), str(real_path(written)))
+    )
+    token = _listed.set((workspace, written) if outside else None)
+    try:
+        yield
+    finally:
+        _listed.reset(token)
+
+
 def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
     """The folder of a loop that a path enters as it is written: its workdir, its home; None outside all loops.
 
@@ -45,16 +72,29 @@ def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
     """
     if workspace is None:
         return None
-    loops, written = real_path(workspace.loops), Path(os.path.abspath(os_path))  # noqa: PTH100
-    real = Path(written.anchor)
-    for name in written.parts[1:]:
-        real /= name
-        # Once per folder on the way, for this is asked for each file of a listing.
+    # All this is asked several times for each file of a listing, so paths are plain text.
+    written = os.path.abspath(os_path)  # noqa: PTH100
+    if (workspace, os.path.dirname(written)) == _listed.get() and not os.path.islink(written):  # noqa: PTH114, PTH120
+        return None
+    loops, real = str(real_path(workspace.loops)), "/"
+    for name in filter(None, written.split("/")):
+        real = os.path.join(real, name)  # noqa: PTH118
         if os.path.islink(real):  # noqa: PTH114 - a name that is too long is none
-            real = real_path(real)
-        if real.parent.parent == loops and is_loop_id(real.parent.name) and real.is_dir():
-            return real
+            real = str(real_path(real))
+        if _is_loop(loops, os.path.dirname(real)) and os.path.isdir(real):  # noqa: PTH112, PTH120
+            return Path(real)
     return None
+
+
+def _is_loop(loops: str, real: str) -> bool:
+    """Whether a path is a loop's own folder.
+
+    Args:
+        loops: The folder of all loops, symlinks resolved.
+        real: The path, symlinks resolved.
+    """
+    folder, _, name = real.rpartition("/")
+    return folder == loops and is_loop_id(name)
 
 
 def refuse_way_out(workspace: Workspace | None, os_path: str, shown: str) -> str:
@@ -83,16 +123,15 @@ def way_out_told(os_path: str) -> Iterator[None]:
         tornado.web.HTTPError: It is too large.
         WayOutError: It leads out of the loop, or is no plain file.
     """
-    name = Path(os_path).name
     try:
         yield
     except UnsafePathError:
-        raise WayOutError(name) from None
+        raise WayOutError(Path(os_path).name) from None
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise
-        message = f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop."
-        raise web.HTTPError(413, message) from None
+        problem = "is too large to be opened here. Download it, or look at it in a terminal of the loop."
+        raise web.HTTPError(413, f"{Path(os_path).name} {problem}") from None
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from nbformat import ValidationError
 from tornado import web
 from traitlets import Instance, default
 
-from loopat_jupyter.contents.bounds import change_told, refuse_way_out, swap_told, top_of, way_out_told
+from loopat_jupyter.contents.bounds import change_told, entries_of, refuse_way_out, swap_told, top_of, way_out_told
 from loopat_jupyter.contents.changes import copy_folder, make_folder, move, remove, throw_away
 from loopat_jupyter.contents.checkpoints import LoopCheckpoints
 from loopat_jupyter.contents.looking import Seen, look, look_into, model
@@ -98,7 +98,9 @@ class LoopContentsManager(AsyncLargeFileManager):
     async def _dir_model(self, path: str, content: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - as stock
         os_path = self._get_os_path(path)
         place = self.place(os_path)
-        found: dict[str, Any] = await super()._dir_model(path, content and place is None)  # type: ignore[no-untyped-call]
+        listing = content and place is None
+        with entries_of(self.workspace, os_path) if listing else contextlib.nullcontext():
+            found: dict[str, Any] = await super()._dir_model(path, listing)  # type: ignore[no-untyped-call]
         if content and place is not None:
             with self.perm_to_403(os_path), change_told(os_path):
                 seen = await asyncio.to_thread(look_into, place)
