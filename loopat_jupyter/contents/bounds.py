@@ -14,6 +14,7 @@ from tornado import web
 from loopat_jupyter.errors import UnsafePathError
 from loopat_jupyter.workspace.files import real_path
 from loopat_jupyter.workspace.paths import is_loop_id
+from loopat_jupyter.workspace.whereabouts import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,10 +80,11 @@ def top_of(workspace: Workspace | None, os_path: str) -> Path | None:
     loops, real = str(real_path(workspace.loops)), "/"
     for name in filter(None, written.split("/")):
         real = os.path.join(real, name)  # noqa: PTH118
-        if os.path.islink(real):  # noqa: PTH114 - a name that is too long is none
-            real = str(real_path(real))
-        if _is_loop(loops, os.path.dirname(real)) and os.path.isdir(real):  # noqa: PTH112, PTH120
-            return Path(real)
+        # A link may lead through a loop, which then has a say in where it ends.
+        way = map(str, followed(Path(real))) if os.path.islink(real) else (real,)  # noqa: PTH114
+        for real in way:  # At last where the link ends.
+            if _is_loop(loops, os.path.dirname(real)) and os.path.isdir(real):  # noqa: PTH112, PTH120
+                return Path(real)
     return None
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.contents import bounds
-from loopat_jupyter.contents.bounds import entries_of, top_of
+from loopat_jupyter.contents.bounds import WayOutError, entries_of, refuse_way_out, top_of
 from loopat_jupyter.contents.managers import LoopContentsManager
 from loopat_jupyter.workspace.files import real_path
 
@@ -48,6 +48,21 @@ def test_a_path_enters_a_loop_by_any_name(workspace: Workspace, workdir: Path, e
     ):
         assert top_of(workspace, str(path)) == top, path
         assert top_of(None, str(path)) is None
+
+
+def test_a_link_of_the_host_into_a_loop_is_steered_by_the_loop_and_leads_nowhere_else(
+    workspace: Workspace, workdir: Path, elsewhere: Path
+) -> None:
+    (workdir / "sub").mkdir()
+    (elsewhere / "project").symlink_to(workdir / "sub")
+    path = str(elsewhere / "project" / "x")
+    assert top_of(workspace, path) == workdir
+    assert refuse_way_out(workspace, path, "x") == path
+    (workdir / "sub").rmdir()
+    (workdir / "sub").symlink_to(elsewhere)
+    assert top_of(workspace, path) == workdir
+    with pytest.raises(WayOutError):
+        refuse_way_out(workspace, path, "x")
 
 
 def test_an_entry_of_a_folder_enters_a_loop_all_the_same(workspace: Workspace, workdir: Path, elsewhere: Path) -> None:
