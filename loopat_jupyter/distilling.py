@@ -110,7 +110,7 @@ class Distillation:
             (workdir / "INSTRUCTIONS.md").symlink_to("CLAUDE.md")
         warning = (
             f"The snapshot holds a part of {other.title!r} only: at most {MOST_FILES} files and {MOST_BYTES // 2**20} "
-            f"MiB, and none below {MOST_LEVELS} folders or with a very long path."
+            f"MiB, none below {MOST_LEVELS} folders or with a very long path, and none that was locked inside."
         )
         return record if complete else msgspec.structs.replace(record, warnings=(*record.warnings, warning))
 
@@ -146,9 +146,13 @@ class Distillation:
 def _files(top: Path, target: Path, suffix: str, left_out: list[str]) -> Iterator[Piece]:
     """The files of one kind below a folder, in a fixed order; no symlink is followed. There may be no such folder.
 
-    Folders that are nested too deeply are not entered, and noted.
+    Folders that are nested too deeply, or locked, are not entered, and noted.
     """
     if top.is_symlink() or not top.is_dir():
+        return
+    if not os.access(top, os.R_OK | os.X_OK):
+        # It was locked from inside.
+        left_out.append(top.name)
         return
     for parent, folders, names, descriptor in os.fwalk(top, follow_symlinks=False):
         folders[:] = sorted(set(folders) - _LEFT_OUT)

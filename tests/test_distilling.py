@@ -70,6 +70,18 @@ async def test_what_is_nested_deeply_or_has_a_long_path_is_left_out(plain: LoopM
     assert f"notebooks/{'y' * 249}.ipynb" in files(plain.workspace.workdir(record.id))
 
 
+async def test_what_was_locked_from_inside_is_left_out_and_told(plain: LoopManager, worked: LoopRecord):
+    workdir = plain.workspace.workdir(worked.id)
+    workdir.chmod(0)
+    try:
+        record = await plain.make(NewLoop(title="Distill", distill=worked.id))
+    finally:
+        workdir.chmod(0o700)
+    [warning] = record.warnings
+    assert warning.startswith("The snapshot holds a part of 'Sales in May' only")
+    assert "history/bash_history" in files(plain.workspace.workdir(record.id))
+
+
 async def test_nothing_planted_is_followed(plain: LoopManager, worked: LoopRecord, tmp_path: Path):
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -75,11 +75,21 @@ class LoopContentsManager(AsyncLargeFileManager):
     def place(self, os_path: str) -> Place | None:
         """A file of a loop, for `changes`; None outside all loops."""
         top = self.top_of(os_path)
-        return None if top is None else Place(top, os_path)
+        if top is None:
+            return None
+        with way_out_told(os_path):
+            is_inside = real_path(Path(os_path).parent).is_relative_to(top)
+            # A link of the host that leads into the loop means what it leads to.
+            return Place(top, os_path if is_inside else str(real_path(os_path)))
 
-    def places(self, old: str, new: str) -> tuple[Place, Place] | None:
+    def entry(self, os_path: str) -> Place | None:
+        """As `place`, for what is done to a name and not to what it leads to: a link of the host is no loop's."""
+        is_link = os.path.islink(os_path)  # noqa: PTH114 - a name that is too long is none
+        return None if is_link and self.top_of(str(Path(os_path).parent)) is None else self.place(os_path)
+
+    def places(self, old: str, new: str, *, moved: bool = False) -> tuple[Place, Place] | None:
         """Both ends of a move or a copy, for `changes`; None where neither is in a loop."""
-        source, target = self.place(old), self.place(new)
+        source, target = (self.entry if moved else self.place)(old), self.place(new)
         if source is None and target is None:
             return None
         return source or _trusted(old), target or _trusted(new)
@@ -239,7 +249,7 @@ class LoopContentsManager(AsyncLargeFileManager):
         """
         self.refuse_archived(path)
         os_path = self._get_os_path(path.strip("/"))
-        place = self.place(os_path)
+        place = self.entry(os_path)
         if place is None:
             await super().delete_file(path)  # type: ignore[no-untyped-call]
             return
@@ -261,7 +271,7 @@ class LoopContentsManager(AsyncLargeFileManager):
         """
         self.refuse_archived(old_path, new_path)
         old, new = (self._get_os_path(path.strip("/")) for path in (old_path, new_path))
-        places = self.places(old, new)
+        places = self.places(old, new, moved=True)
         if places is None:
             await super().rename_file(old_path, new_path)  # type: ignore[no-untyped-call]
             return

@@ -106,3 +106,23 @@ async def test_the_way_to_a_folder_is_looked_at_once_for_all_that_is_in_it(
         assert len((await manager.get(folder.name))["content"]) >= number
         counts.append(len(looked))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("target", [".", "sub", "sub/file"])
+async def test_a_link_of_the_host_into_a_loop_is_the_hosts_own(
+    workspace: Workspace, workdir: Path, elsewhere: Path, target: str
+) -> None:
+    (workdir / "sub").mkdir()
+    (workdir / "sub" / "file").write_text("said")
+    (elsewhere / "link").symlink_to(workdir / target)
+    files = LoopContentsManager(root_dir=str(elsewhere), workspace=workspace)
+    listed = (await files.get(""))["content"]
+    assert "link" in [entry["name"] for entry in listed]
+    below = {".": "/sub/file", "sub": "/file", "sub/file": ""}[target]
+    assert (await files.get(f"link{below}"))["content"] == "said"
+    await files.save({"type": "file", "format": "text", "content": "written"}, f"link{below}")
+    await files.rename_file("link", "moved")
+    assert (elsewhere / "moved").readlink() == workdir / target
+    await files.delete_file("moved")
+    assert not (elsewhere / "moved").is_symlink()
+    assert (workdir / "sub" / "file").read_text() == "written"
