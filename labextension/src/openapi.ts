@@ -229,14 +229,16 @@ export interface paths {
     };
     /**
      * Show what a proposal changes
-     * @description A unified diff against the context as it is now; a very long one is cut.
+     * @description The commit of the proposal in a first line, `commit …`, then a unified diff against the context as it is now; a
+     *     very long one is cut.
      */
     get: operations['showProposal'];
     put?: never;
     post?: never;
     /**
      * Discard a proposal
-     * @description The loop that it came from keeps its commits.
+     * @description The loop that it came from keeps its commits. The answer is 409, and the proposal stays, when the loop has
+     *     promoted more since it was looked at.
      */
     delete: operations['discardProposal'];
     options?: never;
@@ -260,8 +262,8 @@ export interface paths {
     put?: never;
     /**
      * Merge a proposal
-     * @description Brings it into the context, for everybody. Where others changed the same places the answer is 409, and the
-     *     proposal is as it was.
+     * @description Brings the commit that was looked at into the context, for everybody. Where the loop has promoted more since, or
+     *     others changed the same places, the answer is 409, and the proposal is as it was.
      */
     post: operations['mergeProposal'];
     delete?: never;
@@ -1100,6 +1102,14 @@ export interface components {
       next: string | null;
     };
     /**
+     * MergeProposal
+     * @description What somebody looked at before it goes to everybody.
+     */
+    MergeProposal: {
+      /** @description the commit that was looked at; 409 when the proposal is at another one by now */
+      commit: string;
+    };
+    /**
      * OpenTerminal
      * @description A new terminal in a loop.
      */
@@ -1756,7 +1766,10 @@ export interface operations {
   };
   showProposal: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description The commit to show; 409 when the proposal is at another one by now. */
+        commit?: string;
+      };
       header?: never;
       path: {
         /** @description Which context. */
@@ -1782,7 +1795,10 @@ export interface operations {
   };
   discardProposal: {
     parameters: {
-      query?: never;
+      query: {
+        /** @description The commit that was looked at, in whole. */
+        commit: string;
+      };
       header?: never;
       path: {
         /** @description Which context. */
@@ -1816,7 +1832,11 @@ export interface operations {
       };
       cookie?: never;
     };
-    requestBody?: never;
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['MergeProposal'];
+      };
+    };
     responses: {
       /** @description What came of it. */
       200: {

@@ -15,6 +15,10 @@ type Proposal = components['schemas']['Proposal'];
 const pathOf = (proposal: Proposal) =>
   `proposals/${proposal.kind}/${proposal.loop_id}`;
 
+/** A proposal at one commit: the loop may promote more to it at any time. */
+const keyOf = (proposal: Proposal) =>
+  `${pathOf(proposal)}?commit=${proposal.commit}`;
+
 /** What waits to be merged, each with what it changes and what can be done with it. */
 class ProposalList extends ReactWidget {
   constructor(
@@ -32,21 +36,30 @@ class ProposalList extends ReactWidget {
     act: () => Promise<unknown>
   ): Promise<void> {
     this._doubtful = '';
+    this._problem = undefined;
     try {
       await act();
-      this._problem = undefined;
+    } catch (error) {
+      this._tell(proposal, error);
+    }
+    try {
+      // Also after a failure, which may be that there is another commit by now.
       this._proposals = await listed(this._manager);
     } catch (error) {
-      const message = messageOf(error);
-      this._problem = { path: pathOf(proposal), message };
+      this._tell(proposal, error);
     }
     this.update();
   }
 
+  /** Keep the first failure to be shown beside its proposal. */
+  private _tell(proposal: Proposal, error: unknown): void {
+    this._problem ??= { path: pathOf(proposal), message: messageOf(error) };
+  }
+
   private async _show(proposal: Proposal): Promise<void> {
-    const path = pathOf(proposal);
+    const key = keyOf(proposal);
     await this._do(proposal, async () => {
-      this._diffs.set(path, await this._manager.call<string>('GET', path));
+      this._diffs.set(key, await this._manager.call<string>('GET', key));
     });
   }
 
@@ -65,7 +78,8 @@ class ProposalList extends ReactWidget {
   private _one(proposal: Proposal): React.ReactElement {
     const trans = this._trans;
     const path = pathOf(proposal);
-    const diff = this._diffs.get(path);
+    const key = keyOf(proposal);
+    const diff = this._diffs.get(key);
     const problem =
       this._problem?.path === path ? this._problem.message : undefined;
     const button = (label: string, kind: string, act: () => void) => (
@@ -83,9 +97,10 @@ class ProposalList extends ReactWidget {
         <strong>{proposal.title}</strong>
         <div>
           {trans.__(
-            '%1, by %2: %3',
+            '%1, by %2, commit %3: %4',
             kindWord(proposal.kind, trans),
             proposal.author,
+            proposal.commit.slice(0, 10),
             proposal.files.join(', ')
           )}
         </div>
@@ -99,7 +114,7 @@ class ProposalList extends ReactWidget {
             <Marked text={problem} />
           </div>
         )}
-        {this._doubtful === path ? (
+        {this._doubtful === key ? (
           <Doubt
             question={trans.__(
               'Discard it for everybody? The loop that it came from keeps its commits.'
@@ -108,7 +123,7 @@ class ProposalList extends ReactWidget {
             act={trans.__('Discard')}
             onKeep={() => this._doubt('')}
             onAct={() =>
-              void this._do(proposal, () => this._manager.call('DELETE', path))
+              void this._do(proposal, () => this._manager.call('DELETE', key))
             }
           />
         ) : (
@@ -124,11 +139,13 @@ class ProposalList extends ReactWidget {
               'jp-mod-accept',
               () =>
                 void this._do(proposal, () =>
-                  this._manager.call('POST', `${path}/merge`)
+                  this._manager.call('POST', `${path}/merge`, {
+                    commit: proposal.commit
+                  })
                 )
             )}
             {button(trans.__('Discard…'), 'jp-mod-warn', () =>
-              this._doubt(path)
+              this._doubt(key)
             )}
           </span>
         )}
@@ -137,8 +154,8 @@ class ProposalList extends ReactWidget {
   }
 
   /** Ask about a proposal before it is discarded; empty for none. */
-  private _doubt(path: string): void {
-    this._doubtful = path;
+  private _doubt(key: string): void {
+    this._doubtful = key;
     this.update();
   }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -19,10 +20,33 @@ from loopat_jupyter.context.origins import check_kind
 from loopat_jupyter.errors import BadInputError, NotFoundError, plain
 from loopat_jupyter.models import CONTEXT_KINDS
 from loopat_jupyter.outgoing import promote, push_branch
+from loopat_jupyter.wording import count
 
 if TYPE_CHECKING:
+    from loopat_jupyter.context.proposals import ChangedFile
     from loopat_jupyter.models import Promotion, Proposal
 
+MOST_FILES_SHOWN = 50
+"""Before it is asked whether to merge them; no person reads more of them there."""
+
+_COMMIT_OPTION = "--commit COMMIT"
+
+
+def _whole(context: click.Context, option: click.Parameter, commit: str | None) -> str | None:
+    """A commit by its whole name: a loop can make another one whose first characters are the same."""
+    del context, option
+    if commit is not None and not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
+        raise click.BadParameter("give the whole commit, as `jupyter loopat context diff` shows it.")
+    return commit
+
+
+the_commit = click.option(
+    "--commit",
+    metavar="COMMIT",
+    callback=_whole,
+    help="The commit that you looked at, as `context diff` shows it: do it without asking, and only if the proposal is "
+    "still there.",
+)
 kind_argument = click.argument("kind", type=click.Choice(CONTEXT_KINDS), metavar="|".join(CONTEXT_KINDS))
 
 
@@ -145,7 +169,7 @@ def _find(session: Session, kind: str, loop: str) -> Proposal:
 @loop_argument()
 @pass_session
 def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
-    """Show what a proposal changes."""
+    """Show what a proposal changes. Its first line names the commit, for `context merge --commit`."""
     proposal = _find(session, kind, loop)
     click.echo(
         plain(session.run(session.manager.cargo.contexts.proposals.diff(proposal.kind, proposal.loop_id))), nl=False
@@ -155,24 +179,52 @@ def diff_proposal(session: Session, *, kind: str, loop: str) -> None:
 @context_verb.command("merge", epilog=examples("jupyter loopat context merge knowledge 1a2b3c4d"))
 @kind_argument
 @loop_argument()
+@the_commit
 @pass_session
-def merge_proposal(session: Session, *, kind: str, loop: str) -> None:
-    """Bring a proposal in, for everybody. A conflict leaves it as it was."""
+def merge_proposal(session: Session, *, kind: str, loop: str, commit: str | None) -> None:
+    """Bring a proposal in, for everybody. A conflict leaves it as it was.
+
+    What is merged is what you looked at. Without --commit, this shows which files change, and asks. If more is promoted
+    meanwhile, nothing is merged.
+    """
     proposal = _find(session, kind, loop)
-    promotion = session.run(session.manager.cargo.contexts.proposals.merge(proposal.kind, proposal.loop_id))
+    proposals = session.manager.cargo.contexts.proposals
+    if commit is None:
+        session.need_person(_COMMIT_OPTION)
+        changed = session.run(proposals.changed_files(proposal.kind, proposal.loop_id, proposal.commit))
+        session.tell(_changes(changed))
+        session.confirm(f"Merge {_named(proposal)} into the {kind}, for everybody?", yes=False, option=_COMMIT_OPTION)
+    promotion = session.run(proposals.merge(proposal.kind, proposal.loop_id, commit or proposal.commit))
     click.echo(_outcome(promotion, loop))
+
+
+def _changes(changed: tuple[ChangedFile, ...]) -> str:
+    """What a proposal changes, one line for each file; of very many, the first ones."""
+    lines = [
+        f"{f'+{file.added}':>7} {f'-{file.removed}':>7}  {plain(file.path, kept='')}"
+        if file.added is not None
+        else f"{'not compared':>15}  {plain(file.path, kept='')}"
+        for file in changed[:MOST_FILES_SHOWN]
+    ]
+    if more := changed[MOST_FILES_SHOWN:]:
+        lines.append(f"… and {count(len(more), 'file')} more, which `jupyter loopat context diff` shows.")
+    return "\n".join(lines) or "No file changes."
+
+
+def _named(proposal: Proposal) -> str:
+    return f"commit {proposal.commit[:10]} of {plain(proposal.title)} ({short_id(proposal.loop_id)})"
 
 
 @context_verb.command("discard", epilog=examples("jupyter loopat context discard knowledge 1a2b3c4d"))
 @kind_argument
 @loop_argument()
+@the_commit
 @without_asking
 @pass_session
-def discard_proposal(session: Session, *, kind: str, loop: str, yes: bool) -> None:
+def discard_proposal(session: Session, *, kind: str, loop: str, commit: str | None, yes: bool) -> None:
     """Take a proposal away. The loop that it came from keeps its commits."""
     proposal = _find(session, kind, loop)
-    session.confirm(
-        f"Discard the proposal of {plain(proposal.title)} ({short_id(proposal.loop_id)}) on {kind}?", yes=yes
-    )
-    session.run(session.manager.cargo.contexts.proposals.discard(proposal.kind, proposal.loop_id))
+    session.confirm(f"Discard {_named(proposal)} on {kind}?", yes=yes or commit is not None)
+    work = session.manager.cargo.contexts.proposals.discard(proposal.kind, proposal.loop_id, commit or proposal.commit)
+    session.run(work)
     click.echo("Discarded.")

@@ -142,9 +142,21 @@ class Session:
         """
         if yes:
             return
+        self.need_person(option)
+        click.confirm(question, abort=True, err=True)
+
+    @staticmethod
+    def need_person(option: str) -> None:
+        """Refuse where nobody can be asked.
+
+        Args:
+            option: The option that answers in place of a person.
+
+        Raises:
+            click.UsageError: Nobody is there to ask.
+        """
         if not sys.stdin.isatty():
             raise click.UsageError(f"Nobody is here to ask. Add {option} to do it without asking.")
-        click.confirm(question, abort=True, err=True)
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run something to its end.

@@ -134,7 +134,7 @@ def proposals_table(proposals: Iterable[Proposal], now: dt.datetime) -> Table:
         proposals: In the order to show.
         now: For "3 min ago".
     """
-    table = bare_table("CONTEXT", "LOOP", "TITLE", "CHANGES", "BY", "WHEN")
+    table = bare_table("CONTEXT", "LOOP", "TITLE", "COMMIT", "CHANGES", "BY", "WHEN")
     table.columns[1].style = "cyan"
     for proposal in proposals:
         changes = f"{count(len(proposal.files), 'file')}, {count(proposal.commits, 'commit')}"
@@ -142,6 +142,7 @@ def proposals_table(proposals: Iterable[Proposal], now: dt.datetime) -> Table:
             proposal.kind,
             short_id(proposal.loop_id),
             Text(plain(proposal.title)),
+            proposal.commit[:10],
             changes,
             Text(plain(proposal.author)),
             Text(ago(proposal.created_at, now), style="dim"),

@@ -54,6 +54,20 @@ class _Branch(NamedTuple):
     title: str
 
 
+class ChangedFile(NamedTuple):
+    """A file that a proposal changes.
+
+    Attributes:
+        path: Within the context.
+        added: Lines; None for a file that is not compared line by line.
+        removed: The same.
+    """
+
+    path: str
+    added: int | None
+    removed: int | None
+
+
 class Proposals:
     """Proposals on the contexts of one workspace.
 
@@ -86,39 +100,70 @@ class Proposals:
                 found += await self._of(kind, await self._refresh(kind))
         return tuple(sorted(found, key=lambda proposal: proposal.created_at, reverse=True))
 
-    async def diff(self, kind: ContextKind, loop_id: str) -> str:
-        """What a proposal changes, as a unified diff; one that is very long is cut.
+    async def diff(self, kind: ContextKind, loop_id: str, commit: str | None = None) -> str:
+        """What a proposal changes: its commit on the first line, then a unified diff; one that is very long is cut.
+
+        Args:
+            kind: The context.
+            loop_id: The loop that it came from.
+            commit: Where it must be; None is wherever it is by now.
 
         Raises:
-            ConflictError: It holds too much to be compared.
+            ConflictError: It is at another commit, or holds too much to be compared.
             GitError: The remote is out of reach.
             NotFoundError: There is no such proposal.
         """
-        mirror, proposal = await self._find(kind, loop_id)
-        await refuse_bomb(self._git, mirror.path, proposal.commit)
-        base = await self._base(mirror, f"refs/heads/{mirror.default_branch}", proposal.commit)
+        mirror, base, commit = await self._compared(kind, loop_id, commit)
         # A larger file is told as changed, without its lines: git would hold two of them in memory.
         answer = await self._git.run(
             "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", *_DIFF, "--no-color",
-            base, proposal.commit, "--",
+            base, commit, "--",
             folder=mirror.path, doing="diff", environ=NO_SETTINGS, cut_bytes=LARGEST_DIFF_BYTES,
         )  # fmt: skip
-        text = answer.stdout.decode("utf-8", "replace")
+        text = f"commit {commit}\n\n{answer.stdout.decode('utf-8', 'replace')}"
         return f"{text}\n… cut here: it is longer.\n" if answer.cut else text
 
-    async def merge(self, kind: ContextKind, loop_id: str) -> Promotion:
-        """Bring a proposal into the context.
+    async def changed_files(self, kind: ContextKind, loop_id: str, commit: str) -> tuple[ChangedFile, ...]:
+        """The files that a proposal changes, each with how many lines.
+
+        Args:
+            kind: The context.
+            loop_id: The loop that it came from.
+            commit: Where it must be.
 
         Raises:
-            ConflictError: Others changed the same places, or it is too large; the proposal is as it was.
+            ConflictError: It is at another commit, or holds too much to be compared.
+            GitError: The remote is out of reach.
+            NotFoundError: There is no such proposal.
+        """
+        mirror, base, commit = await self._compared(kind, loop_id, commit)
+        answer = await self._git.run(
+            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", *_DIFF, "--numstat", "-z",
+            base, commit, "--",
+            folder=mirror.path, doing="diff", environ=NO_SETTINGS,
+        )  # fmt: skip
+        entries = (entry.split("\t", 2) for entry in answer.stdout.decode("utf-8", "replace").split("\0")[:-1])
+        return tuple(ChangedFile(path, _lines(added), _lines(removed)) for added, removed, path in entries)
+
+    async def merge(self, kind: ContextKind, loop_id: str, commit: str) -> Promotion:
+        """Bring a proposal into the context.
+
+        Args:
+            kind: The context.
+            loop_id: The loop that it came from.
+            commit: What somebody has looked at: that and nothing else is merged.
+
+        Raises:
+            ConflictError: It is at another commit, others changed the same places, or it is too large; the proposal is
+                as it was.
             GitError: The remote refused; says whether to merge, or to take the proposal away.
             NotFoundError: There is no such proposal.
         """
         async with self._origins.changing(kind, self._member):
-            return await self._merge(kind, loop_id)
+            return await self._merge(kind, loop_id, commit)
 
-    async def _merge(self, kind: ContextKind, loop_id: str) -> Promotion:
-        mirror, proposal = await self._find(kind, loop_id)
+    async def _merge(self, kind: ContextKind, loop_id: str, commit: str) -> Promotion:
+        mirror, proposal = await self._find(kind, loop_id, commit)
         await refuse_bomb(self._git, mirror.path, proposal.commit)
         merged, _ = await merge_and_push(
             self._git,
@@ -137,22 +182,24 @@ class Proposals:
             raise GitError(f"The proposal is merged, but its branch stays. {error.message}") from error
         return Promotion(kind=kind, outcome="merged", commit=merged)
 
-    async def discard(self, kind: ContextKind, loop_id: str) -> None:
+    async def discard(self, kind: ContextKind, loop_id: str, commit: str) -> None:
         """Take a proposal away. The loop that it came from keeps its commits.
 
+        Args:
+            kind: The context.
+            loop_id: The loop that it came from.
+            commit: What somebody has looked at.
+
         Raises:
-            ConflictError: More was promoted to it just now; it is still there.
+            ConflictError: More was promoted to it since; it is still there.
             GitError: The remote refused.
             NotFoundError: There is no such proposal.
         """
         async with self._origins.changing(kind, self._member):
-            mirror, proposal = await self._find(kind, loop_id)
+            mirror, proposal = await self._find(kind, loop_id, commit)
             dropped = await self._drop(mirror, proposal)
         if not dropped:
-            raise ConflictError(
-                f"The proposal on {kind} was not discarded, because it has changed just now. Look at what waits with "
-                "`jupyter loopat context proposals`."
-            )
+            raise _changed(kind, loop_id)
 
     async def _drop(self, mirror: Mirror, proposal: _Branch) -> bool:
         branch = context_branch(proposal.loop_id)
@@ -167,14 +214,24 @@ class Proposals:
             raise GitError(f"{mirror.problem} Try again later.")
         return mirror
 
-    async def _find(self, kind: ContextKind, loop_id: str) -> tuple[Mirror, _Branch]:
+    async def _find(self, kind: ContextKind, loop_id: str, commit: str | None) -> tuple[Mirror, _Branch]:
         mirror = await self._refresh(kind)
         if is_loop_id(loop_id):
             for branch in await self._branches(mirror, loop_id):
+                # Whatever runs in the loop may add to it at any time.
+                if commit not in (None, branch.commit):
+                    raise _changed(kind, loop_id)
                 return mirror, branch
         raise NotFoundError(
             f"No proposal of loop {loop_id[:80]} waits on {kind}. `jupyter loopat context proposals` shows them."
         )
+
+    async def _compared(self, kind: ContextKind, loop_id: str, commit: str | None) -> tuple[Mirror, str, str]:
+        """Where a proposal is kept, what it is compared with, and its commit."""
+        mirror, proposal = await self._find(kind, loop_id, commit)
+        await refuse_bomb(self._git, mirror.path, proposal.commit)
+        base = await self._base(mirror, f"refs/heads/{mirror.default_branch}", proposal.commit)
+        return mirror, base, proposal.commit
 
     async def _of(self, kind: ContextKind, mirror: Mirror) -> list[Proposal]:
         base = None if mirror.commit is None else f"refs/heads/{mirror.default_branch}"
@@ -229,3 +286,15 @@ class Proposals:
             return self._store.read(loop_id).title
         except LoopatError:
             return ""
+
+
+def _lines(number: str) -> int | None:
+    """A number of lines as git says it: `-` where it did not look at lines."""
+    return None if number == "-" else int(number)
+
+
+def _changed(kind: ContextKind, loop_id: str) -> ConflictError:
+    return ConflictError(
+        f"The proposal of loop {loop_id[:8]} on {kind} has changed since, so it was left as it is. Look at it again: "
+        f"`jupyter loopat context diff {kind} {loop_id[:8]}` shows it."
+    )

@@ -92,6 +92,28 @@ class Promote(Value, frozen=True, kw_only=True):
     ] = ""
 
 
+Commit = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$(?!\n)")]
+"""In whole: what is shorter can be made to name another commit."""
+
+
+class MergeProposal(Value, frozen=True, kw_only=True):
+    """What somebody looked at before it goes to everybody."""
+
+    commit: Annotated[Commit, _about("the commit that was looked at; 409 when the proposal is at another one by now")]
+
+
+class ShowProposalQuery(Value, frozen=True, kw_only=True):
+    """Query of `GET /proposals/{kind}/{loop_id}`."""
+
+    commit: Annotated[Commit | None, _about("409 when the proposal is at another commit")] = None
+
+
+class DiscardQuery(Value, frozen=True, kw_only=True):
+    """Query of `DELETE /proposals/{kind}/{loop_id}`."""
+
+    commit: Annotated[Commit, _about("the commit that was looked at; 409 when the proposal is at another one by now")]
+
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
+from loopat_jupyter.cli import contexts
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Proposal
+from loopat_jupyter.repos.git import Git
+from loopat_jupyter.workspace.config import Config, ContextConfig
+from tests.context.test_proposals import LOOP, propose, proposed
+from tests.git_remotes import git
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.cli.conftest import FakeCommandLine
+    from tests.git_remotes import Remote
 
 WAITING = Proposal(
     kind="knowledge",
@@ -46,3 +55,69 @@ def test_a_proposal_is_named_as_its_loop_is(fake: FakeCommandLine, monkeypatch: 
     for name in ("Sales", "notes"):
         refused = fake("context", "diff", "knowledge", name)
         assert (refused.code, "`jupyter loopat context proposals` shows them" in refused.err) == (2, True)
+
+
+@pytest.fixture
+def team(fake: FakeCommandLine, remote: Remote) -> FakeCommandLine:
+    """The command line where knowledge is at a remote, with one proposal."""
+    propose(remote, "fact.md", "fact\n")
+    plain = fake.manager
+    config = Config(context=ContextConfig(knowledge=remote.url))
+    fake.manager = LoopManager(plain.workspace, config, plain.engine, member="ada", git=Git(os.environ))
+    return fake
+
+
+class Person(io.StringIO):
+    """Types answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_was_looked_at_is_merged_without_asking(team: FakeCommandLine, remote: Remote) -> None:
+    commit, trunk = proposed(remote), git(remote.path, "rev-parse", "trunk")
+    assert team("context", "diff", "knowledge", LOOP[:8]).out.startswith(f"commit {commit}\n\ndiff --git")
+    assert commit[:10] in team("context", "proposals").out
+    [waiting] = msgspec.json.decode(team("context", "proposals", "--json").out)["proposals"]
+    assert waiting["commit"] == commit
+    more = propose(remote, "more.md", "more\n")
+    for verb in ("merge", "discard"):
+        late = team("context", verb, "knowledge", LOOP, "--commit", commit)
+        assert (late.code, "has changed since" in late.err) == (1, True)
+        short = team("context", verb, "knowledge", LOOP, "--commit", more[:10])
+        assert (short.code, "give the whole commit" in short.err) == (2, True)
+    assert (git(remote.path, "rev-parse", "trunk"), proposed(remote)) == (trunk, more)
+    assert team("context", "merge", "knowledge", LOOP, "--commit", more).code == 0
+    assert git(remote.path, "rev-parse", "trunk") == more
+
+
+def test_where_nobody_is_a_commit_must_be_named(
+    team: FakeCommandLine, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    commit, trunk = proposed(remote), git(remote.path, "rev-parse", "trunk")
+    refused = team("context", "merge", "knowledge", LOOP)
+    assert (refused.code, "Add --commit COMMIT" in refused.err) == (2, True)
+    assert git(remote.path, "rev-parse", "trunk") == trunk
+    assert team("context", "discard", "knowledge", LOOP, "--commit", commit).out == "Discarded.\n"
+    assert git(remote.path, "for-each-ref", "refs/heads/loop") == ""
+
+
+def test_whoever_is_there_sees_what_is_merged(
+    team: FakeCommandLine, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts, "MOST_FILES_SHOWN", 2)
+    monkeypatch.setattr(sys, "stdin", Person("n\n"))
+    propose(remote, "b.bin", "\0")
+    commit, trunk = propose(remote, "a.txt", "other\nlines\n"), git(remote.path, "rev-parse", "trunk")
+    declined = team("context", "merge", "knowledge", LOOP)
+    assert declined.code != 0
+    assert git(remote.path, "rev-parse", "trunk") == trunk
+    assert declined.err.startswith(
+        "     +2      -1  a.txt\n   not compared  b.bin\n"
+        "… and 1 file more, which `jupyter loopat context diff` shows.\n"
+        f"Merge commit {commit[:10]} of Change (00000000) into the knowledge, for everybody? [y/N]"
+    )
+    monkeypatch.setattr(sys, "stdin", Person("y\n"))
+    assert team("context", "merge", "knowledge", LOOP).out.startswith("Everybody has it now: ")
+    assert git(remote.path, "rev-parse", "trunk") == commit

@@ -73,9 +73,9 @@ async def test_nothing_is_promoted_to_a_remote_that_is_being_left(
         with pytest.raises(EngineTimeoutError, match="notes"):
             await contexts.attach("notes", empty.url)
         with pytest.raises(EngineTimeoutError, match="notes"):
-            await contexts.proposals.merge("notes", "x")
+            await contexts.proposals.merge("notes", "x", "0" * 40)
         with pytest.raises(EngineTimeoutError, match="notes"):
-            await contexts.proposals.discard("notes", "x")
+            await contexts.proposals.discard("notes", "x", "0" * 40)
     await contexts.attach("knowledge", empty.url)
 
 

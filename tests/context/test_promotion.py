@@ -115,18 +115,18 @@ async def test_knowledge_is_read_only_and_what_is_promoted_waits(manager_of_modu
     assert not at_host(manager, later, "fact.md", "knowledge").exists()
     at_host(manager, second, "fact.md", "knowledge").write_text("another\n")
     assert (await promote_beside(manager, second, "knowledge")).outcome == "proposed"
-    assert (await proposals.merge("knowledge", first.id)).outcome == "merged"
+    assert (await proposals.merge("knowledge", first.id, waiting.commit)).outcome == "merged"
     now = await manager.make(NewLoop(title="Now"))
     assert at_host(manager, now, "fact.md", "knowledge").read_text() == "fact\n"
     with pytest.raises(NotFoundError):
-        await proposals.discard("knowledge", first.id)
+        await proposals.discard("knowledge", first.id, waiting.commit)
     # A proposal that conflicts is left as it was, and can be discarded.
     before = await proposals.waiting()
     assert [proposal.loop_id for proposal in before] == [second.id]
     with pytest.raises(ConflictError, match="fact.md"):
-        await proposals.merge("knowledge", second.id)
+        await proposals.merge("knowledge", second.id, before[0].commit)
     assert await proposals.waiting() == before
-    await proposals.discard("knowledge", second.id)
+    await proposals.discard("knowledge", second.id, before[0].commit)
     assert await proposals.waiting() == ()
     assert at_host(manager, second, "fact.md", "knowledge").read_text() == "another\n"
 

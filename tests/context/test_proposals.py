@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.context import extent, merging, proposals
-from loopat_jupyter.context.proposals import moment
+from loopat_jupyter.context.proposals import ChangedFile, moment
 from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.repos.git import Git
@@ -34,10 +34,15 @@ def team(plain: LoopManager, remote: Remote) -> LoopManager:
     return LoopManager(plain.workspace, config, plain.engine, member="ada", git=Git(os.environ))
 
 
-def propose(remote: Remote, name: str, text: str) -> None:
-    """A loop somewhere promotes."""
+def propose(remote: Remote, name: str, text: str) -> str:
+    """A loop somewhere promotes; the commit."""
     git(remote.elsewhere, "switch", "--quiet", "--force-create", f"loop/{LOOP}")
-    remote.commit(name, text)
+    return remote.commit(name, text)
+
+
+def proposed(remote: Remote) -> str:
+    """The commit that waits."""
+    return git(remote.path, "rev-parse", BRANCH)
 
 
 def refuse_all(remote: Remote) -> None:
@@ -71,15 +76,16 @@ async def test_discarding_takes_it_away(team: LoopManager, remote: Remote):
     other = str(uuid.UUID(int=2))
     for missing in (other, f"{LOOP}/x", LOOP[:-1], "*", ""):
         with pytest.raises(NotFoundError, match="No proposal of loop"):
-            await team.cargo.contexts.proposals.discard("knowledge", missing)
+            await team.cargo.contexts.proposals.discard("knowledge", missing, proposed(remote))
     git(remote.path, "update-ref", f"refs/heads/loop/{other}", BRANCH)
     noted = Noted()
     person = LoopManager(team.workspace, team.config, team.engine, member="ada", git=noted)
-    await person.cargo.contexts.proposals.discard("knowledge", LOOP)
+    commit = proposed(remote)
+    await person.cargo.contexts.proposals.discard("knowledge", LOOP, commit)
     # Nobody waits for git to look into what is not kept.
     assert not {"rev-list", "ls-tree", "merge-base", "diff"} & {*noted.ran}
     assert [waiting.loop_id for waiting in await team.cargo.contexts.proposals.waiting()] == [other]
-    await team.cargo.contexts.proposals.discard("knowledge", other)
+    await team.cargo.contexts.proposals.discard("knowledge", other, commit)
     assert await team.cargo.contexts.proposals.waiting() == ()
     assert git(remote.path, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk\nrefs/tags/v1"
 
@@ -89,14 +95,14 @@ async def test_a_refusal_of_the_remote_is_told_at_once(team: LoopManager, remote
     before = await team.cargo.contexts.proposals.waiting()
     refuse_all(remote)
     with pytest.raises(GitError, match="hook declined"):
-        await getattr(team.cargo.contexts.proposals, verb)("knowledge", LOOP)
+        await getattr(team.cargo.contexts.proposals, verb)("knowledge", LOOP, proposed(remote))
     assert await team.cargo.contexts.proposals.waiting() == before
 
 
 async def test_what_was_merged_is_told_also_when_its_branch_stays(team: LoopManager, remote: Remote):
     git(remote.path, "config", "receive.denyDeletes", "true")
     with pytest.raises(GitError, match=r"(?s)The proposal is merged, but its branch stays.*\(deletion prohibited\)"):
-        await team.cargo.contexts.proposals.merge("knowledge", LOOP)
+        await team.cargo.contexts.proposals.merge("knowledge", LOOP, proposed(remote))
     assert git(remote.path, "show", "trunk:fact.md") == "fact"
     assert await team.cargo.contexts.proposals.waiting() == ()
 
@@ -113,10 +119,57 @@ async def test_what_was_added_meanwhile_is_not_discarded(
         return found
 
     monkeypatch.setattr(there, "_find", find_and_lose)
-    with pytest.raises(ConflictError, match="was not discarded"):
-        await there.discard("knowledge", LOOP)
+    with pytest.raises(ConflictError, match="has changed since"):
+        await there.discard("knowledge", LOOP, proposed(remote))
     [waiting] = await there.waiting()
     assert "more.md" in waiting.files
+
+
+async def test_only_what_was_looked_at_is_merged_or_discarded(team: LoopManager, remote: Remote):
+    there = team.cargo.contexts.proposals
+    [looked_at] = await there.waiting()
+    assert (await there.diff("knowledge", LOOP, looked_at.commit)).startswith(f"commit {looked_at.commit}\n\ndiff ")
+    trunk = git(remote.path, "rev-parse", "trunk")
+    more = propose(remote, "more.md", "more\n")
+    for verb in (there.diff, there.changed_files, there.merge, there.discard):
+        # Nor is a commit named by a part of its name: a loop can make two that begin alike.
+        for commit in (looked_at.commit, more[:10], ""):
+            with pytest.raises(ConflictError, match=rf"has changed since.*context diff knowledge {LOOP[:8]}"):
+                await verb("knowledge", LOOP, commit)
+    assert (git(remote.path, "rev-parse", "trunk"), proposed(remote)) == (trunk, more)
+    await there.merge("knowledge", LOOP, more)
+    assert git(remote.path, "rev-parse", "trunk") == more
+
+
+async def test_what_is_promoted_during_a_merge_waits_again(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    there, looked_at = team.cargo.contexts.proposals, proposed(remote)
+    find = there._find
+
+    async def find_and_add(*arguments: object) -> object:
+        found = await find(*arguments)
+        propose(remote, "more.md", "more\n")
+        return found
+
+    monkeypatch.setattr(there, "_find", find_and_add)
+    merged = await there.merge("knowledge", LOOP, looked_at)
+    assert merged.commit == git(remote.path, "rev-parse", "trunk") == looked_at
+    [waiting] = await there.waiting()
+    assert (waiting.commit, waiting.files) == (proposed(remote), ("more.md",))
+
+
+async def test_files_that_change_are_told_with_their_lines(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(proposals, "LARGEST_DIFF_BYTES", 1000)
+    propose(remote, "large.txt", "line\n" * 1000)
+    commit = propose(remote, "a tab\t.txt", "one\ntwo\n")
+    assert await team.cargo.contexts.proposals.changed_files("knowledge", LOOP, commit) == (
+        ChangedFile("a tab\t.txt", 2, 0),
+        ChangedFile("fact.md", 1, 0),
+        ChangedFile("large.txt", None, None),
+    )
 
 
 async def test_a_bomb_is_listed_and_never_merged(team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch):
@@ -129,7 +182,7 @@ async def test_a_bomb_is_listed_and_never_merged(team: LoopManager, remote: Remo
     before = git(remote.path, "rev-parse", "trunk")
     for verb in (there.diff, there.merge):
         with pytest.raises(ConflictError, match="too much to give everybody"):
-            await verb("knowledge", LOOP)
+            await verb("knowledge", LOOP, proposed(remote))
     assert git(remote.path, "rev-parse", "trunk") == before
 
 
@@ -169,7 +222,7 @@ async def test_files_too_large_to_be_merged_fill_no_memory(
     trunk = remote.commit("a.txt", "ours\n" * 600_000)
     monkeypatch.setattr(merging, "MERGE_MEMORY_BYTES", 16 * 2**20)
     with pytest.raises(GitError, match="Git failed to merge-tree"):
-        await team.cargo.contexts.proposals.merge("knowledge", LOOP)
+        await team.cargo.contexts.proposals.merge("knowledge", LOOP, proposed(remote))
     assert git(remote.path, "rev-parse", "trunk") == trunk
 
 
@@ -188,7 +241,7 @@ async def test_a_remote_that_is_away_after_it_took_the_work_is_no_failure(
         return await refresh(self, kind)
 
     monkeypatch.setattr(type(contexts.proposals), "_refresh", away)
-    merged = await contexts.proposals.merge("knowledge", LOOP)
+    merged = await contexts.proposals.merge("knowledge", LOOP, proposed(remote))
     assert calls == 1
     assert merged.outcome == "merged"
     # What it took is known without asking it.

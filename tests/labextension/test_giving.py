@@ -16,7 +16,8 @@ async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> Non
     browser, page = stage.browser, stage.browser.page
     made = await stage.server.api("POST", "loopat/api/loops", {"title": "Finder", "config": {"knowledge_rw": True}})
     loop = made.body["id"]
-    (stage.workspace.context(loop, "knowledge") / "export.md").write_text("It has a trailing line.\n")
+    export = stage.workspace.context(loop, "knowledge") / "export.md"
+    export.write_text("It has a trailing line.\n")
     await browser.row("Finder").click(button="right")
     await page.locator(".lm-Menu").get_by_text("Promote…", exact=True).click()
     await page.select_option("#jp-loops-promote-context", "knowledge")
@@ -38,6 +39,15 @@ async def test_what_a_loop_found_out_is_promoted_and_merged(stage: Stage) -> Non
     await page.wait_for_function("document.activeElement.innerText === 'Cancel'")
     assert await browser.findings(".jp-Dialog") == []
     await page.keyboard.press("Enter")
+    # What the loop adds after somebody looked is not merged: it is to be looked at first.
+    export.write_text("It has two.\n")
+    await stage.server.api("POST", f"loopat/api/loops/{loop}/promote", {"context": "knowledge"})
+    await browser.answer("Merge: Finder")
+    await page.get_by_role("alert").filter(has_text="has changed since").wait_for()
+    assert await page.locator(".jp-Loops-diff").count() == 0
+    assert await browser.findings(".jp-Dialog") == []
+    await browser.answer("Show: Finder")
+    await page.locator(".jp-Loops-diff", has_text="+It has two.").wait_for()
     await browser.answer("Merge: Finder")
     await page.get_by_text("Nothing waits to be merged.").wait_for()
     # The button that had the focus is gone, and the keyboard works all the same.

@@ -11,7 +11,7 @@ from loopat_jupyter.context.origins import check_kind
 from loopat_jupyter.outgoing import promote, push_branch
 from loopat_jupyter.server.answers import Contexts, Proposals
 from loopat_jupyter.server.base import LoopatHandler, permitted
-from loopat_jupyter.server.requests import AttachContext, Promote
+from loopat_jupyter.server.requests import AttachContext, DiscardQuery, MergeProposal, Promote, ShowProposalQuery
 
 
 class ContextsHandler(LoopatHandler):
@@ -76,14 +76,16 @@ class ProposalHandler(LoopatHandler):
     @authorized
     async def get(self, kind: str, loop_id: str) -> None:
         """What a proposal changes."""
-        text = await self.manager.cargo.contexts.proposals.diff(check_kind(kind), loop_id)
+        text = await self.manager.cargo.contexts.proposals.diff(
+            check_kind(kind), loop_id, self.query(ShowProposalQuery).commit
+        )
         self.finish(text, set_content_type="text/x-diff; charset=UTF-8")
 
     @web.authenticated
     @authorized
     async def delete(self, kind: str, loop_id: str) -> None:
         """Take a proposal away."""
-        await self.manager.cargo.contexts.proposals.discard(check_kind(kind), loop_id)
+        await self.manager.cargo.contexts.proposals.discard(check_kind(kind), loop_id, self.query(DiscardQuery).commit)
         self.set_status(204)
         self.finish()
 
@@ -95,4 +97,5 @@ class MergeHandler(LoopatHandler):
     @authorized
     async def post(self, kind: str, loop_id: str) -> None:
         """Bring a proposal into its context."""
-        self.answer(await self.manager.cargo.contexts.proposals.merge(check_kind(kind), loop_id))
+        commit = self.body(MergeProposal).commit
+        self.answer(await self.manager.cargo.contexts.proposals.merge(check_kind(kind), loop_id, commit))
