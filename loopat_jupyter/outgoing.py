@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loopat_jupyter.context.bundles import Inside, take_commits
@@ -141,8 +142,32 @@ async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
         answer(manager.workspace.run(loop_id), request.name, code=code, text=text)
 
 
-async def push_branch(
+async def checked_out(
     manager: LoopManager, record: LoopRecord, *, on_progress: Callable[[Progress], None] = ignore
+) -> str:
+    """The branch that is checked out in a loop: what runs there chooses it.
+
+    Args:
+        manager: The loops.
+        record: The loop.
+        on_progress: Told about each step.
+
+    Raises:
+        BadInputError: The branch is called what no remote takes.
+        ConflictError: The loop has no repo or no branch.
+        EngineError: Podman refused.
+        GitError: Git refused.
+    """
+    _origin(record)
+    return await _branch(await _workdir(manager, record, on_progress))
+
+
+async def push_branch(
+    manager: LoopManager,
+    record: LoopRecord,
+    *,
+    branch: str | None = None,
+    on_progress: Callable[[Progress], None] = ignore,
 ) -> Pushed:
     """Push the branch that is checked out in a loop to the remote of its repo, with the host's way to reach it.
 
@@ -151,24 +176,25 @@ async def push_branch(
     Args:
         manager: The loops.
         record: The loop.
+        branch: The branch that a person allows to be pushed to; None is the loop's own.
         on_progress: Told about each step.
 
     Raises:
-        ConflictError: The loop has no repo or no branch, or somebody else pushed to that branch.
+        BadInputError: The branch is called what no remote takes.
+        ConflictError: The loop has no repo or no branch, is on another branch than it may push to, or somebody else
+            pushed to that branch.
         EngineError: Podman refused.
         GitError: Git or the remote refused.
     """
-    if record.origin is None or record.mirror is None:
-        raise ConflictError(f"Loop {record.title!r} has no repo to push to.")
-    running = await manager.use(record, on_progress)
-    inside = Inside(manager.inside(record, running), sandbox_workdir(record.id))
-    branch = await inside.text("branch", "--show-current")
-    if not branch:
-        raise ConflictError("No branch is checked out in the loop. Switch to one, and push again.")
-    check_ref(branch, "branch")
+    origin = _origin(record)
+    inside = await _workdir(manager, record, on_progress)
+    found = await _branch(inside)
+    branch = branch or record.branch
+    if branch is None or found != branch:
+        raise _elsewhere(record, found, branch)
     access = manager.cargo.checkout.access(record)
-    on_progress(Progress(label=f"reaching {shown(record.origin)}"))
-    mirror = await manager.cargo.checkout.mirrors.refresh(record.origin, access, on_progress)
+    on_progress(Progress(label=f"reaching {shown(origin)}"))
+    mirror = await manager.cargo.checkout.mirrors.refresh(origin, access, on_progress)
     if mirror.problem:
         raise GitError(f"{mirror.problem} Nothing was pushed. Try again later.")
     kept = f"refs/loopat/loops/{record.id}-{os.urandom(4).hex()}"
@@ -176,7 +202,7 @@ async def push_branch(
     try:
         commit = await take_commits(inside, git, mirror.path, kept)
         if commit is None:
-            return Pushed(branch=branch, commit=None, remote=shown(record.origin))
+            return Pushed(branch=branch, commit=None, remote=shown(origin))
         on_progress(Progress(label="pushing"))
         if not await push(git, mirror, commit, branch, access):
             raise ConflictError(
@@ -187,4 +213,29 @@ async def push_branch(
     # The loop learns what the remote has now, without having to reach it; one that was just stopped learns it later.
     with contextlib.suppress(LoopatError):
         await inside.git("update-ref", f"refs/remotes/origin/{branch}", commit)
-    return Pushed(branch=branch, commit=commit, remote=shown(record.origin))
+    return Pushed(branch=branch, commit=commit, remote=shown(origin))
+
+
+def _origin(record: LoopRecord) -> str:
+    if record.origin is None:
+        raise ConflictError(f"Loop {record.title!r} has no repo to push to.")
+    return record.origin
+
+
+async def _workdir(manager: LoopManager, record: LoopRecord, on_progress: Callable[[Progress], None]) -> Inside:
+    return Inside(manager.inside(record, await manager.use(record, on_progress)), sandbox_workdir(record.id))
+
+
+async def _branch(inside: Inside) -> str:
+    branch = await inside.text("branch", "--show-current")
+    if not branch:
+        raise ConflictError("No branch is checked out in the loop. Switch to one, and push again.")
+    return check_ref(branch, "branch")
+
+
+def _elsewhere(record: LoopRecord, found: str, allowed: str | None) -> ConflictError:
+    command = f"jupyter loopat push {record.id[:8]} --branch {shlex.quote(found)}"
+    return ConflictError(
+        f"Nothing was pushed: the loop is on branch {found}, not on {allowed or 'a branch of its own'}. If it is meant "
+        f"to push there, name the branch: `{command}`, or `branch` in REST. Otherwise switch back in the loop."
+    )

@@ -627,7 +627,8 @@ export interface paths {
     /**
      * Push a loop's branch
      * @description Pushes the branch that is checked out in the loop, from the host: for remotes that the loop itself does not
-     *     reach. Never by force.
+     *     reach. Never by force. Where that is another branch than the loop's own, which anything in the loop may have
+     *     switched to, the answer is 409 with its name, unless `branch` names it.
      */
     post: operations['pushBranch'];
     delete?: never;
@@ -1262,6 +1263,17 @@ export interface components {
      */
     Proposals: {
       proposals: components['schemas']['Proposal'][];
+    };
+    /**
+     * Push
+     * @description Where a loop's branch may be pushed to.
+     */
+    Push: {
+      /**
+       * @description the branch that is checked out in the loop, where that is another one than the loop's own
+       * @default null
+       */
+      branch: string | null;
     };
     /**
      * Pushed
@@ -2337,7 +2349,11 @@ export interface operations {
       };
       cookie?: never;
     };
-    requestBody?: never;
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['Push'];
+      };
+    };
     responses: {
       /** @description What came of it. */
       200: {

@@ -19,7 +19,8 @@ from loopat_jupyter.cli.views import contexts_table, proposals_table
 from loopat_jupyter.context.origins import check_kind
 from loopat_jupyter.errors import BadInputError, NotFoundError, plain
 from loopat_jupyter.models import CONTEXT_KINDS
-from loopat_jupyter.outgoing import promote, push_branch
+from loopat_jupyter.outgoing import checked_out, promote, push_branch
+from loopat_jupyter.repos.addresses import shown
 from loopat_jupyter.wording import count
 
 if TYPE_CHECKING:
@@ -82,16 +83,29 @@ def _outcome(promotion: Promotion, loop: str) -> str:
 
 @click.command("push", epilog=examples('jupyter loopat push "Fix the footer"'))
 @loop_argument()
+@click.option(
+    "--branch",
+    metavar="NAME",
+    help="Push to this branch, which must be the one that is checked out in the loop; by default it is the loop's own.",
+)
 @pass_session
-def push_verb(session: Session, *, loop: str) -> None:
+def push_verb(session: Session, *, loop: str, branch: str | None) -> None:
     """Push the branch that is checked out in a loop.
 
     From the host, with your own keys: for remotes that the loop itself does not reach. `git push` in the loop does for
-    all others.
+    all others. If another branch than the loop's own is checked out, this asks before it pushes there.
     """
     record = find_loop(session.manager, loop)
+    if branch is None and session.has_person:
+        with shown_progress(session, f"Branch of {record.title}") as tell:
+            branch = session.run(checked_out(session.manager, record, on_progress=tell))
+        if branch != record.branch:
+            session.confirm(
+                f"The loop is on another branch than its own. Push to {plain(branch)} of {shown(record.origin or '')}?",
+                yes=False,
+            )
     with shown_progress(session, f"Push of {record.title}") as tell:
-        pushed = session.run(push_branch(session.manager, record, on_progress=tell))
+        pushed = session.run(push_branch(session.manager, record, branch=branch, on_progress=tell))
     if pushed.commit is None:
         click.echo(f"{pushed.remote} has everything already.")
     else:

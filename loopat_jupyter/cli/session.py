@@ -145,8 +145,12 @@ class Session:
         self.need_person(option)
         click.confirm(question, abort=True, err=True)
 
-    @staticmethod
-    def need_person(option: str) -> None:
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody is there to be asked."""
+        return sys.stdin.isatty()
+
+    def need_person(self, option: str) -> None:
         """Refuse where nobody can be asked.
 
         Args:
@@ -155,7 +159,7 @@ class Session:
         Raises:
             click.UsageError: Nobody is there to ask.
         """
-        if not sys.stdin.isatty():
+        if not self.has_person:
             raise click.UsageError(f"Nobody is here to ask. Add {option} to do it without asking.")
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:

@@ -92,6 +92,15 @@ class Promote(Value, frozen=True, kw_only=True):
     ] = ""
 
 
+class Push(Value, frozen=True, kw_only=True):
+    """Where a loop's branch may be pushed to."""
+
+    branch: Annotated[
+        Annotated[str, msgspec.Meta(min_length=1)] | None,
+        _about("the branch that is checked out in the loop, where that is another one than the loop's own"),
+    ] = None
+
+
 Commit = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$(?!\n)")]
 """In whole: what is shorter can be made to name another commit."""
 

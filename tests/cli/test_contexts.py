@@ -11,14 +11,14 @@ import pytest
 
 from loopat_jupyter.cli import contexts
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import Proposal
+from loopat_jupyter.models import Proposal, Pushed
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.context.test_proposals import LOOP, propose, proposed
 from tests.git_remotes import git
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import FakeCommandLine
+    from tests.cli.conftest import Answer, FakeCommandLine
     from tests.git_remotes import Remote
 
 WAITING = Proposal(
@@ -121,3 +121,59 @@ def test_whoever_is_there_sees_what_is_merged(
     monkeypatch.setattr(sys, "stdin", Person("y\n"))
     assert team("context", "merge", "knowledge", LOOP).out.startswith("Everybody has it now: ")
     assert git(remote.path, "rev-parse", "trunk") == commit
+
+
+class Pushing:
+    """A loop that is on a branch, and what was pushed of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, branch: str) -> None:
+        self.branch = branch
+        self.pushed: list[str | None] = []
+        monkeypatch.setattr(contexts, "checked_out", self._checked_out)
+        monkeypatch.setattr(contexts, "push_branch", self._push)
+
+    async def _checked_out(self, *_: object, **__: object) -> str:
+        return self.branch
+
+    async def _push(self, *_: object, branch: str | None, on_progress: object) -> Pushed:
+        del on_progress
+        self.pushed.append(branch)
+        return Pushed(branch=branch or "own", commit="0" * 40, remote="there")
+
+
+OWN = "loop/fix-0123abcd"
+
+
+def push(fake: FakeCommandLine, *options: str) -> Answer:
+    """Push a loop that has a branch of its own."""
+    record = msgspec.structs.replace(fake.manager.create(title="Fix"), branch=OWN, repo="site", origin="/srv/site.git")
+    fake.manager.store.write(record)
+    return fake("push", record.id, *options)
+
+
+@pytest.mark.parametrize(("answer", "pushed"), [("y\n", ["main"]), ("n\n", [])])
+def test_a_person_is_asked_before_another_branch_is_pushed(
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch, answer: str, pushed: list[str]
+) -> None:
+    loop = Pushing(monkeypatch, "main")
+    monkeypatch.setattr(sys, "stdin", Person(answer))
+    said = push(fake)
+    assert "another branch than its own. Push to main of /srv/site.git? [y/N]" in said.err
+    assert (said.code == 0, loop.pushed) == (bool(pushed), pushed)
+
+
+def test_the_loops_own_branch_is_pushed_without_asking(fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Pushing(monkeypatch, OWN)
+    monkeypatch.setattr(sys, "stdin", Person())
+    assert push(fake).out == f"{OWN} of there is at 0000000000.\n"
+    assert loop.pushed == [OWN]
+
+
+def test_where_nobody_is_a_branch_is_named_or_the_loops_own(
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Pushing(monkeypatch, "main")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert (push(fake).code, push(fake, "--branch", "main").code) == (0, 0)
+    # What is pushed without a name is looked at where it is done: only the loop's own.
+    assert loop.pushed == [None, "main"]

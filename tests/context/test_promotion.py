@@ -10,7 +10,7 @@ import pytest
 
 from loopat_jupyter.errors import ConflictError, NotFoundError
 from loopat_jupyter.models import ExecSpec, LoopConfig, NewLoop
-from loopat_jupyter.outgoing import Answering, promote, push_branch
+from loopat_jupyter.outgoing import Answering, checked_out, promote, push_branch
 from tests.conftest import real_manager
 from tests.context.test_merging import at_host, git_beside, promote_beside
 from tests.git_remotes import git, unsaved
@@ -169,6 +169,29 @@ async def test_a_branch_is_pushed_from_the_host(manager_of_module: LoopManager, 
     git(remote.elsewhere, "commit", "--quiet", "--message=Theirs")
     git(remote.elsewhere, "push", "--quiet", "origin", f"HEAD:{record.branch}")
     with pytest.raises(ConflictError, match="Somebody else pushed"):
+        await push_branch(manager, record)
+
+
+async def test_a_loop_does_not_choose_where_it_is_pushed_to(manager_of_module: LoopManager, remote: Remote):
+    manager = manager_of_module
+    record = await manager.make(NewLoop(title="Elsewhere", repo=remote.url))
+    author = "-c user.email=a@example.org -c user.name=Ada"
+    await inside(manager, record, f"git checkout -qB trunk; git {author} commit -q --allow-empty -m Sly")
+    trunk = git(remote.path, "rev-parse", "trunk")
+    command = f"`jupyter loopat push {record.id[:8]} --branch trunk`"
+    with pytest.raises(ConflictError, match=f"is on branch trunk, not on {record.branch}.*{command}"):
+        await push_branch(manager, record)
+    # Nor does it when a person named another one, as what runs in the loop may switch meanwhile.
+    for named in (str(record.branch), "other"):
+        with pytest.raises(ConflictError, match=f"is on branch trunk, not on {named}"):
+            await push_branch(manager, record, branch=named)
+    assert git(remote.path, "rev-parse", "trunk") == trunk
+    assert await checked_out(manager, record) == "trunk"
+    pushed = await push_branch(manager, record, branch="trunk")
+    assert pushed.commit == git(remote.path, "rev-parse", "trunk") != trunk
+    # A name that a shell would run is no command to copy.
+    await inside(manager, record, "git checkout -qb 'a;b'")
+    with pytest.raises(ConflictError, match="--branch 'a;b'`"):
         await push_branch(manager, record)
 
 

@@ -11,7 +11,7 @@ from loopat_jupyter.context.origins import check_kind
 from loopat_jupyter.outgoing import promote, push_branch
 from loopat_jupyter.server.answers import Contexts, Proposals
 from loopat_jupyter.server.base import LoopatHandler, permitted
-from loopat_jupyter.server.requests import AttachContext, DiscardQuery, MergeProposal, Promote, ShowProposalQuery
+from loopat_jupyter.server.requests import AttachContext, DiscardQuery, MergeProposal, Promote, Push, ShowProposalQuery
 
 
 class ContextsHandler(LoopatHandler):
@@ -56,7 +56,8 @@ class PushHandler(LoopatHandler):
     async def post(self, loop_id: str) -> None:
         """Push the branch of the loop's repo."""
         record = self.manager.store.read(loop_id)
-        self.answer(await self.finished(push_branch(self.manager, record), loop_id=loop_id))
+        work = push_branch(self.manager, record, branch=self.body(Push).branch)
+        self.answer(await self.finished(work, loop_id=loop_id))
 
 
 class ProposalsHandler(LoopatHandler):

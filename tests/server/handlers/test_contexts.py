@@ -1,4 +1,4 @@
-"""Proposals over REST: real git, no podman."""
+"""Proposals and pushes over REST: real git."""
 
 from __future__ import annotations
 
@@ -54,3 +54,23 @@ async def test_what_was_looked_at_is_discarded(api: Any, remote: Remote) -> None
     gone = await api("DELETE", "proposals", "knowledge", LOOP, params={"commit": proposed(remote)})
     assert gone.status == 204
     assert (await api("GET", "proposals")).body == {"proposals": []}
+
+
+@pytest.mark.podman
+async def test_another_branch_than_the_loops_own_is_pushed_when_it_is_named(
+    api: Any, started: Any, real_image: str, remote: Remote
+) -> None:
+    made = await api("POST", "loops", send={"title": "Fix", "repo": remote.url})
+    loop, own = made.body["id"], made.body["branch"]
+    author = "git config user.email a@example.org; git config user.name Ada"
+    script = f"{author}; git checkout -qB trunk; git commit -q --allow-empty -m Sly"
+    ran = await api("POST", "loops", loop, "exec", send={"argv": ["bash", "-ec", script]})
+    assert ran.body[-1]["exit_code"] == 0
+    trunk = git(remote.path, "rev-parse", "trunk")
+    refused = await api("POST", "loops", loop, "push")
+    assert (refused.status, refused.body["reason"]) == (409, "conflict")
+    assert f"is on branch trunk, not on {own}" in refused.body["message"]
+    assert git(remote.path, "rev-parse", "trunk") == trunk
+    pushed = await api("POST", "loops", loop, "push", send={"branch": "trunk"})
+    assert (pushed.status, pushed.body["branch"]) == (200, "trunk")
+    assert git(remote.path, "rev-parse", "trunk") == pushed.body["commit"] != trunk
