@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_core.utils import ensure_async
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
@@ -15,9 +17,10 @@ from tornado.web import HTTPError
 
 from loopat_jupyter.contents.drive import Drive, in_drive, names_loop
 from loopat_jupyter.deadlines import call_off, deadline
-from loopat_jupyter.errors import BadInputError, NotFoundError
+from loopat_jupyter.errors import BadInputError, ConflictError, NotFoundError
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.kernels.keeping import KernelKeeper
+from loopat_jupyter.kernelspecs import PROVISIONER
 from loopat_jupyter.wording import going_on
 from loopat_jupyter.workspace.paths import Workspace
 
@@ -45,6 +48,70 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         except BadInputError as error:
             self.log.warning("%s Until then there are no loops.", error.message)
             return None
+
+    async def _start_inside(self, *, kernel_id: str | None = None, path: str | None = None, **kwargs: Any) -> str:  # noqa: ANN401
+        """As stock, and nothing starts in the folder of a loop that would run on the host there.
+
+        Args:
+            kernel_id: The id that it gets; by default a new one.
+            path: Path of its notebook or folder, as the front end names it.
+            kwargs: As the stock manager takes them.
+
+        Raises:
+            KernelNotStarted: A kernel of this name does not run inside, or there is no such loop any more.
+        """
+        if kernel_id is None or kernel_id not in self:
+            if path is not None:
+                kwargs["cwd"] = self.cwd_for_path(path, env=kwargs.get("env") or {})
+            await self._refuse_outside(kwargs.get("kernel_name"), kwargs.get("cwd"))
+        started: str = await super()._async_start_kernel(kernel_id=kernel_id, **kwargs)
+        return started
+
+    start_kernel: Any = _start_inside
+
+    async def _refuse_outside(self, kernel_name: str | None, cwd: str | None) -> None:
+        """Refuse a kernel that another provisioner than ours would start in a loop: what lies there would run outside.
+
+        Args:
+            kernel_name: Its kernelspec; by default the server's.
+            cwd: The folder that it would start in; by default the server's own.
+
+        Raises:
+            KernelNotStarted: It is such a kernel.
+        """
+        loop_id = self._loop_at(cwd)
+        if loop_id is None:
+            return
+        name = kernel_name or self.default_kernel_name
+        specs: Any = self.kernel_spec_manager
+        spec = await ensure_async(specs.get_kernel_spec(name))
+        own = (spec.metadata.get("kernel_provisioner") or {}).get("provisioner_name")
+        provisioner = own or KernelProvisionerFactory.instance(parent=self).default_provisioner_name
+        if provisioner != PROVISIONER:
+            to_do = (
+                "Choose another kernel for this notebook."
+                if own
+                else f"Set KernelProvisionerFactory.default_provisioner_name to {PROVISIONER} for this server."
+            )
+            raise KernelNotStarted(
+                ConflictError(
+                    f"{spec.display_name} was not started, because the kernel provisioner {provisioner} would run it "
+                    f"outside of loop {loop_id}. {to_do}"
+                )
+            )
+
+    def _loop_at(self, cwd: str | None) -> str | None:
+        """The loop that a folder belongs to, is in, or goes through as it is written."""
+        if self._drive is None:
+            return None
+        try:
+            folder = Path(cwd or Path.cwd())
+        except FileNotFoundError:
+            # This process runs in a folder that was deleted: it is in no loop any more.
+            return None
+        workspace = self._drive.workspace
+        here = workspace.loop_of(folder)
+        return here[0] if here is not None else workspace.loop_entered(folder) or workspace.loop_beside(folder)
 
     async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Any) -> None:  # noqa: ANN401
         """As stock, and a kernel that did not start is not waited for any more: the server could not end."""

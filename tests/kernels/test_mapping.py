@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import functools
 import json
 import os
 import pwd
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 from tornado.httpclient import HTTPClientError
 
 from loopat_jupyter.server.activity import ActivityNotes
@@ -22,6 +25,8 @@ from tests.kernels.test_provisioner import run
 from tests.small_kernels import SMALL_KERNEL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.kernels.conftest import Place
 
 pytestmark = pytest.mark.podman
@@ -45,10 +50,25 @@ def jp_server_config() -> dict[str, object]:
     }
 
 
-async def open_session(jp_fetch, path: str) -> str:
-    model = {"path": path, "name": "n", "type": "notebook", "kernel": {"name": "python3"}}
+async def open_session(jp_fetch, path: str, kernel: str = "python3") -> str:
+    model = {"path": path, "name": "n", "type": "notebook", "kernel": {"name": kernel}}
     answer = await jp_fetch("api", "sessions", method="POST", body=json.dumps(model))
     return json.loads(answer.body)["kernel"]["id"]
+
+
+@contextlib.contextmanager
+def host_kernel(place: Place, name: str, provisioner: str = "") -> Iterator[None]:
+    """A small kernel of the host, with a provisioner of its own if it names one."""
+    folder = Path(place.environ["JUPYTER_DATA_DIR"]) / "kernels" / name
+    folder.mkdir(parents=True)
+    argv = [sys.executable, str(SMALL_KERNEL), "{connection_file}"]
+    metadata = {"kernel_provisioner": {"provisioner_name": provisioner}} if provisioner else {}
+    spec = {"argv": argv, "display_name": "Small", "language": "none", "metadata": metadata}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
 
 
 async def printed(jp_serverapp, kernel_id: str, code: str) -> str:
@@ -107,15 +127,56 @@ async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_se
 
 
 async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp) -> None:
-    folder = Path(place.environ["JUPYTER_DATA_DIR"]) / "kernels" / "python3"
-    folder.mkdir(parents=True)
-    argv = [sys.executable, str(SMALL_KERNEL), "{connection_file}"]
-    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Small", "language": "none"}))
-    kernel_id = await open_session(jp_fetch, "n.ipynb")
-    where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
-    assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
-    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
-    shutil.rmtree(folder)
+    with host_kernel(place, "python3"):
+        kernel_id = await open_session(jp_fetch, "n.ipynb")
+        where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
+        assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
+        await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+
+
+async def test_a_kernel_that_another_provisioner_starts_runs_in_no_loop(
+    place: Place, jp_fetch, jp_serverapp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, loop_id = f"loops:{folder_name(place.record)}", place.record.id
+    (place.workdir / "out").unlink(missing_ok=True)
+    (place.workdir / "out").symlink_to(jp_serverapp.root_dir)
+    (Path(jp_serverapp.root_dir) / "in").symlink_to(place.workdir)
+    (Path(jp_serverapp.root_dir) / "home").symlink_to(place.manager.workspace.loop_home(loop_id))
+    refusal = (
+        "Small was not started, because the kernel provisioner local-provisioner would run it outside of loop "
+        f"{loop_id}. "
+    )
+    with host_kernel(place, "hostpy", "local-provisioner"), host_kernel(place, "python3"):
+        kernels = jp_serverapp.kernel_manager
+        factory = KernelProvisionerFactory.instance(parent=kernels)
+        assert factory.default_provisioner_name == "loopat-provisioner"
+
+        async def refused(path: str, kernel: str) -> str:
+            with pytest.raises(HTTPClientError) as caught:
+                await open_session(jp_fetch, path, kernel)
+            assert (caught.value.code, kernels.list_kernel_ids()) == (409, []), path
+            return " ".join(json.loads(caught.value.response.body)["message"].split())
+
+        for path in (f"{own}/n.ipynb", f"{own}/out/n.ipynb", "in/n.ipynb", "in/out/n.ipynb", "home/n.ipynb"):
+            assert await refused(path, "hostpy") == f"{refusal}Choose another kernel for this notebook.", path
+        monkeypatch.chdir(place.workdir)
+        with pytest.raises(HTTPClientError, match="409"):
+            await jp_fetch("api", "kernels", method="POST", body=json.dumps({"name": "hostpy"}))
+        monkeypatch.chdir(jp_serverapp.root_dir)
+        # Elsewhere it starts as ever.
+        kernel_id = await open_session(jp_fetch, "n.ipynb", "hostpy")
+        assert type(kernels.get_kernel(kernel_id).provisioner) is LocalProvisioner
+        (session,) = json.loads((await jp_fetch("api", "sessions")).body)
+        change = functools.partial(jp_fetch, "api", "sessions", session["id"], method="PATCH")
+        await change(body=json.dumps({"path": f"{own}/n.ipynb"}))
+        with pytest.raises(HTTPClientError, match="501"):
+            await change(body=json.dumps({"kernel": {"name": "hostpy"}}))
+        assert kernels.list_kernel_ids() == [kernel_id]
+        await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+        factory.default_provisioner_name = "local-provisioner"
+        to_do = "Set KernelProvisionerFactory.default_provisioner_name to loopat-provisioner for this server."
+        assert await refused(f"{own}/n.ipynb", "python3") == refusal + to_do
+    (place.workdir / "out").unlink()
 
 
 async def test_a_plain_server_runs_notebooks_of_the_drive_in_their_loop(place: Place, tmp_path: Path) -> None:
