@@ -156,6 +156,7 @@ def _report(arguments: Sequence[str], environment: dict[str, str], log: Path, re
     provisioners = KernelProvisionerFactory.instance(parent=app.kernel_manager)
     told = {
         "terminals": f"{type(terminals).__module__}.{type(terminals).__qualname__}",
+        "sessions": f"{type(app.session_manager).__module__}.{type(app.session_manager).__qualname__}",
         "provisioner": provisioners.default_provisioner_name,
         "member": app.extension_manager.extension_points["loopat"].app.member,
     }

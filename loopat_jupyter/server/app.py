@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from loopat_jupyter.server.follower import Follower
     from loopat_jupyter.server.service import LoopService
 
+_OF_LOCAL_KERNELS = {
+    "kernel_manager_class": "loopat_jupyter.kernels.mapping.LoopMappingKernelManager",
+    "session_manager_class": "loopat_jupyter.kernels.sessions.LoopSessionManager",
+}
+"""What we set of the server, that is of no use where its kernels run at a gateway."""
+
 _TERMINALS_EXTENSION = "jupyter_server_terminals"
 _TERMINALS_SECTION = "TerminalsExtensionApp"
 
@@ -43,6 +49,22 @@ class LoopatApp(ExtensionApp):
     events: EventStream
     follower: Follower
     _made_drive: LoopDriveManager | None = None
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002
+        """As stock, and a server whose kernels run at a gateway keeps the classes that it has for that.
+
+        It chooses them by default, over which settings win; with some of them ours no kernel would start at all.
+
+        Args:
+            suppress_errors: As the stock application takes it.
+        """
+        super().load_config_file(suppress_errors=suppress_errors)
+        if self.serverapp is not None and _has_gateway(self.serverapp):
+            settings = self.config.ServerApp
+            for name, ours in _OF_LOCAL_KERNELS.items():
+                # What a person set there stands.
+                if settings.get(name) == ours:
+                    del settings[name]
 
     def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Hand our settings over to the server, and to the terminals extension, which was linked before this one.
@@ -86,9 +108,14 @@ class LoopatApp(ExtensionApp):
             from loopat_jupyter.kernels.mapping import LoopMappingKernelManager  # noqa: PLC0415
 
             if not isinstance(getattr(self.serverapp, "kernel_manager", None), LoopMappingKernelManager):
+                why = (
+                    "the kernels of this server run at a gateway. Work with loops in a server without one."
+                    if self.serverapp is not None and _has_gateway(self.serverapp)
+                    else "this server is configured with another ServerApp.kernel_manager_class than loopat_jupyter's. "
+                    "Unset it."
+                )
                 raise ConfigurationError(
-                    "The files of loops are not shown, because their notebooks would run outside: this server is "
-                    "configured with another ServerApp.kernel_manager_class than loopat_jupyter's. Unset it."
+                    f"The files of loops are not shown, because their notebooks would run outside: {why}"
                 )
             from loopat_jupyter.contents.drive import Drive  # noqa: PLC0415
             from loopat_jupyter.contents.drive_manager import LoopDriveManager  # noqa: PLC0415
@@ -177,3 +204,12 @@ class LoopatApp(ExtensionApp):
     def current_activity(self) -> dict[str, Any] | None:
         """Sandboxes do not keep a server alive: they outlive it."""
         return None
+
+
+def _has_gateway(serverapp: ServerApp) -> bool:
+    """Whether the kernels of a server run at a gateway; also before the server itself has asked."""
+    from jupyter_server.gateway.gateway_client import GatewayClient  # noqa: PLC0415 - the server has imported it
+
+    # Not the one that the server will have: other extensions may still change its settings.
+    client: Any = GatewayClient(parent=serverapp)  # type: ignore[no-untyped-call]
+    return bool(client.gateway_enabled)

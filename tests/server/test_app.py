@@ -20,6 +20,7 @@ from loopat_jupyter.workspace.unmade import forget_unmade
 from tests.jupyter_process import FACES, LEAN, settings_of_server
 
 SHIPPED = Path(__file__).parents[2] / "jupyter-config" / "jupyter_loopat_config.json"
+OUR_SESSIONS = "loopat_jupyter.kernels.sessions.LoopSessionManager"
 LOOP = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
 
 
@@ -58,6 +59,7 @@ class TestConfiguration:
     def test_ours_arrives(self, configured: Any) -> None:
         assert configured() == {
             "terminals": "loopat_jupyter.terminals.manager.LoopTerminalManager",
+            "sessions": OUR_SESSIONS,
             "provisioner": "loopat-provisioner",
             "member": "",
         }
@@ -69,6 +71,7 @@ class TestConfiguration:
             "--LoopatApp.member=ada",
         ) == {
             "terminals": "jupyter_server_terminals.terminalmanager.TerminalManager",
+            "sessions": OUR_SESSIONS,
             "provisioner": "local-provisioner",
             "member": "ada",
         }
@@ -81,9 +84,19 @@ class TestConfiguration:
             loopat={"LoopatApp": {"member": "ada"}},
         ) == {
             "terminals": "jupyter_server_terminals.terminalmanager.TerminalManager",
+            "sessions": OUR_SESSIONS,
             "provisioner": "local-provisioner",
             "member": "ada",
         }
+
+    def test_beside_a_gateway_the_server_s_own_for_that_arrives(self, configured: Any) -> None:
+        told = configured("--gateway-url=http://127.0.0.1:1")
+        assert told["sessions"] == "jupyter_server.gateway.managers.GatewaySessionManager"
+
+    def test_or_the_user_s_own(self, configured: Any) -> None:
+        stock = "jupyter_server.services.sessions.sessionmanager.SessionManager"
+        told = configured("--gateway-url=http://127.0.0.1:1", server={"ServerApp": {"session_manager_class": stock}})
+        assert told["sessions"] == stock
 
 
 async def ask_everything(api: Any) -> dict[str, Any]:
