@@ -34,11 +34,15 @@ class LoopSessionManager(SessionManager):
     def restore(self, sessions: Mapping[str, Sequence[SessionRow]]) -> None:
         """Add the sessions of kernels that were taken over, under the ids that front ends know.
 
+        They take the place of those that a table in a file still has of the last server.
+
         Args:
             sessions: By kernel id.
         """
         for kernel_id, rows in sessions.items():
+            self.cursor.execute("DELETE FROM session WHERE kernel_id=?", (kernel_id,))
             for row in rows:
+                self.cursor.execute("DELETE FROM session WHERE session_id=?", (row.session_id,))
                 values = (row.session_id, row.path, row.name, row.type, kernel_id)
                 self.cursor.execute("INSERT INTO session VALUES (?,?,?,?,?)", values)
 

@@ -43,9 +43,9 @@ class Home:
     def __init__(self, place: Place, folder: Path) -> None:
         self.place, self.folder = place, folder
 
-    def server(self, name: str = "server", root: Path | None = None) -> Any:
+    def server(self, name: str = "server", root: Path | None = None, *more: str) -> Any:
         environ = {name: value for name, value in self.place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
-        return jupyter_server(self.folder / name, root or self.place.workdir, environ, *OPTIONS)
+        return jupyter_server(self.folder / name, root or self.place.workdir, environ, *OPTIONS, *more)
 
     def records(self) -> list[str]:
         kept = folder(self.place.manager.workspace, self.place.record.id)
@@ -139,6 +139,31 @@ async def has_the_same(server: Server, session: dict[str, Any], left: int) -> No
     async with server.kernel(kernel_id) as kernel:
         result = await kernel.run("left += 1; print(left, pid == os.getpid())")
     assert (result.text, result.content["execution_count"]) == (f"{left} True\n", left - 19)
+
+
+@pytest.mark.usefixtures("small_kernels")
+async def test_a_table_of_sessions_in_a_file_has_each_of_them_once(home: Home, tmp_path: Path) -> None:
+    option = f"--SessionManager.database_filepath={tmp_path / 'sessions.sqlite'}"
+    async with home.server("server", None, option) as server:
+        opened = [await open_session(server, path) for path in ("a.ipynb", "b.ipynb")]
+        # Two notebooks of one kernel.
+        shared = {"path": "c.ipynb", "name": "c", "type": "notebook", "kernel": {"id": opened[0]["kernel"]["id"]}}
+        opened.append((await server.api("POST", "api/sessions", shared)).body)
+        before = sorted(await sessions(server))
+        assert len(before) == len(opened)
+        await kill(server)
+    # What a server wrote that had a session twice.
+    kept = folder(home.place.manager.workspace, home.place.record.id)
+    record = kept / f"k-{opened[1]['kernel']['id']}.json"
+    content = json.loads(record.read_bytes())
+    record.write_text(json.dumps({**content, "sessions": content["sessions"] * 2}))
+    for _ in range(2):
+        async with home.server("server", None, option) as server:
+            assert sorted(await sessions(server)) == before
+            await kill(server)
+    async with home.server("server", None, option) as server:
+        for session in opened[:2]:
+            await server.api("DELETE", f"api/kernels/{session['kernel']['id']}")
 
 
 @pytest.mark.usefixtures("small_kernels")
