@@ -42,6 +42,11 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         return set()
 
     @functools.cached_property
+    def _called_off(self) -> set[str]:
+        """Kernels whose start was called off, because the server ends."""
+        return set()
+
+    @functools.cached_property
     def _drive(self) -> Drive | None:
         try:
             return Drive(Workspace.from_environment(os.environ))
@@ -114,10 +119,20 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         return here[0] if here is not None else workspace.loop_entered(folder) or workspace.loop_beside(folder)
 
     async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Any) -> None:  # noqa: ANN401
-        """As stock, and a kernel that did not start is not waited for any more: the server could not end."""
+        """As stock, and a kernel that did not start is not waited for any more: the server could not end.
+
+        Raises:
+            KernelNotStarted: The start was called off, because the server is stopping.
+        """
         self._starting.add(kernel_id)
         try:
             await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+        except asyncio.CancelledError:
+            # Whoever asked for a pending kernel has had an answer, and nobody would look at this one.
+            if kernel_id not in self._called_off or self._using_pending_kernels():
+                raise
+            why = "The kernel was not started, because the server is stopping. Start it again later."
+            raise KernelNotStarted(ConflictError(why)) from None
         finally:
             self._starting.discard(kernel_id)
         if kernel_id not in self._kernels:
@@ -253,6 +268,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             if name not in self._kernels or name in self._starting
         }
         waiting = [self._pending_kernel_tasks.pop(name) for name in starts.keys() & self._pending_kernel_tasks.keys()]
+        self._called_off.update(starts)
         await call_off((*starts.values(), *waiting))
         for kernel_id in starts:
             self._pending_kernels.pop(kernel_id, None)

@@ -277,6 +277,33 @@ async def test_failed_starts_and_restarts_are_told_and_keep_no_server_from_endin
         assert await asyncio.wait_for(server.process.wait(), 60) == 0
 
 
+async def test_a_start_that_the_end_of_the_server_calls_off_is_answered_in_a_sentence(
+    place: Place, tmp_path: Path, breakable: Path
+) -> None:
+    spec = place.manager.workspace.loop_home(place.record.id).joinpath(*HOME_KERNELS, "breakable", "kernel.json")
+    argv = ["bash", "-c", "exec sleep 600", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Slow", "language": "x"}))
+    await place.manager.start(place.record)
+    options = ["--KernelProvisionerFactory.default_provisioner_name=loopat-provisioner"]
+    environ = {name: value for name, value in place.environ.items() if name != "JUPYTER_RUNTIME_DIR"}
+    name = place.kernel_name.replace("python3", "breakable")
+    session = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": name}}
+    for route, body in (("sessions", session), ("kernels", {"name": name})):
+        async with jupyter_server(tmp_path / route, place.workdir, environ, *options) as server:
+            start = asyncio.ensure_future(server.api("POST", f"api/{route}", body))
+            kernel = await place.wait_for_command("sleep", "600")
+            server.process.terminate()
+            answer = await start
+            assert (answer.status, answer.body["reason"]) == (409, "conflict"), route
+            assert " ".join(answer.body["message"].split()) == (
+                "The kernel was not started, because the server is stopping. Start it again later."
+            )
+            assert await server.process.wait() == 0
+            assert "Traceback" not in server.log.read_text()
+        await gone(kernel)
+    assert place.run_files() == []
+
+
 class TestPending:
     """Where starts are answered before they are done."""
 
