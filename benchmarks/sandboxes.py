@@ -11,6 +11,7 @@ from benchmarks.report import Row
 from benchmarks.scene import resident_mib, timed
 from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox.execution import Exit
+from loopat_jupyter.sandbox.host import allowed_open_files
 from loopat_jupyter.sandbox.plan import container_name, run_argv
 from loopat_jupyter.sandbox.process import parent_pid
 from loopat_jupyter.workspace.records import LoopStore, new_record
@@ -34,11 +35,10 @@ async def start(scene: Scene, rounds: int) -> Row:
         for folder in (manager.workspace.run(raw.id), manager.workspace.host(raw.id)):
             folder.mkdir(parents=True)
         pidfile = manager.workspace.host(raw.id) / "raw.pid"
-        create = [
-            argument
-            for argument in run_argv(spec, scene.running.image_id, pidfile=pidfile, copies=pidfile.parent)[1:]
-            if argument != "--detach"
-        ]
+        whole = run_argv(
+            spec, scene.running.image_id, pidfile=pidfile, copies=pidfile.parent, open_files=allowed_open_files()
+        )
+        create = [argument for argument in whole[1:] if argument != "--detach"]
         with timed(floor):
             await manager.engine.run("create", *create)
             await manager.engine.run("start", spec.name)

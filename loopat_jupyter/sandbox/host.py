@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.sandbox.isolation import TUN, Nesting, allowed, isolation_warnings, wanted_isolation
-from loopat_jupyter.sandbox.plan import HostFacts
+from loopat_jupyter.sandbox.plan import MOST_OPEN_FILES, HostFacts
 from loopat_jupyter.sandbox.resources import CDI_FOLDERS, find_limits, resource_warnings, wanted_resources
 from loopat_jupyter.sandbox.seccomp import find_profile
 from loopat_jupyter.sandbox.trust import find_ca_bundle
@@ -32,7 +33,19 @@ def look_at_host(config: Config) -> HostFacts:
     """
     home = Path.home()
     nesting = Nesting(find_profile(home), tun=Path(TUN).exists())
-    return HostFacts(find_ca_bundle(config.trust.ca_bundle), find_limits(os.getuid()), find_plugins(home), nesting)
+    return HostFacts(
+        find_ca_bundle(config.trust.ca_bundle),
+        find_limits(os.getuid()),
+        find_plugins(home),
+        nesting,
+        allowed_open_files(),
+    )
+
+
+def allowed_open_files() -> int:
+    """How many files a process of a sandbox that this process makes may have open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(most, MOST_OPEN_FILES)
 
 
 class Advice:

@@ -53,7 +53,8 @@ class Maker:
         if self._host.nesting.profile is not None:
             self._host.nesting.profile.install(seccomp_folder(self._workspace))
         copies = copies_folder(self._workspace, spec.loop_id)
-        arguments = run_argv(spec, reference, pidfile=pidfile, copies=copies)
+        open_files = self._host.open_files
+        arguments = run_argv(spec, reference, pidfile=pidfile, copies=copies, open_files=open_files)
         if spec.network != "none" and not was_ensured(self._workspace):
             await ensure_network(self._engine, self._workspace)
         try:

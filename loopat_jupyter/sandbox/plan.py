@@ -60,6 +60,9 @@ SANDBOX_PLUGINS = f"{SANDBOX_HOME}/.claude/plugins"
 FIRST_KERNEL_PORT = 40_000
 PORTS_PER_KERNEL = 5
 STOP_GRACE_S = 5
+MOST_OPEN_FILES = 65_536
+"""How many files a process of a sandbox may have open, where the host allows as many."""
+
 PLAN_VERSION = 1
 """Raised when `run_argv` changes in a way that existing containers must follow."""
 
@@ -72,12 +75,15 @@ class HostFacts(NamedTuple):
         limits: What of processors, memory and processes it can limit.
         plugins: Where the person keeps plugins of agents; None where there are none.
         nesting: What podman inside a sandbox finds.
+        open_files: How many files a process of a new sandbox may have open. Logins differ in what they may have, so
+            it is no part of what a container should be.
     """
 
     ca_bundle: Path | None
     limits: frozenset[str] = frozenset()
     plugins: Path | None = None
     nesting: Nesting = Nesting()
+    open_files: int = MOST_OPEN_FILES
 
 
 def container_name(workspace: str, loop_id: str) -> str:
@@ -248,7 +254,7 @@ def config_hash(spec: SandboxSpec) -> str:
     return hashlib.sha256(msgspec.json.encode((PLAN_VERSION, spec))).hexdigest()[:16]
 
 
-def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path) -> tuple[str, ...]:
+def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path, open_files: int) -> tuple[str, ...]:
     """Arguments of `podman run` that make and start the container in one go.
 
     Args:
@@ -256,6 +262,7 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path) -> t
         image: Reference of an image that is already there.
         pidfile: Where podman writes the init process's id at every start; no sandbox sees it.
         copies: Where copies of single files lie, for a sandbox that must not be given the files themselves.
+        open_files: How many files a process inside may have open.
     """
     labels = {
         LABEL_LOOP: spec.loop_id,
@@ -284,6 +291,8 @@ def run_argv(spec: SandboxSpec, image: str, *, pidfile: Path, copies: Path) -> t
         *spec.fence,
         f"--stop-timeout={STOP_GRACE_S}",
         "--log-driver=none",
+        # Podman would note all that this login may have, and a login that may have less could not start it again.
+        f"--ulimit=nofile={open_files}:{open_files}",
         f"--workdir={spec.workdir}",
         *resource_arguments(spec.resources),
         *(f"--env={name}={value}" for name, value in spec.env.items()),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import resource
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +34,14 @@ def test_the_host_is_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / ".claude" / "plugins").mkdir(parents=True)
     (tmp_path / ".claude" / "plugins" / "installed_plugins.json").write_text("{}")
     assert look_at_host(Config()).plugins == tmp_path / ".claude" / "plugins"
+
+
+@pytest.mark.parametrize(("most", "allowed"), [(8192, 8192), (2**20, 65_536), (resource.RLIM_INFINITY, 65_536)])
+def test_a_sandbox_may_open_as_many_files_as_whoever_makes_it_up_to_a_number(
+    most: int, allowed: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, most))
+    assert look_at_host(Config()).open_files == allowed
 
 
 def test_a_limit_of_the_workspace_that_does_not_hold_is_told_of_each_loop():

@@ -14,6 +14,7 @@ from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError
 from loopat_jupyter.models import InUse, LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
+from loopat_jupyter.sandbox.host import allowed_open_files
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
 from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash, network_name
@@ -508,6 +509,9 @@ async def test_the_sandbox_is_what_the_plan_says(manager: LoopManager, shared: L
     assert inspected["Config"]["Labels"]["loopat.workspace"] == manager.workspace.name
     assert inspected["HostConfig"]["Privileged"] is False
     assert list(inspected["NetworkSettings"]["Networks"]) == [spec.network]
+    limits = {limit["Name"]: (limit["Soft"], limit["Hard"]) for limit in inspected["HostConfig"]["Ulimits"]}
+    assert limits["RLIMIT_NOFILE"] == (allowed_open_files(),) * 2
+    assert psutil.Process(running.init_pid).rlimit(psutil.RLIMIT_NOFILE) == limits["RLIMIT_NOFILE"]
     mounts = {mount["Destination"]: (mount["Source"], mount["RW"]) for mount in inspected["Mounts"]}
     assert mounts == {mount.target: (mount.source, mount.mode == "rw") for mount in spec.mounts}
     assert is_init(running.init_pid)

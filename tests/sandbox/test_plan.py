@@ -106,10 +106,10 @@ def test_each_level_of_isolation_differs_in_its_fence_alone(isolation: str, argu
     wanted = msgspec.structs.replace(plan(), fence=arguments)
     assert plan(msgspec.structs.replace(RECORD, config=LoopConfig(isolation=isolation))) == wanted
     assert plan(isolation=isolation) == wanted
-    whole = run_argv(wanted, "image", pidfile=Path("/run/x"), copies=COPIES)
+    whole = run_argv(wanted, "image", pidfile=Path("/run/x"), copies=COPIES, open_files=1000)
     place = whole.index("--security-opt=label=disable") + 1
     assert whole[place : place + len(arguments) + 1] == (*arguments, "--stop-timeout=5")
-    nested = run_argv(plan(), "image", pidfile=Path("/run/x"), copies=COPIES)
+    nested = run_argv(plan(), "image", pidfile=Path("/run/x"), copies=COPIES, open_files=1000)
     assert without_hash(whole[:place] + whole[place + len(arguments) :]) == without_hash(
         tuple(argument for argument in nested if argument not in NESTED)
     )
@@ -138,7 +138,9 @@ def test_without_a_bundle_none_is_mounted():
 
 def test_the_whole_command_that_makes_a_container():
     spec = plan()
-    assert run_argv(spec, "localhost/image:latest", pidfile=Path("/run/x/sandbox.pid"), copies=COPIES) == (
+    assert run_argv(
+        spec, "localhost/image:latest", pidfile=Path("/run/x/sandbox.pid"), copies=COPIES, open_files=1000
+    ) == (
         "run",
         "--detach",
         "--pull=never",
@@ -158,6 +160,7 @@ def test_the_whole_command_that_makes_a_container():
         *NESTED,
         "--stop-timeout=5",
         "--log-driver=none",
+        "--ulimit=nofile=1000:1000",
         f"--workdir=/loopat/loop/{ID}/workdir",
         "--env=HOME=/loopat/home/loopat",
         f"--mount=type=bind,source={BUNDLE},target=/etc/ssl/certs/ca-certificates.crt,ro=true",
@@ -182,7 +185,7 @@ def test_no_path_can_smuggle_a_mount_option(path: str, mode: str):
 
 
 def test_what_a_privileged_loop_could_make_writable_is_a_copy():
-    argv = run_argv(plan(isolation="privileged"), "image", pidfile=Path("/p"), copies=COPIES)
+    argv = run_argv(plan(isolation="privileged"), "image", pidfile=Path("/p"), copies=COPIES, open_files=1000)
     assert [each for each in argv if each.startswith("--volume=")] == [
         f"--volume={WORKSPACE.helpers}:/loopat/lib:O",
         f"--volume={WORKSPACE.helpers}/skill:/loopat/loop/{ID}/.claude/skills/loopat:O",
@@ -191,7 +194,9 @@ def test_what_a_privileged_loop_could_make_writable_is_a_copy():
     assert copy.parent == COPIES
     assert f"--mount=type=bind,source={copy},target=/etc/ssl/certs/ca-certificates.crt,ro=true" in argv
     assert not [
-        each for each in run_argv(plan(), "image", pidfile=Path("/p"), copies=COPIES) if each.startswith("--volume=")
+        each
+        for each in run_argv(plan(), "image", pidfile=Path("/p"), copies=COPIES, open_files=1000)
+        if each.startswith("--volume=")
     ]
 
 
