@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from loopat_jupyter.deadlines import deadline, to_the_end
 from loopat_jupyter.errors import BadInputError, EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.entrance import attach, begin, begun
+from loopat_jupyter.sandbox.failures import lower_limit
 from loopat_jupyter.sandbox.owners import end_orphans, owned
 from loopat_jupyter.sandbox.plan import exec_argv
 from loopat_jupyter.sandbox.process import HostProcess, Stem, find_process, find_started, stat_fields
@@ -307,9 +308,9 @@ def _check_run(spec: ExecSpec, running: Running, stem: Stem, exit_code: int) -> 
 
 
 def _not_run(spec: ExecSpec, running: Running) -> NotRunError:
-    return NotRunError(
-        f"{spec.argv[0]!r} could not run in {running.name}, and nothing of it has happened. Start the loop again."
-    )
+    failed = f"{spec.argv[0]!r} could not run in {running.name}, and nothing of it has happened"
+    limit = lower_limit(running.init_pid)
+    return NotRunError(f"{failed}: {limit}" if limit else f"{failed}. Start the loop again.")
 
 
 async def _end_inside(stem: Stem, init_pid: int, spec: ExecSpec) -> None:

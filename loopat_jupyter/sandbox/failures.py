@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import resource
 import signal
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,10 @@ _NETWORK_LOST = (
     "loop that runs (`jupyter loopat stop`), then start this one again. The section “network” of "
     "docs/troubleshooting.md says how names are found again."
 )
+_REFUSED_LIMIT = re.compile(r"setrlimit `RLIMIT_(\w+)`|setting rlimit type (\d+)")
+"""What crun and runc say where a container was made with a higher limit than this login may set."""
+
+_LIMITS = {resource.RLIMIT_NOFILE: "open files (`ulimit -Hn`)", resource.RLIMIT_NPROC: "processes (`ulimit -Hu`)"}
 _ASK_DOCTOR = "Run `jupyter loopat doctor` to see what is missing."
 
 
@@ -64,11 +71,49 @@ def failure(argv: Sequence[str], returncode: int, stderr: str, doing: str = "") 
     # What ran inside may have been killed; its exit code is that of `exec`.
     killed = how_killed(returncode) if command != "exec" or returncode < 0 else ""
     lost = _NETWORK_LOST if "rootless netns" in last else ""
+    why = killed or refused_limit(stderr) or f"{last}. {lost or _ASK_DOCTOR}"
     return EngineError(
-        f"Podman failed to {doing or command}: {killed or f'{last}. {lost or _ASK_DOCTOR}'}",
+        f"Podman failed to {doing or command}: {why}",
         argv=argv,
         returncode=returncode,
         stderr=stderr,
+    )
+
+
+def refused_limit(stderr: str) -> str:
+    """What to tell where a limit of this login keeps a sandbox, or a process in it, from its start.
+
+    Args:
+        stderr: What podman wrote there.
+
+    Returns:
+        The limit and the ways out, completing "Podman failed: …"; empty where it was no limit.
+    """
+    refused = _REFUSED_LIMIT.search(stderr)
+    if refused is None:
+        return ""
+    return _too_low(int(refused[2]) if refused[2] else getattr(resource, f"RLIMIT_{refused[1]}", -1))
+
+
+def lower_limit(pid: int) -> str:
+    """The same, where nobody heard what podman said; empty where this login may set the limits of the sandbox.
+
+    Args:
+        pid: The sandbox's init process on the host.
+    """
+    for number in _LIMITS:
+        with contextlib.suppress(OSError):
+            own, wanted = resource.getrlimit(number)[1], resource.prlimit(pid, number)[1]
+            if own != resource.RLIM_INFINITY and (wanted > own or wanted == resource.RLIM_INFINITY):
+                return _too_low(number)
+    return ""
+
+
+def _too_low(number: int) -> str:
+    what = _LIMITS.get(number, "what processes take (`ulimit -Ha`)")
+    return (
+        f"the sandbox was made with a higher limit on {what} than this login may set. Use a login with the same "
+        "limits, or run `jupyter loopat recreate LOOP`, after which what was installed with sudo is gone."
     )
 
 

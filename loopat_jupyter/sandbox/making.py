@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.copies import copies_folder
+from loopat_jupyter.sandbox.failures import refused_limit
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import STOP_GRACE_S, run_argv, seccomp_folder
 
@@ -80,12 +81,15 @@ class Maker:
             False when podman cannot any more and it has to be made anew.
 
         Raises:
+            EngineError: A limit of this login is lower than the container's: another login can start it.
             EngineTimeoutError: Podman took too long.
         """
         for attempt in range(_ATTEMPTS):
             try:
                 await self._engine.run("start", name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
             except EngineError as error:
+                if refused_limit(error.stderr):
+                    raise
                 _log.warning("Sandbox %s cannot be started (attempt %d): %s", name, attempt + 1, error.message)
             else:
                 return True

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from loopat_jupyter.models import ExecSpec
 from loopat_jupyter.sandbox import execution
 from loopat_jupyter.sandbox.entrance import ENTRANCE
 from loopat_jupyter.sandbox.execution import Exit, Output, run_attached, run_inherited, start_detached
+from loopat_jupyter.sandbox.host import allowed_open_files
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.sandbox.process import Stem, exec_roots
 from loopat_jupyter.sandbox.trees import descendants, end_tree
@@ -169,6 +171,22 @@ async def test_a_sandbox_that_is_gone_is_a_failure_of_podman(box: Box):
     with pytest.raises(EngineError, match="could not run in"):
         await box.run("true")
     assert box.files() == []
+
+
+async def test_a_limit_of_this_login_that_podman_cannot_set_is_told(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    limit = allowed_open_files() // 2
+    smaller = tmp_path / "podman"
+    smaller.write_text(f'#!/bin/sh\nexec prlimit --nofile={limit}:{limit} podman "$@"\n')
+    smaller.chmod(0o755)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    box.manager.engine = Podman(str(smaller), os.environ)
+    with (
+        no_entrance(box.manager, box.record),
+        pytest.raises(EngineError, match=r"open files \(`ulimit -Hn`\).* recreate LOOP`"),
+    ):
+        await box.run("true")
 
 
 async def test_the_deadline_ends_the_command_and_its_children(box: Box):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
+
 import pytest
 
 from loopat_jupyter.errors import StorageFullError
-from loopat_jupyter.sandbox.failures import failure, how_killed, too_late, unavailable
+from loopat_jupyter.sandbox.failures import failure, how_killed, lower_limit, too_late, unavailable
 
 
 def test_the_last_words_are_told_with_what_was_done_and_the_way_out():
@@ -50,6 +53,35 @@ def test_the_loss_of_all_networks_is_told_with_the_way_out():
     message = failure(("podman", "run"), 126, lost).message
     assert "rootless netns: x. " in message
     assert "Stop every loop that runs (`jupyter loopat stop`)" in message
+
+
+WAYS_OUT = (
+    "than this login may set. Use a login with the same limits, or run `jupyter loopat recreate LOOP`, after which "
+    "what was installed with sudo is gone."
+)
+
+
+@pytest.mark.parametrize("command", ["start", "exec"])
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        ("Error: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: x", "open files (`ulimit -Hn`)"),
+        ("Error: runc: error setting rlimit type 7: operation not permitted", "open files (`ulimit -Hn`)"),
+        ("Error: crun: setrlimit `RLIMIT_NPROC`: Operation not permitted: x", "processes (`ulimit -Hu`)"),
+        ("Error: crun: setrlimit `RLIMIT_CORE`: x", "what processes take (`ulimit -Ha`)"),
+    ],
+)
+def test_a_limit_of_this_login_is_told_with_the_ways_out(command: str, said: str, limit: str):
+    message = failure(("podman", command, "box"), 126, said, "do so").message
+    assert message == f"Podman failed to do so: the sandbox was made with a higher limit on {limit} {WAYS_OUT}"
+
+
+def test_a_limit_of_this_login_is_told_where_nobody_heard_podman(monkeypatch: pytest.MonkeyPatch):
+    assert lower_limit(os.getpid()) == ""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1, 1))
+    assert lower_limit(os.getpid()).startswith("the sandbox was made with a higher limit on open files")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert lower_limit(os.getpid()) == ""
 
 
 def test_a_full_storage_is_told_as_that():

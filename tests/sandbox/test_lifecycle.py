@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from loopat_jupyter.errors import ConflictError, EngineError, EngineTimeoutError, ImageBuildError
+from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import InUse, LoopConfig, Progress, Status
 from loopat_jupyter.sandbox import facts, lifecycle, runtime, state
 from loopat_jupyter.sandbox.builders import note_id
@@ -18,9 +19,9 @@ from loopat_jupyter.sandbox.host import allowed_open_files
 from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
 from loopat_jupyter.sandbox.network import ensure_network
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash, network_name
-from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.sandbox.podman import Completed, Podman
 from loopat_jupyter.sandbox.process import exec_roots, is_init
-from loopat_jupyter.workspace.config import Config
+from loopat_jupyter.workspace.config import Config, ImageConfig
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
 from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
@@ -32,7 +33,6 @@ from tests.sandbox.saying import occupy, said
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
 
 PID = 4242
@@ -293,6 +293,14 @@ async def test_a_stopped_container_that_does_not_start_is_made_anew(scene: Scene
     assert scene.engine.verbs == ["inspect", "start", "start", "start", "rm", "run"]
 
 
+async def test_a_stopped_container_that_a_limit_of_this_login_keeps_from_its_start_stays(scene: Scene):
+    scene.has(running=False)
+    scene.failures["start"] = [EngineError("broken", stderr="crun: setrlimit `RLIMIT_NOFILE`: not permitted")]
+    with pytest.raises(EngineError, match="broken"):
+        await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "start"]
+
+
 async def test_a_drifted_container_is_replaced_when_nobody_uses_it(scene: Scene):
     for running in (True, False):
         scene.engine.calls.clear()
@@ -528,6 +536,26 @@ async def test_files_survive_stop_start_and_recreation(manager: LoopManager, sha
     second = await manager.start(shared, fresh=True)
     assert second.init_pid != first.init_pid
     assert await said(manager, shared, "bash", "-c", "cat file ~/file; ls /tmp") == "work\nhome\n"
+
+
+@pytest.mark.podman
+async def test_a_login_with_a_smaller_limit_neither_starts_a_sandbox_nor_loses_what_was_installed_in_it(
+    manager: LoopManager, shared: LoopRecord, running: Running, tmp_path: Path
+):
+    await said(manager, shared, "sh", "-c", "echo installed >/tmp/installed")
+    await manager.stop(shared)
+    most = allowed_open_files()
+    smaller = tmp_path / "podman"
+    smaller.write_text(f'#!/bin/sh\nexec prlimit --nofile={most // 2}:{most // 2} podman "$@"\n')
+    smaller.chmod(0o755)
+    config = Config(image=ImageConfig(use=manager.config.image.use), network=manager.config.network)
+    login = LoopManager(manager.workspace, config, Podman(str(smaller), os.environ), member="ada")
+    with pytest.raises(EngineError, match=r"open files \(`ulimit -Hn`\).* `jupyter loopat recreate LOOP`"):
+        await login.start(shared)
+    again = await manager.start(shared)
+    assert await said(manager, shared, "cat", "/tmp/installed") == "installed\n"
+    with pytest.raises(EngineError, match=r"open files \(`ulimit -Hn`\)"):
+        await login.engine.run("exec", again.name, "true")
 
 
 @pytest.mark.podman
