@@ -132,7 +132,7 @@ class Session:
         """Ask, unless it was answered on the command line.
 
         Args:
-            question: What is about to happen.
+            question: What is about to happen. It is made plain: the name of a file in a loop could forge it.
             yes: Whether the answer is already known.
             option: The option that answers, for those who cannot be asked.
 
@@ -143,7 +143,7 @@ class Session:
         if yes:
             return
         self.need_person(option)
-        click.confirm(question, abort=True, err=True)
+        click.confirm(plain(question, kept=""), abort=True, err=True)
 
     @property
     def has_person(self) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -67,6 +68,15 @@ def test_nobody_to_ask_is_told_what_to_add(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr("sys.stdin", nobody)
         with pytest.raises(click.UsageError, match="Add --yes"):
             session.confirm("Sure?", yes=False)
+
+
+def test_no_word_of_a_loop_forges_a_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    Session({}).confirm("Build a\r\x1b[2KDelete\nnothing?", yes=False)
+    assert capsys.readouterr().err == "Build a��[2KDelete�nothing? [y/N]: "
 
 
 def test_plain_text_keeps_lines_and_drops_what_moves_the_cursor() -> None:
