@@ -358,6 +358,8 @@ class Images:
                 f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
                 f"--label={LABEL_TEMPLATE}={digest}",
                 "--network=none",
+                # A password in a proxy's address is not written into a container, for however short a time.
+                "--http-proxy=false",
                 "--pull=never",
                 "--entrypoint=true",
                 image_id,

@@ -150,6 +150,8 @@ class KernelspecFinder:
             "--rm",
             "--pull=never",
             "--network=none",
+            # A password in a proxy's address is not written into a container, for however short a time.
+            "--http-proxy=false",
             "--log-driver=none",
             "--security-opt=label=disable",
             f"--mount={mount_option(helpers)}",

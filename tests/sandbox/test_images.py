@@ -127,6 +127,13 @@ async def test_an_image_that_is_there_takes_one_call(workspace: Workspace):
     assert engine.verbs == ["image"]
 
 
+async def test_an_image_is_prepared_without_the_proxies_of_the_host(workspace: Workspace):
+    engine = FakeEngine(lambda _: Completed(0, b"", ""))
+    await Images(workspace, engine, Config()).prepare("image-id", "0" * 12)
+    assert engine.verbs == ["create", "rm"]
+    assert "--http-proxy=false" in engine.calls[0]
+
+
 async def test_a_missing_image_is_looked_for_before_and_under_the_lock_of_its_build(workspace: Workspace):
     engine = FakeEngine(lambda _: MISSING)
     images = Images(workspace, engine, Config(), base=GivenBase())

@@ -144,7 +144,7 @@ async def test_the_home_wins_over_the_image_and_is_read_each_time(workspace: Wor
     install(workspace.loop_home(record.id), "a", OWN)
     assert [spec.display_name for spec in await finder.find(record, RUNNING)] == ["Own", "Mine"]
     assert len(engine.calls) == 1
-    assert "--env=HOME=/nonexistent" in engine.calls[0]
+    assert {"--env=HOME=/nonexistent", "--http-proxy=false"} < set(engine.calls[0])
 
 
 class SlowEngine(FakeEngine):
