@@ -11,16 +11,13 @@ import hashlib
 import hmac
 import re
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPMessageDelegate, RequestStartLine
 from tornado.iostream import IOStream
 from tornado.netutil import Resolver
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POLICY = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts; frame-ancestors 'self'"
 
@@ -170,14 +167,14 @@ class SocketResolver(Resolver):
     """Every name is the edge's socket.
 
     Args:
-        path: The socket.
+        address: Where to connect to it.
     """
 
-    def initialize(self, path: Path) -> None:
-        """Keep the path; tornado makes its configurable classes this way."""
-        self._path = path
+    def initialize(self, address: str) -> None:
+        """Keep the address; tornado makes its configurable classes this way."""
+        self._address = address
 
     async def resolve(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:
         """The socket, whatever is asked for."""
         del host, port, family
-        return [(socket.AF_UNIX, str(self._path))]
+        return [(socket.AF_UNIX, self._address)]

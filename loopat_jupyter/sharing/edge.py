@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox.images import Images
 from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import network_name, publishing_host
+from loopat_jupyter.sandbox.sockets import address_of
 from loopat_jupyter.sandbox.template import template_folder
 from loopat_jupyter.sharing.containers import accepting, is_lacking, list_shown, remove_shown, taken_ports
 from loopat_jupyter.sharing.listener import giving, take_port, until_free
@@ -372,7 +373,8 @@ class Edge:
 async def _ask(socket: Path) -> bytes:
     """What the edge answers about its configuration; nothing where it does not run."""
     try:
-        reader, writer = await asyncio.open_unix_connection(str(socket))
+        with address_of(socket) as address:
+            reader, writer = await asyncio.open_unix_connection(address)
     except OSError:
         return b""
     try:

@@ -23,12 +23,15 @@ from loopat_jupyter.errors import BadInputError, ConflictError, EngineError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.sandbox.podman import Podman
 from loopat_jupyter.shares import change_share
+from loopat_jupyter.sharing import edge
 from loopat_jupyter.sharing.containers import is_lacking
 from loopat_jupyter.sharing.plan import edge_folder
 from loopat_jupyter.values import Share
 from tests.sharing.conftest import Scene, fetch, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.workspace.paths import Workspace
 
 pytestmark = pytest.mark.podman
@@ -38,6 +41,19 @@ async def websocket(url: str, path: str):
     name = url.removeprefix("http://").rstrip("/")
     port = name.rpartition(":")[2]
     return await websocket_connect(HTTPRequest(f"ws://127.0.0.1:{port}/{path}", headers={"Host": name}))
+
+
+async def test_a_link_in_place_of_its_socket_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"version")
+        writer.close()
+
+    monkeypatch.chdir(tmp_path)
+    async with await asyncio.start_unix_server(answer, "own.sock"):
+        (tmp_path / "link.sock").symlink_to("own.sock")
+        assert await edge._ask(tmp_path / "own.sock") == b"version"
+        assert await edge._ask(tmp_path / "link.sock") == b""
 
 
 async def test_a_web_server_inside_is_found_by_name(scene: Scene):

@@ -20,6 +20,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketError, WebSocketHandler, websocket_connect
 
 from loopat_jupyter.errors import LoopatError, NotFoundError
+from loopat_jupyter.sandbox.sockets import address_of
 from loopat_jupyter.server.base import AUTH_RESOURCE, StreamedBody, permitted
 from loopat_jupyter.server.relay import (
     SocketResolver,
@@ -180,8 +181,9 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
         answer = _Answer(self, host, prefix)
         line = RequestStartLine(self.request.method, uri, "HTTP/1.1")
         try:
-            self._stream = edge_stream()
-            await self._stream.connect(str(self.service.manager.edge.socket))
+            with address_of(self.service.manager.edge.socket) as address:
+                self._stream = edge_stream()
+                await self._stream.connect(address)
             await ask_edge(self._stream, line, headers, bytes(self._body), answer)
         except (OSError, StreamClosedError, HTTPInputError) as error:
             if self._gone:
@@ -205,11 +207,12 @@ class RelayHandler(StreamedBody, WebSocketHandler, JupyterHandler):
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "")
         request = HTTPRequest(f"ws://{host}{uri}", headers=headers)
         try:
-            self._upstream = await websocket_connect(
-                request,
-                subprotocols=[name.strip() for name in offered.split(",") if name.strip()] or None,
-                resolver=SocketResolver(path=self.service.manager.edge.socket),
-            )
+            with address_of(self.service.manager.edge.socket) as address:
+                self._upstream = await websocket_connect(
+                    request,
+                    subprotocols=[name.strip() for name in offered.split(",") if name.strip()] or None,
+                    resolver=SocketResolver(address=address),
+                )
         except (OSError, HTTPClientError, WebSocketError, StreamClosedError) as error:
             raise web.HTTPError(502, "The program in the loop did not take the websocket.") from error
         await WebSocketHandler.get(self)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from playwright.async_api import async_playwright
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -15,11 +17,14 @@ from tornado.websocket import websocket_connect
 from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.server.handlers import ports
 from loopat_jupyter.server.relay import POLICY
+from loopat_jupyter.sharing.edge import Edge
+from loopat_jupyter.values import Share
 from tests.conftest import add_loop, new_workspace
 from tests.labextension.browser import CHROMIUM, OPTIONS
 from tests.sharing.conftest import serve, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
@@ -104,6 +109,35 @@ async def test_a_browser_that_leaves_ends_what_it_asked_for(
     before = said.read_text()
     writer.close()
     await until(lambda: said.read_text() == f"{before}left\n")
+
+
+@pytest.fixture
+def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A socket of the host to which a link in the place of the edge's leads."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path)
+        listener.bind("host.sock")
+        listener.listen()
+        listener.setblocking(False)
+        link = tmp_path / "http.sock"
+        link.symlink_to(tmp_path / "host.sock")
+        monkeypatch.setattr(Edge, "socket", link)
+        yield listener
+
+
+async def test_a_link_in_place_of_the_socket_of_the_edge_is_not_followed(
+    followed: socket.socket, get: Any, jp_serverapp: Any, jp_auth_header: dict[str, str]
+) -> None:
+    manager = jp_serverapp.web_app.settings["loopat_service"].manager
+    record = manager.create(title="linked")
+    manager.store.write(msgspec.structs.replace(record, share=Share(mode="port", port=8000)))
+    path = f"loopat/port/{record.id}/8000/x"
+    assert (await get(path)).code == 502
+    url = f"ws://127.0.0.1:{jp_serverapp.port}{jp_serverapp.base_url}{path}"
+    with pytest.raises(HTTPClientError, match="502"):
+        await websocket_connect(HTTPRequest(url, headers=jp_auth_header))
+    with pytest.raises(BlockingIOError):
+        followed.accept()
 
 
 ELSEWHERE = (
@@ -240,11 +274,11 @@ async def test_websockets_go_through_and_what_is_not_shared_any_more_is_gone(
         (inside.replace("page", "echo"), {"Origin": "null"}),
     ):
         url = f"ws://127.0.0.1:{jp_http_port}{path.partition('?')[0]}"
-        socket = await websocket_connect(HTTPRequest(url, headers=headers))
-        await socket.write_message("hello")
-        assert await socket.read_message() == "relayed hello"
-        socket.close()
-        while await socket.read_message() is not None:
+        connection = await websocket_connect(HTTPRequest(url, headers=headers))
+        await connection.write_message("hello")
+        assert await connection.read_message() == "relayed hello"
+        connection.close()
+        while await connection.read_message() is not None:
             pass
     url = f"ws://127.0.0.1:{jp_http_port}{jp_base_url}{base}/echo"
     with pytest.raises(HTTPClientError, match="302"):
