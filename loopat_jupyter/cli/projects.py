@@ -73,7 +73,7 @@ def project_verb(session: Session, *, loop: str, install: bool, use: bool, build
     """Show what the project in a loop says of the environment it wants, and what a loop can do about it.
 
     Without an option nothing is changed and nothing is run. Commands run inside the loop, never outside. An image is
-    built by podman, from a copy of the project's files.
+    built by podman, outside the loop, from a copy of the project's files.
     """
     record = find_loop(session.manager, loop)
     found = find_project(session.manager.workspace.workdir(record.id), record.id)
@@ -131,10 +131,20 @@ def _take_over(
             amend: Amend = functools.partial(with_variables, variables=entry.value)
             changes["config"] = amend
         elif build and entry.kind == "build" and isinstance(entry.value, dict):
-            session.confirm(f"Build the image that {entry.value.get('dockerfile')} describes?", yes=yes)
+            session.confirm(
+                f"Podman runs the instructions of {entry.value.get('dockerfile')} on this machine, outside the loop, "
+                "as you. Build the image that they describe?",
+                yes=yes,
+            )
             with shown_progress(session, "Image") as tell:
                 work = build_project(
-                    manager.workspace, manager.engine, manager.images, record=record, wanted=entry, tell=tell
+                    manager.workspace,
+                    manager.engine,
+                    manager.images,
+                    manager.config,
+                    record=record,
+                    wanted=entry,
+                    tell=tell,
                 )
                 changes["image"] = session.run(work)
     if not changes:

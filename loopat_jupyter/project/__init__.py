@@ -4,6 +4,7 @@
 `wishes`         one thing that it asks for
 `files`          what lies in the project's top folder, and what to run to have it
 `devcontainer`   what a `devcontainer.json` asks for, and what of it a loop honours
+`instructions`   what a Containerfile may not ask of podman
 `build`          an image from a folder that a sandbox can write, built with podman
 ===============  ======================================================================
 """

@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING
 from loopat_jupyter.errors import BadInputError, ImageBuildError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.project.files import opened_folder, read_inside
+from loopat_jupyter.project.instructions import check_mounts, has_mounts
 from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, sole_builder
+from loopat_jupyter.sandbox.plan import wanted_network
 from loopat_jupyter.sandbox.toolchain import last_words
+from loopat_jupyter.sandbox.versions import read_version
 from loopat_jupyter.workspace.files import full_disk_told
+from loopat_jupyter.workspace.fixed import bound
 from loopat_jupyter.workspace.walking import MOST_LEVELS
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.project.wishes import ProjectFile
     from loopat_jupyter.sandbox.images import Images
     from loopat_jupyter.sandbox.podman import Engine
+    from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
 LABEL_PROJECT = "loopat.project"
@@ -45,6 +50,7 @@ async def build_project(
     workspace: Workspace,
     engine: Engine,
     images: Images,
+    config: Config,
     *,
     record: LoopRecord,
     wanted: ProjectFile,
@@ -56,6 +62,7 @@ async def build_project(
         workspace: Where the loop is.
         engine: Runs podman.
         images: Know how builds trust.
+        config: The workspace's settings.
         record: The loop.
         wanted: What was found, of kind `build`.
         tell: Told about each step.
@@ -64,7 +71,7 @@ async def build_project(
         The image's name.
 
     Raises:
-        BadInputError: Its files are not there, or too large.
+        BadInputError: Its files are not there, or too large, or it has mounts that this podman does not check.
         EngineTimeoutError: It took too long.
         ImageBuildError: It could not be built.
         StorageFullError: No space.
@@ -74,6 +81,10 @@ async def build_project(
     containerfile = read_inside(workdir, places.get("dockerfile", ""))
     if containerfile is None:
         raise BadInputError("build", f"there is no plain file {places.get('dockerfile', '')[:200]!r} in the project")
+    if has_mounts(containerfile):
+        told = await engine.run("version", "--format=json", doing="ask for its version")
+        check_mounts(containerfile, read_version(told.stdout))
+    networked = wanted_network(bound(record, config), config) != "none"
     with full_disk_told(workspace.runtime):
         folder = Path(tempfile.mkdtemp(prefix="project-", dir=workspace.runtime))
     try:
@@ -82,18 +93,20 @@ async def build_project(
             await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
             (folder / "Containerfile").write_bytes(containerfile)
             report(Progress(label="building the project's image", step=2, steps=2))
-            return await _build(engine, images, record, folder, tag)
+            return await _build(engine, images, record, folder, tag=tag, networked=networked)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def _build(engine: Engine, images: Images, record: LoopRecord, folder: Path, tag: str) -> str:
+async def _build(engine: Engine, images: Images, record: LoopRecord, folder: Path, *, tag: str, networked: bool) -> str:
     lines = BuildLog(images.build_log(tag), None)
     try:
         image_id = await build_image(
             engine,
             f"--file={folder / 'Containerfile'}",
             f"--label={LABEL_PROJECT}={record.id}",
+            # What a loop may not reach, its instructions do not reach either.
+            *(() if networked else ("--network=none",)),
             *images.trust_arguments(),
             str(folder / "context"),
             id_file=folder / "id",

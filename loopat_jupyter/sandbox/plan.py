@@ -133,7 +133,7 @@ def plan_sandbox(
         host: What the host offers.
         extra: What is mounted beside the loop's own folders.
     """
-    network = record.config.network or config.network
+    network = wanted_network(record, config)
     isolation = wanted_isolation(record, config)
     return SandboxSpec(
         loop_id=record.id,
@@ -151,6 +151,16 @@ def plan_sandbox(
         publish=() if network == "none" else kernel_ports(config),
         shared=None if network == "none" else shared_port(record, config),
     )
+
+
+def wanted_network(record: LoopRecord, config: Config) -> str:
+    """What network a loop has: its own word, else the workspace's.
+
+    Args:
+        record: The loop.
+        config: The workspace's settings.
+    """
+    return record.config.network or config.network
 
 
 def seccomp_folder(workspace: Workspace) -> Path:

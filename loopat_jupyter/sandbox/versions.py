@@ -18,12 +18,22 @@ def read_version(answer: bytes) -> str:
     return found[0] if found else ""
 
 
+def is_at_least(version: str, oldest: tuple[int, ...]) -> bool:
+    """Whether a version is known to be no older than another.
+
+    Args:
+        version: As `read_version` answers.
+        oldest: The other one.
+    """
+    return tuple(int(number) for number in re.findall(r"\d+", version)[: len(oldest)]) >= oldest
+
+
 def too_old(version: str) -> str | None:
     """What to tell of a version that is too old; None where it is not, or not known.
 
     Args:
         version: As `read_version` answers.
     """
-    if not version or tuple(int(number) for number in re.findall(r"\d+", version)[:2]) >= OLDEST_PODMAN:
+    if not version or is_at_least(version, OLDEST_PODMAN):
         return None
     return f"version {version} is older than {'.'.join(map(str, OLDEST_PODMAN))}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.cli.projects import with_variables
+from loopat_jupyter.cli.session import Session
 from loopat_jupyter.models import LoopConfig
 from tests.cli.test_shell import Terminal
 
@@ -82,11 +83,17 @@ def test_more_variables_win() -> None:
     assert with_variables(LoopConfig(env={"a": "1", "b": "1"}), {"b": "2"}) == LoopConfig(env={"a": "1", "b": "2"})
 
 
-def test_a_build_needs_a_persons_word(fake: FakeCommandLine) -> None:
+def test_a_build_needs_a_persons_word(fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     record = fake.manager.create(title="New")
     project(fake.manager.workspace, record.id, build={"dockerfile": "Dockerfile"})
     refused = fake("project", record.id, "--build")
     assert (refused.code, "Add --yes" in refused.err) == (2, True)
+    asked: list[str] = []
+    monkeypatch.setattr(Session, "confirm", lambda _, question, **__: asked.append(question))
+    fake("project", record.id, "--build")
+    (question,) = asked
+    assert question.startswith("Podman runs the instructions of .devcontainer/Dockerfile on this machine, outside the")
+    monkeypatch.undo()
     assert fake("project", record.id, "--build", "--yes").err.startswith("build: there is no plain file")
     assert fake.engine.calls == []
 

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from loopat_jupyter.errors import BadInputError, ImageBuildError
+from loopat_jupyter.loops import LoopManager
+from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.project import ProjectFile, build, build_project
 from loopat_jupyter.project.build import copy_context
+from loopat_jupyter.sandbox.podman import Completed
+from loopat_jupyter.workspace.config import Config, ImageConfig
+from tests.fakes import FakeEngine
 from tests.sandbox.saying import said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.workspace.paths import Workspace
     from tests.conftest import Nest
 
 pytestmark = pytest.mark.lonely
@@ -78,7 +84,13 @@ def wanted(**value: str) -> ProjectFile:
 
 async def make(manager: LoopManager, record: LoopRecord, entry: ProjectFile) -> str:
     return await build_project(
-        manager.workspace, manager.engine, manager.images, record=record, wanted=entry, tell=lambda _: None
+        manager.workspace,
+        manager.engine,
+        manager.images,
+        manager.config,
+        record=record,
+        wanted=entry,
+        tell=lambda _: None,
     )
 
 
@@ -97,6 +109,35 @@ async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: Loop
     finally:
         await manager.engine.run("rmi", "--force", image)
     assert not list(manager.workspace.runtime.glob("project-*"))
+
+
+@pytest.mark.podman
+@pytest.mark.lonely
+async def test_a_build_reaches_what_its_loop_reaches(manager: LoopManager, small_image: str):
+    lonely = manager.create(title="Project", config=LoopConfig(network="none"))
+    networked = manager.create(title="Project", config=LoopConfig(network="bridge"))
+    seen = {}
+    for record in (lonely, networked):
+        # Of each build its own, so that no step is found in the cache.
+        text = f"FROM {small_image}\nRUN : {record.id} && cat /proc/net/dev && exit 3\n"
+        (manager.workspace.workdir(record.id) / "Dockerfile").write_text(text)
+        with pytest.raises(ImageBuildError) as failure:
+            await make(manager, record, wanted(dockerfile="Dockerfile"))
+        lines = failure.value.stderr.splitlines()
+        seen[record.id] = {line.partition(":")[0].strip() for line in lines if re.match(r" *\w+: *\d", line)}
+    assert seen[lonely.id] == {"lo"}
+    assert seen[networked.id] > {"lo"}
+
+
+async def test_a_cache_that_may_lead_anywhere_is_refused_by_an_old_podman(workspace: Workspace):
+    answer = Completed(0, b'{"Client": {"Version": "5.3.1"}}', "")
+    manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), FakeEngine(lambda _: answer), member="ada")
+    record = manager.create(title="Project")
+    dockerfile = manager.workspace.workdir(record.id) / "Dockerfile"
+    dockerfile.write_text("FROM scratch\nRUN --mount=type=cache,id=../../x,target=/x true\n")
+    with pytest.raises(BadInputError, match=r"podman 5\.3\.1 does not check .* use podman 5\.3\.2 or newer"):
+        await make(manager, record, wanted(dockerfile="Dockerfile"))
+    assert manager.engine.verbs == ["version"]
 
 
 @pytest.mark.podman

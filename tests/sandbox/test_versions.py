@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loopat_jupyter.sandbox.versions import read_version, too_old
+from loopat_jupyter.sandbox.versions import is_at_least, read_version, too_old
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,14 @@ from loopat_jupyter.sandbox.versions import read_version, too_old
 )
 def test_the_version_is_read(answer: bytes, version: str):
     assert read_version(answer) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [("5.3.2", True), ("5.3.10", True), ("5.10.0-dev", True), ("5.3.1", False), ("4.9.9", False), ("", False)],
+)
+def test_versions_are_compared_as_numbers(version: str, enough: bool):
+    assert is_at_least(version, (5, 3, 2)) is enough
 
 
 @pytest.mark.fault("F7")
