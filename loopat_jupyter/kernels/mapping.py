@@ -110,13 +110,11 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         if self._drive is None:
             return None
         try:
-            folder = Path(cwd or Path.cwd())
+            seen = self._drive.workspace.whereabouts(Path(cwd or Path.cwd()))
         except FileNotFoundError:
             # This process runs in a folder that was deleted: it is in no loop any more.
             return None
-        workspace = self._drive.workspace
-        here = workspace.loop_of(folder)
-        return here[0] if here is not None else workspace.loop_entered(folder) or workspace.loop_beside(folder)
+        return seen.found[0] if seen.found is not None else seen.crossed or seen.beside
 
     async def _add_kernel_when_ready(self, kernel_id: str, km: Any, kernel_awaitable: Any) -> None:  # noqa: ANN401
         """As stock, and a kernel that did not start is not waited for any more: the server could not end.
@@ -316,7 +314,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             return found
         # A folder that is gone, or the notebook itself: the next one above it, within the loop.
         least = len(self._drive.workspace.workdir("any").parts)
-        while not folder.is_dir() and len(folder.parts) > least:
+        while not os.path.isdir(folder) and len(folder.parts) > least:  # noqa: PTH112 - a name that is too long is none
             folder = folder.parent
         return str(folder)
 
