@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopat_jupyter.cargo import Cargo
 from loopat_jupyter.creation import Creation
+from loopat_jupyter.deadlines import to_the_end
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
 from loopat_jupyter.kernelspecs import LoopKernels, Registry
 from loopat_jupyter.listing import DEFAULT_PAGE, Listing
@@ -173,14 +174,8 @@ class LoopManager:
         self, title: str, image: str | None, config: LoopConfig | None, metadata: dict[str, Any] | None
     ) -> LoopRecord:
         check_first_choices(config or LoopConfig(), image, self.config)
-        return new_record(
-            title=title,
-            created_by=self.member,
-            now=datetime.datetime.now(datetime.UTC),
-            image=image,
-            config=config,
-            metadata=metadata,
-        )
+        now = datetime.datetime.now(datetime.UTC)
+        return new_record(title=title, created_by=self.member, now=now, image=image, config=config, metadata=metadata)
 
     def _made(self, record: LoopRecord) -> LoopRecord:
         self.kernels.offer_known(record)
@@ -317,6 +312,8 @@ class LoopManager:
     async def delete(self, loop_id: str, *, force: bool = False, end: bool = False) -> None:
         """Delete a loop: its sandbox, then its files. Works for a damaged record too.
 
+        Once the sandbox is removed, the rest goes as well, also if the caller is called off meanwhile.
+
         Args:
             loop_id: The loop.
             force: Delete it even with unsaved work, or if somebody's kernel, terminal or command runs in it.
@@ -332,6 +329,10 @@ class LoopManager:
         with contextlib.suppress(UnreadableRecordError):
             title = self.store.read(loop_id).title
         await self.sandboxes.remove(loop_id, force=force or end, title=title)
+        await to_the_end(self._erase(loop_id))
+
+    async def _erase(self, loop_id: str) -> None:
+        """Remove what there is of a loop without its sandbox."""
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)

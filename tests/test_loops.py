@@ -129,6 +129,27 @@ async def test_a_deleted_loop_is_gone(quiet: LoopManager, events: list[LoopEvent
             await reading
 
 
+async def test_a_deletion_that_is_called_off_once_the_sandbox_is_gone_goes_to_its_end(
+    quiet: LoopManager, events: list[LoopEvent], monkeypatch: pytest.MonkeyPatch
+):
+    record = quiet.create(title="First")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def follow(_: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(quiet.edge, "follow", follow)
+    deleting = asyncio.ensure_future(quiet.delete(record.id))
+    await begun.wait()
+    deleting.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await deleting
+    assert list(quiet.workspace.loops.iterdir()) == []
+    assert events[-1] == LoopEvent(action="deleted", loop_id=record.id)
+
+
 @pytest.mark.parametrize(
     ("environ", "member"),
     [({"JUPYTERHUB_USER": "hubby"}, "hubby"), ({}, __import__("getpass").getuser())],

@@ -50,7 +50,8 @@ class LoopHandler(LoopatHandler):
         """Change a loop. The state is read first: where that takes podman and there is none, nothing is changed."""
         request = self.body(ChangeLoop)
         await self.manager.get(loop_id)
-        await self.manager.update(loop_id, request.changes())
+        changing = self.service.spawn(self.manager.update(loop_id, request.changes()))
+        await self.outcome(changing, "The change was called off, because the server is stopping. Try again later.")
         self.answer(await self.manager.get(loop_id))
 
     @web.authenticated
@@ -58,6 +59,10 @@ class LoopHandler(LoopatHandler):
     async def delete(self, loop_id: str) -> None:
         """Delete a loop with its files."""
         query = self.query(DeleteQuery)
-        await self.manager.delete(loop_id, force=query.force, end=query.end)
+        deleting = self.service.spawn(self.manager.delete(loop_id, force=query.force, end=query.end))
+        await asyncio.wait((deleting,))
+        # One that is called off late goes to its end all the same.
+        if not deleting.cancelled() or self.manager.workspace.record(loop_id).exists():
+            await self.outcome(deleting, "The loop was not deleted, because the server is stopping. Try again later.")
         self.set_status(204)
         self.finish()

@@ -16,6 +16,8 @@ from loopat_jupyter.workspace.files import write_atomic
 from loopat_jupyter.workspace.records import LoopStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.workspace.paths import Workspace
 
 UNKNOWN = "8c5a9ba2-6f3e-4c6f-9d5a-0d4f5b6c7d8e"
@@ -162,6 +164,58 @@ class TestLife:
             assert {answer.status for answer in answers} <= {200, 204, 404}
             assert answers[2].status == 204 or answers[4].status == 204
             assert not workspace.record(loop).exists()
+
+
+class TestEndOfTheServer:
+    """What is asked of a loop while the server is stopping."""
+
+    async def test_a_deletion_that_has_begun_goes_to_its_end(
+        self, started: Any, api: Any, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        service = started.web_app.settings["loopat_service"]
+        folders, begun, go_on = service.manager.sandboxes.folders, asyncio.Event(), asyncio.Event()
+        remove = folders.remove
+
+        async def remove_slowly(folder: Path) -> None:
+            if folder == workspace.loop(loop):
+                begun.set()
+                await go_on.wait()
+            await remove(folder)
+
+        monkeypatch.setattr(folders, "remove", remove_slowly)
+        background = set(service._tasks)
+        deleting = asyncio.ensure_future(api("DELETE", "loops", loop))
+        await begun.wait()
+        stopping = asyncio.ensure_future(started.extension_manager.stop_all_extensions())
+        while not stopping.done() and not any(task.cancelling() for task in service._tasks - background):
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        go_on.set()
+        assert (await deleting).status == 204
+        assert not workspace.loop(loop).exists()
+        await stopping
+
+    async def test_what_has_not_begun_is_called_off_and_told(
+        self, started: Any, api: Any, workspace: Workspace
+    ) -> None:
+        loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+        record = workspace.record(loop).read_bytes()
+        service = started.web_app.settings["loopat_service"]
+        background = set(service._tasks)
+        async with service.manager.sandboxes.lock(loop):
+            asked = [asyncio.ensure_future(api("DELETE", "loops", loop))]
+            asked.append(asyncio.ensure_future(api("PATCH", "loops", loop, send={"title": "b"})))
+            while len(service._tasks - background) < len(asked):
+                await asyncio.sleep(0)
+            await started.extension_manager.stop_all_extensions()
+            deleted, changed = await asyncio.gather(*asked)
+        assert (deleted.status, changed.status) == (409, 409)
+        assert deleted.body["message"] == ("The loop was not deleted, because the server is stopping. Try again later.")
+        assert changed.body["message"] == (
+            "The change was called off, because the server is stopping. Try again later."
+        )
+        assert workspace.record(loop).read_bytes() == record
 
 
 class TestBadInput:
