@@ -20,6 +20,7 @@ from loopat_jupyter.project.instructions import check_mounts, has_mounts
 from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, sole_builder
 from loopat_jupyter.sandbox.plan import wanted_network
+from loopat_jupyter.sandbox.project_images import project_labels
 from loopat_jupyter.sandbox.toolchain import last_words
 from loopat_jupyter.sandbox.versions import read_version
 from loopat_jupyter.workspace.files import full_disk_told
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
-LABEL_PROJECT = "loopat.project"
 LARGEST_CONTEXT_BYTES = 2**30
 MOST_CONTEXT_ENTRIES = 200_000
 """Files, folders and links: empty ones take no bytes, but each takes an inode of the host."""
@@ -93,18 +93,20 @@ async def build_project(
             await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
             (folder / "Containerfile").write_bytes(containerfile)
             report(Progress(label="building the project's image", step=2, steps=2))
-            return await _build(engine, images, record, folder, tag=tag, networked=networked)
+            return await _build(workspace, engine, images, record, folder, tag=tag, networked=networked)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def _build(engine: Engine, images: Images, record: LoopRecord, folder: Path, *, tag: str, networked: bool) -> str:
+async def _build(
+    workspace: Workspace, engine: Engine, images: Images, record: LoopRecord, folder: Path, *, tag: str, networked: bool
+) -> str:
     lines = BuildLog(images.build_log(tag), None)
     try:
         image_id = await build_image(
             engine,
             f"--file={folder / 'Containerfile'}",
-            f"--label={LABEL_PROJECT}={record.id}",
+            *project_labels(workspace, record.id),
             # What a loop may not reach, its instructions do not reach either.
             *(() if networked else ("--network=none",)),
             *images.trust_arguments(),

@@ -23,6 +23,7 @@
 `making`       the podman calls that make, start, stop and remove one container
 `lifecycle`    `Sandboxes`: ensure, stop, remove, status
 `leftovers`    pure: what nothing needs any more; `sweep` finds and removes it
+`project_images` labels of images of projects, and which of them nobody needs any more
 `specs`        which kernels a sandbox offers
 `session`      the end of a terminal: what it started ends with it
 `engine_facts` what podman says of itself, and a note of it

@@ -219,23 +219,28 @@ class Images:
         ]
         if not old:
             return []
-        used = await self._engine.run("ps", "--all", "--format=json", doing="list containers")
-        in_use = {entry["ImageID"] for entry in msgspec.json.decode(used.stdout or b"[]")}
+        in_use = await images_in_use(self._engine)
         return [image for image in old if image.id not in in_use]
 
-    async def remove(self, images: Iterable[StoredImage]) -> None:
+    async def remove(self, images: Iterable[StoredImage]) -> tuple[StoredImage, ...]:
         """Remove images; one that a container took into use meanwhile stays.
 
         Args:
             images: What `obsolete` answered.
+
+        Returns:
+            Those that are gone.
         """
+        gone = []
         for image in images:
             try:
                 await self._engine.run("rmi", *(image.names or (image.id,)), doing="remove an old image")
             except EngineError as error:
                 _log.warning("Image %s stays: %s", image.id[:12], error.message)
             else:
+                gone.append(image)
                 forget_image(self._workspace, image.id)
+        return tuple(gone)
 
     async def find(self, reference: str) -> str | None:
         """The id of an image; None when it is not there.
@@ -369,6 +374,19 @@ class Images:
         finally:
             remove = ("rm", "--force", "--ignore", "--time=0", name)
             await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
+
+
+async def images_in_use(engine: Engine) -> frozenset[str]:
+    """Ids of the images of all containers.
+
+    Args:
+        engine: Runs podman.
+
+    Raises:
+        EngineError: Podman could not say.
+    """
+    used = await engine.run("ps", "--all", "--format=json", doing="list containers")
+    return frozenset(entry["ImageID"] for entry in msgspec.json.decode(used.stdout or b"[]"))
 
 
 def _is_obsolete(entry: dict[str, Any], digest: str, today: dict[str, Any] | None) -> bool:

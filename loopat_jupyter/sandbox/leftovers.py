@@ -11,6 +11,8 @@ from loopat_jupyter.workspace.paths import runtime_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from loopat_jupyter.sandbox.images import StoredImage
+
 LOG_KEPT_S = 7 * 24 * 3600.0
 """How long the log of an image build stays."""
 
@@ -31,6 +33,7 @@ class Leftover(Value, frozen=True, kw_only=True):
         name: What was started, container name, image name or path.
         reason: Why nothing needs it.
         key: What removing it needs: loop id, container id, network name, image id or path.
+        names: All names of an image; none for any other thing.
         size_bytes: What removing it frees; None when that is not known.
     """
 
@@ -38,6 +41,7 @@ class Leftover(Value, frozen=True, kw_only=True):
     name: str
     reason: str
     key: str
+    names: tuple[str, ...] = ()
     size_bytes: int | None = None
 
 
@@ -48,7 +52,8 @@ class Findings(Value, frozen=True, kw_only=True):
         loops: Ids of all loops on disk, also of those whose record cannot be read.
         containers: Names of this workspace's containers by loop id; only those that mount this workspace's files.
         builds: Containers of builds whose podman was killed: id, name.
-        images: Outdated template images that no container uses: id, name, size in bytes.
+        images: Outdated template images that no container uses.
+        project_images: Images of projects whose loop is gone, that nothing uses.
         runtime: Folders of loops in the runtime directory: path by folder name.
         half_made: Folders without a record among the loops, and unfinished copies of repos: path, age in seconds.
         mirrors: Copies of repos that no loop borrows from: path, seconds since the last fetch, size in bytes.
@@ -58,9 +63,10 @@ class Findings(Value, frozen=True, kw_only=True):
 
     loops: frozenset[str]
     containers: dict[str, str]
-    images: tuple[tuple[str, str, int], ...]
+    images: tuple[StoredImage, ...]
     runtime: dict[str, str]
     logs: tuple[tuple[str, float, int], ...]
+    project_images: tuple[StoredImage, ...] = ()
     builds: tuple[tuple[str, str], ...] = ()
     network: str | None = None
     half_made: tuple[tuple[str, float], ...] = ()
@@ -84,10 +90,8 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
             for name in (findings.network,)
             if name is not None
         ),
-        *(
-            Leftover(kind="image", name=name, reason=_why(name), key=image_id, size_bytes=size_bytes)
-            for image_id, name, size_bytes in findings.images
-        ),
+        *(image_leftover(image) for image in findings.images),
+        *(image_leftover(image, "its project's loop is gone") for image in findings.project_images),
         *_runtime(findings),
         *(
             Leftover(kind="loop", name=path, reason="begun and never finished", key=path)
@@ -107,8 +111,16 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
     )
 
 
-def _why(image: str) -> str:
-    return "tools that no sandbox uses" if is_toolchain(image) else "made from an older template"
+def image_leftover(image: StoredImage, reason: str = "") -> Leftover:
+    """An image that may go.
+
+    Args:
+        image: The image.
+        reason: Why; by default, what its name says.
+    """
+    name = image.names[0] if image.names else f"{image.id[:12]} (an unfinished build)"
+    why = reason or ("tools that no sandbox uses" if is_toolchain(name) else "made from an older template")
+    return Leftover(kind="image", name=name, reason=why, key=image.id, names=image.names, size_bytes=image.size_bytes)
 
 
 def _containers(containers: Mapping[str, str], loops: Iterable[str]) -> list[Leftover]:

@@ -61,12 +61,15 @@ async def ensure_network(engine: Engine, workspace: Workspace) -> None:
                 raise
 
 
-async def remove_network(engine: Engine, workspace: Workspace) -> None:
+async def remove_network(engine: Engine, workspace: Workspace) -> bool:
     """Remove the network, unless a sandbox is on it by now. The next start then makes it before anything else.
 
     Args:
         engine: Runs podman.
         workspace: Whose network.
+
+    Returns:
+        Whether it is gone.
 
     Raises:
         EngineError: Podman refused.
@@ -78,6 +81,7 @@ async def remove_network(engine: Engine, workspace: Workspace) -> None:
         if removed.returncode != _IN_USE:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(_lock(workspace))  # noqa: PTH108 - one system call
+    return removed.returncode != _IN_USE
 
 
 def _forget_names(file: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import UNUSED_KEPT_S, Findings, Leftover, find_leftovers
 from loopat_jupyter.sandbox.network import remove_network
 from loopat_jupyter.sandbox.plan import network_name, sandbox_workdir
+from loopat_jupyter.sandbox.project_images import lost_project_images
 from loopat_jupyter.sandbox.unfinished import find_unfinished, remove_one
 from loopat_jupyter.workspace.locks import mirror_lock
 from loopat_jupyter.workspace.paths import is_loop_id, is_runtime_key
@@ -58,15 +58,13 @@ class Sweeper:
             network_needed: Somebody beside the sandboxes needs the network of the workspace.
 
         Returns:
-            What was found.
+            What was found; with `remove`, what of it is gone.
 
         Raises:
             EngineError: Podman refused.
         """
         leftovers = await self.find(network_needed=network_needed)
-        if remove:
-            await self.remove(leftovers)
-        return leftovers
+        return await self.remove(leftovers) if remove else leftovers
 
     async def find(self, *, network_needed: bool = False) -> tuple[Leftover, ...]:
         """Everything that may go.
@@ -88,7 +86,8 @@ class Sweeper:
                 containers=containers,
                 builds=tuple(await find_unfinished(self._engine)),
                 loops=self._workspace.loop_ids(),
-                images=tuple((image.id, _image_name(image), image.size_bytes) for image in images),
+                images=tuple(images),
+                project_images=tuple(await lost_project_images(self._engine, self._workspace)),
                 runtime=self._runtime_folders(),
                 logs=self._logs(),
                 network=None if listed or network_needed else await self._network(),
@@ -97,43 +96,54 @@ class Sweeper:
             )
         )
 
-    async def remove(self, leftovers: Iterable[Leftover]) -> None:
+    async def remove(self, leftovers: Iterable[Leftover]) -> tuple[Leftover, ...]:
         """Remove them. What came into use meanwhile stays.
 
         Args:
             leftovers: What `find` answered.
 
+        Returns:
+            Those that are gone.
+
         Raises:
             EngineError: Podman refused.
         """
-        for leftover in leftovers:
-            match leftover.kind:
-                case "container":
-                    await self._sandboxes.remove(leftover.key)
-                case "build":
-                    await remove_one(self._engine, leftover.key)
-                case "network":
-                    await remove_network(self._engine, self._workspace)
-                case "image":
-                    await self._images.remove([StoredImage(leftover.key, (leftover.name,), leftover.size_bytes or 0)])
-                case "mirror":
-                    # One that somebody is busy with is of use.
-                    with contextlib.suppress(EngineTimeoutError):
-                        await self._remove_mirror(Path(leftover.key))
-                case "runtime" | "loop":
-                    await self._sandboxes.folders.remove(Path(leftover.key))
-                case "log":
-                    await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)
+        return tuple([leftover for leftover in leftovers if await self._remove(leftover)])
 
-    async def _remove_mirror(self, path: Path) -> None:
+    async def _remove(self, leftover: Leftover) -> bool:
+        """Remove one, unless it came into use; whether it is gone."""
+        match leftover.kind:
+            case "container":
+                await self._sandboxes.remove(leftover.key)
+            case "build":
+                await remove_one(self._engine, leftover.key)
+            case "network":
+                return await remove_network(self._engine, self._workspace)
+            case "image":
+                image = StoredImage(leftover.key, leftover.names, leftover.size_bytes or 0)
+                return bool(await self._images.remove([image]))
+            case "mirror":
+                try:
+                    return await self._remove_mirror(Path(leftover.key))
+                except EngineTimeoutError:
+                    # One that somebody is busy with is of use.
+                    return False
+            case "runtime" | "loop":
+                await self._sandboxes.folders.remove(Path(leftover.key))
+            case "log":
+                await asyncio.to_thread(Path(leftover.key).unlink, missing_ok=True)
+        return True
+
+    async def _remove_mirror(self, path: Path) -> bool:
         """Remove a copy of a repo, unless a loop is being made from it; what is half removed is nobody's copy."""
         async with mirror_lock(self._workspace, path.name, timeout_s=_MIRROR_TIMEOUT_S):
             unused = await asyncio.to_thread(unused_mirrors, self._workspace)
             if not any(name == str(path) and age_s > UNUSED_KEPT_S for name, age_s, _ in unused):
-                return
+                return False
             aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.new")
             await asyncio.to_thread(path.rename, aside)
         await self._sandboxes.folders.remove(aside)
+        return True
 
     async def _network(self) -> str | None:
         name = network_name(self._workspace.name)
@@ -182,7 +192,3 @@ class Sweeper:
             status = path.stat()
             found.append((str(path), now_s - status.st_mtime, status.st_size))
         return tuple(found)
-
-
-def _image_name(image: StoredImage) -> str:
-    return image.names[0] if image.names else f"{image.id[:12]} (an unfinished build)"

@@ -15,7 +15,7 @@ from loopat_jupyter.deadlines import deadline
 from loopat_jupyter.errors import ConflictError, EngineError, LoopatError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.images import Images
-from loopat_jupyter.sandbox.leftovers import Leftover
+from loopat_jupyter.sandbox.leftovers import Leftover, image_leftover
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import network_name, publishing_host
 from loopat_jupyter.sandbox.sockets import address_of
@@ -186,6 +186,9 @@ class Edge:
         Args:
             remove: Off: only look.
 
+        Returns:
+            What was found; with `remove`, what of it is gone.
+
         Raises:
             EngineError: Podman refused.
         """
@@ -196,22 +199,13 @@ class Edge:
             images = await self._images().obsolete()
             if remove:
                 await self._remove(left)
-                await self._images().remove(images)
+                images = list(await self._images().remove(images))
         return (
             *(
                 Leftover(kind="container", name=each.name, reason="nothing is shared by it", key=each.share)
                 for each in left
             ),
-            *(
-                Leftover(
-                    kind="image",
-                    name=image.names[0] if image.names else image.id[:12],
-                    reason="made from an older template",
-                    key=image.id,
-                    size_bytes=image.size_bytes,
-                )
-                for image in images
-            ),
+            *map(image_leftover, images),
         )
 
     async def close(self) -> None:

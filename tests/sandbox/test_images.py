@@ -238,6 +238,19 @@ async def test_obsolete_images_are_of_other_templates_or_replaced_and_not_in_use
     assert engine.verbs == ["images"]
 
 
+async def test_images_are_removed_by_all_their_names_or_by_id_and_what_came_into_use_is_not_gone(workspace: Workspace):
+    def answers(arguments: tuple[str, ...]) -> Completed:
+        if "localhost/used" in arguments:
+            raise EngineError("image is in use")
+        return Completed(0, b"", "")
+
+    engine = FakeEngine(answers)
+    named, nameless = StoredImage("f00", ("localhost/a", "localhost/b"), 7), StoredImage("bar", (), 5)
+    used = StoredImage("baz", ("localhost/used",), 3)
+    assert await Images(workspace, engine, Config()).remove([named, used, nameless]) == (named, nameless)
+    assert engine.calls == [("rmi", "localhost/a", "localhost/b"), ("rmi", "localhost/used"), ("rmi", "bar")]
+
+
 @pytest.mark.podman
 async def test_a_build_reports_tags_and_cleans_up_and_a_changed_template_makes_its_image_obsolete(tiny: Tiny):
     containerfile = tiny.folder / "Containerfile"
@@ -268,7 +281,7 @@ async def test_a_build_reports_tags_and_cleans_up_and_a_changed_template_makes_i
     await tiny.podman.run("rm", created.stdout.decode().strip())
     obsolete = await images.obsolete(unused_for_s=0)
     assert [(image.id, image.names) for image in obsolete] == [(image_id, (template.tag,))]
-    await images.remove(obsolete)
+    assert await images.remove(obsolete) == tuple(obsolete)
     assert await tiny.stored() == {second}
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import LOG_KEPT_S, Findings, Leftover, find_leftovers
 from loopat_jupyter.workspace.paths import runtime_key
 
@@ -11,7 +12,11 @@ def test_what_nothing_needs_is_found_and_the_rest_is_left() -> None:
     findings = Findings(
         loops=frozenset([KEPT]),
         containers={KEPT: "loopat-w-kept", GONE: "loopat-w-gone"},
-        images=(("f00", "localhost/loopat-sandbox-old:latest", 7),),
+        images=(
+            StoredImage("f00", ("localhost/loopat-sandbox-old:latest", "localhost/second"), 7),
+            StoredImage("bar", (), 5),
+        ),
+        project_images=(StoredImage("baz", ("localhost/loopat-project-9876fedc:latest",), 3),),
         runtime={runtime_key(KEPT): "/run/kept", runtime_key(GONE): "/run/gone"},
         logs=(("/run/build-new.log", LOG_KEPT_S, 5), ("/run/build-old.log", LOG_KEPT_S + 1, 6)),
     )
@@ -22,7 +27,23 @@ def test_what_nothing_needs_is_found_and_the_rest_is_left() -> None:
             name="localhost/loopat-sandbox-old:latest",
             reason="made from an older template",
             key="f00",
+            names=("localhost/loopat-sandbox-old:latest", "localhost/second"),
             size_bytes=7,
+        ),
+        Leftover(
+            kind="image",
+            name="bar (an unfinished build)",
+            reason="made from an older template",
+            key="bar",
+            size_bytes=5,
+        ),
+        Leftover(
+            kind="image",
+            name="localhost/loopat-project-9876fedc:latest",
+            reason="its project's loop is gone",
+            key="baz",
+            names=("localhost/loopat-project-9876fedc:latest",),
+            size_bytes=3,
         ),
         Leftover(kind="runtime", name="/run/gone", reason="sockets and notes of a loop that is gone", key="/run/gone"),
         Leftover(

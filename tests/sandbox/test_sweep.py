@@ -30,13 +30,16 @@ class FakeStore:
 
     def __init__(self, *images: StoredImage) -> None:
         self.images = images
-        self.removed: list[str] = []
+        self.removed: list[StoredImage] = []
+        self.stays = ""
 
     async def obsolete(self) -> list[StoredImage]:
         return list(self.images)
 
-    async def remove(self, images: Iterable[StoredImage]) -> None:
-        self.removed += [image.id for image in images]
+    async def remove(self, images: Iterable[StoredImage]) -> tuple[StoredImage, ...]:
+        gone = tuple(image for image in images if image.id != self.stays)
+        self.removed += gone
+        return gone
 
 
 def sweeper(manager: LoopManager, *images: StoredImage) -> tuple[Sweeper, FakeStore]:
@@ -113,8 +116,10 @@ async def test_images_logs_and_runtime_folders_go(workspace: Workspace, monkeypa
     for log in (old, new):
         log.write_text("STEP 1\n")
     os.utime(old, (1, old.stat().st_mtime - LOG_KEPT_S - 60))
-    images = (StoredImage("f00", ("localhost/old:latest",), 7), StoredImage("bar", (), 5))
-    sweep, store = sweeper(manager, *images)
+    images = (StoredImage("f00", ("localhost/old:latest", "localhost/x"), 7), StoredImage("bar", (), 5))
+    in_use = StoredImage("baz", ("localhost/in-use:latest",), 5)
+    sweep, store = sweeper(manager, *images, in_use)
+    store.stays = in_use.id
     found = await sweep.sweep(remove=True)
     assert [(leftover.kind, leftover.name) for leftover in found] == [
         ("build", "x-working-container"),
@@ -124,7 +129,7 @@ async def test_images_logs_and_runtime_folders_go(workspace: Workspace, monkeypa
         ("log", str(old)),
     ]
     assert ("rm", "--force", "--ignore", "id-of-it") in engine.calls
-    assert store.removed == ["f00", "bar"]
+    assert store.removed == list(images)
     assert {entry.name for entry in workspace.runtime.iterdir()} == {
         "changes",
         "locks",
