@@ -75,8 +75,8 @@ def gc_verb(session: Session, *, json: bool, yes: bool) -> None:
 
     That is: containers of this workspace whose loop was deleted, containers of builds whose podman was killed, sandbox
     images made from older templates, images built for projects of deleted loops, runtime folders of deleted loops,
-    loops that were begun and never finished, copies of repos that no loop has used for a week, and build logs older
-    than a week. Loops and their files are never touched.
+    loops that were begun and never finished, copies of repos that no loop has used for a week, copies of projects and
+    toolchains whose build was killed, and build logs older than a week. Loops and their files are never touched.
     """
     leftovers = session.run(session.manager.upkeep.gc(remove=yes))
     if json:

@@ -7,10 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, ImageBuildError
@@ -18,7 +15,7 @@ from loopat_jupyter.models import Progress
 from loopat_jupyter.project.files import opened_folder, read_inside
 from loopat_jupyter.project.instructions import check_mounts, has_mounts
 from loopat_jupyter.sandbox.build import BuildLog, build_image
-from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, sole_builder
+from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, build_folder, sole_builder
 from loopat_jupyter.sandbox.plan import wanted_network
 from loopat_jupyter.sandbox.project_images import project_labels
 from loopat_jupyter.sandbox.toolchain import last_words
@@ -29,6 +26,7 @@ from loopat_jupyter.workspace.walking import MOST_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.project.wishes import ProjectFile
@@ -85,17 +83,12 @@ async def build_project(
         told = await engine.run("version", "--format=json", doing="ask for its version")
         check_mounts(containerfile, read_version(told.stdout))
     networked = wanted_network(bound(record, config), config) != "none"
-    with full_disk_told(workspace.runtime):
-        folder = Path(tempfile.mkdtemp(prefix="project-", dir=workspace.runtime))
-    try:
-        async with sole_builder(workspace, tag, tell) as report:
-            report(Progress(label="copying the project", step=1, steps=2))
-            await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
-            (folder / "Containerfile").write_bytes(containerfile)
-            report(Progress(label="building the project's image", step=2, steps=2))
-            return await _build(workspace, engine, images, record, folder, tag=tag, networked=networked)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    async with sole_builder(workspace, tag, tell) as report, build_folder(workspace, "project") as folder:
+        report(Progress(label="copying the project", step=1, steps=2))
+        await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
+        (folder / "Containerfile").write_bytes(containerfile)
+        report(Progress(label="building the project's image", step=2, steps=2))
+        return await _build(workspace, engine, images, record, folder, tag=tag, networked=networked)
 
 
 async def _build(

@@ -8,22 +8,49 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from loopat_jupyter.sandbox.state import StateFiles
-from loopat_jupyter.workspace.files import write_atomic
+from loopat_jupyter.workspace.files import full_disk_told, write_atomic
 from loopat_jupyter.workspace.locks import file_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from loopat_jupyter.models import Progress
     from loopat_jupyter.workspace.paths import Workspace
 
 BUILD_TIMEOUT_S = 3600.0
+BUILD_FOLDERS = ("project-", "toolchain-")
+"""How the names of folders begin that hold what an image is built from."""
+
 _WAIT_TIMEOUT_S = 2 * BUILD_TIMEOUT_S
 _WATCH_S = 0.2
+
+
+@contextlib.asynccontextmanager
+async def build_folder(workspace: Workspace, kind: Literal["project", "toolchain"]) -> AsyncIterator[Path]:
+    """A folder for what an image is built from, beside the loops: it may be larger than what lies in memory may be.
+
+    It is removed at the end; of a process that was killed, `disk.given_up_builds` finds it.
+
+    Args:
+        workspace: Where to make it.
+        kind: What is built.
+
+    Raises:
+        StorageFullError: No space.
+    """
+    with full_disk_told(workspace.cache):
+        workspace.cache.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=workspace.cache))
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager

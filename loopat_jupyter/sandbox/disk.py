@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import LoopatError
 from loopat_jupyter.models import CONTEXT_KINDS
+from loopat_jupyter.sandbox.builders import BUILD_FOLDERS
 from loopat_jupyter.workspace.paths import context_mirror, is_loop_id
 from loopat_jupyter.workspace.records import LoopStore
 
@@ -51,6 +52,16 @@ def unused_mirrors(workspace: Workspace) -> tuple[tuple[str, float, int], ...]:
         used |= {context_mirror(kind, record.created_by) for kind in CONTEXT_KINDS} | {record.mirror}
     unused = sorted(path for path in mirrors if path.name not in used)
     return tuple((str(path), _age_s(path), _size_bytes(path)) for path in unused)
+
+
+def given_up_builds(workspace: Workspace) -> tuple[tuple[str, float, int], ...]:
+    """What images are, or were to be, built from: path, age in seconds, size in bytes.
+
+    Args:
+        workspace: Where to look.
+    """
+    found = [path for path in _folders(workspace.cache) if path.name.startswith(BUILD_FOLDERS)]
+    return tuple((str(path), _age_s(path), _size_bytes(path)) for path in found)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

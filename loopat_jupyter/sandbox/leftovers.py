@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from loopat_jupyter.models import Value
+from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S
 from loopat_jupyter.sandbox.template import is_toolchain
 from loopat_jupyter.workspace.paths import runtime_key
 
@@ -22,7 +23,10 @@ HALF_MADE_KEPT_S = 24 * 3600.0
 UNUSED_KEPT_S = 7 * 24 * 3600.0
 """How long the copy of a repo stays that no loop uses: the next loop is made quickly from it."""
 
-Kind = Literal["process", "container", "build", "network", "image", "runtime", "log", "loop", "mirror"]
+BUILD_KEPT_S = 2 * BUILD_TIMEOUT_S
+"""How long what an image is built from stays: longer than any copy and build."""
+
+Kind = Literal["process", "container", "build", "network", "image", "runtime", "log", "loop", "mirror", "copy"]
 
 
 class Leftover(Value, frozen=True, kw_only=True):
@@ -57,6 +61,7 @@ class Findings(Value, frozen=True, kw_only=True):
         runtime: Folders of loops in the runtime directory: path by folder name.
         half_made: Folders without a record among the loops, and unfinished copies of repos: path, age in seconds.
         mirrors: Copies of repos that no loop borrows from: path, seconds since the last fetch, size in bytes.
+        copies: What images are, or were to be, built from: path, age in seconds, size in bytes.
         network: Name of the workspace's network, if it is there and no container of the workspace is; else None.
         logs: Build logs: path, seconds since it was last written, size in bytes.
     """
@@ -71,6 +76,7 @@ class Findings(Value, frozen=True, kw_only=True):
     network: str | None = None
     half_made: tuple[tuple[str, float], ...] = ()
     mirrors: tuple[tuple[str, float, int], ...] = ()
+    copies: tuple[tuple[str, float, int], ...] = ()
 
 
 def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
@@ -102,6 +108,11 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
             Leftover(kind="mirror", name=path, reason="no loop borrows from it", key=path, size_bytes=size_bytes)
             for path, age_s, size_bytes in findings.mirrors
             if age_s > UNUSED_KEPT_S
+        ),
+        *(
+            Leftover(kind="copy", name=path, reason="the build was killed", key=path, size_bytes=size_bytes)
+            for path, age_s, size_bytes in findings.copies
+            if age_s > BUILD_KEPT_S
         ),
         *(
             Leftover(kind="log", name=path, reason="a build log older than a week", key=path, size_bytes=size_bytes)

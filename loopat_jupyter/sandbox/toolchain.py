@@ -7,24 +7,29 @@ that is noted, and until the note is gone the loop runs on the image below.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullError
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.build import BuildLog, build_image
-from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, noted_id, read_note, sole_builder
+from loopat_jupyter.sandbox.builders import (
+    BUILD_TIMEOUT_S,
+    build_folder,
+    image_key,
+    note_id,
+    noted_id,
+    read_note,
+    sole_builder,
+)
 from loopat_jupyter.sandbox.images import LABEL_IMAGE, LABEL_TOOLCHAIN
 from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, TOOLCHAIN_IMAGE
-from loopat_jupyter.workspace.files import full_disk_told, read_untrusted, write_atomic
+from loopat_jupyter.workspace.files import read_untrusted, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.sandbox.images import Images
@@ -161,18 +166,16 @@ class Toolchains:
         """Build, or note why that did not work."""
         report(_PROGRESS)
         lines = BuildLog(self._images.build_log(tag), None)
-        with full_disk_told(self._workspace.runtime):
-            context = Path(tempfile.mkdtemp(prefix="toolchain-", dir=self._workspace.runtime))
         image_id, killed = None, ""
         try:
-            image_id = await self._run(tag, base_id, data, context, lines)
+            async with build_folder(self._workspace, "toolchain") as context:
+                image_id = await self._run(tag, base_id, data, context, lines)
         except EngineTimeoutError as error:
             lines.add(error.message)
         except EngineError as error:
             killed = error.message
         finally:
             lines.close()
-            await asyncio.to_thread(shutil.rmtree, context, ignore_errors=True)
         if image_id is None:
             write_atomic(self._failure(tag), (_tell_killed(killed) if killed else explain(lines)).encode())
             return None
@@ -194,9 +197,8 @@ class Toolchains:
             *self._images.trust_arguments(),
             str(context),
         )
-        id_file = context.with_suffix(".id")
         return await build_image(
-            self._engine, *arguments, id_file=id_file, on_line=lines.add, timeout_s=BUILD_TIMEOUT_S
+            self._engine, *arguments, id_file=context / "id", on_line=lines.add, timeout_s=BUILD_TIMEOUT_S
         )
 
 

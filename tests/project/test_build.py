@@ -108,7 +108,7 @@ async def test_a_loop_runs_in_the_image_that_its_project_describes(manager: Loop
         await manager.delete(record.id)
     finally:
         await manager.engine.run("rmi", "--force", image)
-    assert not list(manager.workspace.runtime.glob("project-*"))
+    assert not list(manager.workspace.cache.glob("project-*"))
 
 
 @pytest.mark.podman
@@ -154,4 +154,4 @@ async def test_a_build_reads_nothing_of_the_host(manager: LoopManager, small_ima
     (workdir / "Linked").symlink_to(tmp_path / "secret")
     with pytest.raises(BadInputError, match="no plain file"):
         await make(manager, record, wanted(dockerfile="Linked"))
-    assert not list(manager.workspace.runtime.glob("project-*"))
+    assert not list(manager.workspace.cache.glob("project-*"))

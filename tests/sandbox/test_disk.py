@@ -11,8 +11,16 @@ import pytest
 from loopat_jupyter.models import NewLoop
 from loopat_jupyter.repos.git import Access
 from loopat_jupyter.repos.mirrors import mirror_name
-from loopat_jupyter.sandbox.disk import half_made, unused_mirrors
-from loopat_jupyter.sandbox.leftovers import HALF_MADE_KEPT_S, UNUSED_KEPT_S, Findings, Leftover, find_leftovers
+from loopat_jupyter.sandbox.builders import build_folder
+from loopat_jupyter.sandbox.disk import given_up_builds, half_made, unused_mirrors
+from loopat_jupyter.sandbox.leftovers import (
+    BUILD_KEPT_S,
+    HALF_MADE_KEPT_S,
+    UNUSED_KEPT_S,
+    Findings,
+    Leftover,
+    find_leftovers,
+)
 from loopat_jupyter.sandbox.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -31,10 +39,12 @@ def test_only_what_is_old_goes() -> None:
         logs=(),
         half_made=(("/a", HALF_MADE_KEPT_S + 1), ("/b", 1)),
         mirrors=(("/c", UNUSED_KEPT_S + 1, 7), ("/d", 1, 7)),
+        copies=(("/e", BUILD_KEPT_S + 1, 7), ("/f", 1, 7)),
     )
     assert [(leftover.kind, leftover.name) for leftover in find_leftovers(findings)] == [
         ("loop", "/a"),
         ("mirror", "/c"),
+        ("copy", "/e"),
     ]
 
 
@@ -51,6 +61,21 @@ async def test_a_folder_without_a_record_is_half_made(plain: LoopManager) -> Non
     assert set(found) == {str(begun), str(new), str(fetched)}
     assert found[str(begun)] > HALF_MADE_KEPT_S > found[str(new)]
     assert plain.workspace.record(whole.id).exists()
+
+
+async def test_what_a_killed_build_was_made_from_goes(plain: LoopManager) -> None:
+    async with build_folder(plain.workspace, "project") as under_way:
+        assert under_way.parent == plain.workspace.cache
+        killed = plain.workspace.cache / "toolchain-x"
+        killed.mkdir()
+        (killed / "mise.toml").write_text("1234567")
+        os.utime(killed, (1, 1))
+        found = {path: size_bytes for path, _, size_bytes in given_up_builds(plain.workspace)}
+        assert found == {str(killed): 7, str(under_way): 0}
+        gone = [left for left in await plain.upkeep.gc(remove=True) if left.kind == "copy"]
+        assert [left.name for left in gone] == [str(killed)]
+        assert (killed.exists(), under_way.exists()) == (False, True)
+    assert given_up_builds(plain.workspace) == ()
 
 
 async def test_a_mirror_is_unused_once_the_last_loop_is_gone(plain: LoopManager, remote: Remote) -> None:

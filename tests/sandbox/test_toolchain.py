@@ -239,7 +239,7 @@ async def test_a_toolchain_that_cannot_be_had_does_not_lose_the_loop_and_a_mende
     assert steps[0] == "toolchain (1 of 2)"
     # The failing build leaves nothing behind.
     assert [name for name in containers() - before if "loopat-" not in name] == []
-    assert not list(manager.workspace.runtime.glob("toolchain-*"))
+    assert not list(manager.workspace.cache.glob("toolchain-*"))
     tag = toolchain_tag(sandbox_image, await manager.images.find(sandbox_image) or "", broken)
     of_this = f"--filter=label={LABEL_TOOLCHAIN}={tag.rpartition('-')[2].removesuffix(':latest')}"
     assert (await manager.engine.run("images", "--all", "--quiet", of_this)).stdout == b""
