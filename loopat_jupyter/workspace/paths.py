@@ -254,7 +254,7 @@ class Workspace:
         return self.whereabouts(path).found
 
     def prepare(self) -> None:
-        """Make the folders that everything else counts on; the runtime directory only for this user.
+        """Make the folders that everything else counts on, for this user only; a workspace that is there stays so.
 
         Raises:
             BadInputError: The workspace folder cannot be made.
@@ -264,7 +264,7 @@ class Workspace:
         for folder in (self.home, self.loops):
             try:
                 with full_disk_told(folder):
-                    folder.mkdir(parents=True, exist_ok=True)
+                    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise BadInputError(
                     "LOOPAT_HOME", f"{folder} cannot be made: {error.strerror}. Choose a folder that you can write."

@@ -104,7 +104,8 @@ class LoopStore:
         folder = self.workspace.loop(loop_id)
         try:
             with full_disk_told(folder):
-                folder.mkdir(parents=True)
+                # Work, logins and keys lie below: other users of the machine do not enter.
+                folder.mkdir(mode=0o700, parents=True)
                 self.workspace.workdir(loop_id).mkdir()
                 # Otherwise podman would make this folder, for somebody who is nobody on the host.
                 (self.workspace.agent_config(loop_id) / SKILL_FOLDER).mkdir(parents=True)
