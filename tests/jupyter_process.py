@@ -131,6 +131,11 @@ def _serve(arguments: Sequence[str], environment: dict[str, str], log: Path) -> 
     from jupyter_server.serverapp import ServerApp
 
     ServerApp.launch_instance(list(arguments))
+    # Stock leaves a thread of AnyIO's behind where a request is under way when the event loop ends, and Python would
+    # wait for it for ever.
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def _execute(script: str, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:

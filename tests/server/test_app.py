@@ -106,8 +106,8 @@ async def ask_everything(api: Any) -> dict[str, Any]:
         if route.path == "/openapi.yaml":
             continue
         for verb in {"get", "post", "patch", "delete"} & set(vars(route.handler)):
-            send = {"argv": ["true"]} if route.path.endswith("exec") else {"title": "a"}
-            send = {} if route.path.endswith("terminals") else send
+            own = {"exec": {"argv": ["true"]}, "terminals": {}, "merge": {"commit": "0" * 40}}
+            send = own.get(route.path.rpartition("/")[2], {"title": "a"})
             path = route.path.strip("/").replace("{loop_id}", LOOP).split("/")
             answers[f"{verb} {route.path}"] = await api(verb.upper(), *path, send=send if verb != "get" else None)
     return answers

@@ -215,6 +215,7 @@ BODIES = {
     "post /loops/{loop_id}/exec": {"argv": ["true"]},
     "post /loops/{loop_id}/promote": {"context": "notes"},
     "put /loops/{loop_id}/share": {"mode": "static"},
+    "post /proposals/{kind}/{loop_id}/merge": {"commit": "0" * 40},
     "put /repos/{name}": {"url": "/no/such/repo"},
     "put /contexts/{kind}": {"remote": "/no/such/repo"},
     "post /vaults": {"name": "new"},

@@ -126,6 +126,16 @@ def test_a_path_enters_a_loop_wherever_planted_links_lead_then(tmp_path: Path):
         assert workspace.whereabouts(outside).entered is None
 
 
+def test_a_new_workspace_is_private_and_the_mode_of_one_that_is_there_is_its_persons(tmp_path: Path):
+    workspace = make(tmp_path / "above" / "ws")
+    workspace.prepare()
+    assert {folder.stat().st_mode & 0o777 for folder in (workspace.home, workspace.loops)} == {0o700}
+    for folder in (workspace.home, workspace.loops):
+        folder.chmod(0o750)
+    workspace.prepare()
+    assert {folder.stat().st_mode & 0o777 for folder in (workspace.home, workspace.loops)} == {0o750}
+
+
 def test_the_runtime_directory_is_private(tmp_path: Path):
     workspace = make(tmp_path / "ws")
     workspace.prepare()

@@ -169,6 +169,12 @@ def test_a_full_disk_leaves_nothing_of_a_new_loop(
     assert list(workspace.loops.iterdir()) == []
 
 
+def test_a_new_loop_is_nobody_elses_to_read(store: LoopStore, workspace: Workspace):
+    made = record()
+    store.create(made)
+    assert workspace.loop(made.id).stat().st_mode & 0o777 == 0o700
+
+
 def test_a_folder_of_loops_that_cannot_be_written_is_told(store: LoopStore, workspace: Workspace):
     workspace.loops.chmod(0o500)
     try:
