@@ -312,7 +312,7 @@ class LoopManager:
     async def delete(self, loop_id: str, *, force: bool = False, end: bool = False) -> None:
         """Delete a loop: its sandbox, then its files. Works for a damaged record too.
 
-        Once the sandbox is removed, the rest goes as well, also if the caller is called off meanwhile.
+        Once that has begun, it goes to its end, also if the caller is called off meanwhile.
 
         Args:
             loop_id: The loop.
@@ -324,15 +324,14 @@ class LoopManager:
             NotFoundError: There is no such loop.
             EngineError: Podman refused; the files are still there.
         """
-        await self.refuse_loss(loop_id, force=force)
-        title = ""
-        with contextlib.suppress(UnreadableRecordError):
-            title = self.store.read(loop_id).title
-        await self.sandboxes.remove(loop_id, force=force or end, title=title)
-        await to_the_end(self._erase(loop_id))
+        title = await self.refuse_loss(loop_id, force=force)
+        # Whoever is changing it comes to the end first; only this wait may take long.
+        async with self.sandboxes.lock(loop_id):
+            pass
+        await to_the_end(self._remove(loop_id, title, force=force or end))
 
-    async def _erase(self, loop_id: str) -> None:
-        """Remove what there is of a loop without its sandbox."""
+    async def _remove(self, loop_id: str, title: str, *, force: bool) -> None:
+        await self.sandboxes.remove(loop_id, force=force, title=title)
         self.kernels.withdraw(loop_id)
         self.workspace.record(loop_id).unlink(missing_ok=True)
         await self.edge.follow(loop_id)
@@ -340,17 +339,18 @@ class LoopManager:
             await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
-    async def refuse_loss(self, loop_id: str, *, force: bool = False) -> None:
-        """Refuse what `delete` would, except for what runs in the loop; see `loopat_jupyter.losses.find_losses`."""
+    async def refuse_loss(self, loop_id: str, *, force: bool = False) -> str:
+        """A loop's title, if any; refuses what `delete` would, except for what runs in it: see `losses.find_losses`."""
         try:
             record = self.store.read(loop_id)
         except UnreadableRecordError as error:
             _log.warning("Nobody can tell what is lost with this loop. %s", error.message)
-        else:
-            lost = "" if force else await find_losses(self.workspace, record, functools.partial(self.opened, record))
-            if lost:
-                to_do = "Commit and push it, or promote it, or force it (`--force`)."
-                raise ConflictError(f"What is only in it would be lost: {lost}. {to_do}")
+            return ""
+        opened = functools.partial(self.opened, record)
+        if not force and (lost := await find_losses(self.workspace, record, opened)):
+            to_do = "Commit and push it, or promote it, or force it (`--force`)."
+            raise ConflictError(f"What is only in it would be lost: {lost}. {to_do}")
+        return record.title
 
     async def opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
         """`inside` for a loop whose sandbox may have to be started first; that does not count as use of it."""

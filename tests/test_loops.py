@@ -129,17 +129,17 @@ async def test_a_deleted_loop_is_gone(quiet: LoopManager, events: list[LoopEvent
             await reading
 
 
-async def test_a_deletion_that_is_called_off_once_the_sandbox_is_gone_goes_to_its_end(
+async def test_a_deletion_that_is_called_off_while_the_sandbox_is_removed_goes_to_its_end(
     quiet: LoopManager, events: list[LoopEvent], monkeypatch: pytest.MonkeyPatch
 ):
     record = quiet.create(title="First")
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def follow(_: str) -> None:
+    async def remove(_: str, **_options: object) -> None:
         begun.set()
         await go_on.wait()
 
-    monkeypatch.setattr(quiet.edge, "follow", follow)
+    monkeypatch.setattr(quiet.sandboxes, "remove", remove)
     deleting = asyncio.ensure_future(quiet.delete(record.id))
     await begun.wait()
     deleting.cancel()
