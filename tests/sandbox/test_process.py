@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from loopat_jupyter.models import ExecSpec
@@ -46,9 +48,13 @@ def tree() -> Iterator[subprocess.Popen[str]]:
     )
     with process:
         assert process.stdout.readline() == "1\n"
+        # Known before the test: of a parent that has ended nobody is a child any more.
+        children = [psutil.Process(pid) for pid in descendants(process.pid)]
         yield process
-        for pid in descendants(process.pid):
-            os.kill(pid, signal.SIGKILL)
+        for child in children:
+            # Where its id is that of something else by now, it says that it is gone.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         process.kill()
 
 
