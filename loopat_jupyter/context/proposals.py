@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loopat_jupyter.context.origins import Origins
-    from loopat_jupyter.repos.git import Access, Git
+    from loopat_jupyter.repos.git import Access, Completed, Git
     from loopat_jupyter.repos.mirrors import Mirror
     from loopat_jupyter.workspace.records import LoopStore
 
@@ -113,13 +113,7 @@ class Proposals:
             GitError: The remote is out of reach.
             NotFoundError: There is no such proposal.
         """
-        mirror, base, commit = await self._compared(kind, loop_id, commit)
-        # A larger file is told as changed, without its lines: git would hold two of them in memory.
-        answer = await self._git.run(
-            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", *_DIFF, "--no-color",
-            base, commit, "--",
-            folder=mirror.path, doing="diff", environ=NO_SETTINGS, cut_bytes=LARGEST_DIFF_BYTES,
-        )  # fmt: skip
+        answer, commit = await self._compared(kind, loop_id, commit, "--no-color", cut_bytes=LARGEST_DIFF_BYTES)
         text = f"commit {commit}\n\n{answer.stdout.decode('utf-8', 'replace')}"
         return f"{text}\n… cut here: it is longer.\n" if answer.cut else text
 
@@ -136,12 +130,7 @@ class Proposals:
             GitError: The remote is out of reach.
             NotFoundError: There is no such proposal.
         """
-        mirror, base, commit = await self._compared(kind, loop_id, commit)
-        answer = await self._git.run(
-            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", *_DIFF, "--numstat", "-z",
-            base, commit, "--",
-            folder=mirror.path, doing="diff", environ=NO_SETTINGS,
-        )  # fmt: skip
+        answer, _ = await self._compared(kind, loop_id, commit, "--numstat", "-z")
         entries = (entry.split("\t", 2) for entry in answer.stdout.decode("utf-8", "replace").split("\0")[:-1])
         return tuple(ChangedFile(path, _lines(added), _lines(removed)) for added, removed, path in entries)
 
@@ -226,12 +215,20 @@ class Proposals:
             f"No proposal of loop {loop_id[:80]} waits on {kind}. `jupyter loopat context proposals` shows them."
         )
 
-    async def _compared(self, kind: ContextKind, loop_id: str, commit: str | None) -> tuple[Mirror, str, str]:
-        """Where a proposal is kept, what it is compared with, and its commit."""
+    async def _compared(
+        self, kind: ContextKind, loop_id: str, commit: str | None, *how: str, cut_bytes: int | None = None
+    ) -> tuple[Completed, str]:
+        """What git says of the changes of a proposal, and its commit."""
         mirror, proposal = await self._find(kind, loop_id, commit)
         await refuse_bomb(self._git, mirror.path, proposal.commit)
         base = await self._base(mirror, f"refs/heads/{mirror.default_branch}", proposal.commit)
-        return mirror, base, proposal.commit
+        # A larger file is told as changed, without its lines: git would hold two of them in memory.
+        answer = await self._git.run(
+            "-c", f"core.bigFileThreshold={LARGEST_DIFF_BYTES}", "diff", *_DIFF, *how,
+            base, proposal.commit, "--",
+            folder=mirror.path, doing="diff", environ=NO_SETTINGS, cut_bytes=cut_bytes,
+        )  # fmt: skip
+        return answer, proposal.commit
 
     async def _of(self, kind: ContextKind, mirror: Mirror) -> list[Proposal]:
         base = None if mirror.commit is None else f"refs/heads/{mirror.default_branch}"
