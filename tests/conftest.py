@@ -65,6 +65,7 @@ pytest_plugins = [
     "tests.git_remotes",
     "tests.light_age",
     "tests.measures",
+    "tests.tasks",
     "tests.small_image",
 ]
 
