@@ -70,13 +70,21 @@ class FakeImages:
     def __init__(self, reference: str = "localhost/image:latest") -> None:
         self._reference = reference
         self.ensured: list[str] = []
+        self.unready: set[str] = set()
 
     def reference(self, record: LoopRecord) -> str:
         return self._reference
 
     async def ensure(self, record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
         self.ensured.append(record.id)
+        self.unready.clear()
         return "image-id"
+
+    def is_ready(self, reference: str, image_id: str) -> bool:
+        return image_id not in self.unready
+
+    def forget_ready(self, image_id: str) -> None:
+        self.unready.add(image_id)
 
 
 def inspected(*entries: dict[str, object], missing: bool = False) -> Completed:

@@ -30,9 +30,7 @@ def places(waiting: object) -> Iterator[str]:
 
 def told(loop: asyncio.AbstractEventLoop) -> str:
     """The tasks of an event loop that have not ended, and where each of them is."""
-    return "\n".join(
-        line for task in asyncio.all_tasks(loop) for line in (task.get_name(), *places(task.get_coro()))
-    )
+    return "\n".join(line for task in asyncio.all_tasks(loop) for line in (task.get_name(), *places(task.get_coro())))
 
 
 @pytest.hookimpl(wrapper=True)

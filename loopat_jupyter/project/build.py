@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from loopat_jupyter.project.instructions import check_mounts, has_mounts
 from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, build_folder, sole_builder
 from loopat_jupyter.sandbox.plan import wanted_network
+from loopat_jupyter.sandbox.preparing import prepare
 from loopat_jupyter.sandbox.project_images import project_labels
 from loopat_jupyter.sandbox.toolchain import last_words
 from loopat_jupyter.sandbox.versions import read_version
@@ -117,7 +117,7 @@ async def _build(
             "Fix the project's files, and try again.",
             stderr="\n".join(lines.tail),
         )
-    await images.prepare(image_id, hashlib.sha256(tag.encode()).hexdigest()[:12])
+    await prepare(engine, workspace, image_id)
     await engine.run("tag", image_id, tag, doing="tag the image")
     return tag
 

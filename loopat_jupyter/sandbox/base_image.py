@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.config import ImageConfig
     from loopat_jupyter.workspace.paths import Workspace
 
-PULL_TIMEOUT_S = 300.0
+_PULL_TIMEOUT_S = 300.0
 _MAKE_TIMEOUT_S = 900.0
 _IMPORT_TIMEOUT_S = 300.0
 _QUICK_TIMEOUT_S = 30.0
@@ -101,7 +101,7 @@ class BaseImage:
         if reference.startswith("localhost/"):
             return "it is not there"
         try:
-            await self._engine.run("pull", "--quiet", reference, timeout_s=PULL_TIMEOUT_S, doing=f"pull {reference}")
+            await self._engine.run("pull", "--quiet", reference, timeout_s=_PULL_TIMEOUT_S, doing=f"pull {reference}")
         except (EngineError, EngineTimeoutError) as error:
             return error.message
         on_line(f"{reference} pulled")

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError, ImageBuildError, StorageFullError
-from loopat_jupyter.models import SANDBOX_UID, Progress
-from loopat_jupyter.sandbox.base_image import PULL_TIMEOUT_S, BaseImage
+from loopat_jupyter.models import Progress
+from loopat_jupyter.sandbox.base_image import BaseImage
 from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, sole_builder
 from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
+from loopat_jupyter.sandbox.preparing import forget_prepared, is_prepared, prepare
 from loopat_jupyter.sandbox.specs import forget_image
 from loopat_jupyter.sandbox.template import (
     SANDBOX_IMAGE,
     BuildProgress,
     Template,
+    is_built_here,
     read_template,
     step_labels,
     template_folder,
@@ -47,8 +49,6 @@ LABEL_TOOLCHAIN = "loopat.toolchain"
 
 OBSOLETE_AFTER_S = 7 * 24 * 3600.0
 _QUICK_TIMEOUT_S = 30.0
-_PREPARE_TIMEOUT_S = 300.0
-"""The copy with shifted owners takes as long as the disk needs for the whole image."""
 
 _BASE, _PREPARE = "base image", "preparing"
 
@@ -62,6 +62,14 @@ class ImageSource(Protocol):
 
     async def ensure(self, record: LoopRecord, on_progress: Callable[[Progress], None]) -> str:
         """Make an image be there that the loop can run, and `reference` name it; its id."""
+        ...
+
+    def is_ready(self, reference: str, image_id: str) -> bool:
+        """Whether a container of an image that is there starts at once, without a copy of all of it."""
+        ...
+
+    def forget_ready(self, image_id: str) -> None:
+        """Have `ensure` see to it anew that containers of an image start at once."""
         ...
 
 
@@ -142,11 +150,33 @@ class Images:
             StorageFullError: No space.
         """
         image_id = await self.find(reference)
-        if image_id is not None:
-            return image_id
-        if not self._config.image.use and reference == self.template().tag:
-            return await self._build_once(self.template(), None, on_progress)
-        return await self._pull(reference, on_progress, loop)
+        if image_id is None:
+            if not self._config.image.use and reference == self.template().tag:
+                return await self._build_once(self.template(), None, on_progress)
+            image_id = await self._pull(reference, on_progress, loop)
+        if not self.is_ready(reference, image_id):
+            async with sole_builder(self._workspace, image_id, on_progress) as report:
+                if not self.is_ready(reference, image_id):
+                    report(Progress(label="preparing the image"))
+                    await prepare(self._engine, self._workspace, image_id)
+        return image_id
+
+    def is_ready(self, reference: str, image_id: str) -> bool:
+        """Whether a container of an image that is there starts at once. Asks no podman.
+
+        Args:
+            reference: What the image is called: ours are made ready before they have their names.
+            image_id: The image.
+        """
+        return is_built_here(reference) or is_prepared(self._workspace, image_id)
+
+    def forget_ready(self, image_id: str) -> None:
+        """Have `ensure` see to it anew that containers of an image start at once.
+
+        Args:
+            image_id: The image.
+        """
+        forget_prepared(self._workspace, image_id)
 
     async def build(
         self,
@@ -240,6 +270,7 @@ class Images:
             else:
                 gone.append(image)
                 forget_image(self._workspace, image.id)
+                forget_prepared(self._workspace, image.id)
         return tuple(gone)
 
     async def find(self, reference: str) -> str | None:
@@ -274,7 +305,7 @@ class Images:
                 report(Progress(label="pulling the image"))
                 try:
                     await self._engine.run(
-                        "pull", "--quiet", "--", reference, timeout_s=PULL_TIMEOUT_S, doing=f"pull {reference}"
+                        "pull", "--quiet", "--", reference, timeout_s=BUILD_TIMEOUT_S, doing=f"pull {reference}"
                     )
                 except StorageFullError:
                     raise
@@ -321,7 +352,7 @@ class Images:
         if image_id is None:
             raise build_failure(lines, last.label, template.folder)
         report(progress.phase(_PREPARE))
-        await self.prepare(image_id, template.digest)
+        await prepare(self._engine, self._workspace, image_id)
         # Only now does anybody see the image under its name: what is there is whole and quick to start.
         await self._engine.run("tag", image_id, template.tag, template.newest_tag, doing="tag the image")
         note_id(self._workspace, template.tag, image_id)
@@ -342,38 +373,6 @@ class Images:
             *self.trust_arguments(),
             str(template.folder),
         )
-
-    async def prepare(self, image_id: str, digest: str) -> None:
-        """Make podman's copy of the image with shifted owners, which the first container would wait for.
-
-        Args:
-            image_id: The image.
-            digest: Of what it is made from; tells apart who prepares at the same time.
-
-        Raises:
-            EngineError: Podman refused.
-        """
-        name = f"loopat-prepare-{digest}"
-        try:
-            await self._engine.run(
-                "create",
-                f"--name={name}",
-                # One may be left over.
-                "--replace",
-                f"--userns=keep-id:uid={SANDBOX_UID},gid={SANDBOX_UID}",
-                f"--label={LABEL_TEMPLATE}={digest}",
-                "--network=none",
-                # A password in a proxy's address is not written into a container, for however short a time.
-                "--http-proxy=false",
-                "--pull=never",
-                "--entrypoint=true",
-                image_id,
-                timeout_s=_PREPARE_TIMEOUT_S,
-                doing="prepare the image",
-            )
-        finally:
-            remove = ("rm", "--force", "--ignore", "--time=0", name)
-            await self._engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
 
 
 async def images_in_use(engine: Engine) -> frozenset[str]:

@@ -141,14 +141,14 @@ class Sandboxes:
                 await in_thread(self.extras.make_ready, spec)
                 if decision == "start" and facts is not None and await self._start(facts, on_progress):
                     return self._started(record.id, spec, facts.image_id, reference)
-                if image_id is not None:
+                if image_id is not None and self._images.is_ready(reference, image_id):
                     on_progress(Progress(label="starting the sandbox"))
                     if facts is not None:
                         before_end()
                         with self.state_files(record.id).ending(replaced=True):
                             await self._maker.remove(spec.name)
                     await self.folders.clear_run(record.id)
-                    await self._maker.create(spec, reference, self.state_files(record.id).pidfile)
+                    await self._create(spec, reference, image_id)
                     started = self._started(record.id, spec, image_id, reference)
                     return started._replace(replaced="" if fresh else replaced(facts, config_hash(spec), image_id))
             # Builds take minutes, so they happen outside the loop's lock, under the lock of the image's tag.
@@ -347,6 +347,14 @@ class Sandboxes:
         on_progress(Progress(label="starting the sandbox"))
         await self.folders.clear_run(facts.loop_id)
         return await self._maker.start(facts.name)
+
+    async def _create(self, spec: SandboxSpec, reference: str, image_id: str) -> None:
+        try:
+            await self._maker.create(spec, reference, self.state_files(spec.loop_id).pidfile)
+        except EngineTimeoutError:
+            # An image that went and came back is copied once more.
+            self._images.forget_ready(image_id)
+            raise
 
     def _started(self, loop_id: str, spec: SandboxSpec, image_id: str, reference: str) -> Running:
         pid = self.state_files(loop_id).read_pidfile()

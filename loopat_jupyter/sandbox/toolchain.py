@@ -24,6 +24,7 @@ from loopat_jupyter.sandbox.builders import (
     sole_builder,
 )
 from loopat_jupyter.sandbox.images import LABEL_IMAGE, LABEL_TOOLCHAIN
+from loopat_jupyter.sandbox.preparing import prepare
 from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, TOOLCHAIN_IMAGE
 from loopat_jupyter.workspace.files import read_untrusted, write_atomic
 
@@ -145,6 +146,14 @@ class Toolchains:
             self._on_failure(LoopEvent(action="warning", loop_id=record.id, message=self.problem(record)))
         return found or base_id
 
+    def is_ready(self, reference: str, image_id: str) -> bool:
+        """Whether a container of an image that is there starts at once. Asks no podman."""
+        return self._images.is_ready(reference, image_id)
+
+    def forget_ready(self, image_id: str) -> None:
+        """Have `ensure` see to it anew that containers of an image start at once."""
+        self._images.forget_ready(image_id)
+
     def _tag(self, record: LoopRecord, base: str) -> str | None:
         """The child image; None for a loop without a toolchain."""
         data = self._data(record)
@@ -180,7 +189,7 @@ class Toolchains:
             write_atomic(self._failure(tag), (_tell_killed(killed) if killed else explain(lines)).encode())
             return None
         report(_PREPARE)
-        await self._images.prepare(image_id, _digest_of(tag))
+        await prepare(self._engine, self._workspace, image_id)
         await self._engine.run("tag", image_id, tag, doing="tag the image")
         return image_id
 

@@ -127,13 +127,6 @@ async def test_an_image_that_is_there_takes_one_call(workspace: Workspace):
     assert engine.verbs == ["image"]
 
 
-async def test_an_image_is_prepared_without_the_proxies_of_the_host(workspace: Workspace):
-    engine = FakeEngine(lambda _: Completed(0, b"", ""))
-    await Images(workspace, engine, Config()).prepare("image-id", "0" * 12)
-    assert engine.verbs == ["create", "rm"]
-    assert "--http-proxy=false" in engine.calls[0]
-
-
 async def test_a_missing_image_is_looked_for_before_and_under_the_lock_of_its_build(workspace: Workspace):
     engine = FakeEngine(lambda _: MISSING)
     images = Images(workspace, engine, Config(), base=GivenBase())
@@ -159,7 +152,7 @@ async def test_a_missing_image_is_pulled(workspace: Workspace):
         nonlocal pulled
         if arguments[0] == "pull":
             pulled = True
-        return Completed(0, b"abc\n", "") if pulled else MISSING
+        return Completed(0, f"{workspace.key}\n".encode(), "") if pulled else MISSING
 
     engine = FakeEngine(answers)
     seen: list[Progress] = []
@@ -167,10 +160,23 @@ async def test_a_missing_image_is_pulled(workspace: Workspace):
     log = images.build_log("example/one")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("why it could not be pulled before")
-    assert await images.ensure("example/one", seen.append) == "abc"
+    assert await images.ensure("example/one", seen.append) == workspace.key
     assert not log.exists()
     assert engine.calls[1] == ("pull", "--quiet", "--", "example/one")
-    assert seen == [Progress(label="pulling the image")]
+    assert seen == [Progress(label="pulling the image"), Progress(label="preparing the image")]
+
+
+async def test_an_image_that_was_there_is_prepared_once_and_again_when_that_may_have_been_lost(workspace: Workspace):
+    engine = FakeEngine(lambda _: Completed(0, f"{workspace.key}\n".encode(), ""))
+    images = Images(workspace, engine, Config())
+    assert not images.is_ready("example/one", workspace.key)
+    for _ in range(2):
+        assert await images.ensure("example/one", ignore) == workspace.key
+    assert engine.verbs == ["image", "create", "rm", "image"]
+    assert images.is_ready("example/one", workspace.key)
+    images.forget_ready(workspace.key)
+    assert not images.is_ready("example/one", workspace.key)
+    assert images.is_ready(images.template().tag, workspace.key)
 
 
 async def test_an_image_that_cannot_be_pulled_is_told_with_podmans_words(workspace: Workspace):

@@ -119,6 +119,22 @@ async def test_a_missing_container_is_made(scene: Scene):
     assert running == (scene.sandboxes.plan(scene.record).name, PID, "image-id", False, "")
 
 
+async def test_an_image_is_made_ready_before_a_container_of_it_is_made(scene: Scene):
+    scene.images.unready.add("image-id")
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "inspect", "run"]
+    assert scene.images.ensured == [scene.record.id]
+
+
+async def test_an_image_whose_container_took_too_long_is_made_ready_anew(scene: Scene):
+    scene.failures["run"] = [EngineTimeoutError("too long")]
+    with pytest.raises(EngineTimeoutError):
+        await scene.ensure()
+    assert scene.images.unready == {"image-id"}
+    await scene.ensure()
+    assert scene.images.ensured == [scene.record.id]
+
+
 async def test_of_those_who_want_a_sandbox_at_once_one_asks_podman(scene: Scene):
     first, *others = await asyncio.gather(*(scene.ensure() for _ in range(3)))
     assert others == [first] * 2

@@ -38,7 +38,7 @@ RECORD = LoopRecord(
     created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     created_by="ada",
 )
-BASE = "localhost/base:latest"
+BASE = "localhost/loopat-sandbox-base:latest"
 TOOLS = b'[tools]\n"pipx:cowsay" = "6.1"\n'
 MISSING = Completed(125, b"", "Error: inspecting object: x: image not known")
 
