@@ -40,7 +40,8 @@ def rm_verb(session: Session, *, loops: tuple[str, ...], yes: bool, force: bool)
     for loop_id, name in dict(_to_delete(manager, reference) for reference in loops).items():
         if not (yes or force):
             # Nobody is asked about what is refused then.
-            session.run(manager.refuse_loss(loop_id))
+            title = session.run(manager.refuse_loss(loop_id))
+            session.run(manager.sandboxes.refuse_busy(loop_id, title))
         living = session.run(inside_now(manager, loop_id)) if force else []
         files, size_bytes = measure(manager.workspace.loop(loop_id))
         question = f"Delete {name} with {count(files, 'file')}, {size(size_bytes)}"

@@ -77,8 +77,10 @@ def project_verb(session: Session, *, loop: str, install: bool, use: bool, build
     """
     record = find_loop(session.manager, loop)
     found = find_project(session.manager.workspace.workdir(record.id), record.id)
+    if install and json:
+        raise click.UsageError("What the commands of --install print is no JSON: leave --json out.")
     if use or build:
-        _take_over(session, record, found, use=use, build=build, yes=yes)
+        _take_over(session, record, found, use=use, build=build, yes=yes, json=json)
     if install:
         raise click.exceptions.Exit(_install(session, record, found))
     if use or build:
@@ -120,7 +122,14 @@ def _wish(entry: ProjectFile) -> str:
 
 
 def _take_over(
-    session: Session, record: LoopRecord, found: Sequence[ProjectFile], *, use: bool, build: bool, yes: bool
+    session: Session,
+    record: LoopRecord,
+    found: Sequence[ProjectFile],
+    *,
+    use: bool,
+    build: bool,
+    yes: bool,
+    json: bool,
 ) -> None:
     manager = session.manager
     changes: dict[str, object] = {}
@@ -150,6 +159,9 @@ def _take_over(
     if not changes:
         raise BadInputError("project", "names no image and no variables that could be taken over")
     session.run(manager.update(record.id, changes))
+    if json:
+        session.show_json(session.run(manager.get(record.id)))
+        return
     taken = " and ".join({"image": "image", "config": "variables"}[name] for name in sorted(changes))
     click.echo(f"Took over its {taken}: they count when the sandbox starts next.")
 

@@ -9,6 +9,7 @@
 `template`     pure: the image template, its hash and tags, the labels of its build steps
 `base_image`   the distribution image below: pulled, or made from packages
 `build`        one `podman build`, ended cleanly when it is cancelled
+`preparing`    podman's copy of an image for sandboxes, made before one waits for it
 `images`       `Images`: one build per tag across processes, with progress
 `process`      processes inside: start, find on the host, signal, watch, read the log
 `sockets`      how the host connects to what listens inside
@@ -21,6 +22,7 @@
 `activity`     which sandboxes are in use, and since when not
 `runtime`      `RuntimeFolders`: made, checked and cleared, whatever was done to them inside
 `making`       the podman calls that make, start, stop and remove one container
+`judging`      pure: the state that what is known of a sandbox amounts to
 `lifecycle`    `Sandboxes`: ensure, stop, remove, status
 `leftovers`    pure: what nothing needs any more; `sweep` finds and removes it
 `project_images` labels of images of projects, and which of them nobody needs any more

@@ -13,6 +13,7 @@ from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.builders import noted_image
 from loopat_jupyter.sandbox.drift import decide, drifted, replaced
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
+from loopat_jupyter.sandbox.judging import judged
 from loopat_jupyter.sandbox.making import Maker
 from loopat_jupyter.sandbox.mounting import Extras
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash, container_name, plan_sandbox
@@ -20,7 +21,7 @@ from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
 from loopat_jupyter.sandbox.template import is_toolchain
-from loopat_jupyter.sandbox.usage import in_use, unresponsive, usage
+from loopat_jupyter.sandbox.usage import in_use, usage
 from loopat_jupyter.workspace.fixed import bound
 from loopat_jupyter.workspace.locks import loop_lock
 from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Mapping
 
-    from loopat_jupyter.models import LoopRecord, SandboxSpec, State, Usage
+    from loopat_jupyter.models import LoopRecord, SandboxSpec, Usage
     from loopat_jupyter.sandbox.images import ImageSource
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.config import Config
@@ -240,18 +241,32 @@ class Sandboxes:
             ConflictError: Something runs in it, and `force` was not given.
             EngineError: Podman refused.
         """
-        name = container_name(self._workspace.name, loop_id)
         async with self.lock(loop_id):
-            unmade = is_unmade(self._workspace, loop_id)
-            if not unmade and not force:
-                # Where no note names a living process, podman is asked: a wiped note must not hide somebody's work.
-                stamp = self.state_files(loop_id).running()
-                facts = stamp.facts if stamp is not None else await find_container(self._engine, name)
-                refuse_busy(title or loop_id, facts, self._workspace.run(loop_id))
+            if not force:
+                await self.refuse_busy(loop_id, title)
             with self.state_files(loop_id).ending():
-                if not unmade:
-                    await self._maker.remove(name)
+                if not is_unmade(self._workspace, loop_id):
+                    await self._maker.remove(container_name(self._workspace.name, loop_id))
             await self.folders.remove(self._workspace.host(loop_id).parent)
+
+    async def refuse_busy(self, loop_id: str, title: str) -> None:
+        """Refuse what would end somebody's kernel, terminal or command in a sandbox.
+
+        Args:
+            loop_id: The loop.
+            title: What it is called; empty names its id.
+
+        Raises:
+            ConflictError: Something runs in it.
+            EngineError: Podman refused.
+        """
+        if is_unmade(self._workspace, loop_id):
+            return
+        # Where no note names a living process, podman is asked: a wiped note must not hide somebody's work.
+        stamp = self.state_files(loop_id).running()
+        name = container_name(self._workspace.name, loop_id)
+        facts = stamp.facts if stamp is not None else await find_container(self._engine, name)
+        refuse_busy(title or loop_id, facts, self._workspace.run(loop_id))
 
     async def containers(self) -> dict[str, ContainerFacts]:
         """All containers of this workspace, by loop id; one podman call."""
@@ -313,27 +328,16 @@ class Sandboxes:
             used: What runs in it.
         """
         files = self.state_files(record.id)
-        progress = files.progress()
-        if progress is not None:
-            return Status(state="preparing", progress=progress)
-        failed = files.failed_build(lambda: self._noted_image(record))
-        told = (failed,) if failed else ()
-        if facts is None:
-            return Status(state="absent", build_failed=bool(failed), warnings=told)
-        if facts.paused:
-            return Status(state="error", warnings=(paused(record.title, facts.name).message,))
-        if facts.running and not facts.alive:
-            problem = "its processes are gone although podman says it runs; start it to repair it"
-            return Status(state="error", warnings=(problem,))
-        outdated = drifted(facts, config_hash(self.plan(record)), self._images.reference(record), image_id)
-        state: State = "running" if facts.running else "stopped"
-        used = used or InUse()
-        return Status(
-            state=state,
-            restart_needed=facts.running and outdated,
-            build_failed=bool(failed),
-            warnings=(*told, *map(unresponsive, used.unresponsive)),
-            in_use=used,
+        outdated = facts is not None and drifted(
+            facts, config_hash(self.plan(record)), self._images.reference(record), image_id
+        )
+        return judged(
+            record.title,
+            facts,
+            progress=files.progress(),
+            failed=files.failed_build(lambda: self._noted_image(record)),
+            outdated=outdated,
+            used=used or InUse(),
         )
 
     def _noted_image(self, record: LoopRecord) -> str:

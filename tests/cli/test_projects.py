@@ -79,6 +79,14 @@ def test_image_and_variables_are_taken_over_when_asked_for(fake: FakeCommandLine
     assert fake("project", record.id, "--build", "--yes").code == 2
 
 
+def test_a_script_is_told_the_loop_that_took_over(fake: FakeCommandLine) -> None:
+    record = fake.manager.create(title="New")
+    project(fake.manager.workspace, record.id)
+    told = json.loads(fake("project", record.id, "--use", "--json").out)
+    assert (told["id"], told["image"]) == (record.id, "example.org/dev:1")
+    assert fake("project", record.id, "--install", "--json").code == 2
+
+
 def test_more_variables_win() -> None:
     assert with_variables(LoopConfig(env={"a": "1", "b": "1"}), {"b": "2"}) == LoopConfig(env={"a": "1", "b": "2"})
 

@@ -231,6 +231,8 @@ def test_a_loop_in_use_is_deleted_only_by_force(
     refused = shared.here("rm", loop_id, "--yes", code=1)
     message = "1 command of loop 'In use' would end. End that first, or force it (`--force`).\n"
     assert refused.err == message
+    # Nobody is asked about what is refused then.
+    assert shared.here("rm", loop_id, code=1).err == message
     assert "Add --yes" in shared.here("recreate", loop_id, code=2).err
     questions: list[str] = []
 
