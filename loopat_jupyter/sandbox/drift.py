@@ -22,8 +22,9 @@ def replaced(facts: ContainerFacts | None, wanted_hash: str, image_id: str | Non
     """
     if facts is None:
         return ""
-    changed = ["its settings"] if facts.config_hash != wanted_hash else []
-    changed += ["its image"] if image_id not in (None, facts.image_id) else []
+    # Of one whose storage is lost, podman cannot say what it was.
+    changed = ["its settings"] if facts.config_hash not in ("", wanted_hash) else []
+    changed += ["its image"] if facts.image_id and image_id not in (None, facts.image_id) else []
     why = f"{' and '.join(changed)} had changed" if changed else "it could not go on as it was"
     return f"The sandbox was recreated: {why}. Files and home are as they were; what was installed with sudo is gone."
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 INSPECT_TIMEOUT_S = 60.0
 """For what podman answers at once, but not while it holds its storage: to commit an image takes a slow disk long."""
 
-_HALF_REMOVED = ("container not known", "layer not known")
+_HALF_REMOVED = ("container not known", "layer not known", "getting graph driver info")
 """What podman says of a container whose storage is gone already."""
+
+_MISSING = ("no such object", "no such container", "no such image")
+"""What podman says where something is not there. That some file is not there means no such thing."""
 
 
 async def look(engine: Engine, name: str, reference: str) -> tuple[ContainerFacts | None, str | None]:
@@ -49,7 +52,7 @@ async def look(engine: Engine, name: str, reference: str) -> tuple[ContainerFact
             id="", name=name, loop_id="", config_hash="", image_id="", running=True, pid=0, alive=False
         )
         return half, await _image_id(engine, reference)
-    if answer.returncode and "no such" not in answer.stderr:
+    if answer.returncode and not any(words in answer.stderr for words in _MISSING):
         raise EngineError(
             f"Podman failed to inspect the sandbox: {answer.stderr}. Run `jupyter loopat doctor`.",
             returncode=answer.returncode,

@@ -22,6 +22,12 @@ _NETWORK_LOST = (
 _REFUSED_LIMIT = re.compile(r"setrlimit `RLIMIT_(\w+)`|setting rlimit type (\d+)")
 """What crun and runc say where a container was made with a higher limit than this login may set."""
 
+_BEYOND_REPAIR = re.compile(
+    r"container state improper|layer not known|no such container|no container with"
+    r"|mounting storage for container [^\n]*: no such file or directory"
+)
+"""What libpod and its storage say of a container whose removal was begun, or whose layer is lost."""
+
 _LIMITS = {resource.RLIMIT_NOFILE: "open files (`ulimit -Hn`)", resource.RLIMIT_NPROC: "processes (`ulimit -Hu`)"}
 _ASK_DOCTOR = "Run `jupyter loopat doctor` to see what is missing."
 
@@ -93,6 +99,32 @@ def refused_limit(stderr: str) -> str:
     if refused is None:
         return ""
     return _too_low(int(refused[2]) if refused[2] else getattr(resource, f"RLIMIT_{refused[1]}", -1))
+
+
+def is_beyond_repair(stderr: str) -> bool:
+    """Whether podman says that nothing can start a stopped container any more.
+
+    Args:
+        stderr: What podman wrote there.
+    """
+    return _BEYOND_REPAIR.search(stderr) is not None
+
+
+def does_not_start(error: EngineError, loop_id: str) -> EngineError:
+    """A stopped sandbox that does not start, perhaps for now only, as where something is missing on the host.
+
+    Args:
+        error: What podman said at the last attempt.
+        loop_id: The loop.
+    """
+    return EngineError(
+        f"{error.message} The sandbox stays as it is: try again once that is mended. If it does not start any more, "
+        f"recreate it (`jupyter loopat recreate {loop_id[:8]}`): its files and its home stay, and what was installed "
+        "with sudo is gone.",
+        argv=error.argv,
+        returncode=error.returncode,
+        stderr=error.stderr,
+    )
 
 
 def lower_limit(pid: int) -> str:

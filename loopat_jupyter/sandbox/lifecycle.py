@@ -140,7 +140,7 @@ class Sandboxes:
                         raise cut_off(record.id)
                     return self._note(record.id, facts, reference, restart_needed=decision == "restart-needed")
                 await in_thread(self.extras.make_ready, spec)
-                if decision == "start" and facts is not None and await self._start(facts, on_progress):
+                if decision == "start" and facts is not None and await self._start(spec, on_progress):
                     return self._started(record.id, spec, facts.image_id, reference)
                 if image_id is not None and self._images.is_ready(reference, image_id):
                     on_progress(Progress(label="starting the sandbox"))
@@ -347,10 +347,10 @@ class Sandboxes:
         """The lock under which everything about one loop changes, across processes."""
         return loop_lock(self._workspace, loop_id, timeout_s=LOCK_TIMEOUT_S)
 
-    async def _start(self, facts: ContainerFacts, on_progress: Callable[[Progress], None]) -> bool:
+    async def _start(self, spec: SandboxSpec, on_progress: Callable[[Progress], None]) -> bool:
         on_progress(Progress(label="starting the sandbox"))
-        await self.folders.clear_run(facts.loop_id)
-        return await self._maker.start(facts.name)
+        await self.folders.clear_run(spec.loop_id)
+        return await self._maker.start(spec)
 
     async def _create(self, spec: SandboxSpec, reference: str, image_id: str) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import EngineError, EngineTimeoutError
 from loopat_jupyter.sandbox.copies import copies_folder
-from loopat_jupyter.sandbox.failures import refused_limit
+from loopat_jupyter.sandbox.failures import does_not_start, is_beyond_repair, refused_limit
 from loopat_jupyter.sandbox.network import ensure_network, was_ensured
 from loopat_jupyter.sandbox.plan import STOP_GRACE_S, run_argv, seccomp_folder
 
@@ -71,29 +71,35 @@ class Maker:
                 await self.remove(spec.name)
                 raise
 
-    async def start(self, name: str) -> bool:
-        """Start a stopped container.
+    async def start(self, spec: SandboxSpec) -> bool:
+        """Start a stopped container. One that does not start stays: what was installed in it is nowhere else.
 
         Args:
-            name: Its name.
+            spec: What it is.
 
         Returns:
-            False when podman cannot any more and it has to be made anew.
+            False when nothing can start it any more and it has to be made anew.
 
         Raises:
-            EngineError: A limit of this login is lower than the container's: another login can start it.
+            EngineError: It does not start, which may be for now only; says what to do.
             EngineTimeoutError: Podman took too long.
         """
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await self._engine.run("start", name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
+                await self._engine.run("start", spec.name, timeout_s=_START_TIMEOUT_S, doing="start the sandbox")
             except EngineError as error:
+                _log.warning("Sandbox %s cannot be started (attempt %d): %s", spec.name, attempt, error.message)
+                if is_beyond_repair(error.stderr):
+                    return False
                 if refused_limit(error.stderr):
                     raise
-                _log.warning("Sandbox %s cannot be started (attempt %d): %s", name, attempt + 1, error.message)
+                if attempt == _ATTEMPTS:
+                    raise does_not_start(error, spec.loop_id) from error
+                if "network" in error.stderr and spec.network != "none":
+                    await ensure_network(self._engine, self._workspace)
             else:
-                return True
-        return False
+                break
+        return True
 
     async def stop(self, name: str) -> None:
         """Stop a container; nothing happens when it does not run.

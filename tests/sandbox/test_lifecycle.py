@@ -302,11 +302,27 @@ async def test_a_stopped_container_is_started(scene: Scene):
     assert scene.engine.verbs == ["inspect", "start"]
 
 
-async def test_a_stopped_container_that_does_not_start_is_made_anew(scene: Scene):
+async def test_a_stopped_container_that_nothing_can_start_is_made_anew(scene: Scene):
     scene.has(running=False)
-    scene.failures["start"] = [EngineError("broken")] * 3
+    scene.failures["start"] = [EngineError("broken", stderr="Error: container state improper")]
     await scene.ensure()
-    assert scene.engine.verbs == ["inspect", "start", "start", "start", "rm", "run"]
+    assert scene.engine.verbs == ["inspect", "start", "rm", "run"]
+
+
+async def test_a_stopped_container_that_does_not_start_now_stays(scene: Scene):
+    scene.has(running=False)
+    scene.failures["start"] = [EngineError("Podman failed: broken.", stderr="broken")] * 3
+    what_to_do = rf"Podman failed: broken\. .* .`jupyter loopat recreate {scene.record.id[:8]}`"
+    with pytest.raises(EngineError, match=what_to_do):
+        await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "start", "start", "start"]
+
+
+async def test_a_stopped_container_whose_network_was_removed_gets_it_back(scene: Scene):
+    scene.has(running=False)
+    scene.failures["start"] = [EngineError("broken", stderr="Error: unable to find network with name or ID x")]
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect", "start", "network", "start"]
 
 
 async def test_a_stopped_container_that_a_limit_of_this_login_keeps_from_its_start_stays(scene: Scene):
@@ -572,6 +588,36 @@ async def test_a_login_with_a_smaller_limit_neither_starts_a_sandbox_nor_loses_w
     assert await said(manager, shared, "cat", "/tmp/installed") == "installed\n"
     with pytest.raises(EngineError, match=r"open files \(`ulimit -Hn`\)"):
         await login.engine.run("exec", again.name, "true")
+
+
+@pytest.mark.podman
+async def test_what_is_installed_in_a_sandbox_that_does_not_start_for_now_is_kept(
+    manager: LoopManager, shared: LoopRecord, tmp_path: Path
+):
+    # Podman repeats what the last runtime said of a container that did not start, if this one says nothing.
+    await manager.start(shared, fresh=True)
+    await said(manager, shared, "sh", "-c", "echo installed >/tmp/installed")
+    await manager.stop(shared)
+    broken = tmp_path / "containers.conf"
+    broken.write_text('[engine.runtimes]\ncrun = ["/bin/false"]\nrunc = ["/bin/false"]\n')
+    podman = tmp_path / "podman"
+    podman.write_text(f'#!/bin/sh\nCONTAINERS_CONF={broken} exec podman "$@"\n')
+    podman.chmod(0o755)
+    for_now = LoopManager(manager.workspace, manager.config, Podman(str(podman), os.environ), member="ada")
+    with pytest.raises(EngineError, match=rf"`jupyter loopat recreate {shared.id[:8]}`"):
+        await for_now.start(shared)
+    await manager.start(shared)
+    assert await said(manager, shared, "cat", "/tmp/installed") == "installed\n"
+
+
+@pytest.mark.podman
+async def test_a_sandbox_whose_layer_is_lost_is_made_anew(manager: LoopManager, shared: LoopRecord, running: Running):
+    layer = await manager.engine.run("inspect", "--format={{.GraphDriver.Data.UpperDir}}", running.name)
+    await manager.stop(shared)
+    await manager.engine.run("unshare", "rm", "-r", str(Path(layer.stdout.decode().strip()).parent))
+    again = await manager.start(shared)
+    assert is_init(again.init_pid)
+    assert "could not go on as it was" in again.replaced
 
 
 @pytest.mark.podman
