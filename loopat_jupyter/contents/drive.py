@@ -112,3 +112,16 @@ class Drive:
         if inside is None and ("\0" in first or os.path.lexists(root / first)):
             return None
         return self.host_path(path if inside is None else inside)
+
+    def is_lost(self, path: str, root: Path) -> bool:
+        """Whether a path for which `meant_path` has no answer means a loop that is gone.
+
+        The name of the drive is left out, as there, and Jupyter would take the server's root for what it does not
+        find: what a person means to run in a loop would run on the host.
+
+        Args:
+            path: As the front end writes it.
+            root: The server's root folder.
+        """
+        first = path.strip("/").partition("/")[0]
+        return "\0" not in first and names_loop(first) and not os.path.lexists(root / first)

@@ -13,7 +13,7 @@ from traitlets import Instance, default, validate
 
 from loopat_jupyter.contents.bounds import change_told, refuse_way_out
 from loopat_jupyter.contents.checkpoints import DriveCheckpoints
-from loopat_jupyter.contents.drive import Drive
+from loopat_jupyter.contents.drive import Drive, names_loop
 from loopat_jupyter.contents.managers import UNREADABLE, LoopContentsManager
 from loopat_jupyter.errors import NotFoundError
 from loopat_jupyter.workspace.records import folder_name
@@ -46,6 +46,8 @@ class LoopDriveManager(LoopContentsManager):
             return str(self.drive.workspace.loops)
         found = None if "\0" in path else self.drive.host_path(path)
         if found is None:
+            if names_loop(path.strip("/").partition("/")[0]):
+                raise web.HTTPError(404, f"{path}: the loop of this file was deleted.")
             raise web.HTTPError(404, f"{path} is in no loop. Loops are made, renamed and deleted in the Loops panel.")
         return refuse_way_out(self.workspace, str(found), path)
 

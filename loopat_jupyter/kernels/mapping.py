@@ -296,6 +296,9 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         """
         return None if self._drive is None else self._drive.meant_path(path, Path(self.root_dir).expanduser())
 
+    def _is_lost(self, path: str) -> bool:
+        return self._drive is not None and self._drive.is_lost(path, Path(self.root_dir).expanduser())
+
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:  # noqa: ANN401 - the stock signature
         """The folder of the host that a kernel starts in.
 
@@ -308,7 +311,7 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         """
         folder = self.meant_path(path)
         if folder is None or self._drive is None:
-            if in_drive(path) is not None:
+            if in_drive(path) is not None or self._is_lost(path):
                 raise KernelNotStarted(NotFoundError(_without_loop(path)))
             found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
             return found
@@ -321,6 +324,10 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
 
 def _without_loop(path: str) -> str:
     """What to tell who would run a notebook of the drive that is in no loop."""
-    if names_loop((in_drive(path) or "").partition("/")[0]):
-        return "The loop of this notebook was deleted. Save the notebook elsewhere with File > Save Notebook As…"
+    inside = in_drive(path)
+    if names_loop((path if inside is None else inside).strip("/").partition("/")[0]):
+        return (
+            "The loop of this notebook or console was deleted, so no kernel starts for it. "
+            "What is not saved can be copied into another notebook."
+        )
     return f"{path} is in no loop. The Loops panel shows all loops."
