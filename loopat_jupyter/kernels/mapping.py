@@ -12,6 +12,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_core.utils import ensure_async
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from jupyter_server.utils import ApiPath, to_os_path
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 
@@ -314,6 +315,10 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
             if in_drive(path) is not None or self._is_lost(path):
                 raise KernelNotStarted(NotFoundError(_without_loop(path)))
             found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
+            # Stock goes up to a folder that is there, and out of the folder of a loop that is gone.
+            meant = self._loop_at(to_os_path(ApiPath(path), self.root_dir))
+            if meant is not None and self._loop_at(found) != meant:
+                raise KernelNotStarted(NotFoundError(_OF_LOST_LOOP))
             return found
         # A folder that is gone, or the notebook itself: the next one above it, within the loop.
         least = len(self._drive.workspace.workdir("any").parts)
@@ -322,12 +327,15 @@ class LoopMappingKernelManager(AsyncMappingKernelManager):
         return str(folder)
 
 
+_OF_LOST_LOOP = (
+    "The loop of this notebook or console was deleted, so no kernel starts for it. "
+    "What is not saved can be copied into another notebook."
+)
+
+
 def _without_loop(path: str) -> str:
     """What to tell who would run a notebook of the drive that is in no loop."""
     inside = in_drive(path)
     if names_loop((path if inside is None else inside).strip("/").partition("/")[0]):
-        return (
-            "The loop of this notebook or console was deleted, so no kernel starts for it. "
-            "What is not saved can be copied into another notebook."
-        )
+        return _OF_LOST_LOOP
     return f"{path} is in no loop. The Loops panel shows all loops."

@@ -117,12 +117,16 @@ async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_se
         "The loop of this notebook or console was deleted, so no kernel starts for it. What is not saved can be copied "
         "into another notebook."
     )
+    (Path(jp_serverapp.root_dir) / "all").symlink_to(place.manager.workspace.loops)
     for path, message in (
         ("loops:nowhere-00000000/4a13fe60-0000-4000-8000-000000000000", deleted),
         ("loops:0b347d59-0000-4000-8000-000000000000/n.ipynb", deleted),
         # JupyterLab leaves the drive out for consoles, and before 4.5 for notebooks.
         ("nowhere-00000000/console-1", deleted),
         ("0b347d59-0000-4000-8000-000000000000/n.ipynb", deleted),
+        # The next folder above that is there is in no loop.
+        ("all/0b347d59-0000-4000-8000-000000000000/workdir/n.ipynb", deleted),
+        ("all/0b347d59-0000-4000-8000-000000000000/home/n.ipynb", deleted),
         ("loops:", "loops: is in no loop. The Loops panel shows all loops."),
         ("loops:../n.ipynb", "loops:../n.ipynb is in no loop. The Loops panel shows all loops."),
     ):
