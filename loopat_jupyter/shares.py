@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from loopat_jupyter.deadlines import to_the_end
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent, Progress
@@ -77,13 +78,18 @@ async def change_share(
             if share.mode == "direct" and changed.share.public_port is None:
                 mine = sum(other.share.mode == "direct" for other in others)
                 raise no_port_left(manager.config.share, mine)
-        except LoopatError:
-            await _write(manager, record.id, before)
-            with contextlib.suppress(LoopatError):
-                await edge.settle(ignore)
+        except (LoopatError, asyncio.CancelledError):
+            # What somebody called off is not published later on, when the edge is next looked at.
+            await to_the_end(_take_back(manager, record.id, before))
             raise
     manager.on_event(LoopEvent(action="updated", loop_id=record.id))
     return await _describe(manager, changed, showing)
+
+
+async def _take_back(manager: LoopManager, loop_id: str, before: Share) -> None:
+    await _write(manager, loop_id, before)
+    with contextlib.suppress(LoopatError):
+        await manager.edge.settle(ignore)
 
 
 def _refuse(manager: LoopManager, record: LoopRecord, share: Share) -> None:

@@ -89,6 +89,25 @@ async def test_a_web_server_inside_is_found_by_name(scene: Scene):
     assert (await fetch(shown.url)).code == 200
 
 
+async def test_what_is_called_off_is_not_shared_later(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    begun = asyncio.Event()
+    settle = scene.manager.edge.settle
+
+    async def slow(on_progress):
+        monkeypatch.setattr(scene.manager.edge, "settle", settle)
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(scene.manager.edge, "settle", slow)
+    sharing = asyncio.create_task(scene.share(scene.two, mode="port", port=8000))
+    await begun.wait()
+    assert scene.manager.store.read(scene.two.id).share.mode == "port"
+    sharing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sharing
+    assert scene.manager.store.read(scene.two.id).share.mode == "off"
+
+
 async def test_each_loop_has_a_name_that_is_nobody_elses_and_others_have_none(scene: Scene):
     one = await scene.share(scene.one, mode="port", port=8000, alias="first")
     two = await scene.share(scene.two, mode="port", port=8000)
