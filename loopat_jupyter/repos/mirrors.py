@@ -48,7 +48,9 @@ _FOLLOW = ("--force", "--prune", *_ADD)
 READERS = "loopat-readers"
 """Folder in a mirror: who reached which remote, with keys of their own."""
 
-_LOCKED, _STALE_S = ".lock': File exists", 60.0
+LOCKED = ".lock': File exists"
+"""How git says that another git changes the same, or was killed while it did."""
+_STALE_S = 60.0
 
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
@@ -63,6 +65,7 @@ class Mirror(NamedTuple):
         default_branch: The remote's default branch, whatever its name.
         commit: Where that branch was when the mirror was brought up to date; None for a repo without commits.
         problem: Why it could not be brought up to date; empty when it is.
+        origin: The remote, where it is a bare repo that the workspace itself keeps.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Mirror(NamedTuple):
     default_branch: str
     commit: str | None
     problem: str = ""
+    origin: Path | None = None
 
 
 def mirror_name(address: str) -> str:
@@ -155,7 +159,8 @@ class Mirrors:
                 branch = self.default_branch(name)
                 commit = await self._commit(path, f"refs/heads/{branch}")
                 return Mirror(name, path, address, branch, commit, error.message)
-        return Mirror(name, path, address, branch, commit)
+        origin = Path(address) if Path(address).parent == self._workspace.origins else None
+        return Mirror(name, path, address, branch, commit, origin=origin)
 
     async def reach(self, address: str, access: Access) -> Refs:
         """See whether a remote answers, before anything that may take long.
@@ -350,16 +355,19 @@ class Mirrors:
         try:
             await fetch()
         except GitError as error:
-            if _LOCKED not in error.stderr or not await asyncio.to_thread(_remove_stale_locks, path):
+            if LOCKED not in error.stderr or not await asyncio.to_thread(remove_stale_locks, path):
                 raise
             await fetch()
         return await self._settle_default(path, head or self.default_branch(path.name))
 
 
-def _remove_stale_locks(path: Path) -> bool:
+def remove_stale_locks(path: Path) -> bool:
     """Remove git's own locks that a git left which was killed; whether there were any.
 
-    Who is here has the mirror's lock. Beside it only what loops give back is noted there, in a moment.
+    Who is here has our own lock of the repo. Beside it only what loops give back is noted there, in a moment.
+
+    Args:
+        path: A bare repo of the workspace.
     """
     found = False
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):

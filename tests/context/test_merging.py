@@ -111,3 +111,18 @@ async def test_alone_turns_into_a_team_by_adding_a_remote(
     team = with_contexts(manager, ContextConfig(notes=empty.url), home=elsewhere)
     theirs = await team.make(NewLoop(title="Theirs"))
     assert [at_host(team, theirs, name).read_text() for name in ("a.md", "b.md")] == ["before", "after"]
+
+
+@pytest.mark.parametrize("left", ["HEAD.lock", "refs/heads/main.lock"])
+async def test_what_a_killed_git_left_in_a_context_of_ones_own_keeps_nobody_from_promoting(
+    plain: LoopManager, left: str
+):
+    manager = with_contexts(plain, ContextConfig())
+    one = await manager.make(NewLoop(title="One"), lambda _: None)
+    (origin,) = manager.workspace.origins.glob("notes*.git")
+    at_host(manager, one, "note.md").write_text("one")
+    (origin / left).touch()
+    with pytest.raises(GitError, match=r"Another git changes this context.* Try again in a minute"):
+        await promote_beside(manager, one, "notes")
+    os.utime(origin / left, (1000, 1000))
+    assert (await promote_beside(manager, one, "notes")).outcome == "merged"
