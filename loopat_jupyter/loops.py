@@ -333,10 +333,10 @@ class LoopManager:
     async def _remove(self, loop_id: str, title: str, *, force: bool) -> None:
         await self.sandboxes.remove(loop_id, force=force, title=title)
         self.kernels.withdraw(loop_id)
-        self.workspace.record(loop_id).unlink(missing_ok=True)
+        left = self.store.put_away(loop_id)
         await self.edge.follow(loop_id)
         async with self.sandboxes.lock(loop_id):
-            await self.sandboxes.folders.remove(self.workspace.loop(loop_id))
+            await self.sandboxes.folders.remove(left)
         self.on_event(LoopEvent(action="deleted", loop_id=loop_id))
 
     async def refuse_loss(self, loop_id: str, *, force: bool = False) -> str:

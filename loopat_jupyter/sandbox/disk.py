@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import LoopatError
@@ -30,6 +31,16 @@ def half_made(workspace: Workspace) -> tuple[tuple[str, float], ...]:
     for folder in (workspace.mirrors, workspace.origins, *loops):
         begun += [path for path in _folders(folder) if path.name.startswith(".") and path.name.endswith(".new")]
     return tuple((str(path), _age_s(path)) for path in sorted(begun))
+
+
+def deleted_loops(workspace: Workspace) -> tuple[str, ...]:
+    """What is left of loops whose deletion did not come to its end.
+
+    Args:
+        workspace: Where to look.
+    """
+    pattern = workspace.deleted("*").name
+    return tuple(sorted(str(path) for path in _folders(workspace.loops) if fnmatch(path.name, pattern)))
 
 
 def unused_mirrors(workspace: Workspace) -> tuple[tuple[str, float, int], ...]:

@@ -59,6 +59,7 @@ class Findings(Value, frozen=True, kw_only=True):
         images: Outdated template images that no container uses.
         project_images: Images of projects whose loop is gone, that nothing uses.
         runtime: Folders of loops in the runtime directory: path by folder name.
+        deleted: What is left of loops whose deletion did not come to its end: path.
         half_made: Folders without a record among the loops, and unfinished copies of repos: path, age in seconds.
         mirrors: Copies of repos that no loop borrows from: path, seconds since the last fetch, size in bytes.
         copies: What images are, or were to be, built from: path, age in seconds, size in bytes.
@@ -74,6 +75,7 @@ class Findings(Value, frozen=True, kw_only=True):
     project_images: tuple[StoredImage, ...] = ()
     builds: tuple[tuple[str, str], ...] = ()
     network: str | None = None
+    deleted: tuple[str, ...] = ()
     half_made: tuple[tuple[str, float], ...] = ()
     mirrors: tuple[tuple[str, float, int], ...] = ()
     copies: tuple[tuple[str, float, int], ...] = ()
@@ -99,6 +101,10 @@ def find_leftovers(findings: Findings) -> tuple[Leftover, ...]:
         *(image_leftover(image) for image in findings.images),
         *(image_leftover(image, "its project's loop is gone") for image in findings.project_images),
         *_runtime(findings),
+        *(
+            Leftover(kind="loop", name=path, reason="deleted, and not all its files are gone", key=path)
+            for path in findings.deleted
+        ),
         *(
             Leftover(kind="loop", name=path, reason="begun and never finished", key=path)
             for path, age_s in findings.half_made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loopat_jupyter.errors import EngineTimeoutError
-from loopat_jupyter.sandbox.disk import given_up_builds, half_made, unused_mirrors
+from loopat_jupyter.sandbox.disk import deleted_loops, given_up_builds, half_made, unused_mirrors
 from loopat_jupyter.sandbox.images import StoredImage
 from loopat_jupyter.sandbox.leftovers import UNUSED_KEPT_S, Findings, Leftover, find_leftovers
 from loopat_jupyter.sandbox.network import remove_network
@@ -91,6 +91,7 @@ class Sweeper:
                 runtime=self._runtime_folders(),
                 logs=self._logs(),
                 network=None if listed or network_needed else await self._network(),
+                deleted=await asyncio.to_thread(deleted_loops, self._workspace),
                 half_made=await asyncio.to_thread(half_made, self._workspace),
                 copies=await asyncio.to_thread(given_up_builds, self._workspace),
                 mirrors=await asyncio.to_thread(unused_mirrors, self._workspace),

@@ -192,6 +192,10 @@ class Workspace:
         """Folder of one loop. The id must have been checked with `is_loop_id`."""
         return self.loops / loop_id
 
+    def deleted(self, loop_id: str) -> Path:
+        """Where the folder of a loop that is deleted lies until all its files are removed."""
+        return self.loops / f".{loop_id}.deleted"
+
     def record(self, loop_id: str) -> Path:
         """The record of one loop."""
         return self.loop(loop_id) / "meta.json"

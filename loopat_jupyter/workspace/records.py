@@ -246,6 +246,23 @@ class LoopStore:
             raise _unknown(loop_id) from None
         return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
 
+    def put_away(self, loop_id: str) -> Path:
+        """Make a loop deleted, whoever is killed from then on. Nothing happens when there is none.
+
+        Args:
+            loop_id: The loop; nothing runs in it.
+
+        Returns:
+            What is left to remove.
+
+        Raises:
+            StorageRefusedError: The file system is read-only.
+        """
+        folder, left = self.workspace.loop(loop_id), self.workspace.deleted(loop_id)
+        with failed_write_told(folder), contextlib.suppress(FileNotFoundError):
+            folder.rename(left)
+        return left
+
     def touch(self, loop_id: str, at: datetime.datetime | None = None) -> None:
         """Note that the loop was used.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from loopat_jupyter.models import NewLoop
 from loopat_jupyter.repos.git import Access
 from loopat_jupyter.repos.mirrors import mirror_name
 from loopat_jupyter.sandbox.builders import build_folder
-from loopat_jupyter.sandbox.disk import given_up_builds, half_made, unused_mirrors
+from loopat_jupyter.sandbox.disk import deleted_loops, given_up_builds, half_made, unused_mirrors
 from loopat_jupyter.sandbox.leftovers import (
     BUILD_KEPT_S,
     HALF_MADE_KEPT_S,
@@ -37,11 +38,13 @@ def test_only_what_is_old_goes() -> None:
         images=(),
         runtime={},
         logs=(),
+        deleted=("/0",),
         half_made=(("/a", HALF_MADE_KEPT_S + 1), ("/b", 1)),
         mirrors=(("/c", UNUSED_KEPT_S + 1, 7), ("/d", 1, 7)),
         copies=(("/e", BUILD_KEPT_S + 1, 7), ("/f", 1, 7)),
     )
     assert [(leftover.kind, leftover.name) for leftover in find_leftovers(findings)] == [
+        ("loop", "/0"),
         ("loop", "/a"),
         ("mirror", "/c"),
         ("copy", "/e"),
@@ -61,6 +64,33 @@ async def test_a_folder_without_a_record_is_half_made(plain: LoopManager) -> Non
     assert set(found) == {str(begun), str(new), str(fetched)}
     assert found[str(begun)] > HALF_MADE_KEPT_S > found[str(new)]
     assert plain.workspace.record(whole.id).exists()
+
+
+async def test_what_a_killed_deletion_left_goes_at_once(plain: LoopManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, other = plain.create(title="Large"), plain.create(title="Other")
+    (plain.workspace.workdir(record.id) / "secret").touch()
+
+    class Killed(BaseException):
+        pass
+
+    async def die(folder: Path) -> None:
+        if folder == plain.workspace.deleted(record.id):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plain.sandboxes.folders, "remove", die)
+        with pytest.raises(Killed):
+            await plain._remove(record.id, "Large", force=False)
+    assert plain.workspace.loop_ids() == {other.id}
+    (left,) = deleted_loops(plain.workspace)
+    assert (Path(left) / "workdir" / "secret").exists()
+    leftovers = find_leftovers(
+        Findings(loops=plain.workspace.loop_ids(), containers={}, images=(), runtime={}, logs=(), deleted=(left,))
+    )
+    sweeper = Sweeper(plain.workspace, plain.engine, plain.sandboxes, plain.images)
+    assert await sweeper.remove(leftovers) == leftovers
+    assert deleted_loops(plain.workspace) == ()
+    assert plain.workspace.loop(other.id).exists()
 
 
 async def test_what_a_killed_build_was_made_from_goes(plain: LoopManager) -> None:

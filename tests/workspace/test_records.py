@@ -332,3 +332,12 @@ def test_an_image_in_a_record_is_no_option(store: LoopStore, workspace: Workspac
     store.write(msgspec.structs.replace(bad, image="--privileged"))
     with pytest.raises(UnreadableRecordError, match="names an image that is none"):
         store.read(bad.id)
+
+
+def test_a_loop_that_is_put_away_is_deleted_and_its_files_are_found(store: LoopStore):
+    made = record()
+    store.create(made)
+    left = store.put_away(made.id)
+    assert store.workspace.loop_ids() == frozenset()
+    assert (left / "meta.json").exists()
+    assert store.put_away(made.id) == left
