@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loopat_jupyter.context.bundles import Inside, take_commits
 from loopat_jupyter.context.merging import push
-from loopat_jupyter.context.requests import MOST_WAITING, answer, take, waiting
+from loopat_jupyter.context.requests import CUT_SHORT, MOST_WAITING, answer, give_up, take, waiting
 from loopat_jupyter.errors import BadInputError, ConflictError, GitError, LoopatError
 from loopat_jupyter.loops import ignore
 from loopat_jupyter.models import LoopEvent, Progress, Pushed
@@ -18,10 +18,10 @@ from loopat_jupyter.repos.addresses import check_ref, shown
 from loopat_jupyter.sandbox.plan import sandbox_workdir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from pathlib import Path
 
-    from loopat_jupyter.context.requests import Request
+    from loopat_jupyter.context.requests import Request, Waiting
     from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.models import ContextKind, LoopRecord, Promotion
 
@@ -97,22 +97,24 @@ class Answering:
         self._busy = {loop_id: task for loop_id, task in self._busy.items() if not task.done()}
         for loop_id in await asyncio.to_thread(manager.workspace.started_loops):
             if loop_id not in self._busy:
-                names = await asyncio.to_thread(waiting, manager.workspace.run(loop_id))
-                if names:
-                    self._busy[loop_id] = self._spawn(_answer_all(manager, loop_id, names), loop_id=loop_id)
+                found = await asyncio.to_thread(waiting, manager.workspace.run(loop_id))
+                if any(found):
+                    self._busy[loop_id] = self._spawn(_answer_all(manager, loop_id, found), loop_id=loop_id)
 
 
-async def _answer_all(manager: LoopManager, loop_id: str, names: list[str]) -> None:
+async def _answer_all(manager: LoopManager, loop_id: str, found: Waiting) -> None:
     run = manager.workspace.run(loop_id)
-    await asyncio.to_thread(_refuse, run, names[MOST_WAITING:])
-    for name in names[:MOST_WAITING]:
+    for taken in found.abandoned:
+        await asyncio.to_thread(give_up, run, taken)
+    await asyncio.to_thread(_refuse, run, found.asked[MOST_WAITING:])
+    for name in found.asked[:MOST_WAITING]:
         with _refused_told(run, name):
             request = take(run, name)
             if request:
                 await _answer(manager, loop_id, request)
 
 
-def _refuse(run: Path, names: list[str]) -> None:
+def _refuse(run: Path, names: Sequence[str]) -> None:
     for name in names:
         with _refused_told(run, name):
             if take(run, name):
@@ -128,7 +130,7 @@ def _refused_told(run: Path, name: str) -> Iterator[None]:
 
 
 async def _answer(manager: LoopManager, loop_id: str, request: Request) -> None:
-    code, text = 1, "This was cancelled on the host, or Jupyter ended there. Try again: nothing is done twice."
+    code, text = 1, CUT_SHORT
     try:
         record = manager.store.read(loop_id)
         text = outcome(await promote(manager, record, request.kind, message=request.message))

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Change: TypeAlias = Literal["deleted", "stopped", "recreated"]
+Change: TypeAlias = Literal["deleted", "archived", "stopped", "recreated"]
 
 _Result = TypeVar("_Result")
 
 _ADVICE: dict[Change, str] = {
     "deleted": "Choose another loop; the Loops panel shows all loops.",
+    "archived": "Take it out of the archive in the Loops panel, then start the kernel again.",
     "stopped": "Start the kernel again when you need it: the loop starts with it.",
     "recreated": "Start the kernel again.",
 }
@@ -50,6 +51,9 @@ class Launchpad:
                 pass
         if not self._manager.workspace.record(loop_id).exists():
             return "deleted"
+        with contextlib.suppress(LoopatError):
+            if self._manager.store.read(loop_id).archived:
+                return "archived"
         files = self._manager.sandboxes.state_files(loop_id)
         if files.stopped_on_purpose():
             return "stopped"

@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loopat_jupyter.context.requests import LARGEST_REQUEST_BYTES, Request, answer, take, waiting
+from loopat_jupyter.context.requests import (
+    CUT_SHORT,
+    LARGEST_REQUEST_BYTES,
+    Request,
+    Waiting,
+    answer,
+    give_up,
+    take,
+    waiting,
+)
 from loopat_jupyter.errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "0123456789abcdef01234567"
+NOTHING = Waiting()
 
 
 @pytest.fixture
@@ -25,10 +35,24 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_request_is_taken_once(run: Path):
     (run / f"ask-{NAME}").write_bytes(b"notes\0What we learned\n\0")
-    assert waiting(run) == [NAME]
+    assert waiting(run) == ((NAME,), ())
     assert take(run, NAME) == Request(NAME, "notes", "What we learned")
     assert take(run, NAME) is None
-    assert waiting(run) == list(run.iterdir()) == []
+    assert waiting(run) == NOTHING
+    answer(run, NAME, code=0, text="Done.")
+    assert [path.name for path in run.iterdir()] == [f"said-{NAME}"]
+
+
+def test_who_asked_somebody_that_is_gone_is_told(run: Path):
+    taken = f"taken-{NAME}.1.2"
+    (run / taken).touch()
+    (run / f"taken-{'a' * 24}.1.2").mkdir()
+    found = waiting(run)
+    assert found == ((), (taken,))
+    for _ in range(2):
+        give_up(run, taken)
+    assert (run / f"said-{NAME}").read_text().partition("\n")[::2] == ("75", f"{CUT_SHORT}\n")
+    assert waiting(run) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -38,14 +62,15 @@ def test_what_makes_no_sense_is_taken_and_told(run: Path, data: bytes):
     (run / f"ask-{NAME}").write_bytes(data)
     with pytest.raises(BadInputError):
         take(run, NAME)
-    assert list(run.iterdir()) == []
+    answer(run, NAME, code=1, text="No.")
+    assert [path.name for path in run.iterdir()] == [f"said-{NAME}"]
 
 
 def test_so_is_what_may_not_be_read(run: Path):
     (run / f"ask-{NAME}").touch(mode=0)
     with pytest.raises(BadInputError):
         take(run, NAME)
-    assert waiting(run) == []
+    assert waiting(run) == NOTHING
 
 
 def test_planted_links_fifos_and_folders_are_left_where_they_are(run: Path, tmp_path: Path):
@@ -55,7 +80,7 @@ def test_planted_links_fifos_and_folders_are_left_where_they_are(run: Path, tmp_
     os.mkfifo(run / f"ask-{'a' * 24}")
     (run / f"ask-{'b' * 24}").mkdir()
     (run / "ask-short").write_bytes(b"notes\0x\0")
-    assert waiting(run) == []
+    assert waiting(run) == NOTHING
     # Put there in place of a request that was seen.
     assert take(run, "b" * 24) is None
     for name in ("a" * 24, NAME):
@@ -63,13 +88,16 @@ def test_planted_links_fifos_and_folders_are_left_where_they_are(run: Path, tmp_
             take(run, name)
     assert secret.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "secret"]
+    for name in ("a" * 24, NAME):
+        answer(run, name, code=1, text="No.")
+        (run / f"said-{name}").unlink()
     assert sorted(path.name for path in run.iterdir()) == [f"ask-{'b' * 24}", "ask-short"]
 
 
 def test_a_flood_is_looked_at_in_parts(run: Path):
     for number in range(1500):
         (run / f"ask-{number:024x}").touch()
-    assert 0 < len(waiting(run)) <= 1000
+    assert 0 < len(waiting(run).asked) <= 1000
 
 
 def test_an_answer_is_written_nowhere_else(run: Path, tmp_path: Path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from loopat_jupyter.errors import EngineError, KernelStartError
@@ -40,6 +41,10 @@ class Scene:
         with self.files.ending():
             pass
 
+    def archive(self) -> None:
+        self.stop()
+        self.manager.store.write(msgspec.structs.replace(self.record, archived=True))
+
     def delete(self) -> None:
         self.stop()
         self.manager.workspace.record(self.record.id).unlink()
@@ -72,7 +77,7 @@ async def test_a_kernel_is_started_once_more_in_a_new_sandbox_and_not_without_en
     assert scene.tries == 2
 
 
-@pytest.mark.parametrize(("end", "change"), [("stop", "stopped"), ("delete", "deleted")])
+@pytest.mark.parametrize(("end", "change"), [("stop", "stopped"), ("archive", "archived"), ("delete", "deleted")])
 async def test_an_end_of_the_loop_is_told_and_nothing_is_started_again(scene: Scene, end: str, change: str) -> None:
     getattr(scene, end)()
     with pytest.raises(KernelStartError, match=rf"because its loop 'A loop' was {change} meanwhile\. [A-Z].+\."):

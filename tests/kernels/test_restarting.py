@@ -148,3 +148,19 @@ async def test_a_lost_kernel_that_is_being_ended_is_left_alone(lost: LoopatProvi
     kernels._ending.add(lost.kernel_id)
     await lost._restart()
     assert dead == []
+
+
+async def test_a_kernel_of_a_loop_that_is_starting_cannot_be_interrupted_yet(
+    kernels: LoopMappingKernelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel_id = await kernels.start_kernel()
+    manager = kernels.get_kernel(kernel_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "_ready", asyncio.get_running_loop().create_future())
+        # On the host it is as stock.
+        with pytest.raises(RuntimeError):
+            kernels.interrupt_kernel(kernel_id)
+        patch.setattr(type(kernels.keeper), "__contains__", lambda _, name: name == kernel_id)
+        with pytest.raises(HTTPError, match="409.*nothing to interrupt yet"):
+            kernels.interrupt_kernel(kernel_id)
+    await kernels.shutdown_kernel(kernel_id, now=True)
