@@ -36,6 +36,7 @@ FAILED, BAD_INPUT, NO_ENGINE, TOO_LATE, ENGINE_FAILED = 1, 2, 3, 124, 125
 """Exit codes. 124 and 125 mean what they mean to timeout(1) and podman-exec(1)."""
 
 _OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 _NO_OUTPUT = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 """How writing a result fails; a file that cannot be written would be named."""
 
@@ -262,6 +263,10 @@ def _refused(session: Session, error: OSError) -> int:
 
 
 def _unwritten(session: Session, error: OSError) -> int:
+    if error.errno in _NO_MORE_FILES:
+        told = f"{error.strerror}: this login may have no more of them open. Allow more (`ulimit -n`), and try again."
+        session.tell(told, style="red")
+        return ENGINE_FAILED if session.verb == "exec" else FAILED
     if error.filename is not None:
         return _refused(session, error)
     if error.errno not in _NO_OUTPUT:

@@ -70,6 +70,11 @@ def raising(error: BaseException) -> Session:
             1,
             "/locks/x.lock: Permission denied. Make it yours to read and write, and try again.\n",
         ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            1,
+            "Too many open files: this login may have no more of them open. Allow more (`ulimit -n`), and try again.\n",
+        ),
         (KeyboardInterrupt(), 130, "\nCancelled.\n"),
         (Interrupted(15), 143, ""),
     ],
