@@ -16,7 +16,7 @@ from loopat_jupyter.cli.session import Session, pass_session
 from loopat_jupyter.cli.views import bare_table
 from loopat_jupyter.errors import BadInputError, plain
 from loopat_jupyter.models import ExecSpec, LoopConfig
-from loopat_jupyter.project import build_project, find_project
+from loopat_jupyter.project import FIXED_IMAGE, as_allowed, build_project, find_project
 from loopat_jupyter.sandbox.execution import run_inherited
 from loopat_jupyter.workspace.profiles import list_profiles
 
@@ -77,6 +77,7 @@ def project_verb(session: Session, *, loop: str, install: bool, use: bool, build
     """
     record = find_loop(session.manager, loop)
     found = find_project(session.manager.workspace.workdir(record.id), record.id)
+    found = as_allowed(found, session.manager.config, record.id)
     if install and json:
         raise click.UsageError("What the commands of --install print is no JSON: leave --json out.")
     if use or build:
@@ -133,8 +134,11 @@ def _take_over(
 ) -> None:
     manager = session.manager
     changes: dict[str, object] = {}
+    fixed = []
     for entry in found:
-        if use and entry.kind == "image":
+        if not entry.honoured and ((use and entry.kind == "image") or (build and entry.kind == "build")):
+            fixed.append(entry)
+        elif use and entry.kind == "image":
             changes["image"] = entry.value
         elif use and entry.kind == "variables" and isinstance(entry.value, dict):
             amend: Amend = functools.partial(with_variables, variables=entry.value)
@@ -156,6 +160,10 @@ def _take_over(
                     tell=tell,
                 )
                 changes["image"] = session.run(work)
+    if fixed and not changes:
+        raise BadInputError("project", FIXED_IMAGE)
+    for entry in fixed:
+        session.warn(entry.note)
     if not changes:
         raise BadInputError("project", "names no image and no variables that could be taken over")
     session.run(manager.update(record.id, changes))

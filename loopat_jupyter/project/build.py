@@ -17,7 +17,7 @@ from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, build_folder, sole_builder
 from loopat_jupyter.sandbox.plan import wanted_network
 from loopat_jupyter.sandbox.preparing import prepare
-from loopat_jupyter.sandbox.project_images import project_labels
+from loopat_jupyter.sandbox.project_images import project_labels, project_tag
 from loopat_jupyter.sandbox.toolchain import last_words
 from loopat_jupyter.sandbox.versions import read_version
 from loopat_jupyter.workspace.files import full_disk_told
@@ -75,7 +75,7 @@ async def build_project(
         StorageFullError: No space.
     """
     places = wanted.value if isinstance(wanted.value, dict) else {}
-    workdir, tag = workspace.workdir(record.id), f"localhost/loopat-project-{record.id[:12].rstrip('-')}:latest"
+    workdir, tag = workspace.workdir(record.id), project_tag(record.id)
     containerfile = read_inside(workdir, places.get("dockerfile", ""))
     if containerfile is None:
         raise BadInputError("build", f"there is no plain file {places.get('dockerfile', '')[:200]!r} in the project")

@@ -1,4 +1,4 @@
-"""Images that were built for the project in one loop: their labels, and which of them nobody needs any more."""
+"""Images that were built for the project in one loop: names, labels, and which of them nobody needs any more."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def project_labels(workspace: Workspace, loop_id: str) -> tuple[str, ...]:
         loop_id: The loop.
     """
     return (f"--label={LABEL_PROJECT}={loop_id}", f"--label={LABEL_OF_WORKSPACE}={workspace.key}")
+
+
+def project_tag(loop_id: str) -> str:
+    """The name of the image that is built for a loop's project.
+
+    Args:
+        loop_id: The loop.
+    """
+    return f"localhost/loopat-project-{loop_id[:12].rstrip('-')}:latest"
 
 
 async def lost_project_images(engine: Engine, workspace: Workspace) -> list[StoredImage]:

@@ -120,6 +120,16 @@ def check_choices(
         raise BadInputError(field, f"is fixed by the site, for all loops. Leave it out, or ask who set {key!r}")
 
 
+def is_image_allowed(image: str, config: Config) -> bool:
+    """Whether a loop may choose an image for itself.
+
+    Args:
+        image: The image.
+        config: The settings, with what the site has fixed.
+    """
+    return _IMAGE not in _overridden(LoopConfig(), image, config)
+
+
 def bound(record: LoopRecord, config: Config) -> LoopRecord:
     """A loop without those of its own choices that the site has fixed since.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from loopat_jupyter.cli.projects import with_variables
@@ -104,6 +105,35 @@ def test_a_build_needs_a_persons_word(fake: FakeCommandLine, monkeypatch: pytest
     monkeypatch.undo()
     assert fake("project", record.id, "--build", "--yes").err.startswith("build: there is no plain file")
     assert fake.engine.calls == []
+
+
+def test_a_fixed_image_is_told_before_anything_is_asked_or_built(
+    fake: FakeCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.manager.config = msgspec.structs.replace(fake.manager.config, fixed=("image.use",))
+    record = fake.manager.create(title="New")
+    workdir = project(fake.manager.workspace, record.id, build={"dockerfile": "Dockerfile"}, image="example.org/dev:1")
+    (workdir / ".devcontainer" / "Dockerfile").write_text("FROM scratch")
+    told = "the image is fixed by the site, for all loops. Ask who set 'image.use'"
+    assert fake("project", record.id).out.count(f"Not honoured: {told}.") == 2
+    assert [entry["honoured"] for entry in json.loads(fake("project", record.id, "--json").out)["files"]] == [False] * 2
+    monkeypatch.setattr(Session, "confirm", lambda *_, **__: pytest.fail("asked"))
+    for option in ("--build", "--use"):
+        refused = fake("project", record.id, option, "--yes")
+        assert (refused.code, refused.err) == (2, f"project: {told}\n")
+    assert fake.engine.calls == []
+    assert fake.manager.store.read(record.id).image is None
+
+
+def test_variables_are_taken_over_where_the_image_is_fixed(fake: FakeCommandLine) -> None:
+    fake.manager.config = msgspec.structs.replace(fake.manager.config, fixed=("image",))
+    record = fake.manager.create(title="New")
+    project(fake.manager.workspace, record.id)
+    taken = fake("project", record.id, "--use")
+    assert taken.out.startswith("Took over its variables:")
+    assert taken.err == "! Not honoured: the image is fixed by the site, for all loops. Ask who set 'image.use'.\n"
+    changed = fake.manager.store.read(record.id)
+    assert (changed.image, changed.config.env) == (None, {"GREETING": "hello"})
 
 
 @pytest.mark.podman

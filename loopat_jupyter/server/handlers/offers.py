@@ -8,7 +8,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from loopat_jupyter.agents import offered_agents
-from loopat_jupyter.project import find_project
+from loopat_jupyter.project import as_allowed, find_project
 from loopat_jupyter.server.answers import Agents, Defaults, Profiles, Project
 from loopat_jupyter.server.base import LoopatHandler
 from loopat_jupyter.workspace.profiles import list_profiles
@@ -62,4 +62,5 @@ class ProjectHandler(LoopatHandler):
         """What the project in the loop asks for; nothing of it is run."""
         record = self.manager.store.read(loop_id)
         workdir = self.manager.workspace.workdir(record.id)
-        self.answer(Project(files=await asyncio.to_thread(find_project, workdir, record.id)))
+        found = await asyncio.to_thread(find_project, workdir, record.id)
+        self.answer(Project(files=as_allowed(found, self.manager.config, record.id)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from loopat_jupyter.workspace.config import ConfigLoader
 from tests.conftest import LONELY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loopat_jupyter.workspace.paths import Workspace
 
 AGENTS = """
@@ -63,6 +67,24 @@ async def test_a_project_is_shown_and_not_run(api: Any, workspace: Workspace) ->
         (".devcontainer.json", "other", False, None, None),
     ]
     assert (await api("GET", "loops", "0" * 8, "project")).status == 404
+
+
+@pytest.fixture
+def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The operator's file, for servers that are made after it."""
+    file = tmp_path / "site.toml"
+    monkeypatch.setattr("loopat_jupyter.workspace.config.ConfigLoader", functools.partial(ConfigLoader, file))
+    return file
+
+
+async def test_a_project_gets_no_image_where_the_site_has_fixed_it(
+    site_file: Path, api: Any, workspace: Workspace
+) -> None:
+    site_file.write_text('fixed = ["image"]\n[image]\nuse = "site:1"\n')
+    loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
+    (workspace.workdir(loop) / ".devcontainer.json").write_text('{"image": "x/y:1", "build": {"dockerfile": "D"}}')
+    files = (await api("GET", "loops", loop, "project")).body["files"]
+    assert [(entry["kind"], entry["honoured"]) for entry in files] == [("image", False), ("build", False)]
 
 
 async def test_agents_are_offered_as_soon_as_the_configuration_names_them(api: Any, workspace: Workspace) -> None:
