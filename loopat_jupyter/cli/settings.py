@@ -39,14 +39,20 @@ a loop would choose for itself (its network, isolation, `/tmp`, resources and im
 
 ```toml
 # {SITE_CONFIG}
-fixed = ["image.base", "network"]
+fixed = ["image", "network"]
 network = "bridge"
 
 [image]
-base = "registry.example.org/debian:bookworm"
+use = "registry.example.org/sandbox:bookworm"
 ```
 
-Naming a table (`"image"`) fixes all its keys. A fixed key that the site does not set has its default.
+Naming a table (`"image"`) fixes all its keys. A fixed key that the site does not set has its default. The image that a
+loop names for itself (`create --image`) is a choice of `image.use`: where only `"image.base"` is fixed, loops still run
+any image.
+
+`fixed` is no security boundary. It binds loops, not accounts: a person may call podman directly, with any image,
+network and limit. What an account must not be able to do is for the system to prevent, with a firewall, quotas and
+limits of its own.
 
 ## Where the workspace is
 

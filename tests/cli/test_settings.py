@@ -7,7 +7,10 @@ import pytest
 
 from loopat_jupyter.cli import settings
 from loopat_jupyter.cli.settings import type_text
+from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.models import LoopConfig
 from loopat_jupyter.workspace.config import OVERRIDES, load_config
+from loopat_jupyter.workspace.fixed import check_first_choices
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -30,7 +33,23 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
         file.write_text(block)
         assert tomllib.loads(block)
     config = load_config(tmp_path / "1.toml", {}, tmp_path / "0.toml")
-    assert (config.shell, config.image.base) == ("fish", "registry.example.org/debian:bookworm")
+    assert (config.shell, config.image.use) == ("fish", "registry.example.org/sandbox:bookworm")
+
+
+@pytest.mark.parametrize(
+    ("own", "image", "field"),
+    [(LoopConfig(), "x/y:1", "image"), (LoopConfig(network="none"), None, "config.network")],
+)
+def test_the_example_keeps_loops_to_what_it_fixes(
+    tmp_path: Path, own: LoopConfig, image: str | None, field: str
+) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(settings.reference().split("```toml\n")[1].split("```")[0])
+    config = load_config(tmp_path / "none.toml", {"LOOPAT_SANDBOX_IMAGE": "x/y:1"}, site)
+    assert config.image.use == "registry.example.org/sandbox:bookworm"
+    with pytest.raises(BadInputError, match="is fixed by the site") as refused:
+        check_first_choices(own, image, config)
+    assert refused.value.field == field
 
 
 @pytest.mark.parametrize(
