@@ -47,6 +47,7 @@ class EngineFacts(Value, frozen=True, kw_only=True):
         storage_path: Where images and containers are.
         network_backend: `netavark` or `cni`.
         mapped_ids: How many user ids a container may use.
+        has_images: There is an image already, whichever.
     """
 
     cgroup_version: str
@@ -56,6 +57,7 @@ class EngineFacts(Value, frozen=True, kw_only=True):
     storage_path: str
     network_backend: str
     mapped_ids: int
+    has_images: bool
 
 
 def read_info(answer: bytes) -> EngineFacts:
@@ -79,6 +81,7 @@ def read_info(answer: bytes) -> EngineFacts:
         storage_path=store["graphRoot"],
         network_backend=host.get("networkBackend", "cni"),
         mapped_ids=sum(mapping["size"] for mapping in mappings),
+        has_images=bool((store.get("imageStore") or {}).get("number")),
     )
 
 

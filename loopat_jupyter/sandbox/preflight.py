@@ -22,8 +22,15 @@ if TYPE_CHECKING:
 NEEDED_IDS = 65536
 """What distributions give out; images hold owners up to 65534 (nobody)."""
 
-LEAST_FREE_BYTES = 1024**3
-IMAGE_FREE_BYTES = 5 * 1024**3
+LEAST_WORKSPACE_BYTES = 32 * 1024**2
+"""A loop with its contexts, and records that are written whole."""
+LITTLE_WORKSPACE_BYTES = 1024**3
+
+LEAST_STORAGE_BYTES = 64 * 1024**2
+"""A container of an image that is there, and what is installed in it."""
+LEAST_IMAGE_BYTES = 1024**3
+"""Any image at all, where there is none yet."""
+BUILD_BYTES = 5 * 1024**3
 """The image, its copy with shifted owners and the steps of its build."""
 
 
@@ -214,24 +221,28 @@ def _lingering(facts: MachineFacts) -> Check:
 
 def _workspace_space(facts: MachineFacts) -> Check:
     free, path = facts.workspace_free_bytes, facts.workspace_path
-    if free < LEAST_FREE_BYTES:
-        fix = f"du -xsh {path}/loops/* | sort -h  # archive or remove what is not needed"
-        return _bad("free space", f"{_size(free)} left for {path}, {_size(LEAST_FREE_BYTES)} are needed", fix)
-    return _good("free space", f"{_size(free)} left for {path}")
+    where = f"{_size(free)} left for {path}"
+    fix = f"du -xsh {path}/loops/* | sort -h  # archive or remove what is not needed"
+    if free < LEAST_WORKSPACE_BYTES:
+        return _bad("free space", f"{where}, {_size(LEAST_WORKSPACE_BYTES)} are needed", fix)
+    if free < LITTLE_WORKSPACE_BYTES:
+        return _warn("free space", f"{where}, less than {_size(LITTLE_WORKSPACE_BYTES)}", fix)
+    return _good("free space", where)
 
 
 def _storage_space(facts: MachineFacts, engine: EngineFacts) -> Check:
     free = facts.storage_free_bytes or 0
     where = f"{_size(free)} left for images in {engine.storage_path}"
-    if free < LEAST_FREE_BYTES:
-        return _bad("image space", f"{where}, {_size(LEAST_FREE_BYTES)} are needed", "jupyter loopat gc")
-    if free < IMAGE_FREE_BYTES:
-        return _warn("image space", f"{where}, a build may need {_size(IMAGE_FREE_BYTES)}", "jupyter loopat gc")
+    least = LEAST_STORAGE_BYTES if engine.has_images else LEAST_IMAGE_BYTES
+    if free < least:
+        return _bad("image space", f"{where}, {_size(least)} are needed", "jupyter loopat gc")
+    if free < BUILD_BYTES:
+        return _warn("image space", f"{where}, a build may need {_size(BUILD_BYTES)}", "jupyter loopat gc")
     return _good("image space", where)
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1024**3:.1f} GiB"
+    return f"{size_bytes / 1024**3:.1f} GiB" if size_bytes >= 1024**3 else f"{size_bytes // 1024**2} MiB"
 
 
 def _runtime(facts: MachineFacts) -> Check:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from loopat_jupyter.sandbox.engine_facts import EngineFacts, EngineNote, read_info
@@ -27,7 +28,12 @@ INFO = {
         "networkBackend": "netavark",
         "idMappings": {"uidmap": [{"size": 1}, {"size": 65536}]},
     },
-    "store": {"graphDriverName": "overlay", "graphStatus": {"Native Overlay Diff": "true"}, "graphRoot": "/tmp"},
+    "store": {
+        "graphDriverName": "overlay",
+        "graphStatus": {"Native Overlay Diff": "true"},
+        "graphRoot": "/tmp",
+        "imageStore": {"number": 2},
+    },
 }
 FACTS = EngineFacts(
     cgroup_version="v2",
@@ -37,6 +43,7 @@ FACTS = EngineFacts(
     storage_path="/tmp",
     network_backend="netavark",
     mapped_ids=65537,
+    has_images=True,
 )
 
 
@@ -75,6 +82,8 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 def test_the_answer_is_read() -> None:
     assert read_info(json.dumps(INFO).encode()) == FACTS
+    fresh = {**INFO, "store": {**INFO["store"], "imageStore": {"number": 0}}}
+    assert read_info(json.dumps(fresh).encode()) == msgspec.structs.replace(FACTS, has_images=False)
 
 
 async def test_a_server_asks_only_for_the_version_where_podman_was_asked_before(told: Told) -> None:

@@ -25,7 +25,7 @@ from loopat_jupyter.workspace.config import Config
 if TYPE_CHECKING:
     from loopat_jupyter.workspace.paths import Workspace
 
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 ENGINE = EngineFacts(
     cgroup_version="v2",
     cgroup_controllers=("cpu", "memory", "pids"),
@@ -34,6 +34,7 @@ ENGINE = EngineFacts(
     storage_path="/storage",
     network_backend="netavark",
     mapped_ids=65537,
+    has_images=True,
 )
 GOOD = MachineFacts(
     user="ada",
@@ -174,16 +175,20 @@ BAD_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
         bad("/dev/fuse", "ada may not open it", "sudo chmod 666 /dev/fuse"),
     ),
     "workspace full": (
-        {"workspace_free_bytes": GIB // 2},
+        {"workspace_free_bytes": 32 * MIB - 1},
         bad(
             "free space",
-            "0.5 GiB left for /home/ada/.loopat, 1.0 GiB are needed",
+            "31 MiB left for /home/ada/.loopat, 32 MiB are needed",
             "du -xsh /home/ada/.loopat/loops/* | sort -h  # archive or remove what is not needed",
         ),
     ),
     "storage full": (
         {"storage_free_bytes": 0},
-        bad("image space", "0.0 GiB left for images in /storage, 1.0 GiB are needed", "jupyter loopat gc"),
+        bad("image space", "0 MiB left for images in /storage, 64 MiB are needed", "jupyter loopat gc"),
+    ),
+    "no room for a first image": (
+        {"storage_free_bytes": GIB - 1, **engine(has_images=False)},
+        bad("image space", "1023 MiB left for images in /storage, 1.0 GiB are needed", "jupyter loopat gc"),
     ),
     "runtime directory of somebody else": (
         {"runtime_problem": "it belongs to somebody else"},
@@ -261,6 +266,18 @@ POOR_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
             "the service manager ends all loops when the last login ends",
             "sudo loginctl enable-linger ada",
         ),
+    ),
+    "little room for files": (
+        {"workspace_free_bytes": 32 * MIB},
+        warn(
+            "free space",
+            "32 MiB left for /home/ada/.loopat, less than 1.0 GiB",
+            "du -xsh /home/ada/.loopat/loops/* | sort -h  # archive or remove what is not needed",
+        ),
+    ),
+    "room for containers alone": (
+        {"storage_free_bytes": 64 * MIB},
+        warn("image space", "64 MiB left for images in /storage, a build may need 5.0 GiB", "jupyter loopat gc"),
     ),
     "little room for images": (
         {"storage_free_bytes": 2 * GIB},
