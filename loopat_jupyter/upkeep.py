@@ -74,13 +74,36 @@ class Upkeep:
     def idle_watch(self) -> IdleWatch:
         """What stops sandboxes that nobody uses; run it in every long-lived process."""
         household = self._household
-
-        def stopped(loop_id: str) -> None:
-            household.on_event(LoopEvent(action="state", loop_id=loop_id, state="stopped", message="stopped when idle"))
-
         return IdleWatch(
-            household.sandboxes, household.workspace.started_loops, household.config.idle_timeout_s, stopped
+            household.sandboxes, household.workspace.started_loops, household.config.idle_timeout_s, self._stopped
         )
+
+    def _stopped(self, loop_id: str) -> None:
+        event = LoopEvent(action="state", loop_id=loop_id, state="stopped", message="stopped when idle")
+        self._household.on_event(event)
+
+    async def stop_idle(self, idle_timeout_s: float) -> tuple[list[str], list[str]]:
+        """Stop, once, the sandboxes that nobody uses: for where no long-lived process watches.
+
+        One that was in use at the last look counts as idle from now on.
+
+        Args:
+            idle_timeout_s: How long a sandbox may idle; more than 0.
+
+        Returns:
+            Ids of the loops that were stopped, and of those that could not be.
+
+        Raises:
+            EngineError: Podman could not say what runs.
+        """
+        household, failed = self._household, list[str]()
+        await self.adopt()
+        started = household.workspace.started_loops
+        watch = IdleWatch(household.sandboxes, started, idle_timeout_s, self._stopped, failed.append)
+        stopped = await watch.look()
+        for loop_id in stopped:
+            await household.edge.follow(loop_id)
+        return stopped, failed
 
     async def end_orphans(self) -> None:
         """End the commands and kernels whose callers were killed: nobody else will."""

@@ -61,6 +61,7 @@ class IdleWatch:
         loop_ids: Loops to look at.
         idle_timeout_s: How long a sandbox may idle; 0 for ever.
         on_stop: Told the id of a loop that was stopped.
+        on_failure: Told the id of a loop that could not be stopped, which the log says too.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class IdleWatch:
         loop_ids: Callable[[], list[str]],
         idle_timeout_s: float,
         on_stop: Callable[[str], None],
+        on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._sandboxes = sandboxes
         self._loop_ids = loop_ids
         self._idle_timeout_s = idle_timeout_s
         self._on_stop = on_stop
+        self._on_failure = on_failure
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -101,6 +104,7 @@ class IdleWatch:
                     self._on_stop(loop_id)
             except LoopatError as error:
                 _log.warning("The idle sandbox of loop %s was not stopped: %s", loop_id, error.message)
+                self._on_failure(loop_id)
         return stopped
 
     def _is_still_due(self, loop_id: str) -> bool:

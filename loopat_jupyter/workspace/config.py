@@ -178,7 +178,7 @@ class Config(Value, frozen=True, kw_only=True):
     ] = 4
     idle_timeout_s: Annotated[
         float,
-        _about("a sandbox without kernel, terminal or command stops after this time; 0 never stops one", ge=0),
+        _about("a server stops a sandbox without kernel, terminal or command after this time; 0 never does", ge=0),
     ] = 1800
     on_shutdown: Annotated[
         Literal["keep", "stop"], _about("what happens to this workspace's sandboxes when the server ends")

@@ -18,13 +18,19 @@ import pytest
 
 from loopat_jupyter.cli.app import run
 from loopat_jupyter.cli.session import Session
+from loopat_jupyter.cli.text import named
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.sandbox import facts
-from tests.conftest import add_loop
+from loopat_jupyter.sandbox.making import Maker
+from tests.conftest import add_loop, end_all
+from tests.kernels.conftest import in_thread
+from tests.sandbox.saying import occupy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from loopat_jupyter.loops import LoopManager
     from loopat_jupyter.workspace.paths import Workspace
     from tests.cli.conftest import RealCommandLine
 
@@ -65,6 +71,45 @@ def test_a_loop_from_its_making_to_its_end(real: RealCommandLine, workspace: Wor
     real.here("stop", "--all")
     assert b"Deleted loop Sales in June" in real.typed("rm", loop_id, "--yes").stdout
     assert not workspace.loop(loop_id).exists()
+
+
+def test_idle_loops_are_stopped_without_a_server(
+    real: RealCommandLine, workspace: Workspace, manager: LoopManager
+) -> None:
+    idle, busy, wiped = (manager.create(title=title) for title in ("Idle", "Busy", "Wiped"))
+    real("start", idle.id, busy.id, wiped.id)
+    in_thread(occupy(manager, busy))
+    # As after the runtime directory was wiped: nothing says any more when it was used.
+    manager.sandboxes.state_files(wiped.id).forget()
+    assert real("stop", "--idle").stdout == b"No loop has been idle for that long.\n"
+    assert manager.sandboxes.state_files(wiped.id).running() is not None
+    stopped = real("stop", "--idle", "0.001").stdout.decode()
+    assert sorted(stopped.splitlines()) == [f"{title} is stopped." for title in (named(idle), named(wiped))]
+    assert {loop["title"]: loop["state"] for loop in real.look("list")["loops"]} == {
+        "Idle": "stopped",
+        "Busy": "running",
+        "Wiped": "stopped",
+    }
+    end_all(manager, busy)
+    # When its use ended nobody saw: from now on it counts as idle.
+    assert real("stop", "--idle", "60").stdout == b"No loop has been idle for that long.\n"
+    assert real("stop", "--idle", "0.001").stdout.decode() == f"{named(busy)} is stopped.\n"
+
+
+def test_an_idle_loop_that_cannot_be_stopped_is_told(
+    real: RealCommandLine, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = add_loop(workspace, "Stays")
+    real("start", record.id)
+
+    async def refused(*_: object) -> None:
+        raise EngineError("Podman refused.")
+
+    monkeypatch.setattr(Maker, "stop", refused)
+    answer = real.here("stop", "--idle", "0.001", code=1)
+    assert answer.out == ""
+    assert f"The idle sandbox of loop {record.id} was not stopped: Podman refused." in answer.err
+    assert answer.err.endswith(f"Still running: {record.id[:8]}. Run `jupyter loopat doctor`.\n")
 
 
 def test_anything_of_any_size_goes_through_unchanged(shared: RealCommandLine, loop_id: str) -> None:

@@ -156,8 +156,12 @@ def test_what_a_new_loop_lacks_is_told_at_once(fake: FakeCommandLine) -> None:
         (["exec", "--timeout", "x", "y", "z"], "'x' is not a valid number."),
         (["list", "--limit", "0"], "0 is not in the range"),
         (["list", "--limit", "x"], "'x' is not a valid whole number."),
-        (["stop"], "Name loops to stop, or give --all."),
-        (["stop", "--all", "x"], "Name loops to stop, or give --all."),
+        (["stop"], "Name loops to stop, or give --all or --idle."),
+        (["stop", "--all", "x"], "Name loops to stop, or give --all or --idle."),
+        (["stop", "--all", "--idle"], "Name loops to stop, or give --all or --idle."),
+        (["stop", "x", "--idle", "60"], "Name loops to stop, or give --all or --idle."),
+        (["stop", "--idle", "0"], "0.0 is not in the range"),
+        (["stop", "--idle", "x"], "'x' is not a valid number."),
         (["exec", "x"], "Missing argument 'COMMAND...'"),
         (["exec", "--nosuch", "x", "y"], "No such option"),
         (["exec", "-n", "-i", "x", "y"], "--no-stdin goes with neither --interactive nor --tty."),
@@ -169,6 +173,15 @@ def test_bad_input_is_named_and_nothing_is_made(fake: FakeCommandLine, arguments
     assert (answer.code, answer.out) == (125 if arguments[0] == "exec" else 2, "")
     assert said in answer.err
     assert list(fake.manager.store.readable()) == []
+
+
+def test_to_stop_idle_loops_needs_a_time(fake: FakeCommandLine) -> None:
+    fake.manager.config = msgspec.structs.replace(fake.manager.config, idle_timeout_s=0)
+    refused = fake("stop", "--idle")
+    assert refused.code == 2
+    assert "idle_timeout_s is 0, so say how long: --idle SECONDS." in refused.err
+    assert fake("stop", "--idle", "60").out == "No loop has been idle for that long.\n"
+    assert fake.engine.calls == []
 
 
 def test_a_loop_that_was_made_and_not_started_is_shown_all_the_same(
