@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import datetime
 import functools
-import getpass
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,7 @@ from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.acceptable import CHECKS
 from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.fixed import amended, check_first_choices
+from loopat_jupyter.workspace.member import find_member, prepare_for
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.records import LoopStore, new_record
 
@@ -110,7 +110,7 @@ class LoopManager:
 
         Args:
             environ: Usually `os.environ`.
-            member: Who works here; by default the Hub's user, else the user of the host.
+            member: Who works here; by default the Hub's user, else as `find_member` says.
             on_event: Told about everything that happens.
             load: Reads the configuration.
 
@@ -120,7 +120,7 @@ class LoopManager:
         workspace = Workspace.from_environment(environ)
         config = load(workspace.config_file, environ)
         engine = Podman(config.podman_bin, environ, parallel=config.podman_parallel)
-        who = member or environ.get("JUPYTERHUB_USER") or getpass.getuser()
+        who = find_member(workspace, member or environ.get("JUPYTERHUB_USER"))
         return cls(workspace, config, engine, member=who, on_event=on_event, registry=Registry.of_user())
 
     @property
@@ -147,7 +147,7 @@ class LoopManager:
         """
         record = self._new_record(new.title, new.image, new.config, new.metadata)
         await asyncio.to_thread(self._creation.check, new)
-        self.workspace.prepare()
+        prepare_for(self.workspace, self.member)
         record = await self._creation.make(new, record, on_progress)
         return self._made(record)
 
@@ -166,7 +166,7 @@ class LoopManager:
             StorageFullError: No space; nothing was made.
         """
         record = self._new_record(title, image, config, metadata)
-        self.workspace.prepare()
+        prepare_for(self.workspace, self.member)
         self.store.create(record)
         return self._made(record)
 

@@ -21,6 +21,7 @@ from loopat_jupyter.errors import (
     UnsafePathError,
 )
 from loopat_jupyter.models import DEFAULT_VAULT, Value
+from loopat_jupyter.workspace.member import prepare_for
 from loopat_jupyter.workspace.names import check_vault_name
 from loopat_jupyter.workspace.ssh_keys import forget_keys
 from loopat_jupyter.workspace.vault_edits import VaultEdits
@@ -119,7 +120,7 @@ class Vaults:
             ConflictError: There is one of that name.
             StorageFullError: No space.
         """
-        self.store.workspace.prepare()
+        prepare_for(self.store.workspace, self._member)
         self._edits.create(self._member, name)
         return self._describe(name)
 
@@ -172,7 +173,7 @@ class Vaults:
             NotFoundError: There is no such vault.
             StorageFullError: No space; the old value stands.
         """
-        self.store.workspace.prepare()
+        prepare_for(self.store.workspace, self._member)
         self._edits.set(self._member, name, variable, value)
 
     def unset(self, name: str, variable: str) -> None:

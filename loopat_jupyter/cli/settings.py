@@ -59,6 +59,19 @@ limits of its own.
 | variable | does | default |
 |---|---|---|
 | `LOOPAT_HOME` | folder of the workspace, an absolute path | `~/.loopat` |
+
+## Who works there
+
+Vaults, the personal context and the personal tier belong to a *member*, by name. The first of these counts:
+
+1. `c.LoopatApp.member` in the configuration of the Jupyter server, for that server,
+2. `JUPYTERHUB_USER`, which a Hub sets,
+3. the file `member` in the workspace's folder,
+4. the name of the account.
+
+The name under which a loop or a vault is made first is written to that file. So a shell outside the Hub has what was
+made in JupyterLab, also where the Hub calls somebody other than their account. To change the name, edit the file; what
+was made under the old one stays with it, in `members/`.
 """
 
 _EXAMPLE = """

@@ -42,7 +42,8 @@ class LoopatApp(ExtensionApp):
 
     member = Unicode(
         "",
-        help="Who works here, recorded as creator of new loops; by default the Hub's user, else the user of the host.",
+        help="Who works here: whose vaults, personal files and tier are meant, and who creates new loops; by default "
+        "the Hub's user, else as the workspace's file `member` says, else the user of the host.",
     ).tag(config=True)
 
     service: LoopService
@@ -129,10 +130,14 @@ class LoopatApp(ExtensionApp):
 
     def _make_manager(self) -> LoopManager:
         from loopat_jupyter.loops import LoopManager  # noqa: PLC0415
+        from loopat_jupyter.workspace.member import other_member  # noqa: PLC0415
 
-        return LoopManager.from_environment(
+        manager = LoopManager.from_environment(
             os.environ, member=self.member or None, on_event=self._tell, load=self._config_loader.load
         )
+        if told := other_member(manager.workspace, manager.member):
+            self.service.tell_once(told)
+        return manager
 
     def _tell(self, event: LoopEvent) -> None:
         self.follower.note(event)

@@ -10,6 +10,7 @@ On disk, under `LOOPAT_HOME` (default `~/.loopat`)::
     contexts.json, shares.json   remotes that contexts were given; which loops are shared
     tier/                        toolchain and agent configuration of every loop
     profiles/<name>/             the same, for loops that name it
+    member                       who works here, where the environment does not say
     members/<member>/tier/       the same, for loops of one person; beside it `vaults/`, which no sandbox sees
     loops/<uuid>/meta.json       the record; beside it `unmade`, if podman was never asked for its sandbox
     loops/<uuid>/workdir/        the loop's files
@@ -142,6 +143,11 @@ class Workspace:
     def profiles(self) -> Path:
         """Folder of all profiles."""
         return self.home / "profiles"
+
+    @property
+    def member_file(self) -> Path:
+        """Names who works here, where the environment does not say."""
+        return self.home / "member"
 
     @property
     def members(self) -> Path:

@@ -200,6 +200,20 @@ class TestNoPodman:
                 await asyncio.sleep(0.05)
 
 
+class TestAnotherName:
+    @pytest.fixture
+    def jp_environ(self, jp_environ: None, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JUPYTERHUB_USER", "ada@example.org")
+        workspace.member_file.write_text("ada\n")
+
+    async def test_the_hubs_counts_and_the_log_says_once_that_the_workspace_has_another(
+        self, server_log: Any, api: Any
+    ) -> None:
+        made = [(await api("POST", "loops", send={"title": title})).body["created_by"] for title in "ab"]
+        assert made == ["ada@example.org"] * 2
+        assert server_log.text.count("calls who works here 'ada@example.org', and ") == 1
+
+
 @pytest.mark.fault("F8")
 class TestHangingPodman:
     @pytest.fixture
