@@ -41,6 +41,8 @@ _ID_CHARACTERS = 8
 
 
 _NAME = re.compile(r"loop-(.*?)-[0-9a-f]{8}-.*")
+_INNER_NAME = re.compile(r"loop-.*-[0-9a-f]{8}-(.+)")
+"""A title may hold what looks like the beginning of an id, so what comes last of them counts."""
 
 
 def registered_name(record: LoopRecord, kernel: str) -> str:
@@ -51,6 +53,16 @@ def registered_name(record: LoopRecord, kernel: str) -> str:
         kernel: Name of the kernel inside.
     """
     return f"{_PREFIX}{record.slug}-{record.id[:_ID_CHARACTERS]}-{kernel}"
+
+
+def inner_name(kernel_name: str) -> str:
+    """Name inside of a kernel that is registered for a loop; any other name as it is.
+
+    Args:
+        kernel_name: Name of a kernelspec.
+    """
+    found = _INNER_NAME.fullmatch(kernel_name)
+    return found[1] if found else kernel_name
 
 
 def kernel_json(record: LoopRecord, spec: Kernelspec, home: Path, *, apart: bool = False) -> dict[str, Any]:

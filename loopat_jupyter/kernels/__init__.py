@@ -9,6 +9,7 @@
 `failure`      errors as Jupyter shows them
 `keeping`      kernels that outlive their server: written down, and found again
 `provisioner`  `LoopatProvisioner`: what jupyter_client calls
+`counts`       how many run, for `/metrics`
 `mapping`      the server's kernels, also in the drive of loops
 `sessions`     the server's sessions, of which those of kept kernels come back
 `__main__`     a kernel of a loop as a plain command, for clients that know no provisioners

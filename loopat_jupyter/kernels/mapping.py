@@ -19,6 +19,7 @@ from tornado.web import HTTPError
 from loopat_jupyter.contents.drive import Drive, in_drive, names_loop
 from loopat_jupyter.deadlines import call_off, deadline
 from loopat_jupyter.errors import BadInputError, ConflictError, NotFoundError
+from loopat_jupyter.kernels.counts import count_by_inner_name
 from loopat_jupyter.kernels.failure import KernelNotStarted
 from loopat_jupyter.kernels.keeping import KernelKeeper
 from loopat_jupyter.kernelspecs import PROVISIONER
@@ -31,6 +32,10 @@ SETTLE_TIMEOUT_S = 120.0
 
 class LoopMappingKernelManager(AsyncMappingKernelManager):
     """The stock manager; a path of the drive is a folder of its loop, and kernels in loops may outlive it."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the stock signature
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        count_by_inner_name()
 
     @functools.cached_property
     def keeper(self) -> KernelKeeper:
