@@ -17,9 +17,11 @@ Each row imports only from the rows above it:
                              agents; what shows loops to others
 `context`                    knowledge, notes and personal files that loops bring along and give back
 `kernelspecs`, `listing`     kernels of loops as any Jupyter client knows them; loops page by page
-`creation`, `distilling`, `losses`, `starting`, `upkeep`  a loop made whole; its sandbox brought up; order among all
+`creation`, `distilling`, `losses`, `starting`  a loop made whole; its sandbox brought up
 `cargo`                      what loops carry, ready made
 `vaults`                     credentials, and the variables that processes get of them
+`household`                  what a workspace consists of, by the settings of now
+`upkeep`                     order among all loops
 `loops`                      `LoopManager`: the verbs a person knows
 `fetching`, `outgoing`, `shares`  repos fetched late; promoted contexts, pushed branches; what is shown to others
 `contents`                   files of loops as JupyterLab shows them

@@ -12,7 +12,7 @@ import msgspec
 
 from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import BadInputError, ConflictError, GitError, GitUnavailableError
-from loopat_jupyter.loops import ignore
+from loopat_jupyter.household import ignore
 from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.starting import archived
 from loopat_jupyter.workspace.files import failed_write_told, full_disk_told

@@ -7,121 +7,36 @@ import contextlib
 import datetime
 import functools
 import logging
-import os
 from typing import TYPE_CHECKING, Any
 
-from loopat_jupyter.cargo import Cargo
-from loopat_jupyter.creation import Creation
 from loopat_jupyter.deadlines import to_the_end
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError, UnreadableRecordError
-from loopat_jupyter.kernelspecs import LoopKernels, Registry
-from loopat_jupyter.listing import DEFAULT_PAGE, Listing
+from loopat_jupyter.household import Household, ignore
+from loopat_jupyter.listing import DEFAULT_PAGE
 from loopat_jupyter.losses import find_losses
 from loopat_jupyter.models import LoopConfig, LoopEvent, Progress
-from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered, ask
 from loopat_jupyter.sandbox.execution import NotRunError, run_attached
-from loopat_jupyter.sandbox.glance import Glance
-from loopat_jupyter.sandbox.host import Advice, look_at_host
-from loopat_jupyter.sandbox.images import Images
-from loopat_jupyter.sandbox.lifecycle import Running, Sandboxes
-from loopat_jupyter.sandbox.podman import Engine, Podman
 from loopat_jupyter.sandbox.preflight import check_health
-from loopat_jupyter.sandbox.specs import KernelspecFinder
-from loopat_jupyter.sandbox.toolchain import Toolchains
-from loopat_jupyter.sharing.edge import Edge
-from loopat_jupyter.starting import Starter, Underway, archived
+from loopat_jupyter.starting import Starter, archived
 from loopat_jupyter.upkeep import Upkeep
-from loopat_jupyter.vaults import Vaults
 from loopat_jupyter.workspace.acceptable import CHECKS
-from loopat_jupyter.workspace.config import Config, load_config
 from loopat_jupyter.workspace.fixed import amended, check_first_choices
-from loopat_jupyter.workspace.member import find_member, prepare_for
-from loopat_jupyter.workspace.paths import Workspace
-from loopat_jupyter.workspace.records import LoopStore, new_record
+from loopat_jupyter.workspace.member import prepare_for
+from loopat_jupyter.workspace.records import new_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from loopat_jupyter.models import ExecSpec, Health, Kernelspec, Loop, LoopPage, LoopRecord, NewLoop, Status
     from loopat_jupyter.sandbox.execution import ExecEvent
+    from loopat_jupyter.sandbox.lifecycle import Running
 
 _log = logging.getLogger(__name__)
 
 
-def ignore(_: object) -> None:
-    """For callers that do not follow progress or events."""
-
-
-class LoopManager:
-    """Loops of one workspace.
-
-    Args:
-        workspace: Where the loops are.
-        config: The workspace's settings.
-        engine: Runs podman.
-        member: Who works here: recorded as creator of new loops.
-        on_event: Told about everything that happens to a loop through this manager.
-        registry: Where the kernels of loops are offered to other Jupyter clients; None offers them to nobody.
-        git: Runs git; None runs it in this process's environment.
-    """
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        config: Config,
-        engine: Engine,
-        *,
-        member: str,
-        on_event: Callable[[LoopEvent], None] = ignore,
-        registry: Registry | None = None,
-        git: Git | None = None,
-    ) -> None:
-        self.workspace = workspace
-        self.config = config
-        self.engine = engine
-        self.member = member
-        self.store = LoopStore(workspace)
-        host = look_at_host(config)
-        self.images = Images(workspace, engine, config)
-        self.toolchains = Toolchains(workspace, engine, self.images, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
-        self.sandboxes = Sandboxes(workspace, config, engine, self.toolchains, host)
-        self.vaults = Vaults(self.sandboxes, self.store, member)
-        self.cargo = Cargo(self.store, config, git or Git(os.environ), member=member, plugins=host.plugins)
-        self._creation = Creation(self.store, (self.vaults, *self.cargo.steps))
-        glance, advice = Glance(engine, workspace.name), Advice(config, host, self.toolchains)
-        self._listing = Listing(workspace, self.store, self.sandboxes, glance, advice)
-        finder = KernelspecFinder(workspace, engine)
-        self.kernels = LoopKernels(finder, registry, workspace.home, self.toolchains.hint)
-        self.on_event = on_event
-        self.underway = Underway()
-        self.edge = Edge(self.store, config, engine, lambda event: self.on_event(event))  # noqa: PLW0108 - it changes
-
-    @classmethod
-    def from_environment(
-        cls,
-        environ: Mapping[str, str],
-        *,
-        member: str | None = None,
-        on_event: Callable[[LoopEvent], None] = ignore,
-        load: Callable[..., Config] = load_config,
-    ) -> LoopManager:
-        """A manager of the workspace that the environment names.
-
-        Args:
-            environ: Usually `os.environ`.
-            member: Who works here; by default the Hub's user, else as `find_member` says.
-            on_event: Told about everything that happens.
-            load: Reads the configuration.
-
-        Raises:
-            BadInputError: The configuration is wrong.
-        """
-        workspace = Workspace.from_environment(environ)
-        config = load(workspace.config_file, environ)
-        engine = Podman(config.podman_bin, environ, parallel=config.podman_parallel)
-        who = find_member(workspace, member or environ.get("JUPYTERHUB_USER"))
-        return cls(workspace, config, engine, member=who, on_event=on_event, registry=Registry.of_user())
+class LoopManager(Household):
+    """Loops of one workspace."""
 
     @property
     def upkeep(self) -> Upkeep:
@@ -266,6 +181,7 @@ class LoopManager:
         return await self.underway.run(record, self._start(record, on_progress, fresh=fresh))
 
     async def _start(self, record: LoopRecord, on_progress: Callable[[Progress], None], *, fresh: bool) -> Running:
+        self.refresh()
         self.workspace.prepare()
         if fresh:
             self.toolchains.retry(record)
@@ -288,11 +204,16 @@ class LoopManager:
         Raises:
             LoopatError: As `start`.
         """
-        running = self.sandboxes.known(record)
+        running = self.known(record)
         if running is None:
             return await self.start(record, on_progress)
         self.store.touch(record.id)
         return running
+
+    def known(self, record: LoopRecord) -> Running | None:
+        """The sandbox, if it is known to run just as wanted by the settings of now; see `Sandboxes.known`."""
+        self.refresh()
+        return self.sandboxes.known(record)
 
     async def stop(self, record: LoopRecord) -> None:
         """Stop the loop's sandbox; its files stay.
@@ -354,7 +275,7 @@ class LoopManager:
 
     async def opened(self, record: LoopRecord) -> Callable[..., Awaitable[Answered]]:
         """`inside` for a loop whose sandbox may have to be started first; that does not count as use of it."""
-        running = self.sandboxes.known(record) or await self.sandboxes.ensure(record, ignore)
+        running = self.known(record) or await self.sandboxes.ensure(record, ignore)
         return self.inside(record, running)
 
     def inside(self, record: LoopRecord, running: Running) -> Callable[..., Awaitable[Answered]]:

@@ -12,7 +12,7 @@ from loopat_jupyter.context.bundles import Inside, take_commits
 from loopat_jupyter.context.merging import push
 from loopat_jupyter.context.requests import CUT_SHORT, MOST_WAITING, answer, give_up, take, waiting
 from loopat_jupyter.errors import BadInputError, ConflictError, GitError, LoopatError
-from loopat_jupyter.loops import ignore
+from loopat_jupyter.household import ignore
 from loopat_jupyter.models import LoopEvent, Progress, Pushed
 from loopat_jupyter.repos.addresses import check_ref, shown
 from loopat_jupyter.sandbox.plan import sandbox_workdir

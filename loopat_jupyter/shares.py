@@ -10,7 +10,7 @@ import msgspec
 
 from loopat_jupyter.deadlines import to_the_end
 from loopat_jupyter.errors import BadInputError, ConflictError, LoopatError
-from loopat_jupyter.loops import ignore
+from loopat_jupyter.household import ignore
 from loopat_jupyter.models import LoopEvent, Progress
 from loopat_jupyter.sandbox.facts import INSPECT_TIMEOUT_S
 from loopat_jupyter.sandbox.plan import container_name, kernel_ports, publishing_host

@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import NotFoundError, UnreadableRecordError
 from loopat_jupyter.models import LoopEvent
-from loopat_jupyter.sandbox.activity import IdleWatch
+from loopat_jupyter.sandbox.activity import IdleWatch, pause_s
 from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.owners import end_orphans, orphans
 from loopat_jupyter.sandbox.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from loopat_jupyter.kernelspecs import LoopKernels
-    from loopat_jupyter.sandbox.images import Images
-    from loopat_jupyter.sandbox.lifecycle import Sandboxes
-    from loopat_jupyter.sandbox.podman import Engine
-    from loopat_jupyter.sharing.edge import Edge
-    from loopat_jupyter.workspace.config import Config
-    from loopat_jupyter.workspace.paths import Workspace
-    from loopat_jupyter.workspace.records import LoopStore
+    from loopat_jupyter.household import Household
 
 _log = logging.getLogger(__name__)
-
-
-class Household(Protocol):
-    """What a workspace consists of, as the manager of its loops has it."""
-
-    workspace: Workspace
-    config: Config
-    engine: Engine
-    store: LoopStore
-    images: Images
-    sandboxes: Sandboxes
-    kernels: LoopKernels
-    edge: Edge
-
-    @property
-    def on_event(self) -> Callable[[LoopEvent], None]:
-        """Told about everything that happens to a loop."""
-        ...
 
 
 class Upkeep:
@@ -71,8 +46,14 @@ class Upkeep:
         network_needed = bool(household.edge.shared.ids())
         return (*orphaned, *of_sharing, *await sweeper.sweep(remove=remove, network_needed=network_needed))
 
+    async def watch_idle(self) -> None:
+        """Stop sandboxes that nobody uses, by the settings of now, until cancelled; in every long-lived process."""
+        while True:
+            await self.idle_watch().look()
+            await asyncio.sleep(pause_s(self._household.config.idle_timeout_s))
+
     def idle_watch(self) -> IdleWatch:
-        """What stops sandboxes that nobody uses; run it in every long-lived process."""
+        """What stops sandboxes that nobody uses when it looks."""
         household = self._household
         return IdleWatch(
             household.sandboxes, household.workspace.started_loops, household.config.idle_timeout_s, self._stopped

@@ -241,7 +241,7 @@ async def main():
     await manager.start(manager.store.read(sys.argv[1]))
     await manager.upkeep.idle_watch().look()
     print("watching", flush=True)
-    await manager.upkeep.idle_watch().run()
+    await manager.upkeep.watch_idle()
 
 asyncio.run(main())
 """

@@ -29,8 +29,12 @@ Tables are merged key by key: a workspace that sets `image.base` keeps the site'
 name or type is refused with the name of the file and the key; nothing is guessed.
 
 What shapes a container comes from these files alone, so that JupyterLab, the command line and `nbconvert` agree on it.
-A running sandbox whose settings changed is marked "recreate needed" and keeps running; `jupyter loopat recreate`
-applies them. A Jupyter server reads these files when it starts; `[[agents]]` count as soon as they are written.
+They count as soon as they are written, also for a Jupyter server that runs; only `podman_bin`, `podman_parallel` and
+variables count from its next start. A server to which a file is wrong logs that, and goes on with what it read before.
+
+A running sandbox whose settings changed is marked "recreate needed". It is replaced when the loop is used next, unless
+a kernel, terminal or command runs in it; what runs in the background, as with `nohup`, does not count and ends then.
+Otherwise it keeps running until `jupyter loopat recreate` applies the settings.
 
 ## Keys that a workspace may not change
 

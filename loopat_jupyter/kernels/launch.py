@@ -124,6 +124,9 @@ class SandboxKernel:
         self.launchpad = None
         record = self.manager.store.read(self.place.loop_id)
         running = await self.manager.use(record)
+        if not running.restart_needed:
+            # The settings may name another transport by now, and the sandbox is as they say.
+            self.sockets = self._make_sockets(self.sockets.ports)
         self.launchpad = Launchpad(self.manager, record, running.init_pid)
         return Ready(running, await self._find_spec(record, running))
 

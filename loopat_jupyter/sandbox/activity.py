@@ -54,7 +54,7 @@ def pause_s(idle_timeout_s: float) -> float:
 
 
 class IdleWatch:
-    """Stops sandboxes that nobody uses. Any number of processes may watch one workspace.
+    """Stops sandboxes that nobody uses, each time it looks. Any number of processes may watch one workspace.
 
     Args:
         sandboxes: The workspace's sandboxes.
@@ -77,12 +77,6 @@ class IdleWatch:
         self._idle_timeout_s = idle_timeout_s
         self._on_stop = on_stop
         self._on_failure = on_failure
-
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(pause_s(self._idle_timeout_s))
 
     async def look(self) -> list[str]:
         """Look once at every running sandbox.

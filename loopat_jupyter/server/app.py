@@ -88,7 +88,7 @@ class LoopatApp(ExtensionApp):
         from loopat_jupyter.server.events import EventStream  # noqa: PLC0415 - only a server that has us pays
         from loopat_jupyter.server.follower import Follower  # noqa: PLC0415
         from loopat_jupyter.server.service import LoopService  # noqa: PLC0415
-        from loopat_jupyter.workspace.config import ConfigLoader  # noqa: PLC0415
+        from loopat_jupyter.workspace.loading import ConfigLoader  # noqa: PLC0415
 
         server = self.serverapp
         self.events = EventStream(server.event_logger, self._told)  # type: ignore[union-attr, arg-type]
@@ -133,7 +133,7 @@ class LoopatApp(ExtensionApp):
         from loopat_jupyter.workspace.member import other_member  # noqa: PLC0415
 
         manager = LoopManager.from_environment(
-            os.environ, member=self.member or None, on_event=self._tell, load=self._config_loader.load
+            os.environ, member=self.member or None, on_event=self._tell, load=self._config_loader.load, log=self.log
         )
         if told := other_member(manager.workspace, manager.member):
             self.service.tell_once(told)

@@ -58,7 +58,7 @@ class LoopService:
 
     @property
     def manager(self) -> LoopManager:
-        """The verbs. A broken configuration is looked at again each time, so that fixing the file is enough.
+        """The verbs, by the settings of now. A broken configuration is looked at again each time: fixing it is enough.
 
         Raises:
             ConfigurationError: The configuration is broken; says which file and key.
@@ -72,6 +72,8 @@ class LoopService:
                 raise self._broken(error.message) from error
             except OSError as error:
                 raise self._broken(str(error)) from error
+        else:
+            self._made.refresh()
         return self._made
 
     @functools.cached_property
@@ -102,7 +104,7 @@ class LoopService:
         self.spawn(self._check_machine())
         self.spawn(self._adopt())
         # Each turn asks for the manager, which may be there only once somebody has fixed the configuration.
-        self.spawn(self._again(lambda: self.manager.upkeep.idle_watch().run(), RETRY_S))
+        self.spawn(self._again(lambda: self.manager.upkeep.watch_idle(), RETRY_S))  # noqa: PLW0108
         self.spawn(self._again(lambda: self.manager.upkeep.end_orphans(), ORPHANS_S))  # noqa: PLW0108
         self.spawn(self._again(lambda: self._follower.look(self.manager.workspace), FOLLOW_S))
         self.spawn(self._again(lambda: answering.look(self.manager), FOLLOW_S))

@@ -77,7 +77,11 @@ class LoopTerminalManager(ThrottledTerminalManager):
             LoopatError: The configuration is wrong.
         """
         service = self.parent.web_app.settings.get(_SERVICE) if self.parent is not None else None
-        return self._own_loops if service is None else service.manager
+        if service is not None:
+            manager: LoopManager = service.manager
+            return manager
+        self._own_loops.refresh()
+        return self._own_loops
 
     @functools.cached_property
     def _workspace(self) -> Workspace | None:

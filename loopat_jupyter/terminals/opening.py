@@ -76,7 +76,7 @@ async def _open(
     loops: LoopManager, terminal: LoopTerminal, spec: ExecSpec, screen: Screen, on_open: Callable[[], None]
 ) -> None:
     record = loops.store.read(terminal.loop_id)
-    running = loops.sandboxes.known(record)
+    running = loops.known(record)
     if running is None:
         running = await bring_up(loops, record, screen)
     else:

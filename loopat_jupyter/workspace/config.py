@@ -271,42 +271,6 @@ def load_config(workspace_file: Path, environ: Mapping[str, str], site_file: Pat
         raise BadInputError(_variable_of(error.field, environ) or error.field, error.problem) from error
 
 
-class ConfigLoader:
-    """Reads the configuration again and again; one that is wrong only when a file has changed.
-
-    Args:
-        site_file: The operator's file; may be missing.
-    """
-
-    def __init__(self, site_file: Path = SITE_CONFIG) -> None:
-        self._site_file = site_file
-        self._wrong: tuple[object, BadInputError] | None = None
-
-    def load(self, workspace_file: Path, environ: Mapping[str, str]) -> Config:
-        """As `load_config`.
-
-        Raises:
-            BadInputError: A file is no TOML or a key has a wrong name or type; names file, line and key.
-        """
-        stamp = (_stamp(self._site_file), workspace_file, _stamp(workspace_file))
-        if self._wrong is not None and self._wrong[0] == stamp:
-            raise BadInputError(self._wrong[1].field, self._wrong[1].problem)
-        try:
-            return load_config(workspace_file, environ, self._site_file)
-        except BadInputError as error:
-            self._wrong = stamp, error
-            raise
-
-
-def _stamp(file: Path) -> tuple[int, ...] | None:
-    """Changes with a file; None where there is none."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
 def _variable_of(key: str, environ: Mapping[str, str]) -> str | None:
     """The environment variable that set a key; None when none did."""
     return next((name for name, path in OVERRIDES.items() if ".".join(path) == key and environ.get(name)), None)

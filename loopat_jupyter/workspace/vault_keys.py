@@ -124,6 +124,14 @@ class Keys:
         """
         self._held[str(identity.to_public())] = identity
 
+    def share_held(self, other: Keys) -> None:
+        """Know what another one holds, and let it know what this one will.
+
+        Args:
+            other: Keys of the same process.
+        """
+        self._held = other._held
+
     def _in_file(self, recipient: str) -> pyrage.x25519.Identity | None:
         if self.identity_file is None:
             return None

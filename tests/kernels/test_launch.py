@@ -13,10 +13,12 @@ from loopat_jupyter.kernels.launch import (
     explain,
     last_lines,
 )
+from loopat_jupyter.kernels.transports import FileSockets, PortSockets
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import Kernelspec
+from loopat_jupyter.sandbox.lifecycle import Running
 from loopat_jupyter.sandbox.process import LOG_LIMIT_BYTES
-from loopat_jupyter.workspace.config import Config, TrustConfig
+from loopat_jupyter.workspace.config import Config, KernelsConfig, TrustConfig
 from tests.fakes import FakeEngine
 
 if TYPE_CHECKING:
@@ -109,3 +111,22 @@ def test_a_family_is_a_process_its_descendants_and_its_session() -> None:
     table = "  1 0 1\n 10 0 10\n 11 10 10\n 12 11 12\n 13 1 10\n 20 0 20\n"
     assert family(table, 10) == [10, 11, 12, 13]
     assert family("", 10) == [10]
+
+
+@pytest.mark.parametrize(("restart_needed", "kind"), [(False, PortSockets), (True, FileSockets)])
+async def test_a_kernel_that_starts_again_is_reached_as_its_sandbox_was_made_for(
+    manager: LoopManager, kernel: SandboxKernel, monkeypatch: pytest.MonkeyPatch, restart_needed: bool, kind: type
+) -> None:
+    async def use(record: object) -> Running:
+        return Running("box", os.getpid(), "image", restart_needed)
+
+    async def find_one(*_: object) -> Kernelspec:
+        return SPEC
+
+    monkeypatch.setattr(manager, "use", use)
+    monkeypatch.setattr(manager.kernels, "find_one", find_one)
+    await kernel.prepare()
+    assert isinstance(kernel.sockets, FileSockets)
+    manager.config = Config(kernels=KernelsConfig(transport="tcp"))
+    await kernel.prepare()
+    assert isinstance(kernel.sockets, kind)

@@ -68,10 +68,10 @@ class FakeManager:
     async def stop_all(self) -> None:
         await self._do("stop_all")
 
-    def idle_watch(self) -> FakeManager:
-        return self
+    def refresh(self) -> None:
+        return
 
-    async def run(self) -> None:
+    async def watch_idle(self) -> None:
         await self._do("watch")
         await asyncio.Event().wait()
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from loopat_jupyter.errors import BadInputError
 from loopat_jupyter.values import Resources
-from loopat_jupyter.workspace import config
 from loopat_jupyter.workspace.config import Config, ImageConfig, ShareConfig, load_config, merge
 
 if TYPE_CHECKING:
@@ -188,17 +187,3 @@ def test_merging_is_associative_and_the_later_tier_wins(low, middle, high):
     for key, value in high.items():
         if not isinstance(value, dict):
             assert merge(low, high)[key] == value
-
-
-def test_one_that_is_wrong_is_read_again_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    own, reads = tmp_path / "config.toml", []
-    monkeypatch.setattr(config, "load_config", lambda *args: reads.append(args) or load_config(*args))
-    loader = config.ConfigLoader(tmp_path / "site.toml")
-    own.write_text("idle_timeout_s = 'soon'\n")
-    for _ in range(3):
-        with pytest.raises(BadInputError, match=r"idle_timeout_s: .*line 1"):
-            loader.load(own, {})
-    assert len(reads) == 1
-    own.write_text("idle_timeout_s = 60\n")
-    assert [loader.load(own, {}).idle_timeout_s for _ in range(2)] == [60, 60]
-    assert len(reads) == 3

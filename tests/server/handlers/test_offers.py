@@ -53,6 +53,18 @@ async def test_what_loops_have_that_say_nothing(api: Any, workspace: Workspace) 
     }
 
 
+async def test_a_server_that_runs_goes_by_the_settings_of_now(
+    api: Any, workspace: Workspace, server_log: Any, started: Any
+) -> None:
+    assert (await api("GET", "defaults")).body["network"] == "bridge"
+    workspace.config_file.write_text(LONELY)
+    assert (await api("GET", "defaults")).body["network"] == "none"
+    workspace.config_file.write_text('network = "nome"\n')
+    assert (await api("GET", "defaults")).body["network"] == "none"
+    (told,) = [each.getMessage() for each in server_log.records if "those of before still count" in each.getMessage()]
+    assert "config.toml, line 1" in told
+
+
 async def test_a_project_is_shown_and_not_run(api: Any, workspace: Workspace) -> None:
     loop = (await api("POST", "loops", send={"title": "a"})).body["id"]
     assert (await api("GET", "loops", loop, "project")).body == {"files": []}
