@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from loopat_jupyter.models import LoopEvent
 from loopat_jupyter.sandbox.activity import IdleWatch, pause_s
 from loopat_jupyter.sandbox.leftovers import Leftover
 from loopat_jupyter.sandbox.owners import end_orphans, orphans
+from loopat_jupyter.sandbox.process import exec_roots
 from loopat_jupyter.sandbox.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from loopat_jupyter.household import Household
 
@@ -123,11 +125,24 @@ class Upkeep:
         """
         await self._household.edge.keep()
 
-    async def stop_all(self) -> None:
-        """Stop every sandbox of this workspace, in parallel, and no other's."""
+    async def stop_all(self, *, sparing: Callable[[], bool] = lambda: False) -> None:
+        """Stop every sandbox of this workspace, in parallel, and no other's.
+
+        Args:
+            sparing: Asked right before each is stopped: whether it goes on if a kernel, terminal or command runs in it.
+        """
         sandboxes = self._household.sandboxes
-        running = [loop_id for loop_id, facts in (await sandboxes.containers()).items() if facts.running]
-        results = await asyncio.gather(*map(sandboxes.stop, running), return_exceptions=True)
+        running = {loop_id: facts.pid for loop_id, facts in (await sandboxes.containers()).items() if facts.running}
+
+        def due(loop_id: str) -> bool:
+            if not sparing():
+                return True
+            # It may have been made anew since podman was asked.
+            stamp = sandboxes.state_files(loop_id).running()
+            return not exec_roots(running[loop_id] if stamp is None else stamp.pid)
+
+        stops = (sandboxes.stop_if(loop_id, functools.partial(due, loop_id)) for loop_id in running)
+        results = await asyncio.gather(*stops, return_exceptions=True)
         for loop_id, result in zip(running, results, strict=True):
             if isinstance(result, BaseException):
                 _log.warning("The sandbox of loop %s was not stopped: %s", loop_id, result)

@@ -297,8 +297,10 @@ async def test_stopping_all_leaves_other_workspaces_alone(
 ):
     other = LoopManager(workspace, manager.config, manager.engine, member="ada")
     theirs = other.create(title="theirs")
-    await manager.start(own)
+    await occupy(manager, own)
     elsewhere = await other.start(theirs)
+    await manager.upkeep.stop_all(sparing=lambda: True)
+    assert [(await manager.sandboxes.status(record)).state for record in (shared, own)] == ["stopped", "running"]
     await manager.upkeep.stop_all()
     assert [(await manager.sandboxes.status(record)).state for record in (shared, own)] == ["stopped", "stopped"]
     assert is_init(elsewhere.init_pid)

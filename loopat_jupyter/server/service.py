@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loopat_jupyter.deadlines import call_off
 from loopat_jupyter.errors import ConfigurationError, LoopatError
 from loopat_jupyter.outgoing import Answering
+from loopat_jupyter.workspace.serving import Serving, is_served
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -27,6 +28,9 @@ RETRY_S = 30.0
 
 KEEP_S = 1.0
 """Pause between two looks whether what is shared is really there."""
+
+SERVE_S = 1.0
+"""Pause between two looks whether other servers can see that this one serves the workspace."""
 
 ORPHANS_S = 5.0
 """Pause between two looks for commands whose callers were killed."""
@@ -53,6 +57,7 @@ class LoopService:
         self._log = log
         self._made: LoopManager | None = None
         self._told: set[str] = set()
+        self._serving = Serving()
         self.secret = os.urandom(32)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -104,6 +109,7 @@ class LoopService:
         self.spawn(self._check_machine())
         self.spawn(self._adopt())
         # Each turn asks for the manager, which may be there only once somebody has fixed the configuration.
+        self.spawn(self._again(self._serve, SERVE_S))
         self.spawn(self._again(lambda: self.manager.upkeep.watch_idle(), RETRY_S))  # noqa: PLW0108
         self.spawn(self._again(lambda: self.manager.upkeep.end_orphans(), ORPHANS_S))  # noqa: PLW0108
         self.spawn(self._again(lambda: self._follower.look(self.manager.workspace), FOLLOW_S))
@@ -149,15 +155,27 @@ class LoopService:
     async def stop(self) -> None:
         """End the background work and, where the configuration says so, this workspace's sandboxes."""
         await call_off(self._tasks)
+        self._serving.let_go()
         if self._made is None:
             return
         if self._made.config.on_shutdown == "stop":
             try:
-                await self._made.upkeep.stop_all()
-                await self._made.edge.close()
+                await self._stop_sandboxes(self._made)
             except (LoopatError, OSError) as error:
                 self._log.warning("The sandboxes were not stopped: %s", error)
         await self._made.engine.close()
+
+    async def _stop_sandboxes(self, manager: LoopManager) -> None:
+        """Stop those of the workspace; while others serve it, too, none in which something runs."""
+        served = functools.partial(is_served, manager.workspace)
+        if served():
+            self._log.info("Another server of this workspace runs, so loops in which something runs are not stopped")
+        await manager.upkeep.stop_all(sparing=served)
+        if not served():
+            await manager.edge.close()
+
+    async def _serve(self) -> None:
+        self._serving.hold(self.manager.workspace)
 
     async def _check_machine(self) -> None:
         try:

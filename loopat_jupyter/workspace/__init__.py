@@ -7,6 +7,7 @@
 `loading`      `ConfigLoader`: settings that are read again once their files have changed
 `records`      `LoopStore`: one `meta.json` per loop, written whole or not at all
 `locks`        `FileLock`: a lock that dies with its holder
+`serving`      whether any server serves a workspace: a lock that servers share
 `files`        atomic writes and safe files in folders that a sandbox can write
 `unmade`       the note that podman was never asked for a loop's sandbox
 =============  ============================================================================

@@ -181,7 +181,11 @@ class Config(Value, frozen=True, kw_only=True):
         _about("a server stops a sandbox without kernel, terminal or command after this time; 0 never does", ge=0),
     ] = 1800
     on_shutdown: Annotated[
-        Literal["keep", "stop"], _about("what happens to this workspace's sandboxes when the server ends")
+        Literal["keep", "stop"],
+        _about(
+            "what happens to this workspace's sandboxes when the server ends; `stop` stops all, but while another "
+            "server of the workspace runs, none in which a kernel, terminal or command runs"
+        ),
     ] = "keep"
     network: Annotated[Network, _about("`bridge`: loops reach each other and the internet; `none`: no network")] = (
         "bridge"

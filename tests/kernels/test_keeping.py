@@ -290,6 +290,27 @@ async def test_nothing_stays_where_the_sandbox_is_to_stop(home: Home) -> None:
         await home.place.manager.start(home.place.record)
 
 
+@pytest.mark.usefixtures("small_kernels")
+async def test_a_server_that_ends_and_is_to_stop_all_leaves_the_kernels_of_another_one(home: Home) -> None:
+    settings = home.place.manager.workspace.config_file
+    before = settings.read_text()
+    settings.write_text(before + 'on_shutdown = "stop"\n')
+    try:
+        async with home.server() as going, home.server("other") as staying:
+            await open_session(going)
+            kernel_id = (await open_session(staying))["kernel"]["id"]
+            pid = home.place.manager.sandboxes.state_files(home.place.record.id).running().pid
+            going.process.terminate()
+            assert await going.process.wait() == 0
+            assert await kernels(staying) == [kernel_id]
+            assert len(home.place.processes()) == 1
+            assert home.place.manager.sandboxes.state_files(home.place.record.id).running().pid == pid
+        assert (await home.place.manager.sandboxes.status(home.place.record)).state == "stopped"
+    finally:
+        settings.write_text(before)
+        await home.place.manager.start(home.place.record)
+
+
 def kernel_of(place: Place) -> SandboxKernel:
     """A kernel of this process, whose process is this very one."""
     kernel = SandboxKernel(place.manager, launch.Place(place.record.id, "python3", Path()))

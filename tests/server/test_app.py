@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from loopat_jupyter.upkeep import Upkeep
 from loopat_jupyter.workspace.paths import Workspace
 from loopat_jupyter.workspace.unmade import forget_unmade
 from tests.jupyter_process import FACES, LEAN, settings_of_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHIPPED = Path(__file__).parents[2] / "jupyter-config" / "jupyter_loopat_config.json"
 OUR_SESSIONS = "loopat_jupyter.kernels.sessions.LoopSessionManager"
@@ -249,7 +252,8 @@ class TestShutdown:
     def stopped(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls: list[str] = []
 
-        async def stop_all(upkeep: Upkeep) -> None:
+        async def stop_all(upkeep: Upkeep, *, sparing: Callable[[], bool]) -> None:
+            assert not sparing()
             calls.append(upkeep._household.workspace.name)
 
         monkeypatch.setattr(Upkeep, "stop_all", stop_all)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,10 @@ from loopat_jupyter.server.follower import Follower
 from loopat_jupyter.server.service import LoopService
 from loopat_jupyter.workspace.config import Config
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 
 class FakeManager:
     """Counts what is asked of it, and fails as told."""
@@ -22,6 +26,7 @@ class FakeManager:
         self.config = Config(on_shutdown=on_shutdown)  # type: ignore[arg-type]
         self.calls: list[str] = []
         self.workspace: Any = self
+        self.spared: bool | None = None
         self._failure = failure
 
     async def _do(self, name: str) -> None:
@@ -65,7 +70,8 @@ class FakeManager:
     async def end_orphans(self) -> None:
         await self._do("end_orphans")
 
-    async def stop_all(self) -> None:
+    async def stop_all(self, *, sparing: Callable[[], bool]) -> None:
+        self.spared = sparing()
         await self._do("stop_all")
 
     def refresh(self) -> None:
@@ -74,6 +80,12 @@ class FakeManager:
     async def watch_idle(self) -> None:
         await self._do("watch")
         await asyncio.Event().wait()
+
+
+@pytest.fixture(autouse=True)
+def _locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where servers of the fake's workspace find each other."""
+    monkeypatch.setattr(FakeManager, "locks", tmp_path, raising=False)
 
 
 class FakeFollower(Follower):
@@ -138,6 +150,20 @@ async def test_stopping_sandboxes_may_fail_without_keeping_the_server(failure: E
     assert running.manager is manager  # type: ignore[comparison-overlap]
     await running.stop()
     assert manager.calls == ["stop_all", "close"]
+
+
+async def test_sandboxes_in_use_are_spared_while_another_server_of_the_workspace_runs() -> None:
+    managers = FakeManager(on_shutdown="stop"), FakeManager(on_shutdown="stop")
+    servers = [service(manager) for manager in managers]
+    for server in servers:
+        server.start()
+    await turns()
+    for manager, server in zip(managers, servers, strict=True):
+        manager.calls.clear()
+        await server.stop()
+    assert [manager.spared for manager in managers] == [True, False]
+    # What is shared is shown on, too.
+    assert [manager.calls for manager in managers] == [["stop_all", "close"], ["stop_all", "close", "close"]]
 
 
 @pytest.mark.parametrize("failure", [BadInputError("idle_timeout_s", "is wrong"), PermissionError("config.toml")])
