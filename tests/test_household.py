@@ -10,8 +10,11 @@ import msgspec
 import pyrage
 import pytest
 
+from loopat_jupyter import upkeep
+from loopat_jupyter.errors import EngineError
 from loopat_jupyter.loops import LoopManager
 from loopat_jupyter.models import ExecSpec, LoopConfig, LoopEvent
+from loopat_jupyter.sandbox.activity import IdleWatch
 from loopat_jupyter.sandbox.execution import Exit
 from loopat_jupyter.sandbox.process import is_init
 from loopat_jupyter.workspace.loading import ConfigLoader
@@ -61,6 +64,26 @@ def test_nothing_is_made_anew_while_the_settings_say_the_same(long_lived: LoopMa
     long_lived.workspace.config_file.write_text(NO_NETWORK)
     long_lived.refresh()
     assert long_lived.sandboxes is not before
+
+
+async def test_who_watches_for_idle_sandboxes_goes_by_the_settings_of_now(
+    long_lived: LoopManager, monkeypatch: pytest.MonkeyPatch
+):
+    timeouts: list[float] = []
+
+    async def look(watch: IdleWatch) -> list[str]:
+        timeouts.append(watch._idle_timeout_s)
+        if len(timeouts) == 2:
+            raise EngineError("enough")
+        long_lived.workspace.config_file.write_text("idle_timeout_s = 60\n")
+        long_lived.refresh()
+        return []
+
+    monkeypatch.setattr(IdleWatch, "look", look)
+    monkeypatch.setattr(upkeep, "pause_s", lambda _: 0)
+    with pytest.raises(EngineError, match="enough"):
+        await long_lived.upkeep.watch_idle()
+    assert timeouts == [1800, 60]
 
 
 @pytest.mark.parametrize("wrong", ['network = "nome"\n', "[trust]\nca_bundle = '/no/such/file'\n"])
