@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +18,10 @@ Nearly all podman commands end before their garbage is worth the time of collect
 
 
 def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
-    """The environment for podman: as given, with the runtime directory named where a service manager forgot it.
+    """The environment for podman: as given, where its caller got it wrong put right.
+
+    A service manager may forget to name the runtime directory. A Hub may call its user something else than the account,
+    under whose name podman looks for subordinate ids.
 
     Args:
         environ: The caller's environment.
@@ -26,4 +31,7 @@ def podman_environment(environ: Mapping[str, str], uid: int) -> dict[str, str]:
     session = f"/run/user/{uid}"
     if not environment.get("XDG_RUNTIME_DIR") and os.access(session, os.W_OK):
         environment["XDG_RUNTIME_DIR"] = session
+    # A uid without an account keeps what it was given.
+    with contextlib.suppress(KeyError):
+        environment["USER"] = environment["LOGNAME"] = pwd.getpwuid(uid).pw_name
     return environment
