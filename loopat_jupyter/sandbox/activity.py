@@ -49,7 +49,13 @@ def verdict(*, active: bool, used_at_s: float, now_s: float, idle_timeout_s: flo
 
 
 def pause_s(idle_timeout_s: float) -> float:
-    """Time between two looks at the sandboxes."""
+    """Time between two looks at the sandboxes.
+
+    Args:
+        idle_timeout_s: How long a sandbox may idle; 0 for ever.
+    """
+    if idle_timeout_s == 0:
+        return LONGEST_PAUSE_S
     return min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, idle_timeout_s / CHECKS_PER_TIMEOUT))
 
 

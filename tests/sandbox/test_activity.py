@@ -26,4 +26,8 @@ def test_what_happens_to_a_running_sandbox(
 def test_looks_are_frequent_enough_and_never_busy():
     assert pause_s(1800) == 30
     assert pause_s(60) == 6
-    assert pause_s(0) == 0.2
+    assert pause_s(0.1) == 0.2
+
+
+def test_where_nothing_ever_stops_looks_are_rare():
+    assert pause_s(0) == 30
