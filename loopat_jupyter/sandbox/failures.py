@@ -127,6 +127,33 @@ def does_not_start(error: EngineError, loop_id: str) -> EngineError:
     )
 
 
+def no_program_runs(workspace: str, mount: str) -> str:
+    """Why no sandbox starts where programs of the workspace may not run.
+
+    Args:
+        workspace: The workspace.
+        mount: Mount point of the file system that holds it.
+    """
+    return f"{mount} is mounted with noexec, so no program runs from {workspace}, as the main one of a sandbox has to"
+
+
+def ended_at_once(loop_id: str, name: str, workspace: str, mount: str) -> EngineError:
+    """A sandbox whose main process ended as soon as it was started.
+
+    Args:
+        loop_id: The loop.
+        name: Of the container.
+        workspace: The workspace.
+        mount: Mount point of the file system that holds it, if that is mounted with noexec; else empty.
+    """
+    why = (
+        f"{no_program_runs(workspace, mount)}. `jupyter loopat doctor` says what to do."
+        if mount
+        else f"`podman start --attach {name}` shows what it says, `podman inspect {name}` how it ended."
+    )
+    return EngineError(f"The sandbox of loop {loop_id} ended as soon as it was started. {why}")
+
+
 def lower_limit(pid: int) -> str:
     """The same, where nobody heard what podman said; empty where this login may set the limits of the sandbox.
 

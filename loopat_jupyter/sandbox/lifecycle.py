@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from loopat_jupyter.deadlines import in_thread
-from loopat_jupyter.errors import EngineError, EngineTimeoutError
+from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.builders import noted_image
 from loopat_jupyter.sandbox.drift import decide, drifted, replaced
 from loopat_jupyter.sandbox.facts import find_container, list_containers, look
+from loopat_jupyter.sandbox.failures import ended_at_once
 from loopat_jupyter.sandbox.judging import judged
+from loopat_jupyter.sandbox.machine import noexec_mount
 from loopat_jupyter.sandbox.making import Maker
 from loopat_jupyter.sandbox.mounting import Extras
 from loopat_jupyter.sandbox.plan import HostFacts, config_hash, container_name, plan_sandbox
@@ -363,10 +365,8 @@ class Sandboxes:
     def _started(self, loop_id: str, spec: SandboxSpec, image_id: str, reference: str) -> Running:
         pid = self.state_files(loop_id).read_pidfile()
         if pid is None or not is_init(pid):
-            raise EngineError(
-                f"The sandbox of loop {loop_id} ended as soon as it was started. "
-                f"`podman logs {spec.name}` and `podman inspect {spec.name}` may say why."
-            )
+            home, helpers = self._workspace.home, self._workspace.helpers
+            raise ended_at_once(loop_id, spec.name, str(home), noexec_mount(helpers))
         facts = ContainerFacts(
             id="",
             name=spec.name,

@@ -57,6 +57,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
         lingering: Services of the user outlive their login.
         workspace_path: The workspace.
         workspace_free_bytes: Free space there.
+        noexec_mount: The mount point of a file system that holds it and from which nothing may run; empty where it may.
         storage_free_bytes: Free space of podman's storage; None when not known.
         runtime_path: Where sockets and locks go.
         runtime_problem: Why it cannot be used; empty when it can.
@@ -81,6 +82,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
     lingering: bool
     workspace_path: str
     workspace_free_bytes: int
+    noexec_mount: str
     storage_free_bytes: int | None
     runtime_path: str
     runtime_problem: str
@@ -130,6 +132,7 @@ def _look_around(workspace: Workspace, path: str) -> dict[str, Any]:
         "lingering": Path(f"/var/lib/systemd/linger/{user}").exists(),
         "workspace_path": str(workspace.home),
         "workspace_free_bytes": _free_bytes(workspace.home),
+        "noexec_mount": noexec_mount(workspace.helpers),
         "runtime_path": str(workspace.runtime_root),
         "runtime_problem": runtime_problem(workspace.runtime_root, uid),
         "socket_paths_fit": fits_socket(workspace.runtime_root),
@@ -209,6 +212,24 @@ def _existing(path: Path) -> Path:
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path
+
+
+def noexec_mount(path: Path) -> str:
+    """The mount point of the file system that holds a path, if no program may run from there; empty where one may.
+
+    Args:
+        path: It need not be there.
+    """
+    existing = _existing(path)
+    try:
+        if not os.statvfs(existing).f_flag & os.ST_NOEXEC:
+            return ""
+        above = existing.resolve()
+    except OSError:
+        return ""
+    while not above.is_mount():
+        above = above.parent
+    return str(above)
 
 
 def _free_bytes(path: Path) -> int:

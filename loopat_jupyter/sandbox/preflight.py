@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from loopat_jupyter.models import Check, Health
+from loopat_jupyter.sandbox.failures import no_program_runs
 from loopat_jupyter.sandbox.machine import collect_facts
 from loopat_jupyter.sandbox.resources import LIMITS
 from loopat_jupyter.sandbox.versions import OLDEST_PODMAN, too_old
@@ -69,6 +71,7 @@ def judge(facts: MachineFacts, config: Config) -> Health:
         _fuse(facts),
         *((_lingering(facts),) if facts.systemd else ()),
         _workspace_space(facts),
+        _noexec(facts),
         _runtime(facts),
         _sockets(facts),
     )
@@ -228,6 +231,13 @@ def _workspace_space(facts: MachineFacts) -> Check:
     if free < LITTLE_WORKSPACE_BYTES:
         return _warn("free space", f"{where}, less than {_size(LITTLE_WORKSPACE_BYTES)}", fix)
     return _good("free space", where)
+
+
+def _noexec(facts: MachineFacts) -> Check:
+    if not facts.noexec_mount:
+        return _good("noexec", "programs can run from the workspace")
+    fix = f"sudo mount -o remount,exec {shlex.quote(facts.noexec_mount)}  # or set LOOPAT_HOME to a folder elsewhere"
+    return _bad("noexec", no_program_runs(facts.workspace_path, facts.noexec_mount), fix)
 
 
 def _storage_space(facts: MachineFacts, engine: EngineFacts) -> Check:

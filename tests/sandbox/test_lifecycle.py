@@ -368,6 +368,21 @@ async def test_a_container_whose_processes_are_gone_is_replaced(scene: Scene):
     assert scene.engine.verbs == ["inspect", "rm", "run"]
 
 
+@pytest.mark.parametrize(
+    ("mount", "told"),
+    [("/home", "/home is mounted with noexec, so no program runs"), ("", "`podman start --attach loopat-")],
+)
+async def test_a_sandbox_that_ends_at_once_is_told_with_what_to_do(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, mount: str, told: str
+):
+    monkeypatch.setattr(lifecycle, "noexec_mount", lambda path: mount)
+    scene.alive = False
+    with pytest.raises(EngineError, match="ended as soon as it was started") as caught:
+        await scene.ensure()
+    assert told in caught.value.message
+    assert "podman logs" not in caught.value.message
+
+
 async def test_a_container_that_was_half_removed_is_replaced(scene: Scene):
     half = Completed(125, b"[]", 'Error: getting container from store "x": container not known')
     answer = scene.answer

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from loopat_jupyter.sandbox.machine import (
     granted_ids,
     id_helper,
     is_fedora,
+    noexec_mount,
     runtime_problem,
 )
 from loopat_jupyter.sandbox.podman import Podman
@@ -55,6 +58,7 @@ GOOD = MachineFacts(
     lingering=True,
     workspace_path="/home/ada/.loopat",
     workspace_free_bytes=10 * GIB,
+    noexec_mount="",
     storage_free_bytes=10 * GIB,
     runtime_path="/run/user/1000/loopat",
     runtime_problem="",
@@ -96,6 +100,7 @@ def test_a_good_machine_passes_everything():
             "/dev/fuse",
             "lingering",
             "free space",
+            "noexec",
             "runtime directory",
             "socket paths",
         )
@@ -134,6 +139,14 @@ BAD_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
             "ordinary user",
             "root cannot run rootless containers",
             "sudo useradd --create-home loopat  # and work as that user",
+        ),
+    ),
+    "a home without programs": (
+        {"noexec_mount": "/my home", "workspace_path": "/my home/ws"},
+        bad(
+            "noexec",
+            "/my home is mounted with noexec, so no program runs from /my home/ws, as the main one of a sandbox has to",
+            "sudo mount -o remount,exec '/my home'  # or set LOOPAT_HOME to a folder elsewhere",
         ),
     ),
     "no subordinate ids": (
@@ -332,6 +345,19 @@ def test_every_check_stands_in_the_troubleshooting_page():
     page = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
     for check in judge(GOOD, Config()).checks:
         assert f"## {check.name}\n" in page, check.name
+
+
+def test_a_file_system_from_which_no_program_runs_is_known(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    script = 'mount -t tmpfs -o noexec tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    ask = (
+        "import pathlib, sys; from loopat_jupyter.sandbox.machine import noexec_mount; "
+        "print(noexec_mount(pathlib.Path(sys.argv[1], 'a', 'b')))"
+    )
+    command = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh")
+    told = subprocess.check_output([*command, str(tmp_path / "home"), sys.executable, ask], text=True, timeout=60)
+    assert told == f"{tmp_path / 'home'}\n"
+    assert noexec_mount(tmp_path / "home" / "a") == ""
 
 
 def test_subordinate_ids_add_up_by_name_or_number():
