@@ -16,7 +16,7 @@ from loopat_jupyter.errors import EngineError, EngineTimeoutError, EngineUnavail
 from loopat_jupyter.models import Value
 from loopat_jupyter.sandbox.engine_facts import EngineFacts, EngineNote, read_info
 from loopat_jupyter.sandbox.versions import read_version
-from loopat_jupyter.workspace.paths import fits_socket
+from loopat_jupyter.workspace.paths import fits_socket, other_runtime_root
 
 if TYPE_CHECKING:
     from loopat_jupyter.sandbox.podman import Engine
@@ -61,6 +61,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
         storage_free_bytes: Free space of podman's storage; None when not known.
         runtime_path: Where sockets and locks go.
         runtime_problem: Why it cannot be used; empty when it can.
+        other_runtime_path: Another one that is there beside it; empty where there is none.
         socket_paths_fit: Whether sockets below it have names short enough.
     """
 
@@ -86,6 +87,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
     storage_free_bytes: int | None
     runtime_path: str
     runtime_problem: str
+    other_runtime_path: str
     socket_paths_fit: bool
 
 
@@ -135,6 +137,7 @@ def _look_around(workspace: Workspace, path: str) -> dict[str, Any]:
         "noexec_mount": noexec_mount(workspace.helpers),
         "runtime_path": str(workspace.runtime_root),
         "runtime_problem": runtime_problem(workspace.runtime_root, uid),
+        "other_runtime_path": str(other_runtime_root(workspace.runtime_root, uid) or ""),
         "socket_paths_fit": fits_socket(workspace.runtime_root),
     }
 

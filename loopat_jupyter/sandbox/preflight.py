@@ -257,6 +257,10 @@ def _size(size_bytes: int) -> str:
 
 def _runtime(facts: MachineFacts) -> Check:
     path = facts.runtime_path
+    if not facts.runtime_problem and (other := facts.other_runtime_path):
+        detail = f"{path}, and beside it {other}: who uses that one shares neither locks nor kernels with the rest"
+        fix = f"rm -r {other}  # once the servers that use it have ended"
+        return _warn("runtime directory", detail, fix)
     if not facts.runtime_problem:
         return _good("runtime directory", path)
     fix = (

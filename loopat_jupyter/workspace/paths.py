@@ -337,16 +337,34 @@ def workspace_name(home: Path, key: str) -> str:
 def default_runtime_root(uid: int) -> Path:
     """`/run/user/<uid>/loopat` where the machine has it, else a private folder under `/tmp`.
 
-    Who found no session's folder made the one under `/tmp`, and everybody else of this user follows: a Hub's server
-    that was started before the first login must share locks and sockets with the shell that comes later.
+    The one that was made first stays: a Hub's server that was started before the first login must share locks and
+    sockets with the shell that comes later. Where both were made, by somebody who did not see the session's folder, it
+    is the session's, which those have who run.
 
     Args:
         uid: The user's id on the host.
     """
-    session, fallback = Path(f"/run/user/{uid}"), Path(f"/tmp/loopat-{uid}")  # noqa: S108 - checked in prepare
-    if session.is_dir() and os.access(session, os.W_OK) and not _is_private(fallback):
-        return session / "loopat"
+    session, fallback = _runtime_roots(uid)
+    if session.parent.is_dir() and os.access(session.parent, os.W_OK):
+        return session if session.is_dir() or not _is_private(fallback) else fallback
     return fallback
+
+
+def other_runtime_root(root: Path, uid: int) -> Path | None:
+    """The runtime directory that some processes use beside the usual one, and share nothing with the rest; else None.
+
+    Args:
+        root: The one that is used here.
+        uid: The user's id on the host.
+    """
+    session, fallback = _runtime_roots(uid)
+    other = {session: fallback, fallback: session}.get(root)
+    return other if other is not None and _is_private(other) and _is_private(root) else None
+
+
+def _runtime_roots(uid: int) -> tuple[Path, Path]:
+    """The one of a session, and the one in its place."""
+    return Path(f"/run/user/{uid}/loopat"), Path(f"/tmp/loopat-{uid}")  # noqa: S108 - checked in prepare
 
 
 def fits_socket(runtime_root: Path) -> bool:

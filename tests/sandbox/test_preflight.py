@@ -62,6 +62,7 @@ GOOD = MachineFacts(
     storage_free_bytes=10 * GIB,
     runtime_path="/run/user/1000/loopat",
     runtime_problem="",
+    other_runtime_path="",
     socket_paths_fit=True,
 )
 NO_ENGINE = {"engine": None, "storage_free_bytes": None}
@@ -291,6 +292,15 @@ POOR_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
     "room for containers alone": (
         {"storage_free_bytes": 64 * MIB},
         warn("image space", "64 MiB left for images in /storage, a build may need 5.0 GiB", "jupyter loopat gc"),
+    ),
+    "two runtime directories": (
+        {"other_runtime_path": "/tmp/loopat-1000"},
+        warn(
+            "runtime directory",
+            "/run/user/1000/loopat, and beside it /tmp/loopat-1000: who uses that one shares neither locks nor kernels "
+            "with the rest",
+            "rm -r /tmp/loopat-1000  # once the servers that use it have ended",
+        ),
     ),
     "little room for images": (
         {"storage_free_bytes": 2 * GIB},

@@ -16,6 +16,7 @@ from loopat_jupyter.workspace.paths import (
     default_runtime_root,
     fits_socket,
     is_loop_id,
+    other_runtime_root,
     workspace_name,
 )
 
@@ -214,16 +215,24 @@ def test_what_is_beside_a_loops_files_is_told(tmp_path: Path):
         assert workspace.whereabouts(other).beside is None
 
 
-def test_everybody_follows_the_fallback_once_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_everybody_follows_the_runtime_directory_that_was_made_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def place(text: str) -> Path:
         return tmp_path / text.lstrip("/")
 
     monkeypatch.setattr(paths, "Path", place)
-    assert default_runtime_root(7) == place("/tmp/loopat-7")
-    place("/run/user/7").mkdir(parents=True)
-    assert default_runtime_root(7) == place("/run/user/7/loopat")
-    place("/tmp/loopat-7").mkdir(mode=0o755, parents=True)
-    place("/tmp/loopat-7").chmod(0o755)
-    assert default_runtime_root(7) == place("/run/user/7/loopat")
-    place("/tmp/loopat-7").chmod(0o700)
-    assert default_runtime_root(7) == place("/tmp/loopat-7")
+    session, fallback = place("/run/user/7/loopat"), place("/tmp/loopat-7")
+    assert default_runtime_root(7) == fallback
+    session.parent.mkdir(parents=True)
+    assert default_runtime_root(7) == session
+    fallback.mkdir(mode=0o755, parents=True)
+    fallback.chmod(0o755)
+    assert default_runtime_root(7) == session
+    fallback.chmod(0o700)
+    assert default_runtime_root(7) == fallback
+    assert other_runtime_root(fallback, 7) is None
+    # Those who run have this one, whoever made the other.
+    session.mkdir(mode=0o700)
+    assert default_runtime_root(7) == session
+    assert other_runtime_root(session, 7) == fallback
+    assert other_runtime_root(fallback, 7) == session
+    assert other_runtime_root(tmp_path, 7) is None
