@@ -73,6 +73,7 @@ class Listing:
             self._glance.containers(), asyncio.to_thread(self._choose, limit + 1, after, archived=archived)
         )
         shown = found[:limit]
+        containers = await self._sandboxes.corrected(containers, [record.id for record in shown])
         warnings = await asyncio.to_thread(self._warnings, shown)
         return LoopPage(
             loops=tuple(self._describe_all(shown, containers, warnings)),

@@ -11,14 +11,14 @@ from loopat_jupyter.deadlines import in_thread
 from loopat_jupyter.errors import EngineTimeoutError
 from loopat_jupyter.models import ContainerFacts, InUse, Progress, Status
 from loopat_jupyter.sandbox.builders import noted_image
+from loopat_jupyter.sandbox.containers import Containers
 from loopat_jupyter.sandbox.drift import decide, drifted, replaced
-from loopat_jupyter.sandbox.facts import find_container, list_containers, look
 from loopat_jupyter.sandbox.failures import ended_at_once
 from loopat_jupyter.sandbox.judging import judged
 from loopat_jupyter.sandbox.machine import noexec_mount
 from loopat_jupyter.sandbox.making import Maker
 from loopat_jupyter.sandbox.mounting import Extras
-from loopat_jupyter.sandbox.plan import HostFacts, config_hash, container_name, plan_sandbox
+from loopat_jupyter.sandbox.plan import HostFacts, config_hash, plan_sandbox
 from loopat_jupyter.sandbox.process import exec_roots, is_init
 from loopat_jupyter.sandbox.runtime import RuntimeFolders, cut_off, paused, refuse_busy
 from loopat_jupyter.sandbox.state import Stamp, StateFiles
@@ -30,7 +30,7 @@ from loopat_jupyter.workspace.unmade import forget_unmade, is_unmade
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from loopat_jupyter.models import LoopRecord, SandboxSpec, Usage
     from loopat_jupyter.sandbox.images import ImageSource
@@ -85,6 +85,7 @@ class Sandboxes:
         self._images = images
         self._host = host
         self._maker = Maker(workspace, engine, host)
+        self._containers = Containers(workspace, engine, self._maker)
         self.folders = RuntimeFolders(workspace, engine)
         self.extras = Extras(workspace, config)
 
@@ -131,7 +132,7 @@ class Sandboxes:
                     return running
                 forget_unmade(self._workspace, record.id)
                 self.folders.make(record.id)
-                facts, image_id = await look(self._engine, spec.name, reference)
+                facts, image_id = await self._containers.look(record.id, reference)
                 decision = "replace" if fresh and facts else self._decide(facts, spec, reference, image_id)
                 if image_id is None and is_toolchain(reference):
                     decision = "build"
@@ -148,8 +149,7 @@ class Sandboxes:
                     on_progress(Progress(label="starting the sandbox"))
                     if facts is not None:
                         before_end()
-                        with self.state_files(record.id).ending(replaced=True):
-                            await self._maker.remove(spec.name)
+                        await self._containers.remove(record.id, replaced=True)
                     await self.folders.clear_run(record.id)
                     await self._create(spec, reference, image_id)
                     started = self._started(record.id, spec, image_id, reference)
@@ -203,7 +203,7 @@ class Sandboxes:
         """Stop a sandbox; files stay. Nothing happens when it does not run.
 
         Raises:
-            EngineError: Podman refused.
+            EngineError: Podman refused, or it could not be ended.
             EngineTimeoutError: Podman or another process took too long.
         """
         async with self.lock(loop_id):
@@ -226,10 +226,8 @@ class Sandboxes:
             return True
 
     async def _stop(self, loop_id: str) -> None:
-        if is_unmade(self._workspace, loop_id):
-            return
-        with self.state_files(loop_id).ending():
-            await self._maker.stop(container_name(self._workspace.name, loop_id))
+        if not is_unmade(self._workspace, loop_id):
+            await self._containers.stop(loop_id)
 
     async def remove(self, loop_id: str, *, force: bool = True, title: str = "") -> None:
         """Remove a sandbox with its processes and anonymous volumes. Nothing happens when there is none.
@@ -246,9 +244,8 @@ class Sandboxes:
         async with self.lock(loop_id):
             if not force:
                 await self.refuse_busy(loop_id, title)
-            with self.state_files(loop_id).ending():
-                if not is_unmade(self._workspace, loop_id):
-                    await self._maker.remove(container_name(self._workspace.name, loop_id))
+            if not is_unmade(self._workspace, loop_id):
+                await self._containers.remove(loop_id)
             await self.folders.remove(self._workspace.host(loop_id).parent)
 
     async def refuse_busy(self, loop_id: str, title: str) -> None:
@@ -266,20 +263,24 @@ class Sandboxes:
             return
         # Where no note names a living process, podman is asked: a wiped note must not hide somebody's work.
         stamp = self.state_files(loop_id).running()
-        name = container_name(self._workspace.name, loop_id)
-        facts = stamp.facts if stamp is not None else await find_container(self._engine, name)
+        facts = stamp.facts if stamp is not None else (await self._containers.look(loop_id))[0]
         refuse_busy(title or loop_id, facts, self._workspace.run(loop_id))
 
     async def containers(self) -> dict[str, ContainerFacts]:
         """All containers of this workspace, by loop id; one podman call."""
-        return await list_containers(self._engine, self._workspace.name)
+        return await self._containers.all()
+
+    async def corrected(
+        self, listed: Mapping[str, ContainerFacts], loop_ids: Iterable[str]
+    ) -> Mapping[str, ContainerFacts]:
+        """Containers as they are; see `Containers.corrected`."""
+        return await self._containers.corrected(listed, loop_ids)
 
     async def status(self, record: LoopRecord) -> Status:
         """The state of one sandbox, from what podman says and from the processes that are really there."""
         if is_unmade(self._workspace, record.id):
             return self.judge(record, None, None)
-        spec = self.plan(record)
-        facts, image_id = await look(self._engine, spec.name, self._images.reference(record))
+        facts, image_id = await self._containers.look(record.id, self._images.reference(record))
         found = self.in_use({record.id: facts}) if facts is not None else {}
         return self.judge(record, facts, image_id, found.get(record.id))
 

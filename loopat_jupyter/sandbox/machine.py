@@ -55,6 +55,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
         fuse: State of `/dev/fuse`.
         tun: State of `/dev/net/tun`.
         lingering: Services of the user outlive their login.
+        own_session: This runs in a session or a service of the user, and ends with them.
         workspace_path: The workspace.
         workspace_free_bytes: Free space there.
         noexec_mount: The mount point of a file system that holds it and from which nothing may run; empty where it may.
@@ -81,6 +82,7 @@ class MachineFacts(Value, frozen=True, kw_only=True):
     fuse: DeviceState
     tun: DeviceState
     lingering: bool
+    own_session: bool
     workspace_path: str
     workspace_free_bytes: int
     noexec_mount: str
@@ -132,6 +134,7 @@ def _look_around(workspace: Workspace, path: str) -> dict[str, Any]:
         "fuse": device("/dev/fuse"),
         "tun": device("/dev/net/tun"),
         "lingering": Path(f"/var/lib/systemd/linger/{user}").exists(),
+        "own_session": is_of_user(_text("/proc/self/cgroup"), uid),
         "workspace_path": str(workspace.home),
         "workspace_free_bytes": _free_bytes(workspace.home),
         "noexec_mount": noexec_mount(workspace.helpers),
@@ -256,6 +259,16 @@ def is_fedora(os_release: str) -> bool:
         os_release: Content of `/etc/os-release` (os-release(5)).
     """
     return bool(re.search(r"^ID(_LIKE)?=.*\b(fedora|rhel|centos)\b", os_release, re.MULTILINE))
+
+
+def is_of_user(cgroups: str, uid: int) -> bool:
+    """Whether a process is in a session, or a service, that the service manager has for a user.
+
+    Args:
+        cgroups: Content of its `/proc/PID/cgroup` (cgroups(7)).
+        uid: The user's id.
+    """
+    return re.search(rf"/user-{uid}\.slice(/|$)", cgroups, re.MULTILINE) is not None
 
 
 def id_helper(name: str, path: str) -> HelperState:

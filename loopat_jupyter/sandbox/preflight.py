@@ -216,9 +216,14 @@ def _fuse(facts: MachineFacts) -> Check:
 
 
 def _lingering(facts: MachineFacts) -> Check:
+    # What is not of the user goes on after their last login, and loops with it: that must not take podman's notes away.
+    required = not facts.own_session
     if facts.lingering:
-        return _good("lingering", "loops outlive the login", required=False)
+        return _good("lingering", "loops outlive the login", required=required)
     fix = f"sudo loginctl enable-linger {facts.user}"
+    if required:
+        gone = f"/run/user/{facts.uid} goes when the last login ends, and podman forgets every loop that runs"
+        return _bad("lingering", gone, fix)
     return _warn("lingering", "the service manager ends all loops when the last login ends", fix)
 
 

@@ -261,13 +261,13 @@ def all_pids(*, newest_first: bool = False) -> list[int]:
 
 def commands() -> list[bytes]:
     """The command lines of all processes of the host, each argument with a NUL after it."""
-    return [command for pid in all_pids() if (command := _command(pid))]
+    return [command for pid in all_pids() if (command := command_line(pid))]
 
 
-def _command(pid: int) -> bytes:
+def command_line(pid: int) -> bytes:
+    """The command line of a process, each argument with a NUL after it; empty once it ended."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
@@ -397,4 +397,4 @@ def is_waiting(pid: int) -> bool:
         return True  # It is just ending, and has none any more.
     except OSError:
         return False
-    return folder.startswith(_WAITING) or (folder == _LIBRARY and _command(pid) == _command(parent_pid(pid)))
+    return folder.startswith(_WAITING) or (folder == _LIBRARY and command_line(pid) == command_line(parent_pid(pid)))

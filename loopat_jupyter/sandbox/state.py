@@ -139,6 +139,10 @@ class StateFiles:
             return None
         return stamp if stamp.alive else None
 
+    def noted(self) -> bool:
+        """Whether anything was noted of the sandbox since the runtime directory was made, be it that it was stopped."""
+        return any(path.exists() for path in (self._stamp, self._stopped, self._replaced))
+
     def last_use(self, stamp: Stamp) -> Use:
         """How the sandbox of a stamp was seen last; as the stamp says if nobody looked since."""
         with contextlib.suppress(OSError, msgspec.DecodeError):

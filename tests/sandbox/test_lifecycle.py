@@ -180,6 +180,7 @@ async def test_a_build_that_failed_is_told_until_the_next_one(
     scene.image_id = "image-id"
     await scene.ensure()
     scene.has(running=False)
+    scene.alive = False
     assert await scene.sandboxes.status(scene.record) == Status(state="stopped")
 
 
@@ -366,6 +367,27 @@ async def test_a_container_whose_processes_are_gone_is_replaced(scene: Scene):
     with pytest.raises(EngineError, match="ended as soon as it was started"):
         await scene.ensure()
     assert scene.engine.verbs == ["inspect", "rm", "run"]
+
+
+@pytest.mark.fault("F11")
+async def test_a_sandbox_that_podman_has_forgotten_is_used_as_it_is(scene: Scene):
+    started = await scene.ensure()
+    scene.active = True
+    scene.engine.calls.clear()
+    scene.has(running=False)
+    assert await scene.ensure() == started
+    assert (await scene.sandboxes.status(scene.record)).state == "running"
+    with pytest.raises(ConflictError, match="1 command of loop 't' would end"):
+        await scene.sandboxes.remove(scene.record.id, force=False, title="t")
+    scene.container = None
+    assert await scene.ensure() == started
+    assert scene.engine.verbs == ["inspect"] * 3
+    # Another one is wanted: what runs in this one is not ended for it.
+    scene.has(running=False, hash_="other")
+    assert (await scene.ensure()).restart_needed
+    scene.active = False
+    await scene.ensure()
+    assert scene.engine.verbs == ["inspect"] * 5 + ["rm", "run"]
 
 
 @pytest.mark.parametrize(

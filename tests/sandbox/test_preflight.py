@@ -18,6 +18,7 @@ from loopat_jupyter.sandbox.machine import (
     granted_ids,
     id_helper,
     is_fedora,
+    is_of_user,
     noexec_mount,
     runtime_problem,
 )
@@ -56,6 +57,7 @@ GOOD = MachineFacts(
     fuse="usable",
     tun="usable",
     lingering=True,
+    own_session=True,
     workspace_path="/home/ada/.loopat",
     workspace_free_bytes=10 * GIB,
     noexec_mount="",
@@ -140,6 +142,14 @@ BAD_MACHINES: dict[str, tuple[dict[str, object], Check]] = {
             "ordinary user",
             "root cannot run rootless containers",
             "sudo useradd --create-home loopat  # and work as that user",
+        ),
+    ),
+    "no lingering below a service of the machine": (
+        {"lingering": False, "own_session": False},
+        bad(
+            "lingering",
+            "/run/user/1000 goes when the last login ends, and podman forgets every loop that runs",
+            "sudo loginctl enable-linger ada",
         ),
     ),
     "a home without programs": (
@@ -368,6 +378,23 @@ def test_a_file_system_from_which_no_program_runs_is_known(tmp_path: Path):
     told = subprocess.check_output([*command, str(tmp_path / "home"), sys.executable, ask], text=True, timeout=60)
     assert told == f"{tmp_path / 'home'}\n"
     assert noexec_mount(tmp_path / "home" / "a") == ""
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "own"),
+    [
+        ("0::/user.slice/user-1000.slice/session-3.scope\n", True),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/jupyter.service\n", True),
+        ("9:pids:/\n1:name=systemd:/user.slice/user-1000.slice/session-3.scope\n0::/\n", True),
+        ("0::/user.slice/user-1000.slice\n", True),
+        ("0::/user.slice/user-10001.slice/session-3.scope\n", False),
+        ("0::/system.slice/jupyterhub.service\n", False),
+        ("0::/\n", False),
+        ("", False),
+    ],
+)
+def test_a_session_of_the_user_is_told_from_a_service_of_the_machine(cgroups: str, own: bool):
+    assert is_of_user(cgroups, 1000) is own
 
 
 def test_subordinate_ids_add_up_by_name_or_number():
