@@ -182,6 +182,8 @@ async def test_commands_start_in_a_sandbox_that_podman_has_forgotten(
     events = [event async for event in manager.exec(record, ExecSpec(argv=("echo", "on")))]
     assert b"".join(event.data for event in events if isinstance(event, Output)) == b"on\n"
     assert events[-1] == Exit(0)
+    # As kernels and terminals do.
+    await occupy(manager, record)
     assert manager.sandboxes.known(record) == running
     await manager.stop(record)
     assert not is_init(running.init_pid)
