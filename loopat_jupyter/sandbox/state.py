@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError
+from loopat_jupyter.errors import EngineTimeoutError, ImageBuildError, StorageFullError
 from loopat_jupyter.models import ContainerFacts, Progress, Value
 from loopat_jupyter.sandbox.process import is_init, stat_fields
 from loopat_jupyter.workspace.files import make_shared_folder, write_atomic
@@ -92,6 +92,20 @@ class _Working(Value, frozen=True, kw_only=True):
     """Tells apart who works on the same loop at once, in one process or in several."""
 
 
+class _Ending(Value, frozen=True, kw_only=True):
+    pid: int = 0
+    """Who ends the sandbox; 0 once that is done."""
+    start_ticks: int = 0
+    stamp: Stamp | None = None
+    """What ran before."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether who began is gone, and the sandbox still runs."""
+        is_gone = self.pid != 0 and start_ticks(self.pid) != self.start_ticks
+        return is_gone and self.stamp is not None and self.stamp.alive
+
+
 class _FailedBuild(Value, frozen=True, kw_only=True):
     image: str
     message: str
@@ -136,8 +150,17 @@ class StateFiles:
         try:
             stamp = msgspec.json.decode(self._stamp.read_bytes(), type=Stamp)
         except (OSError, msgspec.DecodeError):
-            return None
+            return self._given_up()
         return stamp if stamp.alive else None
+
+    def _given_up(self) -> Stamp | None:
+        """The stamp of a sandbox that runs because somebody was killed before it was ended."""
+        for note in (self._stopped, self._replaced):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                ending = msgspec.json.decode(note.read_bytes(), type=_Ending)
+                if ending.given_up:
+                    return ending.stamp
+        return None
 
     def noted(self) -> bool:
         """Whether anything was noted of the sandbox since the runtime directory was made, be it that it was stopped."""
@@ -173,24 +196,25 @@ class StateFiles:
         Args:
             replaced: It gives way to a new one; otherwise somebody wants it to be gone until it is started again.
         """
-        stamp = self.running()
+        stamp, note, pid = self.running(), self._replaced if replaced else self._stopped, os.getpid()
+        # Before the stamp goes: whoever is killed from here on leaves one of the two.
+        _lay(note, _Ending(pid=pid, start_ticks=start_ticks(pid), stamp=stamp))
         self.forget()
-        with contextlib.suppress(FileNotFoundError):
-            (self._replaced if replaced else self._stopped).touch(mode=0o600)
         try:
             yield
         except BaseException:
             if stamp is not None and stamp.alive:
                 self.stamp(stamp)
             raise
+        _lay(note, _Ending())
 
     def stopped_on_purpose(self) -> bool:
         """Whether the sandbox was stopped on purpose and not started since."""
-        return self._stopped.exists()
+        return self._stopped.exists() and self._given_up() is None
 
     def replaced_on_purpose(self) -> bool:
         """Whether the sandbox gave way to a new one that does not run yet."""
-        return self._replaced.exists()
+        return self._replaced.exists() and self._given_up() is None
 
     @contextlib.contextmanager
     def working(self) -> Iterator[_Reporter]:
@@ -239,6 +263,15 @@ class StateFiles:
         except (OSError, msgspec.DecodeError):
             return ""
         return failed.message if failed.image == image() else ""
+
+
+def _lay(note: Path, ending: _Ending) -> None:
+    try:
+        write_atomic(note, msgspec.json.encode(ending), lasting=False)
+    except (FileNotFoundError, StorageFullError):
+        # Without room, that it is there says what counts most. The folder is gone of what is deleted or never ran.
+        with contextlib.suppress(FileNotFoundError):
+            note.touch(mode=0o600)
 
 
 class _Reporter:

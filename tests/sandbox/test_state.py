@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from loopat_jupyter.errors import StorageFullError
 from loopat_jupyter.models import ContainerFacts, Progress
 from loopat_jupyter.sandbox import state
 from loopat_jupyter.sandbox.state import Stamp, StateFiles, Use, start_ticks
@@ -36,6 +37,41 @@ def test_a_stamp_is_believed_while_its_process_lives(files: StateFiles, every_pr
     assert files.running() == stamp
     files.forget()
     assert files.running() is None
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_who_is_killed_while_a_sandbox_is_ended_leaves_it_as_it_was(
+    files: StateFiles, every_process_counts: None, replaced: bool
+):
+    stamp = Stamp.of("loop", FACTS, "image")
+    files.stamp(stamp)
+    if not (child := os.fork()):
+        with files.ending(replaced=replaced):
+            os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    # Not even its id is anybody else's yet.
+    assert files.running() is None
+    os.waitpid(child, 0)
+    assert files.running() == stamp
+    assert not files.stopped_on_purpose()
+    assert not files.replaced_on_purpose()
+    with files.ending(replaced=replaced):
+        assert files.running() is None
+    assert (files.stopped_on_purpose(), files.replaced_on_purpose()) == (not replaced, replaced)
+
+
+def test_a_sandbox_can_be_ended_without_room_for_a_note(
+    files: StateFiles, every_process_counts: None, monkeypatch: pytest.MonkeyPatch
+):
+    files.stamp(Stamp.of("loop", FACTS, "image"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageFullError("No space.")
+
+    monkeypatch.setattr(state, "write_atomic", refuse)
+    with files.ending():
+        pass
+    assert files.stopped_on_purpose()
 
 
 def test_what_names_processes_waits_for_no_disk(files: StateFiles, monkeypatch: pytest.MonkeyPatch):
