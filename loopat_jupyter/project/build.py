@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, ImageBuildError
 from loopat_jupyter.models import Progress
+from loopat_jupyter.project.containerfile import read_instructions
 from loopat_jupyter.project.files import opened_folder, read_inside
 from loopat_jupyter.project.instructions import check_mounts, has_mounts
 from loopat_jupyter.sandbox.build import BuildLog, build_image
@@ -69,7 +70,7 @@ async def build_project(
         The image's name.
 
     Raises:
-        BadInputError: Its files are not there, or too large, or it has mounts that this podman does not check.
+        BadInputError: Its files are not there, or too large, or its instructions ask of podman what they may not.
         EngineTimeoutError: It took too long.
         ImageBuildError: It could not be built.
         StorageFullError: No space.
@@ -79,9 +80,10 @@ async def build_project(
     containerfile = read_inside(workdir, places.get("dockerfile", ""))
     if containerfile is None:
         raise BadInputError("build", f"there is no plain file {places.get('dockerfile', '')[:200]!r} in the project")
-    if has_mounts(containerfile):
+    instructions = read_instructions(containerfile)
+    if has_mounts(instructions):
         told = await engine.run("version", "--format=json", doing="ask for its version")
-        check_mounts(containerfile, read_version(told.stdout))
+        check_mounts(instructions, read_version(told.stdout))
     networked = wanted_network(bound(record, config), config) != "none"
     async with sole_builder(workspace, tag, tell) as report, build_folder(workspace, "project") as folder:
         report(Progress(label="copying the project", step=1, steps=2))

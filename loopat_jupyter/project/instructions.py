@@ -3,54 +3,67 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.project.containerfile import refused
 from loopat_jupyter.sandbox.versions import is_at_least
 
-CACHES_CHECKED = (5, 3, 2)
-"""The first podman that looks at where a cache mount leads: before, its `id` may name any folder (CVE-2024-9675)."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
-_LEFT_OUT = re.compile(rb"^[ \t]*(?:#.*)?\r?\n|[\\`][ \t]*\r?\n", re.MULTILINE)
-"""Comments, empty lines and the ends of lines that go on: an instruction is read without them."""
+    from loopat_jupyter.project.containerfile import Instruction
 
-_QUOTING = re.compile(rb"[\\`'\"]")
-_PLAIN_MOUNT = re.compile(rb"--mount=([\w./,=:@-]+)(?=\s|\Z)")
+MOUNTS_CHECKED = (5, 3, 2)
+"""The first podman that looks at where mounts lead: before, what a cache or an image has there may be a link to any
+folder of the host (CVE-2024-1753, CVE-2024-9675)."""
+
+_MOUNT = re.compile(r"[\w./=:@+~-]+(?:,[\w./=:@+~-]+)*\Z", re.ASCII)
 
 
-def has_mounts(containerfile: bytes) -> bool:
-    """Whether an instruction may mount something.
+def has_mounts(instructions: Iterable[Instruction]) -> bool:
+    """Whether an instruction mounts something.
 
     Args:
-        containerfile: What is written; not trusted.
+        instructions: What may be there.
     """
-    return b"--mount" in _QUOTING.sub(b"", _joined(containerfile))
+    return any(True for _ in _mounts(instructions))
 
 
-def check_mounts(containerfile: bytes, version: str) -> None:
-    """Refuse cache mounts where podman does not look at where they lead.
+def check_mounts(instructions: Iterable[Instruction], version: str) -> None:
+    """Refuse mounts where podman does not look at where they lead, and those that are not written plainly.
 
     Args:
-        containerfile: What is written; not trusted.
+        instructions: What may be there.
         version: Podman's version; empty where it is not known.
 
     Raises:
-        BadInputError: It has a cache mount, or a mount that may be one, and podman is too old for it.
+        BadInputError: It has a mount that is no tmpfs, and podman is too old for it; or one with quotes or variables.
     """
-    if is_at_least(version, CACHES_CHECKED):
-        return
-    # What is written with quotes or variables may become anything.
-    joined = _joined(containerfile)
-    plain = _PLAIN_MOUNT.findall(joined)
-    hidden = _QUOTING.sub(b"", joined).count(b"--mount") != len(plain)
-    if hidden or any(b"type=cache" in mount.split(b",") for mount in plain):
-        needed = ".".join(map(str, CACHES_CHECKED))
-        raise BadInputError(
-            "build",
-            "the Containerfile has `--mount=type=cache`, or a mount that is not written plainly, and podman "
-            f"{version or 'of this machine'} does not check which folder of the host that leads to (CVE-2024-9675). "
-            f"Leave the mount out, or use podman {needed} or newer",
-        )
+    for mount in _mounts(instructions):
+        if not _MOUNT.match(mount):
+            raise refused(f"write `--mount={mount[:80]}` without quotes, variables and the like")
+        types = [value for name, value in mount_options(mount) if name == "type"]
+        if types != ["tmpfs"] and not is_at_least(version, MOUNTS_CHECKED):
+            needed = ".".join(map(str, MOUNTS_CHECKED))
+            raise refused(
+                f"it has `--mount={mount[:80]}`, and podman {version or 'of this machine'} does not check which folder "
+                "of the host a mount leads to (CVE-2024-1753, CVE-2024-9675). Leave out all mounts but those of "
+                f"`type=tmpfs`, or use podman {needed} or newer"
+            )
 
 
-def _joined(containerfile: bytes) -> bytes:
-    return _LEFT_OUT.sub(b"", containerfile + b"\n")
+def mount_options(mount: str) -> Iterator[tuple[str, str]]:
+    """Names and values of what is mounted.
+
+    Args:
+        mount: The value of a `--mount`, written plainly.
+    """
+    for option in mount.split(","):
+        name, _, value = option.partition("=")
+        yield name, value
+
+
+def _mounts(instructions: Iterable[Instruction]) -> Iterator[str]:
+    for instruction in instructions:
+        if instruction.keyword == "RUN":
+            yield from (value for name, value in instruction.flags if name == "mount")

@@ -129,7 +129,7 @@ async def test_a_build_reaches_what_its_loop_reaches(manager: LoopManager, small
     assert seen[networked.id] > {"lo"}
 
 
-async def test_a_cache_that_may_lead_anywhere_is_refused_by_an_old_podman(workspace: Workspace):
+async def test_a_mount_that_may_lead_anywhere_is_refused_by_an_old_podman(workspace: Workspace):
     answer = Completed(0, b'{"Client": {"Version": "5.3.1"}}', "")
     manager = LoopManager(workspace, Config(image=ImageConfig(use="x")), FakeEngine(lambda _: answer), member="ada")
     record = manager.create(title="Project")
@@ -138,6 +138,24 @@ async def test_a_cache_that_may_lead_anywhere_is_refused_by_an_old_podman(worksp
     with pytest.raises(BadInputError, match=r"podman 5\.3\.1 does not check .* use podman 5\.3\.2 or newer"):
         await make(manager, record, wanted(dockerfile="Dockerfile"))
     assert manager.engine.verbs == ["version"]
+
+
+@pytest.mark.podman
+@pytest.mark.lonely
+async def test_a_mount_leads_to_no_folder_of_the_host(manager: LoopManager, small_image: str, tmp_path: Path):
+    record = manager.create(title="Project", config=LoopConfig(network="none"))
+    (tmp_path / "secret").write_text("canary")
+    # Of each build its own, so that no step is found in the cache.
+    (manager.workspace.workdir(record.id) / "Dockerfile").write_text(
+        f"FROM {small_image} AS base\nUSER root\nRUN : {record.id} && mkdir /x && ln -s {tmp_path} /x/out\n"
+        f"FROM {small_image}\nUSER root\n"
+        "RUN --mount=type=bind,from=base,source=/x/out,destination=/exploit,rw "
+        "cat /exploit/secret; echo planted >/exploit/planted; exit 3\n"
+    )
+    with pytest.raises((BadInputError, ImageBuildError)) as failure:
+        await make(manager, record, wanted(dockerfile="Dockerfile"))
+    assert "canary" not in getattr(failure.value, "stderr", "")
+    assert not (tmp_path / "planted").exists()
 
 
 @pytest.mark.podman

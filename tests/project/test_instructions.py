@@ -3,47 +3,62 @@ from __future__ import annotations
 import pytest
 
 from loopat_jupyter.errors import BadInputError
+from loopat_jupyter.project.containerfile import read_instructions
 from loopat_jupyter.project.instructions import check_mounts, has_mounts
 
 HARMLESS = (
-    "RUN echo type=cache",
-    "RUN --mount=type=bind,source=a,target=/b ls",
-    "RUN --mount=type=tmpfs,target=/tmp \\\n  --mount=type=secret,id=x \\\n  echo $HOME 'it is'",
+    "RUN echo type=cache --mount=type=bind",
+    "RUN --mount=type=tmpfs,target=/tmp \\\n  --mount=target=/b,type=tmpfs \\\n  echo $HOME 'it is'",
     "# RUN --mount=type=cache,target=/x true",
 )
-CACHES = (
+LEADING_SOMEWHERE = (
     "RUN --mount=type=cache,target=/x true",
     "RUN --mount=target=/x,type=cache true",
-    "RUN --mount=type=bind,target=/y --mount=id=../x,type=cache,target=/x true",
+    "RUN --mount=type=bind,from=base,source=/x,destination=/y,rw true",
+    "RUN --mount=from=base,target=/y true",
+    "RUN --mount=type=tmpfs,type=bind,from=base,target=/y true",
+    "RUN --mount=type=secret,id=x true",
+    "RUN --mount=type=tmpfs,target=/y --mount=id=../x,type=cache,target=/x true",
     "RUN \\\n--mount=type=cache,target=/x true",
     "RUN --mo\\\n# between\n\nunt=type=cache,target=/x true",
-    "# escape=`\nRUN --mount=type=ca`\nche,target=/x true",
     "RUN --mount=type=ca\\\r\nche,target=/x true",
-    "RUN --mount='type=cache',target=/x true",
-    'RUN --mount="target=/a b,type=cache" true',
-    'RUN --mo"unt"=type=cache,target=/x true',
-    "RUN --m\\ount=type=cache,target=/x true",
-    "ARG KIND=cache\nRUN --mount=type=$KIND,target=/x true",
+    "r\\\nun --mount=type=cache",
+    'RUN --mount=type=cache,target=/x ["true"]',
+    "RUN --mount=type=cache,target=/x <<E\ntrue\nE",
+    "RUN <<E \\\n\nx\\\nRUN --mount=type=cache,target=/x true\nE",
     "ONBUILD RUN --mount=type=cache,target=/x true",
     "RUN --mount=type=cache",
+)
+HIDDEN = (
+    "ARG KIND=cache\nRUN --mount=type=$KIND,target=/x true",
+    "ARG KIND=cache\nRUN --mount=type=tmpfs,target=/x${KIND} true",
+    "RUN --mount=type=tmpfs,,type=cache true",
+    "RUN --mount=",
 )
 
 
 @pytest.mark.parametrize("instruction", HARMLESS)
-def test_what_is_no_cache_is_built_by_every_podman(instruction: str):
-    check_mounts(f"FROM scratch\n{instruction}\n".encode(), "4.3.1")
+def test_what_leads_nowhere_is_built_by_every_podman(instruction: str):
+    check_mounts(read_instructions(f"FROM scratch\n{instruction}\n".encode()), "4.3.1")
 
 
-@pytest.mark.parametrize("instruction", CACHES)
-def test_a_cache_is_built_by_a_podman_that_checks_where_it_leads(instruction: str):
-    containerfile = f"FROM scratch\n{instruction}".encode()
-    assert has_mounts(containerfile)
+@pytest.mark.parametrize("instruction", LEADING_SOMEWHERE)
+def test_a_mount_is_built_by_a_podman_that_checks_where_it_leads(instruction: str):
+    instructions = read_instructions(f"FROM scratch\n{instruction}".encode())
+    assert has_mounts(instructions)
     for checked in ("5.3.2", "5.4.0-dev", "6.0.0"):
-        check_mounts(containerfile, checked)
+        check_mounts(instructions, checked)
     for unchecked in ("5.3.1", "4.3.1", ""):
-        with pytest.raises(BadInputError, match=r"Leave the mount out, or use podman 5\.3\.2 or newer"):
-            check_mounts(containerfile, unchecked)
+        with pytest.raises(BadInputError, match=r"use podman 5\.3\.2 or newer"):
+            check_mounts(instructions, unchecked)
+
+
+@pytest.mark.parametrize("instruction", HIDDEN)
+@pytest.mark.parametrize("version", ["4.3.1", "6.0.0"])
+def test_a_mount_that_is_not_written_plainly_is_refused(instruction: str, version: str):
+    with pytest.raises(BadInputError, match="without quotes, variables"):
+        check_mounts(read_instructions(f"FROM scratch\n{instruction}".encode()), version)
 
 
 def test_podman_is_not_asked_for_its_version_without_need():
-    assert not has_mounts(b"FROM scratch\nRUN mount\n# --mount\n")
+    assert not has_mounts(read_instructions(b"FROM scratch\nRUN mount --mount=x\n# --mount\n"))
