@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.sandbox.project_images import project_tag
+from loopat_jupyter.sandbox.project_images import project_image
 from loopat_jupyter.workspace.fixed import is_image_allowed
 
 if TYPE_CHECKING:
@@ -38,4 +38,4 @@ def _image_of(entry: ProjectFile, loop_id: str) -> str | None:
     """The image that the loop would run; None where it is not about that."""
     if entry.kind == "image" and isinstance(entry.value, str):
         return entry.value
-    return project_tag(loop_id) if entry.kind == "build" else None
+    return project_image(loop_id) if entry.kind == "build" else None

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, ImageBuildError
 from loopat_jupyter.models import Progress
-from loopat_jupyter.project.containerfile import read_instructions
+from loopat_jupyter.project.containerfile import read_containerfile
 from loopat_jupyter.project.files import opened_folder, read_inside
-from loopat_jupyter.project.instructions import check_mounts, has_mounts
+from loopat_jupyter.project.instructions import check_fetched, check_mounts, has_mounts
+from loopat_jupyter.project.references import named_images
 from loopat_jupyter.sandbox.build import BuildLog, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, build_folder, sole_builder
 from loopat_jupyter.sandbox.plan import wanted_network
 from loopat_jupyter.sandbox.preparing import prepare
-from loopat_jupyter.sandbox.project_images import project_labels, project_tag
+from loopat_jupyter.sandbox.project_images import project_image, project_labels
 from loopat_jupyter.sandbox.toolchain import last_words
 from loopat_jupyter.sandbox.versions import read_version
 from loopat_jupyter.workspace.files import full_disk_told
@@ -76,14 +77,16 @@ async def build_project(
         StorageFullError: No space.
     """
     places = wanted.value if isinstance(wanted.value, dict) else {}
-    workdir, tag = workspace.workdir(record.id), project_tag(record.id)
+    workdir, tag = workspace.workdir(record.id), project_image(record.id)
     containerfile = read_inside(workdir, places.get("dockerfile", ""))
     if containerfile is None:
         raise BadInputError("build", f"there is no plain file {places.get('dockerfile', '')[:200]!r} in the project")
-    instructions = read_instructions(containerfile)
-    if has_mounts(instructions):
+    read = read_containerfile(containerfile)
+    check_fetched(read.instructions)
+    if has_mounts(read.instructions):
         told = await engine.run("version", "--format=json", doing="ask for its version")
-        check_mounts(instructions, read_version(told.stdout))
+        check_mounts(read.instructions, read_version(told.stdout))
+    named_images(read, record.id)
     networked = wanted_network(bound(record, config), config) != "none"
     async with sole_builder(workspace, tag, tell) as report, build_folder(workspace, "project") as folder:
         report(Progress(label="copying the project", step=1, steps=2))

@@ -1,7 +1,7 @@
 """Reads what a Containerfile asks of podman, wherever one of podman's parsers may see an instruction begin. Pure.
 
-Older ones know no here-documents. So each line counts as one that may begin an instruction, also inside another; and
-what parsers could read in different ways is refused.
+Older ones know no here-documents. So where there may be one, each line counts as one that may begin an instruction,
+also inside another; and what parsers could read in different ways is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _UNUSUAL = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 _OTHER_ESCAPE = re.compile(r"#[ \t]*escape[ \t]*=[ \t]*[^\\ \t]", re.IGNORECASE)
+_INNER = re.compile(r"<<|\\\\[ \t]*$", re.MULTILINE)
+"""What one parser ends a text with and another does not: here-documents, and two backslashes at the end of a line."""
+
 _CONTINUED = re.compile(r"\\[ \t]*\Z")
 _KEYWORD = re.compile(
     # Go, in which podman is written, has two small letters for İ.
@@ -40,27 +43,34 @@ class Instruction(NamedTuple):
     Attributes:
         keyword: In capitals: ADD, ARG, COPY, FROM or RUN.
         flags: Names and values; the value of one without is empty.
-        arguments: What stands behind the flags: of ADD and COPY all, of the others the first words.
-        outer: Whether it begins where a parser without here-documents sees one begin.
+        arguments: What stands behind the flags: of FROM and RUN the first words, of the others all.
         later: Whether it is for builds upon the image (`ONBUILD`).
     """
 
     keyword: str
     flags: tuple[tuple[str, str], ...]
     arguments: str
-    outer: bool
     later: bool
 
 
-def read_instructions(containerfile: bytes) -> list[Instruction]:
+class Containerfile(NamedTuple):
+    """What may be in a Containerfile.
+
+    Attributes:
+        instructions: In order. Of several ADD, ARG or COPY that begin inside one another only the first is told: it has
+            the arguments of all.
+        ambiguous: Whether parsers may differ in which of them are instructions, and which are text.
+    """
+
+    instructions: tuple[Instruction, ...]
+    ambiguous: bool
+
+
+def read_containerfile(containerfile: bytes) -> Containerfile:
     """The instructions that concern the host: by which podman fetches, mounts and builds upon something.
 
     Args:
         containerfile: What is written; not trusted.
-
-    Returns:
-        Those that may be there. Of several ADD, or COPY, that begin inside one another only the first is told: it has
-        the arguments of all.
 
     Raises:
         BadInputError: It is written in a way that parsers may read differently.
@@ -76,10 +86,18 @@ def read_instructions(containerfile: bytes) -> list[Instruction]:
             raise refused("it has an `escape` directive. Leave that out, and let lines go on with a backslash")
         if bare and not bare.startswith("#"):
             lines.append(line)
-    unusual = _UNUSUAL.search("\n".join(lines).replace("\n", ""))
+    unusual = _UNUSUAL.search("".join(lines))
     if unusual is not None:
         raise refused(f"it has the blank or control character U+{ord(unusual[0]):04X}. Replace it")
-    return [found for whole, starts in _joined(lines) for found in _instructions(whole, starts)]
+    ambiguous = _INNER.search("\n".join(lines)) is not None
+    return Containerfile(
+        tuple(
+            found
+            for whole, starts in _joined(lines)
+            for found in _instructions(whole, starts if ambiguous else starts[:1])
+        ),
+        ambiguous,
+    )
 
 
 def refused(problem: str) -> BadInputError:
@@ -110,19 +128,22 @@ def _joined(lines: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
 
 
 def _instructions(whole: str, starts: Sequence[int]) -> Iterator[Instruction]:
-    told = set()
+    told: set[str] = set()
     for start in starts:
         found = _KEYWORD.match(whole, start)
         keyword = found["keyword"].upper() if found else ""
         if found is None or keyword in told:
             continue
-        outer, later = start == starts[0], bool(found["later"])
-        if keyword in ("ADD", "COPY"):
-            told.add(keyword)
-            flags, arguments = _all_flags(whole[found.end() :], keyword)
-        else:
+        flags: list[tuple[str, str]] = []
+        arguments = ""
+        if keyword in ("FROM", "RUN"):
             flags, arguments = _first_flags(whole, found.end(), keyword)
-        yield Instruction(keyword, tuple(flags), arguments, outer, later)
+        else:
+            told.add(keyword)
+            arguments = whole[found.end() :]
+            if keyword != "ARG":
+                flags, arguments = _all_flags(arguments, keyword)
+        yield Instruction(keyword, tuple(flags), arguments, bool(found["later"]))
 
 
 def _first_flags(whole: str, position: int, keyword: str) -> tuple[list[tuple[str, str]], str]:

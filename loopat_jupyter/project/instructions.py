@@ -17,7 +17,34 @@ MOUNTS_CHECKED = (5, 3, 2)
 """The first podman that looks at where mounts lead: before, what a cache or an image has there may be a link to any
 folder of the host (CVE-2024-1753, CVE-2024-9675)."""
 
+_NETWORKS = ("default", "none")
+_ADDRESS = re.compile(r"[:$\\]|(?:\A|[\s\[,])github\.com/", re.IGNORECASE)
+"""What may be, or become, an address: no address comes without one of these."""
+
 _MOUNT = re.compile(r"[\w./=:@+~-]+(?:,[\w./=:@+~-]+)*\Z", re.ASCII)
+
+
+def check_fetched(instructions: Iterable[Instruction]) -> None:
+    """Refuse what podman fetches in the host's own network, and commands that run in it.
+
+    Args:
+        instructions: What may be there.
+
+    Raises:
+        BadInputError: An ADD may have an address, or a RUN has another flag than it needs.
+    """
+    for instruction in instructions:
+        if instruction.keyword == "ADD" and _ADDRESS.search(re.sub("[\"']", "", instruction.arguments)):
+            raise refused(
+                f"`ADD {instruction.arguments[:80]}` may have an address, and podman would fetch that in the network "
+                "of this machine, with what listens on 127.0.0.1. Use COPY for files of the project, and RUN with a "
+                "program such as curl for others"
+            )
+        for name, value in instruction.flags if instruction.keyword == "RUN" else ():
+            if name != "mount" and not (name == "network" and value in _NETWORKS):
+                raise refused(
+                    f"it has `RUN --{name}={value[:80]}`. Leave that out: commands have the network that the loop has"
+                )
 
 
 def has_mounts(instructions: Iterable[Instruction]) -> bool:

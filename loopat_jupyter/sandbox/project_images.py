@@ -20,6 +20,19 @@ LABEL_OF_WORKSPACE = "loopat.project-workspace"
 """The workspace of that loop: images belong to the user, and other workspaces have other loops."""
 
 
+PROJECT_IMAGE = "loopat-project-"
+"""How the names of these images begin, behind `localhost/`."""
+
+
+def project_image(loop_id: str) -> str:
+    """The name of the image of a loop's project.
+
+    Args:
+        loop_id: The loop.
+    """
+    return f"localhost/{PROJECT_IMAGE}{loop_id[:12].rstrip('-')}:latest"
+
+
 def project_labels(workspace: Workspace, loop_id: str) -> tuple[str, ...]:
     """Arguments of `podman build` by which an image is known as that of a loop's project.
 
@@ -28,15 +41,6 @@ def project_labels(workspace: Workspace, loop_id: str) -> tuple[str, ...]:
         loop_id: The loop.
     """
     return (f"--label={LABEL_PROJECT}={loop_id}", f"--label={LABEL_OF_WORKSPACE}={workspace.key}")
-
-
-def project_tag(loop_id: str) -> str:
-    """The name of the image that is built for a loop's project.
-
-    Args:
-        loop_id: The loop.
-    """
-    return f"localhost/loopat-project-{loop_id[:12].rstrip('-')}:latest"
 
 
 async def lost_project_images(engine: Engine, workspace: Workspace) -> list[StoredImage]:

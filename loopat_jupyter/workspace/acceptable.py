@@ -21,7 +21,7 @@ _TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 """Directions of characters that turn round what stands after them (Unicode UAX 9)."""
 
 _TRANSPORT = re.compile(
-    r"[a-z0-9-]+://|(containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|ostree|sif):"
+    r"[a-z0-9-]+://|(atomic|containers-storage|dir|docker-archive|docker-daemon|oci|oci-archive|ostree|sif|tarball):"
 )
 """Where podman would look instead of a registry (containers-transports(5))."""
 

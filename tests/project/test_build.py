@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from typing import TYPE_CHECKING
@@ -138,6 +139,30 @@ async def test_a_mount_that_may_lead_anywhere_is_refused_by_an_old_podman(worksp
     with pytest.raises(BadInputError, match=r"podman 5\.3\.1 does not check .* use podman 5\.3\.2 or newer"):
         await make(manager, record, wanted(dockerfile="Dockerfile"))
     assert manager.engine.verbs == ["version"]
+
+
+@pytest.mark.podman
+@pytest.mark.lonely
+async def test_a_build_fetches_nothing_from_the_host(manager: LoopManager, small_image: str):
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\ncanary")
+        writer.close()
+
+    record = manager.create(title="Project", config=LoopConfig(network="none"))
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    address = f"http://127.0.0.1:{port}/{record.id}"
+    try:
+        for instruction in (f"ADD {address} /x", f"ARG A={address}\nADD $A /x"):
+            (manager.workspace.workdir(record.id) / "Dockerfile").write_text(f"FROM {small_image}\n{instruction}\n")
+            with pytest.raises(BadInputError, match="may have an address"):
+                await make(manager, record, wanted(dockerfile="Dockerfile"))
+    finally:
+        server.close()
+    assert asked == []
 
 
 @pytest.mark.podman

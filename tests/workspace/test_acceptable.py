@@ -11,7 +11,7 @@ DIGEST = f"sha256:{'0' * 64}"
 
 
 @pytest.mark.parametrize(
-    "image", ["", "-v", "--privileged", "a b", "a\nb", "a\n", "x" * 300, "../x", "docker://x", "oci:x"]
+    "image", ["", "-v", "--privileged", "a b", "a\nb", "a\n", "x" * 300, "../x", "docker://x", "oci:x", "tarball:x"]
 )
 def test_a_bad_image_is_refused(image: str):
     with pytest.raises(BadInputError, match="^image: "):
