@@ -146,7 +146,7 @@ def _take_over(
         elif build and entry.kind == "build" and isinstance(entry.value, dict):
             session.confirm(
                 f"Podman runs the instructions of {entry.value.get('dockerfile')} on this machine, outside the loop, "
-                "as you. Build the image that they describe?",
+                "as you: on any of your images but those of other loops' projects. Build the image that they describe?",
                 yes=yes,
             )
             with shown_progress(session, "Image") as tell:

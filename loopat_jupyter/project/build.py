@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loopat_jupyter.errors import BadInputError, ImageBuildError
 from loopat_jupyter.models import Progress
+from loopat_jupyter.project.bases import look_at_images
 from loopat_jupyter.project.containerfile import read_containerfile
 from loopat_jupyter.project.files import opened_folder, read_inside
 from loopat_jupyter.project.instructions import check_fetched, check_mounts, has_mounts
@@ -27,10 +28,11 @@ from loopat_jupyter.workspace.fixed import bound
 from loopat_jupyter.workspace.walking import MOST_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from loopat_jupyter.models import LoopRecord
+    from loopat_jupyter.project.references import Reference
     from loopat_jupyter.project.wishes import ProjectFile
     from loopat_jupyter.sandbox.images import Images
     from loopat_jupyter.sandbox.podman import Engine
@@ -71,7 +73,8 @@ async def build_project(
         The image's name.
 
     Raises:
-        BadInputError: Its files are not there, or too large, or its instructions ask of podman what they may not.
+        BadInputError: Its files are not there, or too large, or its instructions or an image that they name ask of
+            podman what they may not.
         EngineTimeoutError: It took too long.
         ImageBuildError: It could not be built.
         StorageFullError: No space.
@@ -81,40 +84,52 @@ async def build_project(
     containerfile = read_inside(workdir, places.get("dockerfile", ""))
     if containerfile is None:
         raise BadInputError("build", f"there is no plain file {places.get('dockerfile', '')[:200]!r} in the project")
+    references = await _checked(engine, record, containerfile)
+    networked = wanted_network(bound(record, config), config) != "none"
+    async with sole_builder(workspace, tag, tell) as report, build_folder(workspace, "project") as folder:
+        with contextlib.closing(BuildLog(images.build_log(tag), None)) as lines:
+            report(Progress(label="looking at images", step=1, steps=3))
+            await look_at_images(
+                engine, images, workspace, record.id, references, networked=networked, on_line=lines.add
+            )
+            report(Progress(label="copying the project", step=2, steps=3))
+            await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
+            (folder / "Containerfile").write_bytes(containerfile)
+            report(Progress(label="building the project's image", step=3, steps=3))
+            arguments = (
+                *project_labels(workspace, record.id),
+                # What a loop may not reach, its instructions do not reach either.
+                *(() if networked else ("--network=none",)),
+                *images.trust_arguments(),
+            )
+            image_id = await _build(engine, folder, arguments, lines)
+        await prepare(engine, workspace, image_id)
+        await engine.run("tag", image_id, tag, doing="tag the image")
+        return tag
+
+
+async def _checked(engine: Engine, record: LoopRecord, containerfile: bytes) -> list[Reference]:
+    """The images that a Containerfile names, once it is known to ask nothing of podman that it may not."""
     read = read_containerfile(containerfile)
     check_fetched(read.instructions)
     if has_mounts(read.instructions):
         told = await engine.run("version", "--format=json", doing="ask for its version")
         check_mounts(read.instructions, read_version(told.stdout))
-    named_images(read, record.id)
-    networked = wanted_network(bound(record, config), config) != "none"
-    async with sole_builder(workspace, tag, tell) as report, build_folder(workspace, "project") as folder:
-        report(Progress(label="copying the project", step=1, steps=2))
-        await asyncio.to_thread(copy_context, workdir, places.get("context", "."), folder / "context")
-        (folder / "Containerfile").write_bytes(containerfile)
-        report(Progress(label="building the project's image", step=2, steps=2))
-        return await _build(workspace, engine, images, record, folder, tag=tag, networked=networked)
+    return named_images(read, record.id)
 
 
-async def _build(
-    workspace: Workspace, engine: Engine, images: Images, record: LoopRecord, folder: Path, *, tag: str, networked: bool
-) -> str:
-    lines = BuildLog(images.build_log(tag), None)
-    try:
-        image_id = await build_image(
-            engine,
-            f"--file={folder / 'Containerfile'}",
-            *project_labels(workspace, record.id),
-            # What a loop may not reach, its instructions do not reach either.
-            *(() if networked else ("--network=none",)),
-            *images.trust_arguments(),
-            str(folder / "context"),
-            id_file=folder / "id",
-            on_line=lines.add,
-            timeout_s=BUILD_TIMEOUT_S,
-        )
-    finally:
-        lines.close()
+async def _build(engine: Engine, folder: Path, arguments: Iterable[str], lines: BuildLog) -> str:
+    image_id = await build_image(
+        engine,
+        f"--file={folder / 'Containerfile'}",
+        # Those that it takes something of were looked at.
+        "--pull=never",
+        *arguments,
+        str(folder / "context"),
+        id_file=folder / "id",
+        on_line=lines.add,
+        timeout_s=BUILD_TIMEOUT_S,
+    )
     if image_id is None:
         said = " / ".join(last_words(lines.tail)) or "nothing said"
         raise ImageBuildError(
@@ -122,9 +137,7 @@ async def _build(
             "Fix the project's files, and try again.",
             stderr="\n".join(lines.tail),
         )
-    await prepare(engine, workspace, image_id)
-    await engine.run("tag", image_id, tag, doing="tag the image")
-    return tag
+    return image_id
 
 
 def copy_context(workdir: Path, place: str, target: Path) -> None:

@@ -11,6 +11,8 @@ from loopat_jupyter.sandbox.images import StoredImage, images_in_use
 from loopat_jupyter.workspace.records import LoopStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loopat_jupyter.sandbox.podman import Engine
     from loopat_jupyter.workspace.paths import Workspace
 
@@ -41,6 +43,20 @@ def project_labels(workspace: Workspace, loop_id: str) -> tuple[str, ...]:
         loop_id: The loop.
     """
     return (f"--label={LABEL_PROJECT}={loop_id}", f"--label={LABEL_OF_WORKSPACE}={workspace.key}")
+
+
+def is_of_other_project(labels: Mapping[str, str] | None, workspace: Workspace, loop_id: str) -> bool:
+    """Whether an image was built for the project of another loop, or upon such an image: labels are handed on.
+
+    Args:
+        labels: Of the image.
+        workspace: Where the loop is.
+        loop_id: The loop.
+    """
+    labels = labels or {}
+    named = labels.get(LABEL_PROJECT) or labels.get(LABEL_OF_WORKSPACE)
+    own = labels.get(LABEL_PROJECT) == loop_id and labels.get(LABEL_OF_WORKSPACE) == workspace.key
+    return bool(named) and not own
 
 
 async def lost_project_images(engine: Engine, workspace: Workspace) -> list[StoredImage]:

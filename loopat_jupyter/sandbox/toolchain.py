@@ -25,7 +25,8 @@ from loopat_jupyter.sandbox.builders import (
 )
 from loopat_jupyter.sandbox.images import LABEL_IMAGE, LABEL_TOOLCHAIN
 from loopat_jupyter.sandbox.preparing import prepare
-from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, TOOLCHAIN_IMAGE
+from loopat_jupyter.sandbox.template import SANDBOX_IMAGE, TOOLCHAIN_IMAGE, is_built_here
+from loopat_jupyter.sandbox.triggers import has_triggers
 from loopat_jupyter.workspace.files import read_untrusted, write_atomic
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ _CONFIG = "/etc/mise/config.toml"
 _TAIL_LINES = 4
 _LONGEST_LINE = 300
 _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
+_TRIGGERED = (
+    "the loop's image brings instructions along (ONBUILD) that podman would run outside the loop, or podman's own "
+    "storage does not tell that it brings none; give the loop another image"
+)
 _PROGRESS = Progress(label="toolchain", step=1, steps=2)
 _PREPARE = Progress(label="preparing", step=2, steps=2)
 
@@ -141,7 +146,7 @@ class Toolchains:
         async with sole_builder(self._workspace, tag, on_progress) as report:
             found = await self._images.find(tag)
             if found is None and not self._failure(tag).exists():
-                found = await self._build(tag, base_id, data, report)
+                found = await self._build(tag, base, base_id, data, report)
         if found is None:
             self._on_failure(LoopEvent(action="warning", loop_id=record.id, message=self.problem(record)))
         return found or base_id
@@ -171,14 +176,19 @@ class Toolchains:
     def _failure(self, tag: str) -> Path:
         return self._workspace.image_locks / f"{image_key(tag)}.failed"
 
-    async def _build(self, tag: str, base_id: str, data: bytes, report: Callable[[Progress], None]) -> str | None:
+    async def _build(
+        self, tag: str, base: str, base_id: str, data: bytes, report: Callable[[Progress], None]
+    ) -> str | None:
         """Build, or note why that did not work."""
         report(_PROGRESS)
         lines = BuildLog(self._images.build_log(tag), None)
         image_id, killed = None, ""
         try:
-            async with build_folder(self._workspace, "toolchain") as context:
-                image_id = await self._run(tag, base_id, data, context, lines)
+            if not is_built_here(base) and await has_triggers(self._engine, base_id) is not False:
+                lines.add(_TRIGGERED)
+            else:
+                async with build_folder(self._workspace, "toolchain") as context:
+                    image_id = await self._run(tag, base_id, data, context, lines)
         except EngineTimeoutError as error:
             lines.add(error.message)
         except EngineError as error:

@@ -78,7 +78,7 @@ async def find_unfinished(engine: Engine) -> list[Unfinished]:
         EngineError: Podman could not say.
     """
     built = await _built(engine)
-    return await in_thread(_given_up, await _storage(engine), built) if built else []
+    return await in_thread(_given_up, await storage_folder(engine), built) if built else []
 
 
 async def _built(engine: Engine) -> list[_Listed]:
@@ -110,7 +110,7 @@ async def remove_unfinished(engine: Engine) -> None:
         EngineError: Podman refused.
     """
     if built := await _built(engine):
-        storage = await _storage(engine)
+        storage = await storage_folder(engine)
         for container in await in_thread(_given_up, storage, built):
             await _remove(engine, storage, container.id)
 
@@ -125,7 +125,7 @@ async def remove_one(engine: Engine, container_id: str) -> None:
     Raises:
         EngineError: Podman refused.
     """
-    await _remove(engine, await _storage(engine), container_id)
+    await _remove(engine, await storage_folder(engine), container_id)
 
 
 async def _remove(engine: Engine, storage: Path, container_id: str) -> None:
@@ -145,7 +145,15 @@ def _mark(storage: Path, container_id: str) -> bytes:
     return b""
 
 
-async def _storage(engine: Engine) -> Path:
+async def storage_folder(engine: Engine) -> Path:
+    """The folder in which podman keeps everything.
+
+    Args:
+        engine: Runs podman.
+
+    Raises:
+        EngineError: Podman could not say.
+    """
     answer = await engine.run("info", "--format={{.Store.GraphRoot}}", doing="look for its storage")
     return Path(answer.stdout.decode().strip())
 

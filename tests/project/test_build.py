@@ -16,6 +16,7 @@ from loopat_jupyter.sandbox.podman import Completed
 from loopat_jupyter.workspace.config import Config, ImageConfig
 from tests.fakes import FakeEngine
 from tests.sandbox.saying import said
+from tests.small_image import podman
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +164,42 @@ async def test_a_build_fetches_nothing_from_the_host(manager: LoopManager, small
     finally:
         server.close()
     assert asked == []
+
+
+@pytest.mark.podman
+@pytest.mark.lonely
+async def test_a_build_takes_nothing_of_another_loop_s_project(manager: LoopManager, small_image: str):
+    owner, other = (manager.create(title="Project", config=LoopConfig(network="none")) for _ in range(2))
+    (manager.workspace.workdir(owner.id) / "secret").write_text("canary")
+    (manager.workspace.workdir(owner.id) / "Dockerfile").write_text(f"FROM {small_image}\nCOPY secret /secret\n")
+    image, name = await make(manager, owner, wanted(dockerfile="Dockerfile")), f"loopat-tests-{other.id}"
+    await manager.engine.run("tag", image, f"localhost/{name}:latest")
+    try:
+        image_id = await manager.images.find(image) or ""
+        for reference in (image, image.partition("/")[2], name, image_id, image_id[:12]):
+            dockerfile = manager.workspace.workdir(other.id) / "Dockerfile"
+            dockerfile.write_text(f"FROM {reference}\nRUN : {reference} && cat /secret && exit 3\n")
+            with pytest.raises(BadInputError, match="another loop's project|may be the id"):
+                await make(manager, other, wanted(dockerfile="Dockerfile"))
+    finally:
+        await manager.engine.run("rmi", "--force", image, name)
+
+
+@pytest.mark.podman
+@pytest.mark.lonely
+async def test_a_build_runs_no_instructions_that_an_image_brings_along(manager: LoopManager, tmp_path: Path):
+    record = manager.create(title="Project", config=LoopConfig(network="none"))
+    image = f"localhost/loopat-tests-{record.id}:latest"
+    (tmp_path / "Containerfile").write_text(f"FROM scratch\nCOPY . /{record.id}\nONBUILD COPY added /added\n")
+    podman("build", "--quiet", "--layers=false", "--format=docker", f"--tag={image}", str(tmp_path))
+    workdir = manager.workspace.workdir(record.id)
+    (workdir / "added").touch()
+    (workdir / "Dockerfile").write_text(f"FROM {image}\n")
+    try:
+        with pytest.raises(BadInputError, match="brings instructions along"):
+            await make(manager, record, wanted(dockerfile="Dockerfile"))
+    finally:
+        podman("rmi", image)
 
 
 @pytest.mark.podman

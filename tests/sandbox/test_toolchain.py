@@ -46,15 +46,15 @@ MISSING = Completed(125, b"", "Error: inspecting object: x: image not known")
 class Scene:
     """Toolchains over a podman in which some images are."""
 
-    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, base: str = BASE) -> None:
         self.workspace = workspace
-        self.there = {BASE: "base-id"}
+        self.there = {base: "base-id"}
         self.failures: list[LoopEvent] = []
         self.built: str | None = "child-id"
         self.killed: EngineError | None = None
         self.builds = 0
         self.engine = FakeEngine(self.answer)
-        images = Images(workspace, self.engine, Config(image=ImageConfig(use=BASE)))
+        images = Images(workspace, self.engine, Config(image=ImageConfig(use=base)))
         self.toolchains = Toolchains(workspace, self.engine, images, self.failures.append)
         monkeypatch.setattr(toolchain, "build_image", self.build)
         workspace.loop(RECORD.id).mkdir(parents=True)
@@ -110,6 +110,29 @@ async def test_a_toolchain_is_built_once_and_named(scene: Scene):
     assert scene.builds == 1
     # Nothing of the build stays in the runtime directory but its log.
     assert sorted(path.name.partition("-")[0] for path in scene.workspace.runtime.iterdir()) == ["build", "locks"]
+
+
+async def test_an_image_that_brings_instructions_along_gets_no_toolchain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    workspace = Workspace(tmp_path / "workspace", tmp_path / "runtime")
+    workspace.prepare()
+    scene = Scene(workspace, monkeypatch, base="example.org/image:latest")
+    scene.tools(TOOLS)
+    answers: list[bool | None] = [True, None, False]
+
+    async def has_triggers(_: object, image_id: str) -> bool | None:
+        assert image_id == "base-id"
+        return answers.pop(0)
+
+    monkeypatch.setattr(toolchain, "has_triggers", has_triggers)
+    for _ in range(2):
+        scene.toolchains.retry(RECORD)
+        assert await scene.ensure() == "base-id"
+        assert "ONBUILD" in scene.toolchains.problem(RECORD)
+    assert scene.builds == 0
+    scene.toolchains.retry(RECORD)
+    assert await scene.ensure() == "child-id"
 
 
 async def test_asking_for_the_reference_asks_no_podman(scene: Scene):
