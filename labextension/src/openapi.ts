@@ -526,7 +526,8 @@ export interface paths {
     /**
      * Read the build of the image
      * @description Everything that the last build of the loop's image said, also while it runs, or why the image could not be
-     *     pulled. 404 where there was neither since the machine was started.
+     *     pulled; of more than 16 MiB the beginning and the end. 404 where there was neither since the machine was
+     *     started.
      */
     get: operations['getBuildLog'];
     put?: never;

@@ -33,7 +33,14 @@ _CLEANUP_S = 30.0
 """How long podman may take to end a build whose step was killed; committing a large step takes seconds."""
 
 _LOOK_AGAIN_S = 0.05
+LARGEST_LOG_BYTES = 16 * 2**20
+"""Logs lie in memory on most machines."""
+
+_BEGINNING_BYTES = _END_BYTES = LARGEST_LOG_BYTES // 4
+"""What is kept once there is more; much less, so that the rest is seldom moved."""
+
 _LONGEST_LINE_BYTES = 64 * 1024
+_LEFT_OUT = "[{} bytes are left out here: of a long build, the beginning and the end are kept]\n"
 _TAIL_LINES = 20
 _ATTEMPTS = 3
 _VANISHED = "layer not known"
@@ -42,7 +49,7 @@ _NOT_CONSUMED = re.compile(r"(?P<warning>.*not consumed: )\[(?P<names>[^]]*)\]")
 
 
 class BuildLog:
-    """The output of a build: whole in a file, its end in memory. Close it.
+    """The output of a build: in a file, its end in memory. Of a long one, beginning and end are kept. Close it.
 
     Args:
         path: The file; an older one is replaced.
@@ -57,8 +64,9 @@ class BuildLog:
         self._on_line = on_line
         with full_disk_told(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8", errors="replace")
+            self._file = path.open("w+b")
         self._lines: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
+        self._size_bytes = self._beginning_bytes = self._notice_bytes = self._left_out_bytes = 0
 
     @property
     def tail(self) -> list[str]:
@@ -72,15 +80,36 @@ class BuildLog:
             StorageFullError: No space.
         """
         self._lines.append(line)
+        data = line.encode("utf-8", "replace") + b"\n"
         with full_disk_told(self.path):
-            self._file.write(line + "\n")
+            if self._size_bytes + len(data) > LARGEST_LOG_BYTES:
+                self._leave_out()
+            self._file.write(data)
             self._file.flush()
+        self._size_bytes += len(data)
+        if self._size_bytes <= _BEGINNING_BYTES:
+            self._beginning_bytes = self._size_bytes
         if self._on_line is not None:
             self._on_line(line)
 
     def close(self) -> None:
         """Give the file back."""
         self._file.close()
+
+    def _leave_out(self) -> None:
+        """Put a line in place of what is neither beginning nor end."""
+        self._file.seek(self._size_bytes - _END_BYTES)
+        # What is cut here may be the end of a line.
+        self._file.readline()
+        end = self._file.read()
+        left_out_bytes = self._size_bytes - self._beginning_bytes - self._notice_bytes - len(end)
+        self._left_out_bytes += left_out_bytes
+        notice = _LEFT_OUT.format(self._left_out_bytes).encode()
+        self._file.seek(self._beginning_bytes)
+        self._file.write(notice + end)
+        self._file.truncate()
+        self._notice_bytes = len(notice)
+        self._size_bytes = self._beginning_bytes + len(notice) + len(end)
 
 
 def build_failure(log: BuildLog, step: str, folder: Path) -> ImageBuildError | StorageFullError:

@@ -129,7 +129,7 @@ class Images:
         return bound(record, self._config).image or self._config.image.use or self.template().tag
 
     def build_log(self, tag: str) -> Path:
-        """Where the whole output of the last build of a tag is."""
+        """Where the output of the last build of a tag is."""
         return self._workspace.runtime / f"build-{image_key(tag)}.log"
 
     async def ensure(self, reference: str, on_progress: Callable[[Progress], None], *, loop: str = "LOOP") -> str:

@@ -106,7 +106,7 @@ class Toolchains:
         return read_note(self._failure(self._tag_of(data, self._images.reference(record))))
 
     def build_log(self, record: LoopRecord) -> Path:
-        """Where the whole output of the last build for a loop is: of its toolchain, else of the image below."""
+        """Where the output of the last build for a loop is: of its toolchain, else of the image below."""
         base = self._images.reference(record)
         tag = self._tag(record, base)
         own = None if tag is None else self._images.build_log(tag)

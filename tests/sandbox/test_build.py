@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loopat_jupyter.sandbox.build import BuildLog, build_failure, without_mark
+from loopat_jupyter.sandbox.build import LARGEST_LOG_BYTES, BuildLog, build_failure, without_mark
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,34 @@ def test_the_reason_is_what_was_said_last_before_podman_gave_up(lines: list[str]
         log.add(line)
     log.close()
     assert f"at the step 'tools': {reason}" in build_failure(log, "tools", Path("/templates")).message
+
+
+def test_of_what_a_build_says_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+    log = BuildLog(tmp_path / "log", None)
+    lines = [f"{number:04} {'ä' * 30_000}" for number in range(700)]
+    for line in lines:
+        log.add(line)
+        assert log.path.stat().st_size <= LARGEST_LOG_BYTES
+    kept = log.path.read_text().splitlines()
+    log.close()
+    (middle,) = (number for number, line in enumerate(kept) if line not in lines)
+    assert 2 * middle * 30_000 > LARGEST_LOG_BYTES / 8
+    assert 2 * (len(kept) - middle) * 30_000 > LARGEST_LOG_BYTES / 8
+    assert kept[:middle] == lines[:middle]
+    assert kept[middle + 1 :] == lines[middle + 1 - len(kept) :]
+    left_out = sum(len(line.encode()) + 1 for line in lines[middle : middle + 1 - len(kept)])
+    assert kept[middle] == f"[{left_out} bytes are left out here: of a long build, the beginning and the end are kept]"
+
+
+def test_a_build_that_says_little_is_kept_whole(tmp_path: Path) -> None:
+    log = BuildLog(tmp_path / "log", None)
+    lines = [str(number) for number in range(1000)]
+    for number, line in enumerate(lines):
+        log.add(line)
+        assert log.path.read_text().splitlines() == lines[: number + 1]
+    log.add("\udcff")
+    log.close()
+    assert log.path.read_bytes().endswith(b"999\n?\n")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class BuildLogHandler(LoopatHandler):
     @web.authenticated
     @authorized
     async def get(self, loop_id: str) -> None:
-        """The whole output of the last build of the loop's image."""
+        """The output of the last build of the loop's image; of a long one, its beginning and its end."""
         log = self.manager.toolchains.build_log(self.manager.store.read(loop_id))
         try:
             text = await asyncio.to_thread(log.read_bytes)
