@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from loopat_jupyter.context.extent import refuse_large_commits
 from loopat_jupyter.errors import ConflictError, GitError
 from loopat_jupyter.repos.git import lines_of
 from loopat_jupyter.workspace.files import full_disk_told
@@ -121,7 +122,7 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str, *commit: 
         The checkout's newest commit; None where it has none that its origin has not.
 
     Raises:
-        ConflictError: It is in the middle of a merge, or it is too large.
+        ConflictError: It is in the middle of a merge, or it or a commit is too large.
         GitError: Git inside or outside refused.
         StorageFullError: No space.
     """
@@ -134,6 +135,7 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str, *commit: 
                 if not await _receive(inside, file.write, commit):
                     return None
         newest = await _unpack(git, repo, box)
+        await refuse_large_commits(git, box / "repo", newest, "--not", "--alternate-refs")
         # Only what git finds no fault with gets into the repo, which sandboxes read and others check out.
         await git.run(
             "-c", "fetch.fsckObjects=true", *_LARGE,

@@ -18,6 +18,9 @@ LONGEST_PATH_BYTES = 3000
 """What any file system takes (NAME_MAX, and PATH_MAX with room for the folder of a loop): one file that cannot be
 written keeps every loop from having any."""
 
+LARGEST_COMMIT_BYTES = 2**18
+"""Who wrote it and its message: a pull request can have one of 65,536 characters. Whatever lists commits reads that."""
+
 _LISTING_BYTES = 32 * 2**20
 
 
@@ -64,3 +67,28 @@ async def refuse_bomb(git: Git, repo: Path, commit: str) -> None:
             f"Commit {commit[:10]} {problem}, which is too much to give everybody. Nothing is lost: take some away in "
             "the loop, commit, and promote again."
         )
+
+
+async def refuse_large_commits(git: Git, repo: Path, *revisions: str) -> None:
+    """Refuse commits of which no list can be made: neither git nor anybody's view of it bounds what a message may hold.
+
+    Args:
+        git: Runs git.
+        repo: A bare repo that has them.
+        revisions: Which commits, as `git rev-list` takes them.
+
+    Raises:
+        ConflictError: One is too large; names it.
+    """
+    doing = "look at the commits"
+    listed = await git.run("rev-list", *revisions, folder=repo, doing=doing)
+    sizes = await git.run(
+        "cat-file", "--batch-check=%(objectname) %(objectsize)", folder=repo, stdin=listed.stdout, doing=doing
+    )
+    for commit, size_bytes in (line.split(b" ") for line in sizes.stdout.splitlines()):
+        if int(size_bytes) > LARGEST_COMMIT_BYTES:
+            raise ConflictError(
+                f"Commit {commit[:10].decode()} is larger than {LARGEST_COMMIT_BYTES // 2**10} KiB, which nobody can "
+                "be given. Nothing is lost: shorten its message in the loop, with `git commit --amend` or "
+                "`git rebase --interactive`, and try again."
+            )

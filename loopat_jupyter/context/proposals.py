@@ -6,15 +6,15 @@ import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.context.checkouts import context_branch
-from loopat_jupyter.context.extent import refuse_bomb, too_much
+from loopat_jupyter.context.extent import LARGEST_COMMIT_BYTES, refuse_bomb, refuse_large_commits, too_much
 from loopat_jupyter.context.merging import Author, drop, merge_and_push
 from loopat_jupyter.errors import ConflictError, GitError, LoopatError, NotFoundError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, Promotion, Proposal
-from loopat_jupyter.repos.git import NO_SETTINGS
+from loopat_jupyter.repos.git import NO_SETTINGS, lines_of
 from loopat_jupyter.workspace.paths import is_loop_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from loopat_jupyter.context.origins import Origins
     from loopat_jupyter.repos.git import Access, Completed, Git
@@ -28,8 +28,13 @@ LARGEST_NAMES_BYTES = 2**18
 _DIFF = ("--no-ext-diff", "--no-textconv", "--no-renames")
 """No program of anybody's is run, and no file compared with every other one to find renames."""
 
-_FORMAT = "%(refname:lstrip=3)%00%(objectname)%00%(authorname)%00%(creatordate:unix)%00%(contents:subject)"
+_BRANCH = "%(refname:lstrip=3) %(objectname) %(objectsize)"
+_COMMIT = "%H%x00%an%x00%ct%x00%s"
+_AT_ONCE = 128
+"""Commits that git is asked for at once: as large as each may be, it says less of them than `Git` takes."""
 
+_SHOWN_CHARACTERS = 200
+"""Of an author and of a subject."""
 
 _LATEST_S = 253402300799
 """The last second of the year 9999, where Python's calendar ends."""
@@ -42,6 +47,17 @@ def moment(seconds: str) -> datetime.datetime:
         seconds: Since 1970; empty where the commit names none.
     """
     return datetime.datetime.fromtimestamp(min(max(int(seconds or 0), 0), _LATEST_S), tz=datetime.UTC)
+
+
+class _Said(NamedTuple):
+    """What a commit says of itself."""
+
+    author: str
+    created_at: datetime.datetime
+    subject: str
+
+
+_TOO_LONG = _Said("", moment(""), "(what its last commit says is too long)")
 
 
 class _Branch(NamedTuple):
@@ -154,6 +170,7 @@ class Proposals:
     async def _merge(self, kind: ContextKind, loop_id: str, commit: str) -> Promotion:
         mirror, proposal = await self._find(kind, loop_id, commit)
         await refuse_bomb(self._git, mirror.path, proposal.commit)
+        await refuse_large_commits(self._git, mirror.path, proposal.commit, *_beyond(mirror))
         merged, _ = await merge_and_push(
             self._git,
             self._origins.mirrors,
@@ -253,18 +270,35 @@ class Proposals:
         """What waits, or what of one loop does, without what it holds: git looks long at each."""
         unmerged = () if mirror.commit is None else (f"--no-merged=refs/heads/{mirror.default_branch}",)
         listed = await self._git.run(
-            "for-each-ref", f"--format={_FORMAT}", *unmerged, f"refs/heads/loop/{loop_id}", folder=mirror.path
+            "for-each-ref", f"--format={_BRANCH}", *unmerged, f"refs/heads/loop/{loop_id}", folder=mirror.path
         )
-        found = []
-        for line in filter(None, listed.text.split("\n")):
-            name, commit, author, seconds, subject = line.split("\0")
-            if is_loop_id(name):
-                found.append(_Branch(name, commit, author, moment(seconds), self._title(name) or subject))
-        return found
+        lines = [line.split(" ") for line in lines_of(listed.text)]
+        found = [(name, commit, int(size_bytes)) for name, commit, size_bytes in lines if is_loop_id(name)]
+        # Whoever runs in a loop writes what its commits say: as much as they like, where somebody else took them.
+        small = [commit for _, commit, size_bytes in found if size_bytes <= LARGEST_COMMIT_BYTES]
+        said = await self._said(mirror, small)
+        branches = []
+        for name, commit, _ in found:
+            author, created_at, subject = said.get(commit, _TOO_LONG)
+            branches.append(_Branch(name, commit, author, created_at, self._title(name) or subject))
+        return branches
+
+    async def _said(self, mirror: Mirror, commits: Sequence[str]) -> dict[str, _Said]:
+        """What commits say of themselves, by name: only of such as are not too large."""
+        said = {}
+        for start in range(0, len(commits), _AT_ONCE):
+            asked = "\n".join(commits[start : start + _AT_ONCE]).encode()
+            listed = await self._git.run(
+                "rev-list", "--no-walk=unsorted", "--no-commit-header", f"--format={_COMMIT}", "--stdin",
+                folder=mirror.path, stdin=asked, doing="list what waits",
+            )  # fmt: skip
+            for line in lines_of(listed.text):
+                commit, author, seconds, subject = line.split("\0")
+                said[commit] = _Said(_cut(author), moment(seconds), _cut(subject))
+        return said
 
     async def _extent(self, mirror: Mirror, base: str | None, commit: str) -> tuple[int, tuple[str, ...]]:
-        exclude = ("--not", base) if base else ()
-        counted = await self._git.run("rev-list", "--count", commit, *exclude, folder=mirror.path)
+        counted = await self._git.run("rev-list", "--count", commit, *_beyond(mirror), folder=mirror.path)
         changed: tuple[str, ...] = ("ls-tree", "-rz", "--name-only", commit)
         # Git compares all before it says anything of it.
         if base and not await too_much(self._git, mirror.path, commit):
@@ -283,6 +317,16 @@ class Proposals:
             return self._store.read(loop_id).title
         except LoopatError:
             return ""
+
+
+def _beyond(mirror: Mirror) -> tuple[str, ...]:
+    """Which commits are left out, for `git rev-list`: those that everybody has."""
+    return () if mirror.commit is None else ("--not", f"refs/heads/{mirror.default_branch}")
+
+
+def _cut(text: str) -> str:
+    """As much of a text as a person reads in a list."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _lines(number: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from loopat_jupyter.context.bundles import Inside, take_commits
+from loopat_jupyter.context.extent import LARGEST_COMMIT_BYTES
 from loopat_jupyter.errors import ConflictError, GitError
 from loopat_jupyter.repos.git import Git
 from loopat_jupyter.sandbox.asking import Answered
@@ -144,3 +145,25 @@ async def test_what_would_harm_who_checks_it_out_is_not_taken(remote: Remote, tm
         )
     # Nor is it kept where sandboxes read.
     assert subprocess.run(["git", "cat-file", "-e", name], cwd=remote.path, capture_output=True, check=False).returncode
+
+
+async def test_a_commit_that_is_too_large_is_not_taken(remote: Remote, tmp_path: Path):
+    """Nor one behind another; of what the remote has already, nothing is said."""
+    message = tmp_path / "message"
+    message.write_text("m" * LARGEST_COMMIT_BYTES)
+    large = ("commit", "--quiet", "--allow-empty", f"--file={message}")
+    git(remote.elsewhere, *large)
+    git(remote.elsewhere, "push", "--quiet", "origin", "HEAD")
+    checkout = tmp_path / "checkout"
+    git(tmp_path, "clone", "--quiet", str(remote.path), str(checkout))
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message=Mine")
+    inside, ours = Inside(ask, str(checkout)), Git(os.environ)
+    assert await take_commits(inside, ours, remote.path, "refs/x")
+    git(checkout, *large)
+    commit = git(checkout, "rev-parse", "HEAD")
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message=On top")
+    with pytest.raises(ConflictError, match=rf"Commit {commit[:10]} is larger than 256 KiB.*`git rebase"):
+        await take_commits(inside, ours, remote.path, "refs/taken")
+    # Nor is it kept where sandboxes read.
+    ran = subprocess.run(["git", "cat-file", "-e", commit], cwd=remote.path, capture_output=True, check=False)
+    assert ran.returncode

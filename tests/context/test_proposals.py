@@ -13,7 +13,7 @@ from loopat_jupyter.context import extent, merging, proposals
 from loopat_jupyter.context.proposals import ChangedFile, moment
 from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.repos.git import Git
+from loopat_jupyter.repos.git import LARGEST_OUTPUT_BYTES, Git
 from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.context.test_extent import bomb
 from tests.context.test_origins import Noted
@@ -72,6 +72,40 @@ async def test_a_date_far_off_does_not_break_the_list(team: LoopManager, remote:
     assert (waiting.commit, waiting.created_at.year) == (commit, 9999)
 
 
+def huge(remote: Remote, size_bytes: int) -> str:
+    """What waits is a commit with a subject of this length; its name."""
+    tree = git(remote.path, "rev-parse", f"{BRANCH}^{{tree}}")
+    file = remote.path / "commit"
+    file.write_text(f"tree {tree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n{'s' * size_bytes}\n")
+    commit = git(remote.path, "hash-object", "-t", "commit", "-w", str(file))
+    git(remote.path, "update-ref", BRANCH, commit)
+    return commit
+
+
+async def test_a_commit_of_any_size_hides_no_other_proposal_and_can_be_discarded(team: LoopManager, remote: Remote):
+    there, other, ordinary = team.cargo.contexts.proposals, str(uuid.UUID(int=2)), proposed(remote)
+    git(remote.path, "update-ref", f"refs/heads/loop/{other}", ordinary)
+    # More than git may say to anybody.
+    commit = huge(remote, LARGEST_OUTPUT_BYTES + 1)
+    waiting = {proposal.loop_id: proposal for proposal in await there.waiting()}
+    assert (waiting[other].author, waiting[other].title) == ("Ada", "Change")
+    assert (waiting[LOOP].commit, waiting[LOOP].author) == (commit, "")
+    assert waiting[LOOP].title == "(what its last commit says is too long)"
+    assert (await there.diff("knowledge", LOOP, commit)).startswith(f"commit {commit}\n\ndiff ")
+    trunk = git(remote.path, "rev-parse", "trunk")
+    with pytest.raises(ConflictError, match=r"larger than 256 KiB.*nobody can be given"):
+        await there.merge("knowledge", LOOP, commit)
+    assert git(remote.path, "rev-parse", "trunk") == trunk
+    await there.discard("knowledge", LOOP, commit)
+    assert [proposal.loop_id for proposal in await there.waiting()] == [other]
+
+
+async def test_a_long_subject_is_cut(team: LoopManager, remote: Remote):
+    huge(remote, 1000)
+    [waiting] = await team.cargo.contexts.proposals.waiting()
+    assert waiting.title == "s" * 200 + "…"
+
+
 async def test_discarding_takes_it_away(team: LoopManager, remote: Remote):
     other = str(uuid.UUID(int=2))
     for missing in (other, f"{LOOP}/x", LOOP[:-1], "*", ""):
@@ -83,7 +117,7 @@ async def test_discarding_takes_it_away(team: LoopManager, remote: Remote):
     commit = proposed(remote)
     await person.cargo.contexts.proposals.discard("knowledge", LOOP, commit)
     # Nobody waits for git to look into what is not kept.
-    assert not {"rev-list", "ls-tree", "merge-base", "diff"} & {*noted.ran}
+    assert not {"--count", "ls-tree", "merge-base", "diff"} & {*noted.ran}
     assert [waiting.loop_id for waiting in await team.cargo.contexts.proposals.waiting()] == [other]
     await team.cargo.contexts.proposals.discard("knowledge", other, commit)
     assert await team.cargo.contexts.proposals.waiting() == ()
