@@ -14,6 +14,7 @@ from loopat_jupyter.repos.addresses import check_address, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
 from loopat_jupyter.repos.mirrors import FIRST_BRANCH, Mirror, Mirrors
 from loopat_jupyter.workspace.files import full_disk_told, write_atomic
+from loopat_jupyter.workspace.locks import file_lock
 from loopat_jupyter.workspace.paths import context_mirror, member_key
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.workspace.config import Config
     from loopat_jupyter.workspace.paths import Workspace
 
+
+_GIVE_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
 
 _ROOT = {"NAME": "loopat", "EMAIL": "loopat@localhost", "DATE": "2000-01-01T00:00:00+00:00"}
 
@@ -104,14 +107,32 @@ class Origins:
     def _named(self, kind: ContextKind, member: str) -> str | None:
         return self._configured(kind, member) or self._written().get(_key(kind, member))
 
-    def changing(self, kind: ContextKind, member: str) -> contextlib.AbstractAsyncContextManager[None]:
+    def changing(
+        self, kind: ContextKind, member: str, on_wait: Callable[[], object] = lambda: None
+    ) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock of whoever gives to a context or moves it, so that nothing goes where it is kept no more.
+
+        Nobody waits for a loop meanwhile: it could keep all others waiting.
 
         Args:
             kind: The context.
             member: Whose personal files are meant.
+            on_wait: Called where somebody else holds it, before it is waited for.
         """
-        return self.mirrors.lock(f"context-{_key(kind, member)}")
+        return self.mirrors.lock(f"context-{_key(kind, member)}", on_wait)
+
+    def giving(
+        self, kind: ContextKind, loop_id: str, on_wait: Callable[[], object]
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """The lock of whoever gives what one loop has: what it packs goes to everybody in the order it was made.
+
+        Args:
+            kind: The context.
+            loop_id: The loop.
+            on_wait: Called where somebody else holds it, before it is waited for.
+        """
+        path, what = self._workspace.host(loop_id) / f"{kind}.lock", f"promoting the {kind} of this loop"
+        return file_lock(path, timeout_s=_GIVE_TIMEOUT_S, what=what, on_wait=on_wait)
 
     def is_gated(self, kind: ContextKind) -> bool:
         """Whether what loops promote waits until somebody merges it."""
@@ -150,6 +171,23 @@ class Origins:
             GitError: The remote is out of reach, and there is no mirror yet.
         """
         return await self._follow(await self.address(kind, member), kind, member, access, tell)
+
+    async def mirror(self, kind: ContextKind, member: str, access: Access, tell: Callable[[Progress], None]) -> Path:
+        """The folder of a context's mirror, however old; it is made where there is none.
+
+        Args:
+            kind: The context.
+            member: Whose personal files are meant.
+            access: How the remote is reached.
+            tell: Told how far a transfer is.
+
+        Raises:
+            GitError: There is none, and the remote is out of reach.
+        """
+        name = context_mirror(kind, member)
+        if self.mirrors.has(name):
+            return self._workspace.mirrors / name
+        return (await self.refresh(kind, member, access, tell)).path
 
     async def _follow(
         self, address: str, kind: ContextKind, member: str, access: Access, tell: Callable[[Progress], None]

@@ -87,48 +87,51 @@ class Promoter:
         access = self._access(record)
         inside = Inside(ask, f"{SANDBOX_CONTEXT}/{kind}")
         message = message or f"Work of loop {record.title}"
-        async with self._origins.changing(kind, record.created_by):
-            return await self._give(record, kind, inside, access, message=message, author=author, tell=tell)
+
+        def wait() -> None:
+            tell(Progress(label=f"waiting for others who change {kind}"))
+
+        async with self._origins.giving(kind, record.id, wait):
+            tell(Progress(label="committing"))
+            folder = await self._origins.mirror(kind, record.created_by, access, tell)
+            ours = await take_commits(inside, self._git, folder, _kept(record.id), author, message)
+            if ours is None:
+                return Promotion(kind=kind, outcome="unchanged", commit=None)
+            await refuse_bomb(self._git, folder, ours)
+            async with self._origins.changing(kind, record.created_by, wait):
+                mirror = await self._refresh(kind, record, access, tell)
+                tell(Progress(label="pushing"))
+                if self._origins.is_gated(kind):
+                    return await self._propose(record, kind, mirror, ours, access)
+                promotion = await self._give(record, kind, mirror, ours, access, author=author, tell=tell)
+            try:
+                await self._follow(inside, mirror.default_branch)
+            except LoopatError as error:
+                # Everybody has it; the loop comes after when it is promoted from again.
+                _log.warning("Loop %s does not follow its %s. %s", record.id, kind, error.message)
+        return promotion
 
     async def _give(
         self,
         record: LoopRecord,
         kind: ContextKind,
-        inside: Inside,
+        mirror: Mirror,
+        ours: str,
         access: Access,
         *,
-        message: str,
         author: str,
         tell: Callable[[Progress], None],
     ) -> Promotion:
-        mirror = await self._refresh(kind, record, access, tell)
-        tell(Progress(label="committing"))
-        ours = await take_commits(inside, self._git, mirror.path, _kept(record.id), author, message)
-        if ours is None:
-            return Promotion(kind=kind, outcome="unchanged", commit=None)
-        await refuse_bomb(self._git, mirror.path, ours)
-        tell(Progress(label="pushing"))
-        if self._origins.is_gated(kind):
-            return await self._propose(record, kind, mirror, ours, access)
-
-        async def refresh() -> Mirror:
-            return await self._refresh(kind, record, access, tell)
-
         merged, known = await merge_and_push(
             self._git,
             self._origins.mirrors,
             mirror,
-            refresh,
+            lambda: self._refresh(kind, record, access, tell),
             ours,
             access=access,
             author=Author(author),
             message=f"Merge {kind} of loop {record.title}",
         )
-        try:
-            await self._follow(inside, mirror.default_branch)
-        except LoopatError as error:
-            # Everybody has it; the loop comes after when it is promoted from again.
-            _log.warning("Loop %s does not follow its %s. %s", record.id, kind, error.message)
         return Promotion(kind=kind, outcome="unchanged" if known else "merged", commit=merged)
 
     async def _refresh(

@@ -182,13 +182,16 @@ class Mirrors:
         )  # fmt: skip
         return listed(answer)
 
-    def lock(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
+    def lock(
+        self, name: str, on_wait: Callable[[], object] = lambda: None
+    ) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which a mirror changes, across processes.
 
         Args:
             name: Its folder name.
+            on_wait: Called where somebody else holds it, before it is waited for.
         """
-        return mirror_lock(self._workspace, name, timeout_s=_WAIT_TIMEOUT_S)
+        return mirror_lock(self._workspace, name, timeout_s=_WAIT_TIMEOUT_S, on_wait=on_wait)
 
     def default_branch(self, name: str) -> str:
         """The default branch as a mirror knows it.

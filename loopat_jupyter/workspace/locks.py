@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loopat_jupyter.errors import EngineTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from loopat_jupyter.workspace.paths import Workspace
@@ -23,7 +23,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @contextlib.asynccontextmanager
-async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator[None]:
+async def file_lock(
+    path: Path, *, timeout_s: float, what: str, on_wait: Callable[[], object] = lambda: None
+) -> AsyncIterator[None]:
     """Hold an exclusive lock on `path` while the block runs.
 
     The kernel frees a `flock` when its last descriptor closes, so a killed holder leaves nothing behind. Descriptors
@@ -33,6 +35,7 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
         path: The lock file; it is made, and removed only by who holds it.
         timeout_s: How long to wait for another holder.
         what: What the lock guards, for the message.
+        on_wait: Called where somebody else holds it, before it is waited for.
 
     Raises:
         EngineTimeoutError: Another process held the lock the whole time.
@@ -42,7 +45,7 @@ async def file_lock(path: Path, *, timeout_s: float, what: str) -> AsyncIterator
     while True:
         descriptor = os.open(path, _FLAGS, 0o600)
         try:
-            await _acquire(descriptor, deadline, timeout_s, what)
+            await _acquire(descriptor, deadline, timeout_s, what, on_wait)
             # Its last holder may have removed the file while we waited: then others lock another one by now.
             if _is_at(descriptor, path):
                 yield
@@ -97,15 +100,19 @@ async def loop_lock(workspace: Workspace, loop_id: str, *, timeout_s: float) -> 
                     os.unlink(path)  # noqa: PTH108 - one system call
 
 
-def mirror_lock(workspace: Workspace, name: str, *, timeout_s: float) -> contextlib.AbstractAsyncContextManager[None]:
+def mirror_lock(
+    workspace: Workspace, name: str, *, timeout_s: float, on_wait: Callable[[], object] = lambda: None
+) -> contextlib.AbstractAsyncContextManager[None]:
     """The lock under which the copy of a repo changes.
 
     Args:
         workspace: Where it is.
         name: Its folder name.
         timeout_s: How long to wait for another holder.
+        on_wait: Called where somebody else holds it, before it is waited for.
     """
-    return file_lock(workspace.locks / f"mirror-{name}.lock", timeout_s=timeout_s, what=f"the copy {name} of a repo")
+    path, what = workspace.locks / f"mirror-{name}.lock", f"the copy {name} of a repo"
+    return file_lock(path, timeout_s=timeout_s, what=what, on_wait=on_wait)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -116,9 +123,13 @@ def _is_at(descriptor: int, path: Path) -> bool:
     return os.path.samestat(os.fstat(descriptor), there)
 
 
-async def _acquire(descriptor: int, deadline: float, timeout_s: float, what: str) -> None:
+async def _acquire(
+    descriptor: int, deadline: float, timeout_s: float, what: str, on_wait: Callable[[], object]
+) -> None:
     pause_s = _FIRST_PAUSE_S
     while not _acquired(descriptor, deadline, timeout_s, what):
+        if pause_s == _FIRST_PAUSE_S:
+            on_wait()
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -22,7 +22,8 @@ from tests.git_remotes import git
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from loopat_jupyter.models import ContextKind, LoopRecord, Promotion
+    from loopat_jupyter.context.bundles import Ask
+    from loopat_jupyter.models import ContextKind, LoopRecord, Progress, Promotion
     from tests.git_remotes import Remote
 
 
@@ -45,8 +46,8 @@ def git_beside(manager: LoopManager, record: LoopRecord) -> dict[str, str]:
     }
 
 
-async def promote_beside(manager: LoopManager, record: LoopRecord, kind: ContextKind) -> Promotion:
-    """Promote; what would run in the loop's sandbox runs in its folders."""
+def ask_beside(manager: LoopManager, record: LoopRecord) -> Ask:
+    """Has what would run in the loop's sandbox run in its folders."""
 
     async def ask(
         argv: Sequence[str], *, cwd: str, on_stdout: Callable[[bytes], object] | None = None, timeout_s: float = 60
@@ -59,9 +60,22 @@ async def promote_beside(manager: LoopManager, record: LoopRecord, kind: Context
             on_stdout(ran.stdout)
         return Answered(ran.returncode, ran.stdout, ran.stderr)
 
+    return ask
+
+
+async def promote_beside(
+    manager: LoopManager,
+    record: LoopRecord,
+    kind: ContextKind,
+    *,
+    ask: Ask | None = None,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Promotion:
+    """Promote; what would run in the loop's sandbox runs in its folders, or is answered by another."""
     promoter = manager.cargo.contexts.promoter
     promoter.check(record, kind)
-    return await promoter.promote(record, kind, ask, author=manager.member, tell=lambda _: None)
+    ask = ask or ask_beside(manager, record)
+    return await promoter.promote(record, kind, ask, author=manager.member, tell=tell)
 
 
 def with_contexts(manager: LoopManager, context: ContextConfig, *, home: Workspace | None = None) -> LoopManager:
@@ -126,3 +140,59 @@ async def test_what_a_killed_git_left_in_a_context_of_ones_own_keeps_nobody_from
         await promote_beside(manager, one, "notes")
     os.utime(origin / left, (1000, 1000))
     assert (await promote_beside(manager, one, "notes")).outcome == "merged"
+
+
+class Stuck:
+    """A loop whose git goes on for ever, from a command on."""
+
+    def __init__(self, ask: Ask, command: str) -> None:
+        self._ask, self._command = ask, command
+        self.reached = asyncio.Event()
+
+    async def __call__(self, argv: Sequence[str], **options: Any) -> Answered:
+        if " ".join(argv).startswith(self._command):
+            self.reached.set()
+            await asyncio.Event().wait()
+        return await self._ask(argv, **options)
+
+
+@pytest.mark.parametrize("command", ["sh -c", "git pull"])
+async def test_a_loop_whose_git_never_ends_keeps_no_other_from_promoting(plain: LoopManager, command: str):
+    manager = with_contexts(plain, ContextConfig())
+    slow, other = [await manager.make(NewLoop(title=title)) for title in ("Slow", "Other")]
+    for record in (slow, other):
+        at_host(manager, record, f"{record.title}.md").touch()
+    stuck = Stuck(ask_beside(manager, slow), command)
+    promoting = asyncio.create_task(promote_beside(manager, slow, "notes", ask=stuck))
+    await stuck.reached.wait()
+    assert (await promote_beside(manager, other, "notes")).outcome == "merged"
+    # What the loop itself asks for comes in order.
+    waits = asyncio.Event()
+
+    def tell(progress: Progress) -> None:
+        assert progress.label == "waiting for others who change notes"
+        waits.set()
+
+    again = asyncio.create_task(promote_beside(manager, slow, "notes", tell=tell))
+    await waits.wait()
+    for task in (promoting, again):
+        task.cancel()
+    await asyncio.gather(promoting, again, return_exceptions=True)
+
+
+async def test_who_waits_for_others_is_told(plain: LoopManager):
+    manager = with_contexts(plain, ContextConfig())
+    record = await manager.make(NewLoop(title="a"))
+    at_host(manager, record, "a.md").touch()
+    waits, told = asyncio.Event(), list[str]()
+
+    def tell(progress: Progress) -> None:
+        told.append(progress.label)
+        if progress.label == "waiting for others who change notes":
+            waits.set()
+
+    async with manager.cargo.contexts.origins.changing("notes", "ada"):
+        promoting = asyncio.create_task(promote_beside(manager, record, "notes", tell=tell))
+        await waits.wait()
+    assert (await promoting).outcome == "merged"
+    assert (told[:2], told[-1]) == (["committing", "waiting for others who change notes"], "pushing")
