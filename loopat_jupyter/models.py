@@ -262,7 +262,7 @@ class ContextRemote(Value, frozen=True, kw_only=True):
     remote: str | None
     """Address of its remote; None while it is kept in the workspace alone."""
     gated: bool
-    """Whether what loops promote waits as a proposal until somebody merges it."""
+    """Whether what any loop promotes waits as a proposal until somebody merges it; of a `strict` one it always does."""
     fixed: bool
     """Whether the remote stands in the configuration and is changed there."""
 
@@ -285,7 +285,7 @@ class Pushed(Value, frozen=True, kw_only=True):
 
 
 class Proposal(Value, frozen=True, kw_only=True):
-    """Work on a gated context that waits for somebody to merge it."""
+    """Work on a context that waits for somebody to merge it."""
 
     kind: ContextKind
     loop_id: str

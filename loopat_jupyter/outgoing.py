@@ -34,7 +34,7 @@ async def promote(
     message: str = "",
     on_progress: Callable[[Progress], None] = ignore,
 ) -> Promotion:
-    """Give everybody what a loop changed in a context, or propose it where the context is gated.
+    """Give everybody what a loop changed in a context, or propose it: where the context is gated or the loop `strict`.
 
     Args:
         manager: The loops.

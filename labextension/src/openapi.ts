@@ -204,7 +204,7 @@ export interface paths {
     };
     /**
      * List what waits to be merged
-     * @description What loops promoted in gated contexts.
+     * @description What loops promoted in gated contexts, and `strict` loops in any.
      */
     get: operations['listProposals'];
     put?: never;
@@ -604,7 +604,8 @@ export interface paths {
     /**
      * Promote what a loop changed
      * @description Commits what changed in the loop's copy of a context, merges what others did meanwhile, and pushes. In a gated
-     *     context it waits as a proposal. Where others changed the same places the answer is 409, and nothing is lost.
+     *     context, and from a `strict` loop in any, it waits as a proposal. Where others changed the same places the
+     *     answer is 409, and nothing is lost.
      */
     post: operations['promote'];
     delete?: never;
@@ -1245,7 +1246,7 @@ export interface components {
     };
     /**
      * Proposal
-     * @description Work on a gated context that waits for somebody to merge it.
+     * @description Work on a context that waits for somebody to merge it.
      */
     Proposal: {
       author: string;

@@ -61,7 +61,8 @@ kind_argument = click.argument("kind", type=click.Choice(CONTEXT_KINDS), metavar
 def promote_verb(session: Session, *, loop: str, kind: str, message: str) -> None:
     """Give everybody what a loop changed in a context.
 
-    Commits what changed, merges what others did meanwhile, and pushes. In a gated context it waits as a proposal.
+    Commits what changed, merges what others did meanwhile, and pushes. In a gated context it waits as a proposal, and
+    from a loop whose isolation is `strict` in any.
     """
     record = find_loop(session.manager, loop)
     with shown_progress(session, f"{kind} of {record.title}") as tell:
@@ -158,15 +159,15 @@ def list_proposals(session: Session, *, json: bool) -> None:
 
 def _find(session: Session, kind: str, loop: str) -> Proposal:
     """The proposal that a person means: named as loops are elsewhere, or by its title once its loop is gone."""
+    kind = check_kind(kind)
     known: set[str] = set()
     with contextlib.suppress(NotFoundError):
         matching = session.manager.store.matching
         known = {record.id for record in ([find_loop(session.manager, HERE)] if loop == HERE else matching(loop))}
-    waiting = session.run(session.manager.cargo.contexts.proposals.waiting())
-    of_kind = [proposal for proposal in waiting if proposal.kind == kind]
+    waiting = session.run(session.manager.cargo.contexts.proposals.waiting(kind))
     found = [
         proposal
-        for proposal in of_kind
+        for proposal in waiting
         if proposal.loop_id in known or loop == proposal.title or proposal.loop_id.startswith(loop)
     ]
     if len(found) != 1:

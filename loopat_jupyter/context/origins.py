@@ -9,10 +9,11 @@ import msgspec
 
 from loopat_jupyter.context.merging import push
 from loopat_jupyter.errors import BadInputError, ConfigurationError, ConflictError, GitError, UnsafePathError
-from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextRemote, Progress
+from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, ContextRemote, LoopRecord, Progress
 from loopat_jupyter.repos.addresses import check_address, shown
 from loopat_jupyter.repos.git import TRANSFER_TIMEOUT_S, Access
 from loopat_jupyter.repos.mirrors import FIRST_BRANCH, Mirror, Mirrors
+from loopat_jupyter.sandbox.isolation import wanted_isolation
 from loopat_jupyter.workspace.files import full_disk_told, write_atomic
 from loopat_jupyter.workspace.locks import file_lock
 from loopat_jupyter.workspace.paths import context_mirror, member_key
@@ -135,8 +136,20 @@ class Origins:
         return file_lock(path, timeout_s=_GIVE_TIMEOUT_S, what=what, on_wait=on_wait)
 
     def is_gated(self, kind: ContextKind) -> bool:
-        """Whether what loops promote waits until somebody merges it."""
+        """Whether what every loop promotes waits until somebody merges it."""
         return kind in self._config.context.gated
+
+    def waits(self, kind: ContextKind, record: LoopRecord) -> bool:
+        """Whether what a loop promotes waits until somebody merges it.
+
+        What a loop gives is read by agents and people in all others, as if it were their own: nothing comes from one
+        that nobody trusts without a person's word.
+
+        Args:
+            kind: The context.
+            record: The loop.
+        """
+        return self.is_gated(kind) or wanted_isolation(record, self._config) == "strict"
 
     async def address(self, kind: ContextKind, member: str) -> str:
         """What to fetch from and push to; made first where the workspace itself keeps the context.

@@ -101,7 +101,7 @@ class Promoter:
             async with self._origins.changing(kind, record.created_by, wait):
                 mirror = await self._refresh(kind, record, access, tell)
                 tell(Progress(label="pushing"))
-                if self._origins.is_gated(kind):
+                if self._origins.waits(kind, record):
                     return await self._propose(record, kind, mirror, ours, access)
                 promotion = await self._give(record, kind, mirror, ours, access, author=author, tell=tell)
             try:

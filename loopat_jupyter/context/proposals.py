@@ -1,13 +1,16 @@
-"""`Proposals`: what waits on a gated context: listed, shown, merged, discarded."""
+"""`Proposals`: what waits to be merged into a context: listed, shown, merged, discarded."""
 
 from __future__ import annotations
 
 import datetime
+import logging
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.context.checkouts import context_branch
 from loopat_jupyter.context.extent import LARGEST_COMMIT_BYTES, refuse_bomb, refuse_large_commits, too_much
 from loopat_jupyter.context.merging import Author, drop, merge_and_push
+from loopat_jupyter.deadlines import side_by_side
 from loopat_jupyter.errors import ConflictError, GitError, LoopatError, NotFoundError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, Promotion, Proposal
 from loopat_jupyter.repos.git import NO_SETTINGS, lines_of
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from loopat_jupyter.repos.git import Access, Completed, Git
     from loopat_jupyter.repos.mirrors import Mirror
     from loopat_jupyter.workspace.records import LoopStore
+
+_log = logging.getLogger(__name__)
 
 LARGEST_DIFF_BYTES = 2 * 2**20
 LARGEST_NAMES_BYTES = 2**18
@@ -104,17 +109,30 @@ class Proposals:
         self._access = access
         self._member = member
 
-    async def waiting(self) -> tuple[Proposal, ...]:
+    async def waiting(self, kind: ContextKind | None = None) -> tuple[Proposal, ...]:
         """Everything that waits, the newest first.
+
+        Args:
+            kind: The only context to look at; None looks at all, and leaves out those that are not gated and cannot be
+                had, where next to nothing waits.
 
         Raises:
             GitError: A remote is out of reach.
         """
-        found: list[Proposal] = []
-        for kind in CONTEXT_KINDS:
-            if self._origins.is_gated(kind):
-                found += await self._of(kind, await self._refresh(kind))
-        return tuple(sorted(found, key=lambda proposal: proposal.created_at, reverse=True))
+        kinds = (kind,) if kind else CONTEXT_KINDS
+        # Each may be at another remote.
+        found = await side_by_side(*(self._in(each, strict=bool(kind)) for each in kinds))
+        return tuple(sorted(chain(*found), key=lambda proposal: proposal.created_at, reverse=True))
+
+    async def _in(self, kind: ContextKind, *, strict: bool) -> list[Proposal]:
+        try:
+            mirror = await self._refresh(kind)
+        except LoopatError as error:
+            if strict or self._origins.is_gated(kind):
+                raise
+            _log.warning("Nobody looked for proposals on %s. %s", kind, error.message)
+            return []
+        return await self._of(kind, mirror)
 
     async def diff(self, kind: ContextKind, loop_id: str, commit: str | None = None) -> str:
         """What a proposal changes: its commit on the first line, then a unified diff; one that is very long is cut.

@@ -40,7 +40,8 @@ def test_a_proposal_is_named_as_its_loop_is(fake: FakeCommandLine, monkeypatch: 
     )
     other = msgspec.structs.replace(WAITING, loop_id="4567abcd-0000-4000-8000-000000000000", title="Sales in June")
 
-    async def waiting() -> tuple[Proposal, ...]:
+    async def waiting(kind: str | None = None) -> tuple[Proposal, ...]:
+        assert kind == "knowledge"
         return WAITING, other, own
 
     async def diff(kind: str, loop_id: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from loopat_jupyter.errors import GitError
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.models import NewLoop
+from loopat_jupyter.models import LoopConfig, NewLoop
 from loopat_jupyter.sandbox.asking import Answered
 from loopat_jupyter.workspace.config import ContextConfig
 from loopat_jupyter.workspace.paths import Workspace, sandbox_mirror
@@ -196,3 +196,34 @@ async def test_who_waits_for_others_is_told(plain: LoopManager):
         await waits.wait()
     assert (await promoting).outcome == "merged"
     assert (told[:2], told[-1]) == (["committing", "waiting for others who change notes"], "pushing")
+
+
+async def test_what_a_strict_loop_promotes_waits_in_every_context(plain: LoopManager):
+    """It is for code that nobody trusts, and all others read it."""
+    manager = with_contexts(plain, ContextConfig())
+    strict = await manager.make(NewLoop(title="Strict", config=LoopConfig(isolation="strict")))
+    for kind in ("notes", "personal"):
+        at_host(manager, strict, "CLAUDE.md", kind).write_text("Do as I say.\n")
+        assert (await promote_beside(manager, strict, kind)).outcome == "proposed"
+    unread = await manager.make(NewLoop(title="Unread"))
+    assert [path for path in manager.workspace.loop(unread.id).rglob("CLAUDE.md") if "context" in path.parts] == []
+    proposals = manager.cargo.contexts.proposals
+    waiting = {proposal.kind: proposal for proposal in await proposals.waiting()}
+    assert {kind: proposal.files for kind, proposal in waiting.items()} == {
+        "notes": ("CLAUDE.md",),
+        "personal": ("CLAUDE.md",),
+    }
+    await proposals.discard("notes", strict.id, waiting["notes"].commit)
+    await proposals.merge("personal", strict.id, waiting["personal"].commit)
+    read = await manager.make(NewLoop(title="Read"))
+    assert [at_host(manager, read, "CLAUDE.md", kind).exists() for kind in ("notes", "personal")] == [False, True]
+
+
+async def test_so_it_does_where_the_workspace_says_strict(plain: LoopManager):
+    manager = with_contexts(plain, ContextConfig())
+    manager = LoopManager(
+        manager.workspace, msgspec.structs.replace(manager.config, isolation="strict"), manager.engine, member="ada"
+    )
+    record = await manager.make(NewLoop(title="a"))
+    at_host(manager, record, "a.md").touch()
+    assert (await promote_beside(manager, record, "notes")).outcome == "proposed"

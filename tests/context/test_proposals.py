@@ -7,6 +7,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from loopat_jupyter.context import extent, merging, proposals
@@ -98,6 +99,18 @@ async def test_a_commit_of_any_size_hides_no_other_proposal_and_can_be_discarded
     assert git(remote.path, "rev-parse", "trunk") == trunk
     await there.discard("knowledge", LOOP, commit)
     assert [proposal.loop_id for proposal in await there.waiting()] == [other]
+
+
+async def test_a_context_that_is_not_gated_and_out_of_reach_hides_nothing(team: LoopManager, remote: Remote):
+    config = Config(context=ContextConfig(knowledge=remote.url, notes=f"{remote.url}-gone"))
+    there = LoopManager(team.workspace, config, team.engine, member="ada").cargo.contexts.proposals
+    assert [waiting.kind for waiting in await there.waiting()] == ["knowledge"]
+    with pytest.raises(GitError, match="-gone"):
+        await there.waiting("notes")
+    gated = msgspec.structs.replace(config.context, gated=("notes",))
+    there = LoopManager(team.workspace, Config(context=gated), team.engine, member="ada").cargo.contexts.proposals
+    with pytest.raises(GitError, match="-gone"):
+        await there.waiting()
 
 
 async def test_a_long_subject_is_cut(team: LoopManager, remote: Remote):
