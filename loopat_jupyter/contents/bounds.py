@@ -132,8 +132,17 @@ def way_out_told(os_path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise
-        problem = "is too large to be opened here. Download it, or look at it in a terminal of the loop."
-        raise web.HTTPError(413, f"{Path(os_path).name} {problem}") from None
+        raise too_large(os_path) from None
+
+
+def too_large(os_path: str) -> web.HTTPError:
+    """The answer to who opens a file that is too large to be read.
+
+    Args:
+        os_path: The file.
+    """
+    problem = "is too large to be opened here. Download it, or look at it in a terminal of the loop."
+    return web.HTTPError(413, f"{Path(os_path).name} {problem}")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import nbformat
 import pytest
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from tornado.web import HTTPError
@@ -208,6 +209,28 @@ async def test_a_file_that_is_too_large_is_not_read_into_memory(
     (workdir / "README.md").rename(workdir / "100%.md")
     refused = await ask("GET", f"{ways[0]}/100%.md")
     assert refused.body["message"].startswith("100%%.md is too large")
+
+
+async def test_a_notebook_of_many_cells_is_not_read(
+    ask: Any, workdir: Path, ways: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small cell takes many times its bytes in memory, and all of them time: it may hold less than other files."""
+    monkeypatch.setattr("loopat_jupyter.contents.managers.LARGEST_NOTEBOOK_BYTES", 200_000)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell() for _ in range(500)])
+    text = nbformat.writes(notebook)
+    for name in ("a.ipynb", "a.txt"):
+        (workdir / name).write_text(text[:-2] + " " * (200_000 - len(text)) + text[-2:])
+        assert (await ask("GET", f"{ways[0]}/{name}", type="notebook")).status == 200
+        with (workdir / name).open("a") as file:
+            file.write(" ")
+        for content in ("1", "0"):
+            answer = await ask("GET", f"{ways[0]}/{name}", type="notebook", content=content, hash=content)
+            assert answer.status == (413 if content == "1" else 200)
+        refused = await ask("GET", f"{ways[0]}/{name}", type="notebook")
+        assert refused.body["message"] == (
+            f"{name} is too large to be opened here. Download it, or look at it in a terminal of the loop."
+        )
+        assert (await ask("GET", f"{ways[0]}/{name}", type="file")).body["size"] == 200_001
 
 
 async def test_a_saved_file_stays_what_it_was_to_others(
