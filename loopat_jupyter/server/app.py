@@ -97,6 +97,12 @@ class LoopatApp(ExtensionApp):
         self.service = LoopService(self._make_manager, self.follower, self.log)
         self.settings["loopat_service"] = self.service
         self.settings["loopat_drive"] = self._drive
+        # Extensions come in the order of their names, so it is there by now if it ever is.
+        servers = getattr(server, "language_server_manager", None)
+        if servers is not None:
+            from loopat_jupyter.server.language_servers import keep_out_of_loops  # noqa: PLC0415
+
+            keep_out_of_loops(servers)
 
     def _drive(self) -> LoopDriveManager:
         """The contents manager of the drive, made when a front end first asks for a file.
