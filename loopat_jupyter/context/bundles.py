@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from loopat_jupyter.context.extent import refuse_large_commits
 from loopat_jupyter.errors import ConflictError, GitError
 from loopat_jupyter.repos.git import lines_of
+from loopat_jupyter.repos.mirrors import past_stale_locks
 from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.walking import remove_tree
 
@@ -136,12 +137,16 @@ async def take_commits(inside: Inside, git: Git, repo: Path, ref: str, *commit: 
                     return None
         newest = await _unpack(git, repo, box)
         await refuse_large_commits(git, box / "repo", newest, "--not", "--alternate-refs")
-        # Only what git finds no fault with gets into the repo, which sandboxes read and others check out.
-        await git.run(
-            "-c", "fetch.fsckObjects=true", *_LARGE,
-            "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", str(box / "repo"), f"+{_TAKEN}:{ref}",
-            folder=repo, timeout_s=TAKE_TIMEOUT_S, memory_bytes=TAKE_MEMORY_BYTES, doing="take the loop's commits",
-        )  # fmt: skip
+
+        async def take() -> None:
+            # Only what git finds no fault with gets into the repo, which sandboxes read and others check out.
+            await git.run(
+                "-c", "fetch.fsckObjects=true", *_LARGE,
+                "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--", str(box / "repo"), f"+{_TAKEN}:{ref}",
+                folder=repo, timeout_s=TAKE_TIMEOUT_S, memory_bytes=TAKE_MEMORY_BYTES, doing="take the loop's commits",
+            )  # fmt: skip
+
+        await past_stale_locks(repo, take)
     finally:
         await asyncio.to_thread(remove_tree, box)
     return newest

@@ -355,13 +355,26 @@ class Mirrors:
                 on_progress=_teller(about, tell),
             )  # fmt: skip
 
-        try:
-            await fetch()
-        except GitError as error:
-            if LOCKED not in error.stderr or not await asyncio.to_thread(remove_stale_locks, path):
-                raise
-            await fetch()
+        await past_stale_locks(path, fetch)
         return await self._settle_default(path, head or self.default_branch(path.name))
+
+
+async def past_stale_locks(path: Path, change: Callable[[], Awaitable[object]]) -> None:
+    """Change a repo, and once more where a git that was killed has left a lock behind.
+
+    Args:
+        path: A bare repo of the workspace.
+        change: Runs git.
+
+    Raises:
+        GitError: As the change.
+    """
+    try:
+        await change()
+    except GitError as error:
+        if LOCKED not in error.stderr or not await asyncio.to_thread(remove_stale_locks, path):
+            raise
+        await change()
 
 
 def remove_stale_locks(path: Path) -> bool:

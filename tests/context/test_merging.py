@@ -139,6 +139,12 @@ async def test_what_a_killed_git_left_in_a_context_of_ones_own_keeps_nobody_from
     with pytest.raises(GitError, match=r"Another git changes this context.* Try again in a minute"):
         await promote_beside(manager, one, "notes")
     os.utime(origin / left, (1000, 1000))
+    taken = next(manager.workspace.mirrors.glob("context-notes*/refs/loopat/loops")) / f"{one.id}.lock"
+    taken.touch()
+    at_host(manager, one, "note.md").write_text("two")
+    with pytest.raises(GitError, match=r"\.lock': File exists"):
+        await promote_beside(manager, one, "notes")
+    os.utime(taken, (1000, 1000))
     assert (await promote_beside(manager, one, "notes")).outcome == "merged"
 
 
