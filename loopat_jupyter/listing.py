@@ -14,10 +14,11 @@ from loopat_jupyter.workspace.records import folder_name
 from loopat_jupyter.workspace.vaults import no_vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from loopat_jupyter.models import ContainerFacts, LoopRecord, Status
     from loopat_jupyter.sandbox.glance import Glance
+    from loopat_jupyter.sandbox.host import Advice
     from loopat_jupyter.sandbox.lifecycle import Sandboxes
     from loopat_jupyter.workspace.paths import Workspace
     from loopat_jupyter.workspace.records import LoopStore
@@ -43,7 +44,7 @@ class Listing:
         store: LoopStore,
         sandboxes: Sandboxes,
         glance: Glance,
-        advice: Callable[[LoopRecord], tuple[str, ...]],
+        advice: Advice,
     ) -> None:
         self._advice = advice
         self._workspace = workspace
@@ -141,6 +142,7 @@ class Listing:
             vault=record.vault,
             image=record.image,
             config=record.config,
+            isolation=self._advice.isolation(record),
             share=record.share,
             metadata=record.metadata,
             last_activity=self._store.last_activity(record.id),

@@ -34,7 +34,6 @@ Network = Literal["bridge", "none"]
 MountMode = Literal["rw", "ro"]
 State = Literal["absent", "preparing", "running", "stopped", "error"]
 
-
 VariableName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
 VariableValue = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$(?!\n)", max_length=32_000)]
 """Without a NUL character; several fit one command line."""
@@ -368,6 +367,7 @@ class Loop(Value, frozen=True, kw_only=True):
     vault: str
     image: str | None
     config: LoopConfig
+    isolation: Isolation  # The level that counts: its own, else the workspace's.
     share: Share
     metadata: dict[str, Any]
     last_activity: datetime

@@ -15,6 +15,7 @@ import {
 } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import type { NotebookPanel } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITerminalTracker } from '@jupyterlab/terminal';
@@ -39,6 +40,7 @@ import { markTabs } from './tabs';
 import { nameTerminals } from './terminals';
 import type { Loop } from './tokens';
 import { ILoopManager } from './tokens';
+import { Untrusted } from './untrusted';
 
 export * from './tokens';
 export { CommandIDs } from './ids';
@@ -228,4 +230,24 @@ const face: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [manager, face];
+/** What is shown of strict loops does not act in the page. */
+const untrusted: JupyterFrontEndPlugin<void> = {
+  id: 'loopat-jupyter:untrusted',
+  description:
+    'Shows outputs of strict loops as JupyterLab shows untrusted ones.',
+  autoStart: true,
+  requires: [ILoopManager, IRenderMimeRegistry],
+  optional: [ITranslator, IConsoleTracker],
+  activate: (
+    app: JupyterFrontEnd,
+    loops: LoopManager,
+    rendermime: IRenderMimeRegistry,
+    translator: ITranslator | null,
+    consoles: IConsoleTracker | null
+  ): void => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    new Untrusted({ app, rendermime, consoles, manager: loops, trans });
+  }
+};
+
+export default [manager, face, untrusted];

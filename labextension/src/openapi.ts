@@ -1027,6 +1027,8 @@ export interface components {
       id: string;
       image: string | null;
       in_use: components['schemas']['InUse'];
+      /** @enum {unknown} */
+      isolation: 'nested' | 'privileged' | 'strict';
       last_activity: string;
       metadata: Record<string, never>;
       profiles: string[];

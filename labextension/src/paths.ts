@@ -62,3 +62,18 @@ const TERMINAL = /^([0-9a-f]{8})_\d+$/;
 export function idOfTerminal(name: string): string | undefined {
   return TERMINAL.exec(name)?.[1];
 }
+
+const KERNEL = /^loop-.*?-?[0-9a-f]{8}-./;
+
+/**
+ * Whether a kernel is one that a loop offers by its name, to notebooks anywhere.
+ *
+ * @param name - Of the kernel, such as `loop-rain-0a1b2c3d-python3`.
+ * @param id - Of one loop; undefined for that of any, also of another workspace.
+ */
+export function isKernelOf(name: string, id?: string): boolean {
+  return (
+    KERNEL.test(name) &&
+    (id === undefined || name.includes(`-${id.slice(0, 8)}-`))
+  );
+}

@@ -18,6 +18,7 @@ from loopat_jupyter.workspace.plugins import find_plugins
 if TYPE_CHECKING:
     from loopat_jupyter.models import LoopRecord
     from loopat_jupyter.sandbox.toolchain import Toolchains
+    from loopat_jupyter.values import Isolation
     from loopat_jupyter.workspace.config import Config
 
 
@@ -77,3 +78,11 @@ class Advice:
             *isolation_warnings(isolation, self._host.nesting, wanted),
             *resource_warnings(allowed(wanted, isolation), self._host.limits, CDI_FOLDERS),
         )
+
+    def isolation(self, record: LoopRecord) -> Isolation:
+        """The level of a loop that counts: its own where the site has not fixed another one, else the workspace's.
+
+        Args:
+            record: The loop.
+        """
+        return wanted_isolation(bound(record, self._config), self._config)

@@ -47,6 +47,7 @@ LOOP = Loop(
     vault="default",
     image=None,
     config=LoopConfig(),
+    isolation="nested",
     share=Share(),
     metadata={},
     last_activity=NOW - dt.timedelta(minutes=5),

@@ -86,11 +86,13 @@ async def test_a_loop_made_before_is_held_to_it_and_says_so(workspace: Workspace
 
     record = manager().create(title="t", image="x/y:1", config=OWN)
     assert "--privileged" in manager().sandboxes.plan(record).fence
+    (before,) = (await manager().page()).loops
     strict = manager(fixed=("isolation", "image"), isolation="strict")
     assert "--cap-drop=all" in strict.sandboxes.plan(record).fence
     assert strict.images.reference(record) == "site:1"
     (loop,) = (await strict.page()).loops
     assert "has fixed isolation, image.use" in loop.warnings[0]
+    assert (before.isolation, loop.isolation) == ("privileged", "strict")
     nested = msgspec.structs.replace(OWN, isolation="nested")
     for changes in ({"config": nested}, {"image": "x/y:2"}):
         with pytest.raises(BadInputError, match="is fixed by the site"):

@@ -103,6 +103,7 @@ class TestLife:
             "vault": "default",
             "image": "x/y:1",
             "config": CONFIG,
+            "isolation": "nested",
             "share": {"mode": "off", "port": None, "alias": None, "protocol": "tcp", "public_port": None},
             "metadata": {"a": [1]},
             "last_activity": made.body["last_activity"],
