@@ -154,7 +154,9 @@ export function addCommands(options: ICommandOptions): string[] {
       const made =
         typeof title === 'string'
           ? await told(trans, () => manager.create({ title }))
-          : await newLoop(manager, trans, options.defaults());
+          : await told(trans, () =>
+              newLoop(manager, trans, options.defaults())
+            );
       if (made !== undefined) {
         options.reveal(made);
       }

@@ -6,6 +6,7 @@ import { fieldOf, NO_VALUES, wrong } from './form';
 import type { LoopForm } from './loopform';
 import type { IDefaults } from './newform';
 import { NewLoopForm } from './newform';
+import { told } from './notices';
 import { changes, inGib, request, valuesOf } from './sent';
 import { SettingsForm } from './settingsform';
 import { StayingDialog } from './staying';
@@ -97,9 +98,9 @@ async function ask(
     if (!answer.areVaultsWanted) {
       return answer.loop;
     }
-    // What was typed is kept while the vaults are edited.
-    values = answer.values;
-    await editVaults(manager, trans, values.vault);
+    // What was typed is kept while the vaults are edited, and also where they cannot be.
+    const { vault } = (values = answer.values);
+    await told(trans, () => editVaults(manager, trans, vault));
   }
 }
 

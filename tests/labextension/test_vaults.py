@@ -88,6 +88,12 @@ async def test_vaults_are_edited_on_the_way_to_a_new_loop(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await browser.ask_for_new_loop()
     await page.keyboard.type("Secretive")
+    # Where the server cannot list them, that is said, and what was typed is still there.
+    await page.route("**/loopat/api/vaults*", lambda route: route.fulfill(status=503), times=1)
+    await browser.answer("Variables of vaults…")
+    await page.locator(".Toastify__toast--error", has_text="503").wait_for()
+    await browser.form()
+    assert await page.locator("#jp-loops-title").input_value() == "Secretive"
     await browser.answer("Variables of vaults…")
     await page.select_option("#jp-loops-vaults-vault", "+")
     await page.fill("#jp-loops-vaults-new", "play")
