@@ -3,10 +3,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { messageOf } from './api';
 import { Choice, Text } from './fields';
 import { Marked } from './marked';
 import type { components } from './openapi';
+import { problemOf } from './problem';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
 import { fullTitle, promotable } from './words';
@@ -59,7 +59,7 @@ class PromoteForm extends ReactWidget {
       Notification.success(words[outcome], { autoClose: TOLD_MS });
       return true;
     } catch (error) {
-      this._problem = messageOf(error);
+      this._problem = problemOf(this, trans, error).sentence;
       this.update();
       return false;
     }

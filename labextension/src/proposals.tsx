@@ -2,10 +2,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { messageOf } from './api';
 import { Doubt } from './doubt';
 import { Marked } from './marked';
 import type { components } from './openapi';
+import { problemOf } from './problem';
 import { kindWord } from './promote';
 import { StayingDialog } from './staying';
 import type { ILoopManager } from './tokens';
@@ -42,6 +42,9 @@ class ProposalList extends ReactWidget {
     } catch (error) {
       this._tell(proposal, error);
     }
+    if (this.isDisposed) {
+      return;
+    }
     try {
       // Also after a failure, which may be that there is another commit by now.
       this._proposals = await listed(this._manager);
@@ -53,7 +56,8 @@ class ProposalList extends ReactWidget {
 
   /** Keep the first failure to be shown beside its proposal. */
   private _tell(proposal: Proposal, error: unknown): void {
-    this._problem ??= { path: pathOf(proposal), message: messageOf(error) };
+    const { sentence } = problemOf(this, this._trans, error);
+    this._problem ??= { path: pathOf(proposal), message: sentence };
   }
 
   private async _show(proposal: Proposal): Promise<void> {

@@ -12,6 +12,7 @@ import { loopIcon } from './icons';
 import { Marked } from './marked';
 import type { components } from './openapi';
 import { Ports } from './ports';
+import { problemOf } from './problem';
 import { StayingDialog } from './staying';
 import type { ILoopManager, Loop } from './tokens';
 import { fullTitle } from './words';
@@ -61,10 +62,7 @@ class ShareForm extends ReactWidget {
       this._sharing = await manager.call('PUT', this._path, wanted);
       this._problem = undefined;
     } catch (error) {
-      this._problem =
-        error instanceof LoopError
-          ? error
-          : new LoopError(String(error), 0, 'unknown');
+      this._problem = problemOf(this, this._options.trans, error);
     } finally {
       this._isBusy = false;
       this.update();

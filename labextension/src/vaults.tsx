@@ -9,6 +9,7 @@ import { Choice, Field, Text } from './fields';
 import { DEFAULT_VAULT, vaultsOffered } from './form';
 import { Marked } from './marked';
 import type { components } from './openapi';
+import { problemOf } from './problem';
 import { Secret } from './secret';
 import { StayingDialog } from './staying';
 import type { ILoopManager } from './tokens';
@@ -37,9 +38,14 @@ class VaultForm extends ReactWidget {
 
   /** Set the variable that was typed. */
   async apply(): Promise<boolean> {
-    const isNew = this._chosen === NEW;
+    // Before the answer comes, another vault may be chosen and another variable typed, which stay.
+    let vault = this._chosen;
+    const isNew = vault === NEW;
+    const newName = this._newName;
+    const name = this._name;
+    const value = this._value;
     await this._try(async () => {
-      if (!isNew && this._name === '') {
+      if (!isNew && name === '') {
         throw new LoopError(
           this._trans.__('Name the variable.'),
           0,
@@ -49,20 +55,22 @@ class VaultForm extends ReactWidget {
       }
       if (isNew) {
         const made = await this._manager.call<Vault>('POST', 'vaults', {
-          name: this._newName
+          name: newName
         });
-        this._chosen = made.name;
-        this._newName = '';
+        vault = made.name;
+        if (this._chosen === NEW && this._newName === newName) {
+          this._chosen = vault;
+          this._newName = '';
+        }
       }
-      if (this._name !== '') {
-        await this._manager.call('PUT', this._path(this._name), {
-          value: this._value
-        });
+      if (name !== '') {
+        await this._manager.call('PUT', variablePath(vault, name), { value });
         this._said = this._trans.__(
           '%1 is set. What starts from now on has it; what runs keeps what it has.',
-          this._name
+          name
         );
-        this._name = this._value = '';
+        this._name = this._name === name ? '' : this._name;
+        this._value = this._value === value ? '' : this._value;
       }
     });
     return false;
@@ -71,7 +79,7 @@ class VaultForm extends ReactWidget {
   private async _remove(name: string): Promise<void> {
     this._doubtful = '';
     await this._try(async () => {
-      await this._manager.call('DELETE', this._path(name));
+      await this._manager.call('DELETE', variablePath(this._chosen, name));
       this._said = this._trans.__(
         '%1 is removed. What starts from now on does not have it; what runs keeps it.',
         name
@@ -86,10 +94,10 @@ class VaultForm extends ReactWidget {
     try {
       await act();
     } catch (error) {
-      this._problem =
-        error instanceof LoopError
-          ? error
-          : new LoopError(String(error), 0, 'unknown');
+      this._problem = problemOf(this, this._trans, error);
+    }
+    if (this.isDisposed) {
+      return;
     }
     try {
       this._vaults = await listed(this._manager);
@@ -97,11 +105,6 @@ class VaultForm extends ReactWidget {
       // What was seen stays; the problem tells why.
     }
     this.update();
-  }
-
-  private _path(variable: string): string {
-    const parts = ['vaults', this._chosen, 'variables', variable];
-    return parts.map(encodeURIComponent).join('/');
   }
 
   private _of(field: string): string | undefined {
@@ -247,6 +250,11 @@ class VaultForm extends ReactWidget {
   private _said = '';
   private _doubtful = '';
   private _problem: LoopError | undefined;
+}
+
+function variablePath(vault: string, variable: string): string {
+  const parts = ['vaults', vault, 'variables', variable];
+  return parts.map(encodeURIComponent).join('/');
 }
 
 async function listed(manager: ILoopManager): Promise<readonly Vault[]> {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Route
 
     from tests.labextension.conftest import Stage
 
@@ -22,6 +23,18 @@ async def set_variable(page: Page, name: str, value: str) -> None:
     await page.fill("#jp-loops-vaults-name", name)
     await page.fill("#jp-loops-vaults-value", value)
     await page.locator(".jp-Dialog").get_by_role("button", name="Set", exact=True).click()
+
+
+async def hold(page: Page, address: str, **answer: Any) -> asyncio.Event:
+    """Hold the next request to an address until the event is set; it is answered as is said, or by the server."""
+    event = asyncio.Event()
+
+    async def handle(route: Route) -> None:
+        await event.wait()
+        await (route.fulfill(**answer) if answer else route.continue_())
+
+    await page.route(address, handle, times=1)
+    return event
 
 
 async def variables(stage: Stage, vault: str) -> list[str]:
@@ -50,9 +63,15 @@ async def test_variables_are_set_and_removed(stage: Stage) -> None:
     await browser.answer("Show the value")
     assert await value.input_value() == SECRET
     await browser.answer("Hide the value")
+    # What is typed while a variable is set is not that variable, and stays.
+    held = await hold(page, "**/variables/API_TOKEN")
     await page.fill("#jp-loops-vaults-name", "API_TOKEN")
     await browser.answer("Set")
+    await page.fill("#jp-loops-vaults-name", "NEXT")
+    held.set()
     await page.locator(".jp-Loops-variables", has_text="API_TOKEN").wait_for()
+    await page.get_by_text("API_TOKEN is set.").wait_for()
+    assert [await page.input_value(f"#jp-loops-vaults-{field}") for field in ("name", "value")] == ["NEXT", ""]
     assert await page.evaluate(SEEN, "second-9f3a") is False
     assert await browser.findings(".jp-Dialog") == []
     await browser.picture("vaults")
@@ -117,6 +136,12 @@ async def test_vaults_are_edited_on_the_way_to_a_new_loop(stage: Stage) -> None:
     assert await page.input_value("#jp-loops-vaults-new") == "play"
     await set_variable(page, "PASSWORD", "y")
     await page.get_by_text("PASSWORD is set.").wait_for()
+    # What fails once the dialog is closed is said as well.
+    held = await hold(page, "**/variables/LATE", status=507, json={"message": "No space left."})
+    await set_variable(page, "LATE", "z")
     await browser.answer("Close")
+    await page.locator(".jp-Dialog").wait_for(state="detached")
+    held.set()
+    await page.locator(".Toastify__toast--error", has_text="No space left.").wait_for()
     await browser.command("loops:refresh")
     await row.get_by_text("There is no vault").wait_for(state="detached")
