@@ -55,6 +55,12 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The routes that answer text in place of JSON, and its type. */
+const TEXTS: readonly (readonly [RegExp, string])[] = [
+  [/^loops\/[^/]+\/build-log$/, 'text/plain'],
+  [/^proposals\/[^/]+\/[^/]+\?/, 'text/x-diff']
+];
+
 /**
  * Calls the extension's REST interface.
  *
@@ -64,7 +70,7 @@ export function messageOf(error: unknown): string {
  * @param body - Sent as JSON.
  * @param signal - Calls it off.
  * @returns The answer: JSON decoded, text as it is, undefined for none.
- * @throws LoopError: it failed, or the server could not be reached.
+ * @throws LoopError: it failed, the server could not be reached, or something else answered in its place.
  */
 export async function request<T>(
   settings: ServerConnection.ISettings,
@@ -89,11 +95,40 @@ export async function request<T>(
     );
   }
   const text = await response.text();
-  const isJson = response.headers.get('Content-Type')?.includes('json');
+  const type = response.headers.get('Content-Type') ?? '';
+  const isJson = type.includes('json');
   if (!response.ok) {
     throw failure(response, isJson ? text : '');
   }
-  return (text === '' ? undefined : isJson ? JSON.parse(text) : text) as T;
+  return decoded(response.status, type, text, path) as T;
+}
+
+/** What an answer says. A proxy in between may have put another one in its place, such as a page to log in. */
+function decoded(
+  status: number,
+  type: string,
+  text: string,
+  path: string
+): unknown {
+  if (status === 204) {
+    return undefined;
+  }
+  const ofText = TEXTS.find(([route]) => route.test(path))?.[1];
+  if (ofText !== undefined && type.includes(ofText)) {
+    return text;
+  }
+  try {
+    if (type.includes('json')) {
+      return JSON.parse(text);
+    }
+  } catch {
+    // As good as no JSON at all.
+  }
+  throw new LoopError(
+    'Something else answered in place of the Jupyter server: reload the page.',
+    status,
+    'login'
+  );
 }
 
 interface IProblem {

@@ -132,6 +132,14 @@ export class Client {
         'login'
       );
     }
+    if (error.reason === 'login') {
+      return said(
+        this._trans.__(
+          'Something else answered in place of the Jupyter server, such as a page to log in: reload the page.'
+        ),
+        'login'
+      );
+    }
     return error;
   }
 }

@@ -15,6 +15,7 @@ import { Signal } from '@lumino/signaling';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import * as React from 'react';
 
+import { Boundary, Refused } from './boundary';
 import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
@@ -85,11 +86,13 @@ export class LoopPanel extends ReactWidget {
 
   protected render(): React.ReactElement {
     return (
-      <Panel
-        {...this._options}
-        revealed={this._revealed}
-        isSeen={this._isSeen}
-      />
+      <Boundary trans={this._options.trans}>
+        <Panel
+          {...this._options}
+          revealed={this._revealed}
+          isSeen={this._isSeen}
+        />
+      </Boundary>
     );
   }
 
@@ -193,17 +196,7 @@ function Panel(
         </div>
       )}
       {condition.kind === 'refused' && (
-        <div className="jp-Loops-message" role="alert">
-          <p>
-            <Marked text={condition.message} />
-          </p>
-          <Button
-            className="jp-mod-styled jp-mod-accept"
-            onClick={() => window.location.reload()}
-          >
-            {trans.__('Reload')}
-          </Button>
-        </div>
+        <Refused message={condition.message} trans={trans} />
       )}
       {condition.kind === 'loading' && (
         <div className="jp-Loops-message">{trans.__('Looking for loops…')}</div>

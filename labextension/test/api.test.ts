@@ -1,6 +1,7 @@
+import { ServerConnection } from '@jupyterlab/services';
 import { describe, expect, it } from 'vitest';
 
-import { LoopError, messageOf } from '../src/api';
+import { LoopError, messageOf, request } from '../src/api';
 
 const refused = (message: string, field?: string) =>
   new LoopError(message, 400, 'bad_input', field);
@@ -26,5 +27,50 @@ describe('what is wrong with a field', () => {
     const { besideField } = refused('title: must not be empty', 'title');
     expect(besideField).toBe('Must not be empty');
     expect(refused('title must be', 'title').besideField).toBe('Title must be');
+  });
+});
+
+describe('what is answered', () => {
+  const answered = (path: string, type: string, text: string | null) => {
+    const answer = new Response(text, {
+      status: text === null ? 204 : 200,
+      headers: { 'Content-Type': type }
+    });
+    const settings = ServerConnection.makeSettings({
+      baseUrl: 'http://127.0.0.1/',
+      fetch: () => Promise.resolve(answer)
+    });
+    return request(settings, 'GET', path);
+  };
+
+  it('is decoded where it is JSON, and text where that is asked for', async () => {
+    const json = 'application/json; charset=UTF-8';
+    expect(await answered('loops/a/start', json, '{"id":"a"}')).toEqual({
+      id: 'a'
+    });
+    expect(await answered('loops/a', json, null)).toBeUndefined();
+    const log = 'text/plain; charset=UTF-8';
+    expect(await answered('loops/a/build-log', log, 'STEP 1/9')).toBe(
+      'STEP 1/9'
+    );
+    const diff = await answered(
+      'proposals/notes/a?commit=1',
+      'text/x-diff',
+      ''
+    );
+    expect(diff).toBe('');
+  });
+
+  it.each([
+    ['loops/a/start', 'text/html', '<form>Log in</form>'],
+    ['loops/a/start', 'text/plain', 'Log in'],
+    ['loops/a/start', 'application/json', ''],
+    ['loops/a/build-log', 'text/html', '<form>Log in</form>'],
+    ['proposals', 'text/html', '<form>Log in</form>']
+  ])('to %s by something else, as %s, is a failure', async (...answer) => {
+    await expect(answered(...answer)).rejects.toMatchObject({
+      name: 'LoopError',
+      reason: 'login'
+    });
   });
 });

@@ -131,6 +131,12 @@ async def test_a_build_that_fails_keeps_its_log(trouble: Trouble, not_debian: No
     await browser.row("Broken").locator(".jp-Loops-note", has_text="The image could not be built").wait_for()
     assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("failed-build")
+    # What cannot be shown leaves a way back.
+    await page.route("**/start*", lambda route: route.fulfill(json={"id": "odd"}), times=1)
+    await browser.action("Broken", "Start").click()
+    await page.locator("#jp-loops-panel").get_by_role("button", name="Reload").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    browser.problems.clear()
     # A page that is opened later says so too.
     await browser.open()
     await page.get_by_role("button", name="Show the build log of “Broken”").click()
