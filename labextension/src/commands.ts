@@ -42,6 +42,7 @@ import { promoteLoop } from './promote';
 import { showProposals } from './proposals';
 import { shareLoop } from './share';
 import type { ILoopManager, Loop } from './tokens';
+import { loopUnderMenu } from './under';
 import { editVaults } from './vaults';
 import { fullTitle, promotable } from './words';
 
@@ -70,6 +71,7 @@ export function addCommands(options: ICommandOptions): string[] {
   const { app, manager, trans } = options;
   const { commands } = app;
   const shown: string[] = [];
+  const underMenu = loopUnderMenu();
 
   const add = (
     id: string,
@@ -80,7 +82,7 @@ export function addCommands(options: ICommandOptions): string[] {
     isOffered: () => boolean = () => true
   ) => {
     const idOf = (args: ReadonlyPartialJSONObject) =>
-      args['isContextMenu'] ? loopUnderMenu(app) : (args['loop'] as string);
+      args['isContextMenu'] ? (underMenu() ?? '') : (args['loop'] as string);
     const given = (args: ReadonlyPartialJSONObject) =>
       manager.find(idOf(args) ?? '');
     const named = (args: ReadonlyPartialJSONObject) =>
@@ -331,12 +333,6 @@ function agentIcon(
 ): LabIcon | undefined {
   const agent = manager.agents.find(each => each.name === args['agent']);
   return agent?.icon ? LabIcon.resolve({ icon: agent.icon }) : undefined;
-}
-
-/** The loop whose row the context menu was opened on. */
-function loopUnderMenu(app: JupyterFrontEnd): string | undefined {
-  return app.contextMenuHitTest(node => node.dataset['loop'] !== undefined)
-    ?.dataset['loop'];
 }
 
 async function chooseLoop(

@@ -198,7 +198,7 @@ async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stag
 
 async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
-    stage.add("Menu")
+    record = stage.add("Menu")
     await browser.row("Menu").click(button="right")
     menu = page.locator(".lm-Menu")
     seen = [text.strip() for text in await menu.locator(".lm-Menu-itemLabel:visible").all_inner_texts()]
@@ -231,6 +231,23 @@ async def test_every_action_is_in_the_menu_of_a_row(stage: Stage) -> None:
     await field.fill("Card")
     await page.keyboard.press("Enter")
     await browser.row("Card").wait_for()
+    # It is about the row that it was opened on, whatever becomes of that: the line under the mouse goes, then the loop.
+    assert (await stage.server.api("POST", "loopat/api/vaults", {"name": "work"})).status == 201
+    address = f"loopat/api/loops/{record.id}"
+    stage.add("Other")
+    await stage.server.api("PATCH", address, {"vault": "work"})
+    carried = browser.row("Card").locator(".jp-Loops-carried")
+    await carried.click(button="right")
+    await stage.server.api("PATCH", address, {"vault": "default"})
+    await carried.wait_for(state="detached")
+    await menu.get_by_text("Rename…").click()
+    await page.locator(".jp-Dialog", has_text="Rename “Card”").wait_for()
+    await page.keyboard.press("Escape")
+    await browser.row("Card").click(button="right")
+    await stage.server.api("DELETE", address)
+    await browser.row("Card").wait_for(state="detached")
+    await menu.get_by_text("Rename…").click()
+    await page.get_by_text("This loop no longer exists; somebody deleted it.").wait_for()
 
 
 async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
