@@ -37,6 +37,7 @@ import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import type { IDefaults } from './newform';
 import { told } from './notices';
+import { Once } from './once';
 import { pick } from './pick';
 import { promoteLoop } from './promote';
 import { showProposals } from './proposals';
@@ -45,6 +46,13 @@ import type { ILoopManager, Loop } from './tokens';
 import { loopUnderMenu } from './under';
 import { editVaults } from './vaults';
 import { fullTitle, promotable } from './words';
+
+/** Commands that show nothing which a double click would show twice, and may be given again before they have ended. */
+const OPENING_NOTHING: readonly string[] = [
+  CommandIDs.start,
+  CommandIDs.cancel,
+  CommandIDs.unarchive
+];
 
 /** What the commands work on. */
 export interface ICommandOptions {
@@ -72,6 +80,7 @@ export function addCommands(options: ICommandOptions): string[] {
   const { commands } = app;
   const shown: string[] = [];
   const underMenu = loopUnderMenu();
+  const once = new Once();
 
   const add = (
     id: string,
@@ -85,6 +94,10 @@ export function addCommands(options: ICommandOptions): string[] {
       args['isContextMenu'] ? (underMenu() ?? '') : (args['loop'] as string);
     const given = (args: ReadonlyPartialJSONObject) =>
       manager.find(idOf(args) ?? '');
+    const keyOf = (args: ReadonlyPartialJSONObject) =>
+      OPENING_NOTHING.includes(id)
+        ? undefined
+        : JSON.stringify([id, idOf(args), args['agent']]);
     const named = (args: ReadonlyPartialJSONObject) =>
       typeof args['agent'] === 'string'
         ? args['agent']
@@ -120,7 +133,7 @@ export function addCommands(options: ICommandOptions): string[] {
           }
         }
       },
-      execute: async args => {
+      execute: once.each(keyOf, async args => {
         const wanted = idOf(args);
         if (wanted === undefined) {
           const chosen = await chooseLoop(options, label, fits);
@@ -138,7 +151,7 @@ export function addCommands(options: ICommandOptions): string[] {
           }
           return act(loop, args);
         });
-      }
+      })
     });
     shown.push(id);
   };
@@ -151,19 +164,21 @@ export function addCommands(options: ICommandOptions): string[] {
     describedBy: {
       args: { type: 'object', properties: { title: { type: 'string' } } }
     },
-    execute: async args => {
-      const title = args['title'];
-      const made =
-        typeof title === 'string'
-          ? await told(trans, () => manager.create({ title }))
-          : await told(trans, () =>
-              newLoop(manager, trans, options.defaults())
-            );
-      if (made !== undefined) {
-        options.reveal(made);
+    execute: once.each(
+      // Whoever says the title is asked nothing.
+      ({ title }) => (title === undefined ? CommandIDs.create : undefined),
+      async ({ title }) => {
+        const made = await told(trans, () =>
+          typeof title === 'string'
+            ? manager.create({ title })
+            : newLoop(manager, trans, options.defaults())
+        );
+        if (made !== undefined) {
+          options.reveal(made);
+        }
+        return made;
       }
-      return made;
-    }
+    )
   });
   commands.addCommand(CommandIDs.refresh, {
     label: trans.__('Refresh Loops'),
@@ -186,7 +201,10 @@ export function addCommands(options: ICommandOptions): string[] {
           }
         }
       },
-      execute: args => told(trans, () => act(args))
+      execute: once.each(
+        () => id,
+        args => told(trans, () => act(args))
+      )
     });
     shown.push(id);
   };

@@ -64,7 +64,8 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await page.wait_for_selector(".jp-Loops-empty")
     await browser.picture("empty")
-    await page.locator(".jp-Loops-empty button").click()
+    # A double click asks once.
+    await page.locator(".jp-Loops-empty button").dblclick()
     await browser.form()
     await page.keyboard.press("Escape")
     await page.locator(".jp-Dialog").wait_for(state="detached")
@@ -100,8 +101,10 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     await badge.click()
     await browser.row("Rain in March").wait_for()
     await page.wait_for_function("document.activeElement.textContent === 'Rain in March'")
-    await browser.action("Rain in March", "New terminal in").click()
-    await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    with browser.requests() as asked:
+        await browser.action("Rain in March", "New terminal in").dblclick()
+        await page.wait_for_selector(".jp-Terminal .xterm-screen")
+    assert asked.count(f"POST loops/{identity}/terminals") == 1
     await browser.row("Rain in March").locator("text=1 terminal").wait_for()
     terminal = (await stage.server.api("GET", "api/terminals")).body[-1]["name"]
     async with stage.server.terminal(terminal) as watched:
