@@ -181,8 +181,11 @@ export function addCommands(options: ICommandOptions): string[] {
     )
   });
   commands.addCommand(CommandIDs.refresh, {
-    label: trans.__('Refresh Loops'),
-    icon: refreshIcon,
+    label: args =>
+      args['isPalette']
+        ? trans.__('Loops: Refresh')
+        : trans.__('Refresh Loops'),
+    icon: args => (args['isPalette'] ? undefined : refreshIcon),
     describedBy: { args: { type: 'object', properties: {} } },
     execute: () => manager.refresh()
   });
@@ -208,7 +211,7 @@ export function addCommands(options: ICommandOptions): string[] {
     });
     shown.push(id);
   };
-  shown.push(CommandIDs.create);
+  shown.push(CommandIDs.create, CommandIDs.refresh);
   ofAll(CommandIDs.vaults, trans.__('Vaults…'), args =>
     editVaults(manager, trans, args['vault'] as string | undefined)
   );

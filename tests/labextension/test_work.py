@@ -145,8 +145,9 @@ async def test_agents_start_in_their_loop(stage: Stage, harbour: str) -> None:
         await watched.until(f"Other on loop-{harbour[:8]}")
     # The palette has it too.
     await page.keyboard.press("Control+Shift+c")
-    await page.locator(".lm-CommandPalette-input").fill("Loops: Agent")
-    await page.locator(".lm-CommandPalette-itemLabel", has_text="Loops: Agent").wait_for()
+    for command in ("Loops: Agent", "Loops: Refresh"):
+        await page.locator(".lm-CommandPalette-input").fill(command)
+        await page.locator(".lm-CommandPalette-itemLabel", has_text=command).wait_for()
     await page.keyboard.press("Escape")
 
 
