@@ -1,4 +1,5 @@
 import type { CommandRegistry } from '@lumino/commands';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 /** JupyterLab's own commands that start something at the server's root unless they are told where. */
 const STARTS: readonly string[] = ['terminal:create-new', 'console:create'];
@@ -19,9 +20,22 @@ export function startHere(
   const execute = commands.execute.bind(commands);
   commands.execute = (id, args) => {
     const cwd =
-      STARTS.includes(id) && !SAYING.some(name => args?.[name])
+      STARTS.includes(id) &&
+      !SAYING.some(name => args?.[name]) &&
+      !isOnKernel(args)
         ? folder()
         : undefined;
     return execute(id, cwd === undefined ? args : { ...args, cwd });
   };
+}
+
+/** Whether a kernel that runs already is named: what is started on it is where that one is. */
+function isOnKernel(args: ReadonlyPartialJSONObject | undefined): boolean {
+  const wanted = args?.['kernelPreference'];
+  return (
+    typeof wanted === 'object' &&
+    wanted !== null &&
+    'id' in wanted &&
+    Boolean(wanted.id)
+  );
 }
