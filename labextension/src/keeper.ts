@@ -13,6 +13,10 @@ const RETRY_MS = 5000;
 const FEW = 5;
 /** How long no event may come before the server is asked anyway. */
 const POLL_MS = 60_000;
+/** Asking more often would only burden the server. */
+const LEAST_POLL_MS = 5000;
+/** A day; browsers end a pause of many days at once. */
+const MOST_POLL_MS = 86_400_000;
 
 type Change = (lists: ILists) => ILists;
 
@@ -51,9 +55,12 @@ export class Keeper {
     return this._condition;
   }
 
-  /** Milliseconds without an event after which the server is asked anyway; 0 for never. */
+  /** Milliseconds without an event after which the server is asked anyway, from 5 s to a day; 0 for never. */
   set pollMs(value: number) {
-    this._pollMs = value;
+    this._pollMs =
+      value > 0
+        ? Math.min(Math.max(value, LEAST_POLL_MS), MOST_POLL_MS)
+        : value;
     this._schedulePoll();
   }
 

@@ -133,4 +133,40 @@ describe('what is out of date', () => {
     expect(server.asked).toEqual(['loops', 'loops/a']);
     keeper.dispose();
   });
+
+  it.each([
+    [30_000, 30_000],
+    [1, 5000],
+    [1e12, 86_400_000]
+  ])('with a pause of %i ms is asked for after %i', async (pause, after) => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    keeper.watch(true);
+    await vi.advanceTimersByTimeAsync(0);
+    server.answer([loop()]);
+    await vi.advanceTimersByTimeAsync(0);
+    keeper.pollMs = pause;
+    await vi.advanceTimersByTimeAsync(after - 1);
+    expect(server.asked).toEqual(['loops']);
+    await vi.advanceTimersByTimeAsync(2);
+    expect(server.asked).toEqual(['loops', 'loops']);
+    // Nobody looks.
+    keeper.watch(false);
+    server.answer([loop()]);
+    await vi.advanceTimersByTimeAsync(after * 2);
+    expect(server.asked).toEqual(['loops', 'loops']);
+    keeper.dispose();
+  });
+
+  it('is never asked for without a reason where that is wanted', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    keeper.pollMs = 0;
+    keeper.watch(true);
+    await vi.advanceTimersByTimeAsync(0);
+    server.answer([loop()]);
+    await vi.advanceTimersByTimeAsync(1e9);
+    expect(server.asked).toEqual(['loops']);
+    keeper.dispose();
+  });
 });

@@ -15,9 +15,17 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.podman, pytest.mark.asyncio(loop_scope="package")]
 
-POLL_MS = 150
+POLL_S = 7.5
 """The pause after which the panel asks without news."""
 
+NOTE_PAUSES = """() => {
+  const { setTimeout } = window;
+  window.pauses = [];
+  window.setTimeout = (act, pause, ...more) => {
+    window.pauses.push(pause);
+    return setTimeout.call(window, act, pause, ...more);
+  };
+}"""
 
 UPLOAD = """settings => jupyterapp.pluginRegistry._plugins.get('@jupyterlab/apputils-extension:settings').service
   .upload('loopat-jupyter:face', settings)"""
@@ -39,7 +47,7 @@ async def test_settings_are_heeded(stage: Stage, stock: Callable[[], Awaitable[N
     (stage.workspace.home / "profiles" / "data").mkdir(parents=True)
     await stage.server.api("POST", "loopat/api/vaults", {"name": "work"})
     settings = {"defaultVault": "work", "defaultProfiles": ["data"], "confirmDelete": False, "side": "right"}
-    body = {"raw": json.dumps({**settings, "pollSeconds": POLL_MS / 1000})}
+    body = {"raw": json.dumps({**settings, "pollSeconds": POLL_S})}
     assert (await stage.server.api("PUT", "lab/api/settings/loopat-jupyter:face", body)).status == 204
     await browser.open()
     # A new loop begins as they say.
@@ -50,13 +58,17 @@ async def test_settings_are_heeded(stage: Stage, stock: Callable[[], Awaitable[N
     await browser.command("loops:delete", loop=loop["id"])
     await browser.row("Usual").wait_for(state="detached")
     # Without news the panel asks while it is seen.
-    for _ in range(2):
-        await page.wait_for_event("request", lambda request: "/loopat/api/loops?" in request.url)
+    await page.evaluate(NOTE_PAUSES)
     await page.evaluate("jupyterapp.shell.collapseRight()")
-    with browser.requests() as asked:
-        await page.wait_for_timeout(3 * POLL_MS)
-    # What was asked for before may still be told: an empty list asks for the machine as well.
-    assert "GET loops" not in asked
+    stage.add("Heard")
+    await page.evaluate("pauses.length = 0")
+    await browser.show_panel()
+    await browser.row("Heard").wait_for()
+    await page.wait_for_function("pause => pauses.includes(pause)", arg=1000 * POLL_S)
+    # One that would flood the server is refused.
+    for refused in (0.001, 1e9):
+        body = {"raw": json.dumps({"pollSeconds": refused})}
+        assert (await stage.server.api("PUT", "lab/api/settings/loopat-jupyter:face", body)).status == 400
     # So are they when they change.
     await stock()
     await page.locator("#jp-left-stack #jp-loops-panel").wait_for(state="attached")
