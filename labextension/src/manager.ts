@@ -231,12 +231,17 @@ export class LoopManager implements ILoopManager {
     return model.name;
   }
 
-  call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    return this._client.call<T>(method, path, body);
+  call<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal
+  ): Promise<T> {
+    return this._client.call<T>(method, path, body, signal);
   }
 
-  usage(id: string): Promise<Usage> {
-    return this.call<Usage>('GET', `loops/${id}/usage`);
+  usage(id: string, signal?: AbortSignal): Promise<Usage> {
+    return this.call<Usage>('GET', `loops/${id}/usage`, undefined, signal);
   }
 
   buildLog(id: string): Promise<string> {

@@ -3,12 +3,14 @@ import { Clipboard, IFrame, MainAreaWidget } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
+import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
 import { LoopError } from './api';
 import { Choice, Text } from './fields';
 import { loopIcon } from './icons';
+import { look } from './looking';
 import { Marked } from './marked';
 import type { components } from './openapi';
 import { Ports } from './ports';
@@ -56,6 +58,8 @@ class ShareForm extends ReactWidget {
       return false;
     }
     this._isBusy = true;
+    // What was asked before says how it was before.
+    this._looking?.dispose();
     this.update();
     try {
       const { manager } = this._options;
@@ -66,37 +70,35 @@ class ShareForm extends ReactWidget {
     } finally {
       this._isBusy = false;
       this.update();
+      this._look();
     }
     return false;
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    this._timer = window.setInterval(() => void this._look(), LOOK_MS);
+    this._look();
   }
 
   protected override onBeforeDetach(message: Message): void {
-    window.clearInterval(this._timer);
+    this._looking?.dispose();
     super.onBeforeDetach(message);
   }
 
-  /** Programs begin and cease to listen while the form is open. */
-  private async _look(): Promise<void> {
-    if (document.hidden || this._isBusy) {
+  /** Programs begin and cease to listen while the form is open. What was seen stays where a question fails. */
+  private _look(): void {
+    if (!this.isAttached) {
       return;
     }
-    try {
-      const found: Sharing = await this._options.manager.call(
-        'GET',
-        this._path
-      );
-      if (!this._isBusy) {
+    const { manager } = this._options;
+    this._looking = look<Sharing>({
+      ask: signal => manager.call('GET', this._path, undefined, signal),
+      hear: found => {
         this._sharing = found;
         this.update();
-      }
-    } catch {
-      // What was seen stays; a change that fails will tell.
-    }
+      },
+      pauseMs: LOOK_MS
+    });
   }
 
   /** Whether what is shared listens where nobody outside the loop reaches it. */
@@ -331,7 +333,7 @@ class ShareForm extends ReactWidget {
   private _problem: LoopError | undefined;
   private _isBusy = false;
   private _copied = '';
-  private _timer: number | undefined;
+  private _looking: IDisposable | undefined;
 }
 
 /** Opens a shared web server in a tab of Lab, through the Jupyter server, in an origin of its own. */

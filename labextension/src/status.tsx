@@ -3,6 +3,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { loopIcon } from './icons';
+import { look } from './looking';
 import type { IPlace } from './place';
 import type { ILoopManager, Loop, Usage } from './tokens';
 import { Watch } from './watch';
@@ -91,24 +92,20 @@ function useUsage(
       return;
     }
     let before: { usage: Usage; at: number } | undefined;
-    const look = async () => {
-      if (document.hidden) {
-        return;
-      }
-      try {
-        const usage = await manager.usage(loop.id);
+    const looking = look({
+      ask: signal => manager.usage(loop.id, signal),
+      hear: usage => {
         const at = performance.now();
         const elapsed_s = before === undefined ? 0 : (at - before.at) / 1000;
         setText(usageWords(usage, before?.usage, elapsed_s, trans));
         before = { usage, at };
-      } catch {
-        // A loop that was just deleted, or a server that is away: the panel tells.
-        setText('');
-      }
-    };
-    void look();
-    const timer = window.setInterval(() => void look(), LOOK_MS);
-    return () => window.clearInterval(timer);
+      },
+      // A loop that was just deleted, or a server that is away: the panel tells.
+      fail: () => setText(''),
+      pauseMs: LOOK_MS,
+      isAtOnce: true
+    });
+    return () => looking.dispose();
   }, [loop.id, loop.state, manager, trans]);
   return text;
 }

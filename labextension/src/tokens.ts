@@ -137,7 +137,8 @@ export interface ILoopManager extends IDisposable {
   remove(id: string, although?: 'end' | 'force'): Promise<void>;
   /** Opens a terminal in a loop; answers with its name. */
   openTerminal(id: string, options?: TerminalOptions): Promise<string>;
-  usage(id: string): Promise<Usage>;
+  /** What a loop takes; the signal calls it off. */
+  usage(id: string, signal?: AbortSignal): Promise<Usage>;
   buildLog(id: string): Promise<string>;
   /**
    * Calls any other verb of the REST interface.
@@ -145,9 +146,15 @@ export interface ILoopManager extends IDisposable {
    * @param method - HTTP verb.
    * @param path - Below `loopat/api`, each part already encoded.
    * @param body - Sent as JSON.
+   * @param signal - Calls it off.
    * @throws LoopError: it failed; its message is for a person.
    */
-  call<T>(method: string, path: string, body?: unknown): Promise<T>;
+  call<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal
+  ): Promise<T>;
 }
 
 /** Require this to work with loops. */
