@@ -18,6 +18,11 @@ const LEAST_POLL_MS = 5000;
 /** A day; browsers end a pause of many days at once. */
 const MOST_POLL_MS = 86_400_000;
 
+/** Whether a failure is about the server as a whole, whatever it was asked for. */
+function isOfServer(error: LoopError): boolean {
+  return error.status === 0 || ['login', 'absent'].includes(error.reason);
+}
+
 type Change = (lists: ILists) => ILists;
 
 /** What is known of the loops, and when the server is asked for what is not known any more. */
@@ -47,6 +52,11 @@ export class Keeper {
     return this._titles.found;
   }
 
+  /** Why loops could not be asked for anew, by id: what is known of them may be old. */
+  get unread(): ReadonlyMap<string, string> {
+    return this._unread;
+  }
+
   get agents(): readonly Agent[] {
     return this._agents;
   }
@@ -68,6 +78,7 @@ export class Keeper {
     this._isDisposed = true;
     window.clearTimeout(this._timer);
     window.clearTimeout(this._poll);
+    window.clearTimeout(this._again);
     document.removeEventListener('visibilitychange', this._onVisibility);
   }
 
@@ -99,12 +110,14 @@ export class Keeper {
   /** A loop as the server just showed it. */
   put(loop: Loop): void {
     this._stale.delete(loop.id);
+    this._unread.delete(loop.id);
     this._change(lists => put(lists, loop));
   }
 
   /** A loop is not there any more. */
   forget(id: string): void {
     this._stale.delete(id);
+    this._unread.delete(id);
     this._change(lists => drop(lists, id));
   }
 
@@ -139,6 +152,7 @@ export class Keeper {
     }
     if (event.action === 'deleted') {
       this._stale.delete(event.loop_id);
+      this._unread.delete(event.loop_id);
     }
     return ask;
   }
@@ -196,6 +210,7 @@ export class Keeper {
     const archived =
       this._lists.archived === null ? null : await this._client.loops(true);
     this._take({ loops, archived });
+    this._unread.clear();
     this._condition = await this._judge();
   }
 
@@ -211,12 +226,23 @@ export class Keeper {
   private async _loadOne(id: string): Promise<void> {
     try {
       const loop = await this._client.call<Loop>('GET', `loops/${id}`);
+      this._unread.delete(id);
       this._take(put(this._lists, loop));
     } catch (error) {
-      if (!(error instanceof LoopError) || error.status !== 404) {
+      if (!(error instanceof LoopError) || isOfServer(error)) {
         throw error;
       }
-      this.forget(id);
+      if (error.status === 404) {
+        this.forget(id);
+        return;
+      }
+      // The others are as well as before: this one alone is marked, and asked for again.
+      this._unread.set(id, error.sentence);
+      window.clearTimeout(this._again);
+      this._again = window.setTimeout(
+        () => this.stale(...this._unread.keys()),
+        RETRY_MS
+      );
     }
   }
 
@@ -296,10 +322,12 @@ export class Keeper {
   private _isAllStale = true;
   /** Ids of loops that are out of date. */
   private _stale = new Set<string>();
+  private _unread = new Map<string, string>();
   private _watchers = 0;
   private _pollMs = POLL_MS;
   private _asking: Promise<void> = Promise.resolve();
   private _timer: number | undefined;
   private _poll: number | undefined;
+  private _again: number | undefined;
   private _isDisposed = false;
 }

@@ -77,6 +77,10 @@ export class LoopManager implements ILoopManager {
     return this._keeper.repeated;
   }
 
+  get unread(): ReadonlyMap<string, string> {
+    return this._keeper.unread;
+  }
+
   get agents(): readonly Agent[] {
     return this._keeper.agents;
   }

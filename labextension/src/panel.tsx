@@ -378,6 +378,7 @@ function List(props: IListProps): React.ReactElement {
             <Row
               loop={loops[item.index]}
               apart={apart(loops[item.index], titles)}
+              unread={manager.unread.get(loops[item.index].id) ?? ''}
               told={told}
               commands={commands}
               trans={trans}

@@ -30,6 +30,8 @@ interface IProps {
   loop: Loop;
   /** The beginning of its id where others are called the same, else empty. */
   apart: string;
+  /** Why it could not be asked for anew; empty where it could. */
+  unread: string;
   /** Warnings that are told above the list; the same set until they change. */
   told: ReadonlySet<string>;
   commands: CommandRegistry;
@@ -40,7 +42,7 @@ interface IProps {
 
 /** A loop in the panel; rendered anew only when the loop or the time has changed. */
 export const Row = React.memo(function Row(props: IProps): React.ReactElement {
-  const { loop, apart, told, commands, trans, now } = props;
+  const { loop, apart, unread, told, commands, trans, now } = props;
   const title = titled(loop, apart);
   const run = (id: string, args: ReadonlyPartialJSONObject = {}) =>
     void commands.execute(id, { loop: loop.id, ...args });
@@ -120,6 +122,11 @@ export const Row = React.memo(function Row(props: IProps): React.ReactElement {
           </time>
         )}
       </div>
+      {unread !== '' && (
+        <div className="jp-Loops-note" role="note">
+          <Marked text={trans.__('This may be out of date. %1', unread)} />
+        </div>
+      )}
       {loop.restart_needed && (
         <Remedy
           label={trans.__('Recreate “%1”', title)}

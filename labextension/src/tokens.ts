@@ -89,6 +89,8 @@ export interface ILoopManager extends IDisposable {
   readonly archived: readonly Loop[];
   /** Titles that several of these loops have. */
   readonly repeated: ReadonlySet<string>;
+  /** Why loops could not be asked for anew, by id: what is known of these may be old. */
+  readonly unread: ReadonlyMap<string, string>;
   /** Agents that are configured, in order; known as soon as the loops are. */
   readonly agents: readonly Agent[];
   readonly condition: Condition;

@@ -8,6 +8,7 @@ import {
   vi
 } from 'vitest';
 
+import { LoopError } from '../src/api';
 import { Keeper } from '../src/keeper';
 import type { Loop } from '../src/tokens';
 import { loop } from './samples';
@@ -27,10 +28,15 @@ class Server {
   asked: string[] = [];
   answer: (loops: Loop[]) => void = () => undefined;
   first: ((loops: Loop[]) => void) | undefined;
+  refusals = new Map<string, LoopError>();
 
   loops(_: boolean, onFirst?: (loops: Loop[]) => void): Promise<Loop[]> {
     this.asked.push('loops');
     this.first = onFirst;
+    const refusal = this.refusals.get('loops');
+    if (refusal !== undefined) {
+      return Promise.reject(refusal);
+    }
     return new Promise(resolve => (this.answer = resolve));
   }
 
@@ -40,6 +46,10 @@ class Server {
 
   call<T>(_: string, path: string): Promise<T> {
     this.asked.push(path);
+    const refusal = this.refusals.get(path);
+    if (refusal !== undefined) {
+      return Promise.reject(refusal);
+    }
     return Promise.resolve(
       (path === 'health' ? { ok: true, checks: [] } : loop()) as T
     );
@@ -155,6 +165,31 @@ describe('what is out of date', () => {
     server.answer([loop()]);
     await vi.advanceTimersByTimeAsync(after * 2);
     expect(server.asked).toEqual(['loops', 'loops']);
+    keeper.dispose();
+  });
+
+  it('is told of one loop that cannot be read, which is asked for again', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    keeper.watch(true);
+    await vi.advanceTimersByTimeAsync(0);
+    server.answer([loop({ id: 'a' }), loop({ id: 'b' })]);
+    await vi.advanceTimersByTimeAsync(0);
+    const refusal = new LoopError('Its record is broken.', 500, 'internal');
+    server.refusals.set('loops/a', refusal);
+    keeper.stale('a');
+    await vi.advanceTimersByTimeAsync(200);
+    expect(ids(keeper)).toEqual(['a', 'b']);
+    expect(keeper.condition).toEqual({ kind: 'ready' });
+    expect([...keeper.unread]).toEqual([['a', 'Its record is broken.']]);
+    // Meanwhile others are asked for as soon as ever.
+    keeper.stale('b');
+    await vi.advanceTimersByTimeAsync(200);
+    expect(server.asked).toEqual(['loops', 'loops/a', 'loops/b']);
+    server.refusals.clear();
+    await vi.advanceTimersByTimeAsync(5200);
+    expect(server.asked).toEqual(['loops', 'loops/a', 'loops/b', 'loops/a']);
+    expect(keeper.unread.size).toBe(0);
     keeper.dispose();
   });
 
