@@ -132,6 +132,14 @@ export class Client {
         'login'
       );
     }
+    if (error.status === 404 && error.reason === 'unknown') {
+      return said(
+        this._trans.__(
+          'This Jupyter server does not know loops. Run “jupyter server extension enable loopat_jupyter” where it runs, and start it again.'
+        ),
+        'absent'
+      );
+    }
     if (error.reason === 'login') {
       return said(
         this._trans.__(

@@ -9,6 +9,8 @@ import { repeated } from './words';
 const GATHER_MS = 100;
 /** Pause before an unreachable server is asked again. */
 const RETRY_MS = 5000;
+/** The longest pause before a server is asked again that does not know loops at all. */
+const MOST_RETRY_MS = 320_000;
 /** With more loops than this out of date, one list is cheaper than each by itself. */
 const FEW = 5;
 /** How long no event may come before the server is asked anyway. */
@@ -211,6 +213,7 @@ export class Keeper {
       this._lists.archived === null ? null : await this._client.loops(true);
     this._take({ loops, archived });
     this._unread.clear();
+    this._pauseMs = RETRY_MS;
     this._condition = await this._judge();
   }
 
@@ -277,7 +280,13 @@ export class Keeper {
         // The first answer stands.
       }
     }
-    this._soon(RETRY_MS);
+    if (!(error instanceof LoopError) || error.reason !== 'absent') {
+      this._soon(RETRY_MS);
+      return;
+    }
+    // Somebody has to set the server right, which may take a while.
+    this._soon(this._pauseMs);
+    this._pauseMs = Math.min(2 * this._pauseMs, MOST_RETRY_MS);
   }
 
   /** Asks for what is out of date, a little later, if anybody looks. */
@@ -329,5 +338,7 @@ export class Keeper {
   private _timer: number | undefined;
   private _poll: number | undefined;
   private _again: number | undefined;
+  /** Before a server that does not know loops is asked again. */
+  private _pauseMs = RETRY_MS;
   private _isDisposed = false;
 }

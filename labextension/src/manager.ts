@@ -287,7 +287,11 @@ export class LoopManager implements ILoopManager {
   }
 
   private _forgetMissing(id: string, error: unknown): void {
-    if (error instanceof LoopError && error.status === 404) {
+    if (
+      error instanceof LoopError &&
+      error.status === 404 &&
+      error.reason !== 'absent'
+    ) {
       this._keeper.forget(id);
     }
   }

@@ -193,6 +193,30 @@ describe('what is out of date', () => {
     keeper.dispose();
   });
 
+  it('is asked for ever less often where the server does not know loops', async () => {
+    const server = new Server();
+    const keeper = new Keeper(server, () => undefined);
+    keeper.pollMs = 0;
+    const absent = new LoopError('It is off.', 404, 'absent');
+    server.refusals.set('loops', absent);
+    keeper.watch(true);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(keeper.condition).toEqual({
+      kind: 'unreachable',
+      message: 'It is off.'
+    });
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    const count = server.asked.length;
+    expect(count).toBeLessThan(20);
+    server.refusals.clear();
+    const done = keeper.refresh();
+    await vi.advanceTimersByTimeAsync(0);
+    server.answer([loop()]);
+    await done;
+    expect(keeper.condition).toEqual({ kind: 'ready' });
+    keeper.dispose();
+  });
+
   it('is never asked for without a reason where that is wanted', async () => {
     const server = new Server();
     const keeper = new Keeper(server, () => undefined);
