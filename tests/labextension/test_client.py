@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from jupyterlab_server.translation_utils import translator
 
 ROOT = Path(__file__).parents[2]
 FACE = ROOT / "labextension"
@@ -61,6 +63,21 @@ def kept(tool: str, *patterns: str) -> tuple[str, ...]:
 )
 def test_it_is_in_the_projects_style(arguments: tuple[str, ...]) -> None:
     node(f"node_modules/{arguments[0]}", *arguments[1:])
+
+
+def test_its_settings_are_translated_by_its_own_language_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pack:
+        def __init__(self, domain: str) -> None:
+            self._domain = domain
+
+        def pgettext(self, _: str, text: str) -> str:
+            return f"{self._domain}: {text}"
+
+    monkeypatch.setattr(translator, "_LOCALE", "de_DE")
+    monkeypatch.setattr(translator, "load", Pack)
+    schema = translator.translate_schema(json.loads((FACE / "schema" / "face.json").read_text()))
+    (domain,) = re.findall(r"^const DOMAIN = '(\w+)';$", (FACE / "src" / "index.ts").read_text(), re.MULTILINE)
+    assert schema["properties"]["side"]["title"] == f"{domain}: Side of the panel"
 
 
 def test_its_pure_parts() -> None:
