@@ -31,7 +31,7 @@ import { startHere } from './here';
 import { addCards, withoutLoops } from './launcher';
 import { LoopManager } from './manager';
 import type { IDefaults } from './newform';
-import { tellOfProgress } from './notices';
+import { tellOfProgress, told } from './notices';
 import { LoopPanel } from './panel';
 import { placeOf } from './place';
 import { followRestarts } from './restarted';
@@ -208,7 +208,9 @@ const face: JupyterFrontEndPlugin<void> = {
       );
     }
     if (registry !== null) {
-      void registry.load(face.id).then(settings => {
+      // Without them the panel has those of the beginning.
+      void told(trans, async () => {
+        const settings = await registry.load(face.id);
         const apply = () => {
           confirmDelete = settings.get('confirmDelete').composite as boolean;
           defaults = {

@@ -31,6 +31,15 @@ export class LoopStatus extends ReactWidget {
     _manager.changed.connect(this.update, this);
   }
 
+  override dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    this._watch.dispose();
+    this._manager.changed.disconnect(this.update, this);
+    super.dispose();
+  }
+
   /** Called when something else is in front, or it went elsewhere. */
   look(): void {
     this._watch.isLooking = this._front().isInside;
