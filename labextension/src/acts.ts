@@ -96,7 +96,7 @@ export async function archiveLoop(
   { app, manager, trans }: ICommandOptions,
   loop: Loop
 ): Promise<void> {
-  const lost = losing(loop, unsavedIn(app.shell, manager, loop), trans);
+  const lost = losing(loop, unsavedIn(app.shell, loop), trans);
   const body = trans.__(
     '%1 Files stay. Until it is unarchived, they are read-only: find it under “Archived” at the bottom of the Loops panel, and choose “Unarchive” in its menu.',
     lost
@@ -194,11 +194,12 @@ export async function deleteLoop(
 ): Promise<void> {
   const { app, manager, trans } = options;
   let although: 'end' | undefined;
+  const unsaved = unsavedIn(app.shell, loop);
   if (options.confirmDelete()) {
     although = ending(loop, trans) === '' ? undefined : 'end';
     const body = trans.__(
       'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',
-      losing(loop, unsavedIn(app.shell, manager, loop), trans)
+      losing(loop, unsaved, trans)
     );
     const title = trans.__('Delete “%1”?', fullTitle(loop, manager));
     if (!(await confirmed(title, body, trans.__('Delete')))) {

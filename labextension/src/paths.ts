@@ -40,6 +40,21 @@ export function idOf(path: string, root: string): string | undefined {
     : IN_WORKSPACE.exec(`${root}/${path}`)?.[1];
 }
 
+/**
+ * Whether a path is that of a loop's file, whatever has become of the loop.
+ *
+ * @param path - In the drive or below the server's own root.
+ * @param loop - The loop.
+ * @param root - The server's root folder on the host.
+ */
+export function liesIn(
+  path: string,
+  loop: { readonly id: string; readonly folder: string },
+  root: string
+): boolean {
+  return folderOf(path) === loop.folder || idOf(path, root) === loop.id;
+}
+
 const IN_FOLDER = /^[^/:]*-[0-9a-f]{8}\//;
 
 /**

@@ -5,7 +5,8 @@ import {
   drivePath,
   folderOf,
   idOf,
-  idOfTerminal
+  idOfTerminal,
+  liesIn
 } from '../src/paths';
 
 it.each([
@@ -55,4 +56,15 @@ it.each([
   ['0a1b2c3d', undefined]
 ])('the terminal %s is in %s', (name, id) => {
   expect(idOfTerminal(name)).toBe(id);
+});
+
+it.each([
+  ['loops:rain-3f2a9c1e/data/a.ipynb', '/home/ada', true],
+  ['data/a.ipynb', `/srv/loops/${ID}/workdir`, true],
+  ['loops:snow-3f2a9c1e/a.ipynb', '/home/ada', false],
+  ['a.ipynb', '/home/ada', false]
+])('%s below %s lies in the loop or not', (path, root, expected) => {
+  expect(liesIn(path, { id: ID, folder: 'rain-3f2a9c1e' }, root)).toBe(
+    expected
+  );
 });

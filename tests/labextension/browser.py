@@ -37,6 +37,11 @@ READY = """async () => {
   await sessionContext.session.kernel.info;
 }"""
 
+OPENED = """async path => {
+  const { context } = await jupyterapp.commands.execute('docmanager:open', { path });
+  await context.ready;
+}"""
+
 # Lab makes a new launcher where nothing is open; the one that is there is as good.
 TIDY = """async () => {
   const open = [...jupyterapp.shell.widgets('main')];
@@ -164,6 +169,13 @@ class Browser:
     async def answer(self, button: str) -> None:
         """Press a button of the dialog that is open."""
         await self.page.locator(".jp-Dialog").get_by_role("button", name=button, exact=True).click()
+
+    async def leave_unsaved(self, path: str, text: str) -> None:
+        """Open a text file and type something that is not saved."""
+        await self.page.evaluate(OPENED, path)
+        await self.page.locator(".jp-FileEditor:visible .cm-content").click()
+        await self.page.keyboard.type(text)
+        await self.page.locator(".jp-mod-dirty:visible").first.wait_for()
 
     async def run_cell(self, code: str) -> str:
         """Run code in the first cell of the open notebook and return what it printed."""

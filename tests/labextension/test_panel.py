@@ -149,10 +149,7 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     # What would be lost besides is named.
     (stage.workspace.workdir(identity) / "draft.txt").write_text("")
     folder = (await stage.loop("Cycle"))["folder"]
-    await browser.command("docmanager:open", path=f"loops:{folder}/draft.txt")
-    await page.locator(".jp-FileEditor .cm-content").click()
-    await page.keyboard.type("not saved")
-    await page.locator(".jp-mod-dirty", has_text="draft.txt").wait_for()
+    await browser.leave_unsaved(f"loops:{folder}/draft.txt", "not saved")
     unsaved = "This ends: 1 terminal. Not saved yet: draft.txt."
     await browser.command("loops:delete", loop=identity)
     await page.locator(".jp-Dialog", has_text=f"{unsaved} This cannot be undone.").wait_for()
@@ -160,8 +157,21 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     await browser.command("loops:archive", loop=identity)
     says = f"{unsaved} Files stay. Until it is unarchived, they are read-only"
     await page.locator(".jp-Dialog", has_text=says).wait_for()
-    await page.evaluate(CLOSE, "draft.txt")
     await browser.answer("Archive")
+    await browser.row("Cycle").wait_for(state="detached")
+    archived = page.get_by_role("button", name="Archived")
+    await archived.click()
+    await browser.state("Cycle", "archived")
+    await browser.command("loops:delete", loop=identity)
+    await page.locator(".jp-Dialog", has_text="Not saved yet: draft.txt. This cannot be undone.").wait_for()
+    await browser.answer("Cancel")
+    await page.evaluate(CLOSE, "draft.txt")
+    await browser.command("loops:unarchive", loop=identity)
+    await browser.action("Cycle", "Start").wait_for()
+    await archived.click()
+    await page.evaluate("jupyterapp.commands.execute('apputils:dismiss-notification', {})")
+    # Nothing runs in it now, so nobody is asked.
+    await browser.command("loops:archive", loop=identity)
     await browser.row("Cycle").wait_for(state="detached")
     notice = page.locator(".Toastify__toast", has_text="“Cycle” is archived.")
     await notice.wait_for()
@@ -169,11 +179,10 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     await notice.get_by_role("button", name="Undo").click()
     await browser.row("Cycle").wait_for()
     await notice.wait_for(state="detached")
-    # Nothing runs in it now, so nobody is asked.
     await browser.command("loops:archive", loop=identity)
     await browser.row("Cycle").wait_for(state="detached")
     await notice.wait_for()
-    await page.get_by_role("button", name="Archived").click()
+    await archived.click()
     await browser.state("Cycle", "archived")
     assert await page.evaluate(ARCHIVED_BELOW)
     assert await browser.findings("#jp-loops-panel") == []
@@ -184,7 +193,7 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     await browser.row("Cycle").wait_for(state="detached")
     assert list(stage.workspace.loops.iterdir()) == []
     await page.get_by_text("No loop is archived.").wait_for()
-    await page.get_by_role("button", name="Archived").click()
+    await archived.click()
 
 
 async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stage) -> None:
