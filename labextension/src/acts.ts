@@ -195,7 +195,8 @@ export async function deleteLoop(
   const { app, manager, trans } = options;
   let although: 'end' | undefined;
   const unsaved = unsavedIn(app.shell, loop);
-  if (options.confirmDelete()) {
+  // What is only in this page the server cannot know of.
+  if (options.confirmDelete() || unsaved.length > 0) {
     although = ending(loop, trans) === '' ? undefined : 'end';
     const body = trans.__(
       'Its sandbox, its home and all its files are deleted. %1 This cannot be undone.',

@@ -55,6 +55,13 @@ async def test_settings_are_heeded(stage: Stage, stock: Callable[[], Awaitable[N
     await browser.make("Usual")
     loop = await stage.loop("Usual")
     assert (loop["vault"], loop["profiles"]) == ("work", ["data"])
+    # What is nowhere else is asked about in any case.
+    (stage.workspace.workdir(loop["id"]) / "draft.txt").write_text("")
+    await browser.leave_unsaved(f"loops:{loop['folder']}/draft.txt", "not saved")
+    await browser.command("loops:delete", loop=loop["id"])
+    await page.locator(".jp-Dialog", has_text="Not saved yet: draft.txt.").wait_for()
+    await browser.answer("Cancel")
+    await page.evaluate("jupyterapp.shell.currentWidget.dispose()")
     await browser.command("loops:delete", loop=loop["id"])
     await browser.row("Usual").wait_for(state="detached")
     # Without news the panel asks while it is seen.
