@@ -4,11 +4,11 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { Widget } from '@lumino/widgets';
 import * as React from 'react';
 
-import { LoopError, messageOf } from './api';
+import { LoopError } from './api';
 import type { ICommandOptions } from './commands';
 import { LogView } from './log';
 import { Marked } from './marked';
-import { told } from './notices';
+import { tell, told } from './notices';
 import { pick } from './pick';
 import { askTitle } from './titled';
 import type { Loop } from './tokens';
@@ -108,12 +108,13 @@ export async function archiveLoop(
   await manager.change(loop.id, { archived: true });
   // Its row is gone, and nobody may have been asked.
   const undo = () => manager.change(loop.id, { archived: false });
-  Notification.info(trans.__('“%1” is archived.', fullTitle(loop, manager)), {
-    autoClose: 10_000,
-    actions: [
-      { label: trans.__('Undo'), callback: () => void told(trans, undo) }
-    ]
-  });
+  const message = trans.__('“%1” is archived.', fullTitle(loop, manager));
+  const action = {
+    label: trans.__('Undo'),
+    callback: () => void told(trans, undo, { loop, manager })
+  };
+  const about = { loopId: loop.id, title: '', actions: [action] };
+  tell({ type: 'info', message, ...about }, trans);
 }
 
 export async function recreateLoop(
@@ -147,8 +148,6 @@ export async function fetchRepo(
   );
   try {
     await manager.fetch(loop.id);
-  } catch (error) {
-    throw new Error(`${fullTitle(loop, manager)}: ${messageOf(error)}`);
   } finally {
     Notification.dismiss(notice);
   }

@@ -36,7 +36,7 @@ import { changeLoop, newLoop } from './dialog';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
 import type { IDefaults } from './newform';
-import { told } from './notices';
+import { tell, told } from './notices';
 import { Once } from './once';
 import { pick } from './pick';
 import { promoteLoop } from './promote';
@@ -137,20 +137,24 @@ export function addCommands(options: ICommandOptions): string[] {
         const wanted = idOf(args);
         if (wanted === undefined) {
           const chosen = await chooseLoop(options, label, fits);
-          return chosen && told(trans, () => act(chosen, args));
+          if (chosen === undefined) {
+            return undefined;
+          }
+          const about = { loop: chosen, manager };
+          return told(trans, () => act(chosen, args), about);
         }
         if (manager.find(wanted) === undefined) {
           await manager.fresh();
         }
-        return told(trans, async () => {
-          const loop = manager.find(wanted);
-          if (loop === undefined) {
-            throw new Error(
-              trans.__('This loop no longer exists; somebody deleted it.')
-            );
-          }
-          return act(loop, args);
-        });
+        const loop = manager.find(wanted);
+        if (loop !== undefined) {
+          return told(trans, () => act(loop, args), { loop, manager });
+        }
+        const message = trans.__(
+          'This loop no longer exists; somebody deleted it.'
+        );
+        tell({ type: 'error', message, loopId: wanted, title: '' }, trans);
+        return undefined;
       })
     });
     shown.push(id);

@@ -4,15 +4,11 @@ import type { CommandRegistry } from '@lumino/commands';
 
 import { messageOf } from './api';
 import { CommandIDs } from './ids';
+import { Teller } from './telling';
 import type { ILoopManager, Loop } from './tokens';
 import { fullTitle } from './words';
 
-/** Whether a person is being told something already: a failed request and an event may say the same. */
-export function isTold(message: string): boolean {
-  return Notification.manager.notifications.some(shown =>
-    shown.message.endsWith(message)
-  );
-}
+const teller = new Teller(Notification.manager);
 
 /** JupyterLab cuts a notice after so many characters, and what to do stands at the end. */
 const MOST_CHARACTERS = 140;
@@ -35,21 +31,48 @@ export function whole(
       ];
 }
 
-/** Runs something and says it in a notification if it fails; nothing stays unhandled. */
+/** Something that a person should be told. */
+export interface INews {
+  type: Notification.TypeOptions;
+  /** Without the title of the loop. */
+  message: string;
+  /** Id of the loop that it is about; empty for none. */
+  loopId: string;
+  /** Of the loop, to stand in front; empty for none. */
+  title: string;
+  actions?: Notification.IAction[];
+}
+
+/** Shows a notice, but once where a failed request and an event say the same; of an error it stays. */
+export function tell(news: INews, trans: TranslationBundle): void {
+  const { type, message, loopId, title, actions = [] } = news;
+  const text = title === '' ? message : `${title}: ${message}`;
+  teller.tell(loopId, message, () =>
+    Notification.emit(text, type, {
+      autoClose: type === 'error' ? false : 10_000,
+      actions: [...whole(text, trans), ...actions]
+    })
+  );
+}
+
+/**
+ * Runs something and says it in a notification if it fails; nothing stays unhandled.
+ *
+ * @param trans - Translates.
+ * @param act - What is run.
+ * @param about - The loop that it is done to, which is named.
+ */
 export async function told<T>(
   trans: TranslationBundle,
-  act: () => Promise<T>
+  act: () => Promise<T>,
+  about?: { loop: Loop; manager: ILoopManager }
 ): Promise<T | undefined> {
   try {
     return await act();
   } catch (error) {
-    const message = messageOf(error);
-    if (!isTold(message)) {
-      Notification.error(message, {
-        autoClose: false,
-        actions: whole(message, trans)
-      });
-    }
+    const title = about ? fullTitle(about.loop, about.manager) : '';
+    const loopId = about?.loop.id ?? '';
+    tell({ type: 'error', message: messageOf(error), loopId, title }, trans);
     return undefined;
   }
 }
@@ -130,25 +153,13 @@ export function tellOfProgress(
       Notification.dismiss(id);
       open.delete(notice.loopId);
     }
-    if (isTold(notice.message)) {
-      return;
-    }
-    const title =
-      notice.loop === undefined ? '' : `${fullTitle(notice.loop, manager)}: `;
-    const message = title + notice.message;
-    Notification.emit(message, notice.level, {
-      autoClose: notice.level === 'error' ? false : 10_000,
-      actions: [
-        ...whole(message, trans),
-        ...(id === undefined && notice.level === 'warning'
-          ? []
-          : [
-              {
-                label: trans.__('Log'),
-                callback: (event: MouseEvent) => showLog(notice.loopId, event)
-              }
-            ])
-      ]
-    });
+    const { level, loop, loopId, message } = notice;
+    const title = loop === undefined ? '' : fullTitle(loop, manager);
+    const log: Notification.IAction = {
+      label: trans.__('Log'),
+      callback: event => showLog(loopId, event)
+    };
+    const actions = id === undefined && level === 'warning' ? [] : [log];
+    tell({ type: level, message, loopId, title, actions }, trans);
   });
 }

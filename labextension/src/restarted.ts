@@ -1,5 +1,4 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { Notification } from '@jupyterlab/apputils';
 import { ConsolePanel } from '@jupyterlab/console';
 import { DocumentWidget } from '@jupyterlab/docregistry';
 import { NotebookPanel } from '@jupyterlab/notebook';
@@ -8,7 +7,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Widget } from '@lumino/widgets';
 
 import type { LoopManager } from './manager';
-import { isTold } from './notices';
+import { tell } from './notices';
 import { wake } from './waking';
 import { fullTitle } from './words';
 
@@ -46,9 +45,8 @@ export function followRestarts(
             'The kernels of “%1” were restarted: its sandbox was recreated.',
             fullTitle(loop, manager)
           );
-    if (!isTold(message)) {
-      Notification.info(message, { autoClose: 10_000 });
-    }
+    const loopId = loop?.id ?? '';
+    tell({ type: 'info', message, loopId, title: '' }, trans);
   });
 }
 
