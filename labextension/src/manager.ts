@@ -27,15 +27,11 @@ import type {
   TerminalOptions,
   Usage
 } from './tokens';
+import type { IWork } from './works';
+import { Works } from './works';
 
 const NONE: readonly Loop[] = [];
 const SCHEMA = 'urn:loopat:event:loop:v1';
-
-/** What this page does to a loop, and the events that come of it. */
-interface IWork {
-  id: string;
-  own: readonly ILoopEvent['action'][];
-}
 
 /** A kernel that has lost its variables, and whose loop may not be known. */
 export interface IRestart {
@@ -260,30 +256,23 @@ export class LoopManager implements ILoopManager {
     body?: unknown,
     signal?: AbortSignal
   ): Promise<Loop> {
-    const work: IWork = { id, own: method === 'PATCH' ? CHANGES : STEPS };
-    this._works.add(work);
-    let answered = false;
+    const work = this._works.begin(id, method === 'PATCH' ? CHANGES : STEPS);
+    let isLast = false;
     try {
       const path = `loops/${id}${verb}`;
       const loop = await this._client.call<Loop>(method, path, body, signal);
-      answered = true;
+      // Somebody else may have done something after that answer was written.
+      isLast = work.heard === undefined || work.heard === loop.state;
       return this._put(loop);
     } catch (error) {
       this._forgetMissing(id, error);
       throw error;
     } finally {
-      this._works.delete(work);
-      if (!answered && this.find(id) !== undefined) {
+      this._works.end(work);
+      if (!isLast && this.find(id) !== undefined) {
         this._keeper.stale(id);
       }
     }
-  }
-
-  /** Whether the answer that is under way will say what an event says. */
-  private _isOwn(event: ILoopEvent): boolean {
-    return [...this._works].some(
-      work => work.id === event.loop_id && work.own.includes(event.action)
-    );
   }
 
   private _forgetMissing(id: string, error: unknown): void {
@@ -326,6 +315,7 @@ export class LoopManager implements ILoopManager {
       return;
     }
     const event = emission as unknown as ILoopEvent;
+    const isOwn = this._works.hear(event);
     const loop = this.find(event.loop_id);
     if (event.message && ['warning', 'failed'].includes(event.action)) {
       this._noticed.emit({
@@ -338,13 +328,13 @@ export class LoopManager implements ILoopManager {
     if (event.kernel_id !== undefined) {
       this._restarted.emit({ kernelId: event.kernel_id, loop });
     }
+    // JupyterLab would offer what ran there, which has ended, until it looks by itself.
+    const { sessions, terminals } = this._services;
     if (event.action === 'deleted' || event.state === 'stopped') {
-      // JupyterLab would offer what ran there, which has ended, until it looks by itself.
-      const { sessions, terminals } = this._services;
       const looks = [sessions.refreshRunning(), terminals.refreshRunning()];
       void Promise.allSettled(looks);
     }
-    if (!this._keeper.hear(event) || this._isOwn(event)) {
+    if (!this._keeper.hear(event) || isOwn) {
       return;
     }
     if (loop === undefined && this._creating > 0) {
@@ -361,7 +351,7 @@ export class LoopManager implements ILoopManager {
   /** Kernels and terminals, as they were when they were last looked at. */
   private _inside = '[[],[]]';
   /** What this page is doing to loops. */
-  private _works = new Set<IWork>();
+  private _works = new Works();
   private _creating = 0;
   /** Ids of loops that came while loops were being made here. */
   private _newcomers = new Set<string>();
