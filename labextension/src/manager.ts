@@ -329,10 +329,13 @@ export class LoopManager implements ILoopManager {
       this._restarted.emit({ kernelId: event.kernel_id, loop });
     }
     // JupyterLab would offer what ran there, which has ended, until it looks by itself.
-    const { sessions, terminals } = this._services;
+    const { sessions, terminals, kernelspecs } = this._services;
     if (event.action === 'deleted' || event.state === 'stopped') {
       const looks = [sessions.refreshRunning(), terminals.refreshRunning()];
       void Promise.allSettled(looks);
+    }
+    if (event.action === 'deleted') {
+      void Promise.allSettled([kernelspecs.refreshSpecs()]);
     }
     if (!this._keeper.hear(event) || isOwn) {
       return;

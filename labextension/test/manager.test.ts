@@ -108,3 +108,11 @@ it('an answer that says what the last event said needs no question', async () =>
   expect(manager.find('a')?.state).toBe('running');
   expect(asked).toEqual(['POST loops/a/start']);
 });
+
+it('kernels of a loop that was deleted are not offered any more', async () => {
+  const { refreshed, hear } = await made('running');
+  hear({ action: 'state', state: 'stopped' });
+  expect(refreshed).not.toContain('kernelspecs');
+  hear({ action: 'deleted' });
+  expect(refreshed).toContain('kernelspecs');
+});
