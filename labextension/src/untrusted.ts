@@ -1,5 +1,4 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { Notification } from '@jupyterlab/apputils';
 import type { ISessionContext } from '@jupyterlab/apputils';
 import type { ConsolePanel, IConsoleTracker } from '@jupyterlab/console';
 import type { DocumentRegistry } from '@jupyterlab/docregistry';
@@ -12,7 +11,7 @@ import type { ISignal } from '@lumino/signaling';
 import { closeComms } from './comms';
 import type { IGuard } from './guard';
 import { guarded } from './guard';
-import { isTold, whole } from './notices';
+import { tell } from './notices';
 import type { IPlace } from './place';
 import { placeOf } from './place';
 import type { ILoopManager } from './tokens';
@@ -246,12 +245,7 @@ class Follower {
       '%1 Scripts, SVG, styles and widgets are left out. Show pictures as PNG; for code that you trust, choose another isolation in Loop Settings….',
       why
     );
-    if (!isTold(message)) {
-      Notification.info(message, {
-        autoClose: 10_000,
-        actions: whole(message, trans)
-      });
-    }
+    tell({ type: 'info', message, loopId: loop?.id ?? '', title: '' }, trans);
   }
 
   private _setComms(kernel: Kernel.IKernelConnection | undefined): void {

@@ -30,7 +30,7 @@ function looked(isAtOnce = true) {
   const seen = {
     asked: [] as AbortSignal[],
     heard: [] as string[],
-    answer: (_: string) => undefined as void,
+    answer: (() => undefined) as (answer: string) => void,
     refuse: () => undefined as void,
     end: () => undefined as void
   };

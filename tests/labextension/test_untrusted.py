@@ -27,13 +27,16 @@ KEPT = ("Quarry", "Meadow")
 STARTUP = """
 from IPython.display import HTML, SVG, display
 
+BUTTON = '''<button data-commandlinker-command="apputils:notify"
+    data-commandlinker-args='{"message": "pressed", "options": {"autoClose": false}}'>press</button>'''
+
 def follow(*_):
-    display(HTML('<b>follows</b><img src=x onerror="(window.ran ||= []).push(1)">'))
+    display(HTML('<b>follows</b><img src=x onerror="(window.ran ||= []).push(1)">' + BUTTON))
     display(SVG('<svg xmlns="http://www.w3.org/2000/svg"><text>drawn</text></svg>'))
 
 get_ipython().events.register("post_run_cell", follow)
 """
-"""What code in a loop leaves for a person who runs a cell: a script, after whatever the cell shows."""
+"""What code in a loop leaves for a person who runs a cell: a script and a command, after whatever the cell shows."""
 
 NEW_NOTEBOOK = """async ([path, name]) => {
   const { commands } = jupyterapp;
@@ -106,6 +109,8 @@ async def test_outputs_of_other_loops_act_as_in_any_jupyterlab(stage: Stage, loo
     await stage.browser.run_cell("1")
     assert await shown(page, ".jp-NotebookPanel .jp-OutputArea") > 0
     await page.locator(".jp-NotebookPanel .jp-RenderedSVG img").first.wait_for()
+    await page.locator(".jp-OutputArea button", has_text="press").click()
+    await page.locator(".Toastify__toast", has_text="pressed").wait_for()
     assert await notices(stage.browser).count() == 0
 
 
@@ -116,11 +121,13 @@ async def test_outputs_of_a_strict_loop_do_not(stage: Stage, loops: Loops) -> No
     assert await shown(page, ".jp-NotebookPanel .jp-OutputArea") == 0
     assert await page.locator(".jp-OutputArea [onerror], .jp-RenderedSVG img").count() == 0
     await notices(browser).wait_for()
+    await page.locator(".jp-OutputArea button", has_text="press").click()
     # Not by trusting it, nor in views beside it, nor in copies of its cells elsewhere.
     await page.evaluate(
         "[...jupyterapp.shell.currentWidget.content.model.cells].forEach(cell => { cell.trusted = true; })"
     )
     assert await shown(page, ".jp-NotebookPanel .jp-OutputArea") == 0
+    assert await page.locator(".jp-Dialog, .Toastify__toast:has-text('pressed')").count() == 0
     await page.evaluate("jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
     await page.evaluate("jupyterapp.commands.execute('notebook:create-output-view')")
     assert await shown(page, ".jp-LinkedOutputView") == 0
