@@ -25,7 +25,7 @@ from loopat_jupyter.workspace.files import full_disk_told
 from loopat_jupyter.workspace.locks import mirror_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from loopat_jupyter.repos.git import Access, Git
     from loopat_jupyter.workspace.config import Config

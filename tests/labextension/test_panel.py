@@ -286,7 +286,8 @@ async def test_a_command_without_a_loop_asks_which(stage: Stage) -> None:
     await field.fill("long" * 100)
     await page.keyboard.press("Enter")
     refused = page.locator(".Toastify__toast--error")
-    await refused.get_by_text(f"Renamed ({first.id[:8]}): The title must be at most 200 characters, has 400.").wait_for()
+    told = f"Renamed ({first.id[:8]}): The title must be at most 200 characters, has 400."
+    await refused.get_by_text(told).wait_for()
 
 
 async def test_tabs_of_files_with_the_same_name_say_their_loops(stage: Stage) -> None:

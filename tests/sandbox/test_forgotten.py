@@ -98,14 +98,14 @@ def forgetful(workspace: Workspace, small_image: str, own_podman: Path) -> Itera
         asyncio.run(end_init(init, "of the test", grace_s=0))
 
 
+both = pytest.mark.parametrize("noted", [True, False], ids=["noted", "wiped"])
+
+
 @pytest.mark.podman
 @pytest.mark.lonely
 @pytest.mark.fault("F11")
 class TestForgotten:
-    @pytest.fixture(params=[True, False], ids=["noted", "wiped"])
-    def noted(self, request: pytest.FixtureRequest) -> bool:
-        return bool(request.param)
-
+    @both
     async def test_work_in_it_goes_on_and_is_not_ended_without_asking(self, forgetful: Forgetful, *, noted: bool):
         manager = forgetful.manager
         record, running = await forgetful.forgot(noted=noted)
@@ -117,6 +117,7 @@ class TestForgotten:
         assert (await manager.start(record)).init_pid == running.init_pid
         assert len(exec_roots(running.init_pid)) == 1
 
+    @both
     async def test_it_is_stopped_and_started_again(self, forgetful: Forgetful, *, noted: bool):
         record, running = await forgetful.forgot(noted=noted)
         await forgetful.manager.stop(record)
@@ -126,26 +127,27 @@ class TestForgotten:
         assert is_init(again.init_pid)
         assert again.name == running.name
 
-    async def test_all_loops_are_stopped(self, forgetful: Forgetful, *, noted: bool):
-        _, running = await forgetful.forgot(noted=noted)
+    async def test_all_loops_are_stopped(self, forgetful: Forgetful):
+        _, running = await forgetful.forgot(noted=False)
         await forgetful.manager.upkeep.stop_all()
         assert not is_init(running.init_pid)
 
-    async def test_it_is_deleted_with_all_that_runs(self, forgetful: Forgetful, *, noted: bool):
-        record, running = await forgetful.forgot(noted=noted)
+    async def test_it_is_deleted_with_all_that_runs(self, forgetful: Forgetful):
+        record, running = await forgetful.forgot(noted=False)
         await forgetful.manager.delete(record.id, force=True)
         assert not is_init(running.init_pid)
         assert forgetful.says("ps", "--all", "--quiet") == ""
         with pytest.raises(NotFoundError):
             await forgetful.manager.get(record.id)
 
-    async def test_a_new_one_takes_its_place(self, forgetful: Forgetful, *, noted: bool):
-        record, running = await forgetful.forgot(noted=noted)
+    async def test_a_new_one_takes_its_place(self, forgetful: Forgetful):
+        record, running = await forgetful.forgot(noted=True)
         again = await forgetful.manager.start(record, fresh=True)
         assert not is_init(running.init_pid)
         assert is_init(again.init_pid)
         assert forgetful.says("ps", "--quiet").count("\n") == 0
 
+    @both
     async def test_it_is_found_where_podman_lost_the_container_too(self, forgetful: Forgetful, *, noted: bool):
         record, running = await forgetful.forgot(noted=noted)
         forgetful.says("rm", "--force", running.name)
