@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import pytest_asyncio
 
+from tests.jupyter_process import TOKEN
 from tests.labextension.browser import READY
 from tests.labextension.conftest import lab_server, new_page
 
@@ -185,3 +186,18 @@ async def test_nor_do_they_where_the_server_shows_its_folder(
         assert await shown(browser.page, ".jp-NotebookPanel .jp-OutputArea") == 0
         await notices(browser).wait_for()
         await browser.page.context.close()
+
+
+async def test_nor_do_they_in_notebook_7(stage: Stage, chromium: Chromium, loops: Loops) -> None:
+    path = f"{loops.strict}/seven.ipynb"
+    cell = {"cell_type": "code", "metadata": {}, "source": "", "outputs": [], "execution_count": None}
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": metadata, "cells": [cell]}
+    await stage.server.api("PUT", f"loopat/api/contents/{path}", {"type": "notebook", "content": notebook})
+    browser = await new_page(chromium, stage.server)
+    await browser.page.goto(f"{stage.server.url}notebooks/loops:{path}?token={TOKEN}")
+    await browser.page.wait_for_selector(".jp-NotebookPanel .jp-Cell .cm-content")
+    assert await browser.run_cell("1") == "1"
+    assert await shown(browser.page, ".jp-NotebookPanel .jp-OutputArea") == 0
+    await notices(browser).wait_for()
+    await browser.page.context.close()
