@@ -12,23 +12,19 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { Message } from '@lumino/messaging';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
-import { useVirtualizer } from '@tanstack/react-virtual';
 import * as React from 'react';
 
 import { Boundary, Refused } from './boundary';
 import { IconButton, openMenu } from './button';
 import { CommandIDs } from './ids';
 import { loopIcon } from './icons';
+import { useKeptFocus } from './kept';
+import { List } from './list';
 import { Marked } from './marked';
-import { Row } from './row';
 import type { Health, ILoopManager, Loop } from './tokens';
 import { Watch } from './watch';
-import { apart, commonWarnings } from './words';
+import { commonWarnings } from './words';
 
-const ROW_PX = 51;
-const estimateSize = () => ROW_PX;
-/** Rows beyond the edges, so that none is missing while the list scrolls. */
-const OVERSCAN = 8;
 /** Times such as "3 min ago" are told anew this often. */
 const CLOCK_MS = 30_000;
 
@@ -89,6 +85,7 @@ export class LoopPanel extends ReactWidget {
       <Boundary trans={this._options.trans}>
         <Panel
           {...this._options}
+          node={this.node}
           revealed={this._revealed}
           isSeen={this._isSeen}
         />
@@ -102,7 +99,12 @@ export class LoopPanel extends ReactWidget {
   private _revealed = new Signal<this, string>(this);
 }
 
-type Revealed = ISignal<LoopPanel, string>;
+interface IProps extends IPanelOptions {
+  /** The panel's own. */
+  node: HTMLElement;
+  revealed: ISignal<LoopPanel, string>;
+  isSeen: () => boolean;
+}
 
 /** Renders again when the loops change, and now and then for the times in it, if anybody sees it; what time that is. */
 function useLoops(manager: ILoopManager, isSeen: () => boolean): number {
@@ -129,10 +131,8 @@ function useFiltered(loops: readonly Loop[], filter: string): Loop[] {
   }, [loops, filter]);
 }
 
-function Panel(
-  props: IPanelOptions & { revealed: Revealed; isSeen: () => boolean }
-): React.ReactElement {
-  const { manager, commands, trans, revealed, isSeen } = props;
+function Panel(props: IProps): React.ReactElement {
+  const { manager, commands, trans, node, revealed, isSeen } = props;
   const now = useLoops(manager, isSeen);
   const [filter, setFilter] = React.useState('');
   const [archived, setArchived] = React.useState(false);
@@ -165,7 +165,12 @@ function Panel(
       void manager.showArchived().then(() => setKnown(true));
     }
   };
-  const list = { ...props, told, now, target, onReached: () => setTarget('') };
+  const keeping = useKeptFocus(node, shown, shownArchived, setTarget);
+  const onReached = () => setTarget('');
+  const list = { ...props, told, now, target, onReached, ...keeping };
+  const isReady = condition.kind === 'ready';
+  // What is known stays while the server is away, and so does the focus in it.
+  const isAny = loops.length > 0 || archivedLoops.length > 0;
   return (
     <>
       <div className="jp-Loops-header">
@@ -201,9 +206,9 @@ function Panel(
       {condition.kind === 'loading' && (
         <div className="jp-Loops-message">{trans.__('Looking for loops…')}</div>
       )}
-      {condition.kind === 'ready' && (
+      {(isReady || isAny) && (
         <>
-          {(loops.length > 0 || archivedLoops.length > 0) && (
+          {isAny && (
             <input
               type="search"
               className="jp-mod-styled jp-Loops-filter"
@@ -223,7 +228,7 @@ function Panel(
             </div>
           ))}
           {loops.length === 0 ? (
-            <Empty {...props} />
+            isReady && <Empty {...props} />
           ) : shown.length === 0 ? (
             <div className="jp-Loops-message">
               {trans.__('No loop matches.')}
@@ -311,81 +316,6 @@ function Checks({
               )}
             </li>
           ))}
-      </ul>
-    </div>
-  );
-}
-
-interface IListProps extends IPanelOptions {
-  /** For screen readers. */
-  label: string;
-  loops: Loop[];
-  /** Warnings that are told above the list. */
-  told: ReadonlySet<string>;
-  now: number;
-  /** Id of the loop to go to; empty for none. */
-  target: string;
-  onReached: () => void;
-}
-
-function List(props: IListProps): React.ReactElement {
-  const { label, loops, told, target, onReached, now } = props;
-  const { manager, commands, trans } = props;
-  const parent = React.useRef<HTMLDivElement>(null);
-  const virtualizer = useVirtualizer({
-    count: loops.length,
-    getScrollElement: () => parent.current,
-    estimateSize,
-    // A new function would have all rows reckoned anew.
-    getItemKey: React.useCallback((index: number) => loops[index].id, [loops]),
-    overscan: OVERSCAN,
-    useFlushSync: false,
-    directDomUpdates: true,
-    directDomUpdatesMode: 'position'
-  });
-  const titles = manager.repeated;
-  const goal = loops.findIndex(loop => loop.id === target);
-  React.useEffect(() => {
-    if (goal < 0) {
-      return;
-    }
-    virtualizer.scrollToIndex(goal, { align: 'auto' });
-    // The row is there after the next frame, when the list has rendered what it scrolled to.
-    const frame = requestAnimationFrame(() => {
-      const row = parent.current?.querySelector(`[data-index="${goal}"]`);
-      row?.querySelector<HTMLElement>('.jp-Loops-name')?.focus();
-      onReached();
-    });
-    return () => cancelAnimationFrame(frame);
-  }, [goal, virtualizer, onReached]);
-  return (
-    <div className="jp-Loops-scroll" ref={parent}>
-      <ul
-        className="jp-Loops-list"
-        aria-label={label}
-        ref={virtualizer.containerRef}
-      >
-        {virtualizer.getVirtualItems().map(item => (
-          <li
-            key={item.key}
-            ref={virtualizer.measureElement}
-            data-index={item.index}
-            aria-setsize={loops.length}
-            aria-posinset={item.index + 1}
-            className="jp-Loops-item"
-            data-loop={loops[item.index].id}
-          >
-            <Row
-              loop={loops[item.index]}
-              apart={apart(loops[item.index], titles)}
-              unread={manager.unread.get(loops[item.index].id) ?? ''}
-              told={told}
-              commands={commands}
-              trans={trans}
-              now={now}
-            />
-          </li>
-        ))}
       </ul>
     </div>
   );

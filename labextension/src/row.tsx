@@ -210,7 +210,24 @@ function Actions({
   title: string;
   run: (id: string) => void;
 }): React.ReactElement {
-  const canStart = ['absent', 'stopped', 'error'].includes(loop.state);
+  const [command, doing] =
+    loop.state === 'running'
+      ? [
+          CommandIDs.stop,
+          { icon: stopIcon, label: trans.__('Stop “%1”', title) }
+        ]
+      : loop.state === 'preparing'
+        ? [
+            CommandIDs.cancel,
+            {
+              icon: stopIcon,
+              label: trans.__('Cancel the start of “%1”', title)
+            }
+          ]
+        : [
+            CommandIDs.start,
+            { icon: runIcon, label: trans.__('Start “%1”', title) }
+          ];
   return (
     <span
       className="jp-Loops-actions"
@@ -231,27 +248,8 @@ function Actions({
           />
         </>
       )}
-      {loop.state === 'running' && (
-        <IconButton
-          icon={stopIcon}
-          label={trans.__('Stop “%1”', title)}
-          onClick={() => run(CommandIDs.stop)}
-        />
-      )}
-      {loop.state === 'preparing' && (
-        <IconButton
-          icon={stopIcon}
-          label={trans.__('Cancel the start of “%1”', title)}
-          onClick={() => run(CommandIDs.cancel)}
-        />
-      )}
-      {!loop.archived && canStart && (
-        <IconButton
-          icon={runIcon}
-          label={trans.__('Start “%1”', title)}
-          onClick={() => run(CommandIDs.start)}
-        />
-      )}
+      {/* The same button whatever it does, so that it keeps the focus. */}
+      {!loop.archived && <IconButton {...doing} onClick={() => run(command)} />}
       <IconButton
         icon={ellipsesIcon}
         label={trans.__('More actions on “%1”', title)}

@@ -134,10 +134,13 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     # What ran in tests before has ended, which JupyterLab may not have seen yet.
     await page.evaluate(LOOK)
     await page.wait_for_timeout(PAUSE_MS)
+    await browser.action("Cycle", "Start").focus()
     with browser.requests() as asked:
         for verb, state in (("Start", "running"), ("Stop", "stopped")):
             async with page.expect_response(re.compile(rf"/{verb.lower()}\b")):
-                await browser.action("Cycle", verb).click()
+                # The button that stops it is the one that started it, so the keyboard stays where it was.
+                assert await browser.action("Cycle", verb).evaluate("node => node === document.activeElement")
+                await page.keyboard.press("Enter")
             await browser.state("Cycle", state)
             await page.evaluate(LOOK)
             await page.wait_for_timeout(PAUSE_MS)
@@ -179,8 +182,15 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     await notice.get_by_role("button", name="Undo").click()
     await browser.row("Cycle").wait_for()
     await notice.wait_for(state="detached")
+    # Nothing runs in it now, so nobody is asked. The focus goes on to the next row.
+    stage.add("Next")
+    await browser.row("Next").wait_for()
+    await browser.name("Cycle").focus()
     await browser.command("loops:archive", loop=identity)
     await browser.row("Cycle").wait_for(state="detached")
+    await page.wait_for_function("document.activeElement.textContent === 'Next'")
+    await stage.clear("Cycle")
+    await page.wait_for_function("document.activeElement.closest('.jp-Loops-empty')")
     await notice.wait_for()
     await archived.click()
     await browser.state("Cycle", "archived")
@@ -200,8 +210,15 @@ async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stag
     browser, page = stage.browser, stage.browser.page
     record = stage.add("Elsewhere")
     await browser.row("Elsewhere").wait_for()
+    # What cannot be read of one loop is told in its row.
+    one = re.compile(rf"/loops/{record.id}(\?|$)")
+    await page.route(one, lambda route: route.fulfill(status=500), times=1)
     await stage.server.api("PATCH", f"loopat/api/loops/{record.id}", {"title": "Renamed"})
+    await browser.row("Elsewhere").get_by_text("This may be out of date. 500").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
+    await browser.command("loops:refresh")
     await browser.row("Renamed").wait_for()
+    assert await browser.row("Renamed").locator(".jp-Loops-note").count() == 0
     await stage.server.api("DELETE", f"loopat/api/loops/{record.id}")
     await browser.row("Renamed").wait_for(state="detached")
     await browser.command("loops:start", loop=record.id)

@@ -169,6 +169,9 @@ async def test_podman_that_goes_away_is_told_with_what_mends_it(trouble: Trouble
     await page.locator(".Toastify__toast--error", has_text="podman").wait_for()
     await browser.command("loops:refresh")
     await page.locator(".jp-Loops-checks", has_text="podman").wait_for()
+    # What was known before stays in view below.
+    await browser.row("Stranded").wait_for()
+    assert await browser.findings("#jp-loops-panel") == []
     await browser.picture("podman-away")
     trouble.bring_podman()
     await page.get_by_role("button", name="Refresh").first.click()
