@@ -12,7 +12,7 @@ import { tell, told } from './notices';
 import { pick } from './pick';
 import { askTitle } from './titled';
 import type { Loop } from './tokens';
-import { unsavedIn } from './unsaved';
+import { openIn, unsavedIn } from './unsaved';
 import { ending, fullTitle, insideWords, losing } from './words';
 
 export async function openNotebook(
@@ -102,8 +102,18 @@ export async function archiveLoop(
     lost
   );
   const title = trans.__('Archive “%1”?', fullTitle(loop, manager));
-  if (lost !== '' && !(await confirmed(title, body, trans.__('Archive')))) {
-    return;
+  const unsaved = openIn(app.shell, loop).filter(({ model }) => model.dirty);
+  if (lost !== '') {
+    const save = Dialog.okButton({ label: trans.__('Save and Archive') });
+    const archive = Dialog.warnButton({ label: trans.__('Archive') });
+    const ways = unsaved.length === 0 ? [archive] : [archive, save];
+    const chosen = await asked(title, body, ways);
+    if (chosen === undefined) {
+      return;
+    }
+    if (chosen.label === save.label) {
+      await Promise.all(unsaved.map(context => context.save()));
+    }
   }
   await manager.change(loop.id, { archived: true });
   // Its row is gone, and nobody may have been asked.
@@ -258,12 +268,22 @@ async function confirmed(
   body: string | React.ReactElement,
   label: string
 ): Promise<boolean> {
-  const answer = await showDialog({
+  const yes = Dialog.warnButton({ label });
+  return (await asked(title, body, [yes])) !== undefined;
+}
+
+/** The way that somebody chooses; undefined for none. */
+async function asked(
+  title: string,
+  body: string | React.ReactElement,
+  ways: readonly Dialog.IButton[]
+): Promise<Dialog.IButton | undefined> {
+  const { button } = await showDialog({
     title,
     body,
-    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })],
+    buttons: [Dialog.cancelButton(), ...ways],
     // As in JupyterLab's own dialogs of this kind: whoever presses Enter too early loses nothing.
     defaultButton: 0
   });
-  return answer.button.accept;
+  return button.accept ? button : undefined;
 }

@@ -36,6 +36,8 @@ import { LoopPanel } from './panel';
 import { placeOf } from './place';
 import { followRestarts } from './restarted';
 import { LoopStatus } from './status';
+import { tellOfStops } from './stopped';
+import { keepUnsaved } from './stranded';
 import { markTabs } from './tabs';
 import { nameTerminals } from './terminals';
 import type { Loop } from './tokens';
@@ -175,6 +177,8 @@ const face: JupyterFrontEndPlugin<void> = {
 
     tellOfProgress(loops, commands, trans);
     followRestarts(app.shell, loops, trans);
+    tellOfStops(app.shell, app.serviceManager, loops, trans);
+    keepUnsaved(app, loops, trans);
     if (consoles !== null) {
       startAgain(consoles, loops, dialogs);
     }

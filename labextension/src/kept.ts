@@ -67,8 +67,10 @@ export function useKeptFocus(
         onLost(heir);
       }
     } else {
-      const other = '.jp-Loops-empty button, .jp-Loops-filter';
-      node.querySelector<HTMLElement>(other)?.focus();
+      const other =
+        node.querySelector<HTMLElement>('.jp-Loops-empty button') ??
+        node.querySelector<HTMLElement>('.jp-Loops-filter');
+      other?.focus();
     }
   });
   return React.useMemo(

@@ -39,6 +39,13 @@ export interface IRestart {
   loop: Loop | undefined;
 }
 
+/** A sandbox that ended. */
+export interface IStop {
+  loop: Loop;
+  /** Whether this page had it stopped. */
+  isOwn: boolean;
+}
+
 const CHANGES: IWork['own'] = ['updated', 'state'];
 const STEPS: IWork['own'] = ['state', 'warning', 'failed'];
 
@@ -96,6 +103,11 @@ export class LoopManager implements ILoopManager {
   /** The server restarted a kernel, because the sandbox of its loop was recreated. */
   get restarted(): ISignal<LoopManager, IRestart> {
     return this._restarted;
+  }
+
+  /** A sandbox was stopped; told before the loop says so, and of what this page does perhaps twice. */
+  get stopped(): ISignal<LoopManager, IStop> {
+    return this._stopped;
   }
 
   get isDisposed(): boolean {
@@ -263,6 +275,9 @@ export class LoopManager implements ILoopManager {
       const loop = await this._client.call<Loop>(method, path, body, signal);
       // Somebody else may have done something after that answer was written.
       isLast = work.heard === undefined || work.heard === loop.state;
+      if (loop.state === 'stopped') {
+        this._stopped.emit({ loop, isOwn: true });
+      }
       return this._put(loop);
     } catch (error) {
       this._forgetMissing(id, error);
@@ -328,6 +343,9 @@ export class LoopManager implements ILoopManager {
     if (event.kernel_id !== undefined) {
       this._restarted.emit({ kernelId: event.kernel_id, loop });
     }
+    if (loop !== undefined && event.state === 'stopped') {
+      this._stopped.emit({ loop, isOwn });
+    }
     // JupyterLab would offer what ran there, which has ended, until it looks by itself.
     const { sessions, terminals, kernelspecs } = this._services;
     if (event.action === 'deleted' || event.state === 'stopped') {
@@ -362,4 +380,5 @@ export class LoopManager implements ILoopManager {
   private _changed = new Signal<ILoopManager, void>(this);
   private _noticed = new Signal<ILoopManager, ILoopNotice>(this);
   private _restarted = new Signal<LoopManager, IRestart>(this);
+  private _stopped = new Signal<LoopManager, IStop>(this);
 }

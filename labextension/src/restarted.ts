@@ -51,7 +51,7 @@ export function followRestarts(
 }
 
 /** The kernel of a document or console. */
-function kernelOf(widget: Widget): Kernel.IKernelConnection | undefined {
+export function kernelOf(widget: Widget): Kernel.IKernelConnection | undefined {
   const context =
     widget instanceof DocumentWidget
       ? widget.context.sessionContext

@@ -116,3 +116,22 @@ it('kernels of a loop that was deleted are not offered any more', async () => {
   hear({ action: 'deleted' });
   expect(refreshed).toContain('kernelspecs');
 });
+
+it('a stop is that of this page where it asked for one, whichever comes first', async () => {
+  const { manager, server, hear, settle } = await made('running');
+  const stops: boolean[] = [];
+  manager.stopped.connect((_, { isOwn }) => stops.push(isOwn));
+  let stopped = manager.stop('a');
+  await settle();
+  hear({ action: 'state', state: 'stopped' });
+  server.answer?.(loop({ state: 'stopped' }));
+  await stopped;
+  expect(stops).toEqual([true, true]);
+  stopped = manager.stop('a');
+  await settle();
+  server.answer?.(loop({ state: 'stopped' }));
+  await stopped;
+  // By then, what ended was told as this page's doing.
+  hear({ action: 'state', state: 'stopped' });
+  expect(stops.slice(2)).toEqual([true, false]);
+});

@@ -75,9 +75,9 @@ FINDINGS = """async selector => {
   return violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 160)}`);
 }"""
 
-LABS_OWN = re.compile(r"Failed to fetch|Disposed\Z")
+LABS_OWN = re.compile(r"Failed to fetch|Disposed\Z|Kernel is dead\Z")
 """What Lab's own code does not handle: a server that is away while it saves its layout; a document that is closed while
-its kernel starts."""
+its kernel starts; a kernel that has ended when Lab's debugger asks it."""
 
 
 class Browser:

@@ -48,6 +48,9 @@ TERMINAL_BELOW = """() => {
 """As a person drags it there, to see both."""
 
 
+CAN_SAVE = "jupyterapp.shell.currentWidget.context.canSave"
+"""Whether JupyterLab saves by itself what is in front."""
+
 CLOSE = """label => {
   [...jupyterapp.shell.widgets('main')].find(widget => widget.title.label === label).dispose();
 }"""
@@ -125,7 +128,6 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     await page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badge").nth(1).wait_for(state="hidden")
     assert await badge.count() == 1
 
-
 async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await browser.make("Cycle")
@@ -162,23 +164,29 @@ async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     await page.locator(".jp-Dialog", has_text=says).wait_for()
     await browser.answer("Archive")
     await browser.row("Cycle").wait_for(state="detached")
+    # What is not saved cannot be saved there until it is unarchived, and JupyterLab does not try.
+    stranded = page.locator(".Toastify__toast", has_text="“Cycle” was archived. Not saved: draft.txt.")
+    await stranded.wait_for()
+    assert await browser.findings(".Toastify__toast") == []
+    assert not await page.evaluate(CAN_SAVE)
     archived = page.get_by_role("button", name="Archived")
     await archived.click()
     await browser.state("Cycle", "archived")
     await browser.command("loops:delete", loop=identity)
     await page.locator(".jp-Dialog", has_text="Not saved yet: draft.txt. This cannot be undone.").wait_for()
     await browser.answer("Cancel")
-    await page.evaluate(CLOSE, "draft.txt")
-    await browser.command("loops:unarchive", loop=identity)
+    await stranded.get_by_role("button", name="Unarchive").click()
     await browser.action("Cycle", "Start").wait_for()
+    await stranded.wait_for(state="detached")
     await archived.click()
     await page.evaluate("jupyterapp.commands.execute('apputils:dismiss-notification', {})")
-    # Nothing runs in it now, so nobody is asked.
+    await page.locator(".Toastify__toast").first.wait_for(state="detached")
     await browser.command("loops:archive", loop=identity)
+    await browser.answer("Save and Archive")
     await browser.row("Cycle").wait_for(state="detached")
+    assert (stage.workspace.workdir(identity) / "draft.txt").read_text() == "not saved"
+    await page.evaluate(CLOSE, "draft.txt")
     notice = page.locator(".Toastify__toast", has_text="“Cycle” is archived.")
-    await notice.wait_for()
-    assert await browser.findings(".Toastify__toast") == []
     await notice.get_by_role("button", name="Undo").click()
     await browser.row("Cycle").wait_for()
     await notice.wait_for(state="detached")
@@ -219,8 +227,24 @@ async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stag
     await browser.command("loops:refresh")
     await browser.row("Renamed").wait_for()
     assert await browser.row("Renamed").locator(".jp-Loops-note").count() == 0
+    (stage.workspace.workdir(record.id) / "draft.txt").write_text("")
+    folder = (await stage.loop("Renamed"))["folder"]
+    await browser.leave_unsaved(f"loops:{folder}/draft.txt", "nowhere else")
     await stage.server.api("DELETE", f"loopat/api/loops/{record.id}")
     await browser.row("Renamed").wait_for(state="detached")
+    # What was not saved can be saved elsewhere.
+    stranded = page.locator(".Toastify__toast", has_text="“Renamed” was deleted. Not saved: draft.txt.")
+    await stranded.wait_for()
+    assert not await page.evaluate(CAN_SAVE)
+    await page.keyboard.press("Control+s")
+    await stranded.get_by_role("button", name="Save a Copy").click()
+    saved = page.locator(".Toastify__toast", has_text="Saved in the server’s own folder: draft.txt.")
+    await saved.get_by_role("button", name="Open").click()
+    await page.wait_for_function("jupyterapp.shell.currentWidget.context?.path === 'draft.txt'")
+    assert (await stage.server.api("GET", "api/contents/draft.txt")).body["content"] == "nowhere else"
+    await stranded.wait_for(state="detached")
+    assert await page.locator(".jp-Dialog").count() == 0
+    await stage.server.api("DELETE", "api/contents/draft.txt")
     await browser.command("loops:start", loop=record.id)
     await page.get_by_text("This loop no longer exists; somebody deleted it.").wait_for()
 

@@ -113,6 +113,7 @@ async def test_cards_of_the_launcher_start_in_the_open_loop(stage: Stage, harbou
     await browser.state("Harbour", "stopped")
     await browser.row("Harbour").locator(".jp-Loops-inside").wait_for(state="detached")
     await page.wait_for_function("[...jupyterapp.serviceManager.sessions.running()].length === 0")
+    assert await page.locator(".Toastify__toast", has_text="was stopped").count() == 0
     # After a stop, a console gets a kernel when it is run again, as a notebook does.
     await page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="Console").click()
     await console.locator(".jp-OutputArea-output").wait_for(state="detached")
@@ -215,10 +216,15 @@ async def test_new_settings_are_taken_with_the_button_in_the_row(stage: Stage, h
     await browser.row("Harbour").click(button="right")
     await page.locator(".lm-Menu").get_by_text("Show Build Log", exact=True).click()
     await page.locator(".Toastify__toast--info", has_text="No build log: the image has not been built").wait_for()
-    # Who stops it knows that its kernels end.
+    # Who stops it knows that its kernels end; who works in it is told.
     await browser.action("Harbour", "Stop").click()
     await page.locator(".jp-Dialog", has_text="This ends: 1 kernel.").wait_for()
-    await browser.answer("Stop")
+    await browser.answer("Cancel")
+    await browser.action("Harbour", "New terminal in").click()
+    await browser.row("Harbour").locator(".jp-Loops-inside", has_text="1 kernel, 1 terminal").wait_for()
+    assert (await stage.server.api("POST", f"loopat/api/loops/{harbour}/stop")).status == 200
+    told = "“Harbour” was stopped. This ended: 1 kernel, 1 terminal."
+    await page.locator(".Toastify__toast", has_text=told).wait_for()
     await page.locator(".jp-Toolbar-kernelName:visible", has_text="No Kernel").wait_for()
     assert await page.evaluate("noted.dialogs") == 1
 
