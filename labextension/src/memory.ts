@@ -1,7 +1,7 @@
 import type { Loop } from './tokens';
 
-/** How long what is gone may have ended with a stop that is heard of only now: a server may look late. */
-export const LATE_MS = 30_000;
+/** How long what is gone may have ended with a stop that is heard of only now: a server looks every second. */
+export const LATE_MS = 10_000;
 
 /** A kernel or terminal that is open in a page. */
 export interface IThing {

@@ -128,6 +128,7 @@ async def test_a_person_makes_a_loop_and_works_in_it(stage: Stage) -> None:
     await page.locator(".jp-NotebookPanel-toolbar .jp-Loops-badge").nth(1).wait_for(state="hidden")
     assert await badge.count() == 1
 
+
 async def test_start_stop_archive_and_delete(stage: Stage) -> None:
     browser, page = stage.browser, stage.browser.page
     await browser.make("Cycle")
@@ -227,24 +228,23 @@ async def test_a_loop_made_changed_and_deleted_elsewhere_is_followed(stage: Stag
     await browser.command("loops:refresh")
     await browser.row("Renamed").wait_for()
     assert await browser.row("Renamed").locator(".jp-Loops-note").count() == 0
-    (stage.workspace.workdir(record.id) / "draft.txt").write_text("")
+    (stage.workspace.workdir(record.id) / "elsewhere.txt").write_text("")
     folder = (await stage.loop("Renamed"))["folder"]
-    await browser.leave_unsaved(f"loops:{folder}/draft.txt", "nowhere else")
+    await browser.leave_unsaved(f"loops:{folder}/elsewhere.txt", "nowhere else")
     await stage.server.api("DELETE", f"loopat/api/loops/{record.id}")
     await browser.row("Renamed").wait_for(state="detached")
     # What was not saved can be saved elsewhere.
-    stranded = page.locator(".Toastify__toast", has_text="“Renamed” was deleted. Not saved: draft.txt.")
+    stranded = page.locator(".Toastify__toast", has_text="“Renamed” was deleted. Not saved: elsewhere.txt.")
     await stranded.wait_for()
     assert not await page.evaluate(CAN_SAVE)
     await page.keyboard.press("Control+s")
     await stranded.get_by_role("button", name="Save a Copy").click()
-    saved = page.locator(".Toastify__toast", has_text="Saved in the server’s own folder: draft.txt.")
+    saved = page.locator(".Toastify__toast", has_text="Saved in the server’s own folder: elsewhere.txt.")
     await saved.get_by_role("button", name="Open").click()
-    await page.wait_for_function("jupyterapp.shell.currentWidget.context?.path === 'draft.txt'")
-    assert (await stage.server.api("GET", "api/contents/draft.txt")).body["content"] == "nowhere else"
+    await page.wait_for_function("jupyterapp.shell.currentWidget?.context?.path === 'elsewhere.txt'")
+    assert (await stage.server.api("GET", "api/contents/elsewhere.txt")).body["content"] == "nowhere else"
     await stranded.wait_for(state="detached")
     assert await page.locator(".jp-Dialog").count() == 0
-    await stage.server.api("DELETE", "api/contents/draft.txt")
     await browser.command("loops:start", loop=record.id)
     await page.get_by_text("This loop no longer exists; somebody deleted it.").wait_for()
 
