@@ -117,11 +117,12 @@ class Drive:
         """Whether a path for which `meant_path` has no answer means a loop that is gone.
 
         The name of the drive is left out, as there, and Jupyter would take the server's root for what it does not
-        find: what a person means to run in a loop would run on the host.
+        find: what a person means to run in a loop would run on the host. A single name is never a loop's: JupyterLab
+        calls what is in the server's root by ids that look like those of loops.
 
         Args:
             path: As the front end writes it.
             root: The server's root folder.
         """
-        first = path.strip("/").partition("/")[0]
-        return "\0" not in first and names_loop(first) and not os.path.lexists(root / first)
+        first, _, rest = path.strip("/").partition("/")
+        return bool(rest) and "\0" not in first and names_loop(first) and not os.path.lexists(root / first)

@@ -139,7 +139,8 @@ async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_se
 
 async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp) -> None:
     with host_kernel(place, "python3"):
-        kernel_id = await open_session(jp_fetch, "n.ipynb")
+        # JupyterLab calls a notebook in the server's root by an id alone.
+        kernel_id = await open_session(jp_fetch, "4a13fe60-0000-4000-8000-000000000000")
         where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
         assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
         await jp_fetch("api", "kernels", kernel_id, method="DELETE")

@@ -179,7 +179,7 @@ class TestEndOfTheServer:
         remove = folders.remove
 
         async def remove_slowly(folder: Path) -> None:
-            if folder == workspace.loop(loop):
+            if folder == workspace.deleted(loop):
                 begun.set()
                 await go_on.wait()
             await remove(folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loopat_jupyter.workspace.config import ConfigLoader
+from loopat_jupyter.workspace.loading import ConfigLoader
 from tests.conftest import LONELY
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def test_a_project_is_shown_and_not_run(api: Any, workspace: Workspace) ->
 def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The operator's file, for servers that are made after it."""
     file = tmp_path / "site.toml"
-    monkeypatch.setattr("loopat_jupyter.workspace.config.ConfigLoader", functools.partial(ConfigLoader, file))
+    monkeypatch.setattr("loopat_jupyter.workspace.loading.ConfigLoader", functools.partial(ConfigLoader, file))
     return file
 
 
