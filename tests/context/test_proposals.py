@@ -14,7 +14,8 @@ from loopat_jupyter.context import extent, merging, proposals
 from loopat_jupyter.context.proposals import ChangedFile, moment
 from loopat_jupyter.errors import ConflictError, GitError, NotFoundError
 from loopat_jupyter.loops import LoopManager
-from loopat_jupyter.repos.git import LARGEST_OUTPUT_BYTES, Git
+from loopat_jupyter.repos import git as repo_git
+from loopat_jupyter.repos.git import Git
 from loopat_jupyter.workspace.config import Config, ContextConfig
 from tests.context.test_extent import bomb
 from tests.context.test_origins import Noted
@@ -83,11 +84,14 @@ def huge(remote: Remote, size_bytes: int) -> str:
     return commit
 
 
-async def test_a_commit_of_any_size_hides_no_other_proposal_and_can_be_discarded(team: LoopManager, remote: Remote):
+async def test_a_commit_of_any_size_hides_no_other_proposal_and_can_be_discarded(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(repo_git, "LARGEST_OUTPUT_BYTES", 2**22)
     there, other, ordinary = team.cargo.contexts.proposals, str(uuid.UUID(int=2)), proposed(remote)
     git(remote.path, "update-ref", f"refs/heads/loop/{other}", ordinary)
     # More than git may say to anybody.
-    commit = huge(remote, LARGEST_OUTPUT_BYTES + 1)
+    commit = huge(remote, repo_git.LARGEST_OUTPUT_BYTES + 1)
     waiting = {proposal.loop_id: proposal for proposal in await there.waiting()}
     assert (waiting[other].author, waiting[other].title) == ("Ada", "Change")
     assert (waiting[LOOP].commit, waiting[LOOP].author) == (commit, "")
