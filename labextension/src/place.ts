@@ -44,8 +44,15 @@ export function placeOf(
         : content instanceof Launcher
           ? folder
           : undefined;
-  return {
-    isInside: path !== undefined && manager.isInside(path),
-    loop: path === undefined ? undefined : manager.ofPath(path)
-  };
+  if (path === undefined) {
+    return { isInside: false, loop: undefined };
+  }
+  const loop = manager.ofPath(path);
+  // Other folders, such as those of a day, may have names that look like a loop's.
+  const isGuess =
+    widget instanceof ConsolePanel && path !== widget.sessionContext.path;
+  const isInside = isGuess
+    ? loop !== undefined || manager.condition.kind === 'loading'
+    : manager.isInside(path);
+  return { isInside, loop };
 }

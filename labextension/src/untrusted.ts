@@ -255,7 +255,12 @@ class Follower {
     if (this._trust === 'labs') {
       this._closed?.open();
       this._closed = undefined;
-    } else if (kernel !== undefined && this._closed === undefined) {
+    } else if (
+      kernel !== undefined &&
+      this._closed === undefined &&
+      // Widgets ask their kernel for what there is once, as soon as they know it, and one connection alone may answer.
+      this._options.manager.condition.kind !== 'loading'
+    ) {
       this._closed = { kernel, open: closeComms(kernel) };
     }
   }

@@ -125,4 +125,6 @@ class Drive:
             root: The server's root folder.
         """
         first, _, rest = path.strip("/").partition("/")
-        return bool(rest) and "\0" not in first and names_loop(first) and not os.path.lexists(root / first)
+        if not rest or "\0" in first or not names_loop(first) or os.path.lexists(root / first):
+            return False
+        return self.store.was_deleted(first)

@@ -47,8 +47,10 @@ if TYPE_CHECKING:
 
     from loopat_jupyter.models import LoopRecord
 
-LARGEST_NOTEBOOK_BYTES = 64 * 2**20
-"""Less than of other files: a small cell is many times its bytes in memory, and takes time to be made and sent."""
+MOST_CELLS = 50_000
+"""Cells and outputs of a notebook: small ones are many times their bytes in memory, and take time to be sent."""
+
+_PIECES = (b'"cell_type"', b'"output_type"')
 
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ImportError, RecursionError, ValidationError)
 """What nbformat raises at what is no notebook."""
@@ -177,11 +179,9 @@ class LoopContentsManager(AsyncLargeFileManager):
         """As stock, but what somebody began to write beside a broken notebook of a loop is not put into its place."""
         if self.top_of(os_path) is None:
             return await super()._read_notebook(os_path, as_version, capture_validation_error, raw)
-        with contextlib.suppress(OSError):
-            _refuse_large(os_path, os.stat(os_path).st_size)  # noqa: PTH116 - one look
         text, _, *data = await self._read_file(os_path, "text", raw=True)
-        # It may have grown since.
-        _refuse_large(os_path, len(data[0]))
+        if sum(map(data[0].count, _PIECES)) > MOST_CELLS:
+            raise too_large(os_path)
         read = functools.partial(nbformat.reads, capture_validation_error=capture_validation_error)
         try:
             notebook = await asyncio.to_thread(read, text, as_version)
@@ -324,11 +324,6 @@ def _is_taken(name: str, old: str) -> bool:
         OSError: There is no such file.
     """
     return Path(name).exists() and not Path(old).samefile(name)
-
-
-def _refuse_large(os_path: str, size_bytes: int) -> None:
-    if size_bytes > LARGEST_NOTEBOOK_BYTES:
-        raise too_large(os_path)
 
 
 def _trusted(os_path: str) -> Place:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from loopat_jupyter.context.checkouts import context_branch
 from loopat_jupyter.context.extent import LARGEST_COMMIT_BYTES, refuse_bomb, refuse_large_commits, too_much
 from loopat_jupyter.context.merging import Author, drop, merge_and_push
-from loopat_jupyter.deadlines import side_by_side
+from loopat_jupyter.deadlines import deadline, side_by_side
 from loopat_jupyter.errors import ConflictError, GitError, LoopatError, NotFoundError
 from loopat_jupyter.models import CONTEXT_KINDS, ContextKind, Promotion, Proposal
 from loopat_jupyter.repos.git import NO_SETTINGS, lines_of
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LARGEST_DIFF_BYTES = 2 * 2**20
+_PATIENCE_S = 5.0
+"""With a remote where next to nothing waits: nobody looks at the rest meanwhile."""
 LARGEST_NAMES_BYTES = 2**18
 """Names of the files that a proposal changes; no person reads more of them."""
 
@@ -125,12 +127,15 @@ class Proposals:
         return tuple(sorted(chain(*found), key=lambda proposal: proposal.created_at, reverse=True))
 
     async def _in(self, kind: ContextKind, *, strict: bool) -> list[Proposal]:
+        must = strict or self._origins.is_gated(kind)
         try:
-            mirror = await self._refresh(kind)
-        except LoopatError as error:
-            if strict or self._origins.is_gated(kind):
+            async with deadline(None if must else _PATIENCE_S):
+                mirror = await self._refresh(kind)
+        except (LoopatError, TimeoutError) as error:
+            if must:
                 raise
-            _log.warning("Nobody looked for proposals on %s. %s", kind, error.message)
+            why = str(error) or f"Its remote did not answer within {_PATIENCE_S:g} s."
+            _log.warning("Nobody looked for proposals on %s. %s", kind, why)
             return []
         return await self._of(kind, mirror)
 

@@ -389,5 +389,5 @@ class Sandboxes:
         """Note a container that runs without a note, as after the runtime directory was wiped."""
         files, stamp = self.state_files(record.id), Stamp.of(record.id, facts, self._images.reference(record))
         # Somebody may have stopped it since it was listed, or be about to.
-        if stamp.alive and files.running() is None and not files.stopped_on_purpose():
+        if stamp.alive and not files.stamped() and not files.stopped_on_purpose():
             files.stamp(stamp)

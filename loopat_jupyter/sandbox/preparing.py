@@ -64,13 +64,15 @@ async def prepare(engine: Engine, workspace: Workspace, image_id: str) -> None:
             # A password in a proxy's address is not written into a container, for however short a time.
             "--http-proxy=false",
             "--pull=never",
+            # Else each would be made, and nobody would remove them.
+            "--image-volume=ignore",
             "--entrypoint=true",
             image_id,
             timeout_s=PREPARE_TIMEOUT_S,
             doing="prepare the image",
         )
     finally:
-        remove = ("rm", "--force", "--ignore", "--time=0", name)
+        remove = ("rm", "--force", "--ignore", "--time=0", "--volumes", name)
         await engine.run(*remove, timeout_s=_QUICK_TIMEOUT_S, doing="remove a left-over container")
     write_atomic(_note(workspace, image_id), b"")
 

@@ -162,6 +162,10 @@ class StateFiles:
                     return ending.stamp
         return None
 
+    def stamped(self) -> bool:
+        """Whether there is a stamp that holds; `running` also goes by what somebody left who was killed."""
+        return self._stamp.exists() and self.running() is not None
+
     def noted(self) -> bool:
         """Whether anything was noted of the sandbox since the runtime directory was made, be it that it was stopped."""
         return any(path.exists() for path in (self._stamp, self._stopped, self._replaced))

@@ -279,7 +279,7 @@ class Workspace:
                 raise BadInputError(
                     "LOOPAT_HOME", f"{folder} cannot be made: {error.strerror}. Choose a folder that you can write."
                 ) from error
-        _make_private(self.runtime_root)
+        make_private(self.runtime_root)
         for folder in (self.runtime, self.locks, self.image_locks):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -372,7 +372,12 @@ def fits_socket(runtime_root: Path) -> bool:
     return len(os.fsencode(runtime_root)) + _SOCKET_NAME_BYTES <= SOCKET_PATH_MAX_BYTES
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
+    """Make a folder, `folder`, that nobody else can enter, or make sure that it is one.
+
+    Raises:
+        EngineUnavailableError: It belongs to somebody else or is open to others.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:

@@ -261,7 +261,26 @@ class LoopStore:
         folder, left = self.workspace.loop(loop_id), self.workspace.deleted(loop_id)
         with failed_write_told(folder), contextlib.suppress(FileNotFoundError):
             folder.rename(left)
+            # On a full disk, that files go counts most.
+            with contextlib.suppress(OSError), self._deleted_ids.open("a", encoding="ascii") as file:
+                file.write(f"{loop_id}\n")
         return left
+
+    @property
+    def _deleted_ids(self) -> Path:
+        return self.workspace.loops / ".deleted-ids"
+
+    def was_deleted(self, folder: str) -> bool:
+        """Whether a loop is gone that was called by a folder's name: `SLUG-` and the beginning of its id, or that.
+
+        Args:
+            folder: A name.
+        """
+        ids = ""
+        with contextlib.suppress(FileNotFoundError):
+            ids = self._deleted_ids.read_text(encoding="ascii", errors="replace")
+        wanted = folder if is_loop_id(folder) else folder.rpartition("-")[2]
+        return bool(wanted) and f"\n{wanted}" in f"\n{ids}"
 
     def touch(self, loop_id: str, at: datetime.datetime | None = None) -> None:
         """Note that the loop was used.

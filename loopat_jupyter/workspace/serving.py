@@ -12,6 +12,8 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from loopat_jupyter.workspace.paths import make_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -35,12 +37,14 @@ class Serving:
             workspace: Which one.
 
         Raises:
+            EngineUnavailableError: The runtime directory belongs to somebody else or is open to others.
             OSError: The lock cannot be taken.
         """
         path = _path(workspace)
         if self._descriptor is not None and _is_at(self._descriptor, path):
             return
         self.let_go()
+        make_private(workspace.runtime_root)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, _FLAGS | os.O_CREAT, 0o600)
         self._descriptor = descriptor

@@ -118,12 +118,14 @@ async def test_a_session_of_no_loop_starts_nowhere(place: Place, jp_fetch, jp_se
         "into another notebook."
     )
     (Path(jp_serverapp.root_dir) / "all").symlink_to(place.manager.workspace.loops)
+    gone = place.manager.create(title="nowhere")
+    await place.manager.delete(gone.id)
     for path, message in (
         ("loops:nowhere-00000000/4a13fe60-0000-4000-8000-000000000000", deleted),
         ("loops:0b347d59-0000-4000-8000-000000000000/n.ipynb", deleted),
         # JupyterLab leaves the drive out for consoles, and before 4.5 for notebooks.
-        ("nowhere-00000000/console-1", deleted),
-        ("0b347d59-0000-4000-8000-000000000000/n.ipynb", deleted),
+        (f"{folder_name(gone)}/console-1", deleted),
+        (f"{gone.id}/n.ipynb", deleted),
         # The next folder above that is there is in no loop.
         ("all/0b347d59-0000-4000-8000-000000000000/workdir/n.ipynb", deleted),
         ("all/0b347d59-0000-4000-8000-000000000000/home/n.ipynb", deleted),
@@ -143,6 +145,9 @@ async def test_everything_else_runs_as_ever(place: Place, jp_fetch, jp_serverapp
         kernel_id = await open_session(jp_fetch, "4a13fe60-0000-4000-8000-000000000000")
         where = await printed(jp_serverapp, kernel_id, "import os; print(os.getcwd(), os.uname().nodename)")
         assert where == f"{jp_serverapp.root_dir} {os.uname().nodename}"
+        await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+        # A day looks like a loop's id.
+        kernel_id = await open_session(jp_fetch, "sales-20240115/x.ipynb")
         await jp_fetch("api", "kernels", kernel_id, method="DELETE")
 
 

@@ -18,6 +18,7 @@ async def test_an_image_is_prepared_without_the_proxies_of_the_host(workspace: W
     await prepare(engine, workspace, workspace.key)
     assert engine.verbs == ["create", "rm"]
     assert "--http-proxy=false" in engine.calls[0]
+    assert ("--image-volume=ignore" in engine.calls[0], "--volumes" in engine.calls[1]) == (True, True)
     assert is_prepared(workspace, workspace.key)
     forget_prepared(workspace, workspace.key)
     assert not is_prepared(workspace, workspace.key)

@@ -53,6 +53,8 @@ def test_who_is_killed_while_a_sandbox_is_ended_leaves_it_as_it_was(
     assert files.running() is None
     os.waitpid(child, 0)
     assert files.running() == stamp
+    # So it is noted anew.
+    assert not files.stamped()
     assert not files.stopped_on_purpose()
     assert not files.replaced_on_purpose()
     with files.ending(replaced=replaced):
