@@ -268,7 +268,7 @@ class LoopStore:
 
     @property
     def _deleted_ids(self) -> Path:
-        return self.workspace.loops / ".deleted-ids"
+        return self.workspace.home / "deleted-loops"
 
     def was_deleted(self, folder: str) -> bool:
         """Whether a loop is gone that was called by a folder's name: `SLUG-` and the beginning of its id, or that.

@@ -85,7 +85,8 @@ class FakeManager:
 @pytest.fixture(autouse=True)
 def _locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where servers of the fake's workspace find each other."""
-    monkeypatch.setattr(FakeManager, "locks", tmp_path, raising=False)
+    monkeypatch.setattr(FakeManager, "locks", tmp_path / "runtime" / "locks", raising=False)
+    monkeypatch.setattr(FakeManager, "runtime_root", tmp_path / "runtime", raising=False)
 
 
 class FakeFollower(Follower):
