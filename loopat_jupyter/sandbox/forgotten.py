@@ -9,6 +9,7 @@ below the container's monitor (conmon).
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from pathlib import PurePath
@@ -24,8 +25,9 @@ from loopat_jupyter.sandbox.state import StateFiles
 from loopat_jupyter.sandbox.trees import Known, descendants, ended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from loopat_jupyter.sandbox.state import Stamp
     from loopat_jupyter.workspace.paths import Workspace
 
 _KILLED_WITHIN_S = 10.0
@@ -67,11 +69,9 @@ def find_init(workspace: Workspace, loop_id: str) -> Known | None:
         workspace: Whose.
         loop_id: The loop.
     """
-    files = StateFiles(workspace.host(loop_id))
-    stamp = files.running()
+    stamp, pid = _living(workspace, loop_id, monitored_inits)
     if stamp is not None:
         return Known(stamp.pid, stamp.start_ticks)
-    pid = None if files.noted() else monitored_inits().get(container_name(workspace.name, loop_id))
     return None if pid is None else Known.of(pid)
 
 
@@ -85,23 +85,35 @@ def corrected(
         listed: What podman says.
         loop_ids: The loops whose containers to look at, whether or not podman says that they have one.
     """
-    found = dict(listed)
-    inits: dict[str, int] | None = None
+    found, monitored = dict(listed), functools.cache(monitored_inits)
     for loop_id in loop_ids:
         facts = listed.get(loop_id)
         # One that was paused runs no less, and podman knows it.
         if facts is not None and (facts.alive or facts.paused):
             continue
-        files, name = StateFiles(workspace.host(loop_id)), container_name(workspace.name, loop_id)
-        stamp, pid = files.running(), None
-        if stamp is None and not files.noted():
-            inits = monitored_inits() if inits is None else inits
-            pid = inits.get(name)
+        stamp, pid = _living(workspace, loop_id, monitored)
         if stamp is not None:
             found[loop_id] = stamp.facts if facts is None else _running(facts, stamp.pid)
         elif pid is not None:
-            found[loop_id] = _running(facts or _unknown(name, loop_id), pid)
+            found[loop_id] = _running(facts or _unknown(container_name(workspace.name, loop_id), loop_id), pid)
     return found
+
+
+def _living(
+    workspace: Workspace, loop_id: str, monitored: Callable[[], Mapping[str, int]]
+) -> tuple[Stamp | None, int | None]:
+    """What a loop's note says of a sandbox that lives; where there are no notes at all, the init below its monitor.
+
+    Args:
+        workspace: Whose.
+        loop_id: The loop.
+        monitored: As `monitored_inits`.
+    """
+    files = StateFiles(workspace.host(loop_id))
+    stamp = files.running()
+    if stamp is not None or files.noted():
+        return stamp, None
+    return None, monitored().get(container_name(workspace.name, loop_id))
 
 
 def _running(facts: ContainerFacts, pid: int) -> ContainerFacts:
