@@ -5,12 +5,11 @@ Nothing is ever rebased or forced: history that others have seen stays.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from loopat_jupyter.errors import ConflictError, GitError, plain
 from loopat_jupyter.repos.git import NO_SETTINGS, TRANSFER_TIMEOUT_S
-from loopat_jupyter.repos.mirrors import LOCKED, remove_stale_locks
+from loopat_jupyter.repos.mirrors import LOCKED, past_stale_locks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -138,22 +137,22 @@ async def drop(git: Git, mirror: Mirror, commit: str, branch: str, access: Acces
 
 async def _push(git: Git, mirror: Mirror, refspec: str, access: Access, *options: str) -> bool:
     async def attempt() -> Completed:
-        return await git.run(
+        answer = await git.run(
             "push", "--porcelain", *options, "--", mirror.address, refspec,
             folder=mirror.path, timeout_s=TRANSFER_TIMEOUT_S, access=access, ok=(0, 1, 128), doing="push",
         )  # fmt: skip
+        if mirror.origin and answer.returncode and LOCKED in answer.stderr:
+            raise GitError(
+                "Another git changes this context, or was killed while it did. Nothing was promoted and nothing is "
+                "lost. Try again in a minute.",
+                stderr=answer.stderr,
+            )
+        return answer
 
-    answer = await attempt()
-    if mirror.origin and LOCKED in answer.stderr and await asyncio.to_thread(remove_stale_locks, mirror.origin):
-        answer = await attempt()
+    # Locks in a remote of others are theirs.
+    answer = await (past_stale_locks(mirror.origin, attempt) if mirror.origin else attempt())
     if answer.returncode == 0:
         return True
-    if mirror.origin and LOCKED in answer.stderr:
-        raise GitError(
-            "Another git changes this context, or was killed while it did. Nothing was promoted and nothing is lost. "
-            "Try again in a minute.",
-            stderr=answer.stderr,
-        )
     # What the remote's programs say goes to standard error; what became of the ref is git's own word.
     verdict = "\n".join(line for line in answer.text.splitlines() if line.startswith("!\t"))
     if any(sign in verdict for sign in _FIRST_WINS) and _NO_RIGHTS not in answer.stderr:

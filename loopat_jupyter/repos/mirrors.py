@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from loopat_jupyter.errors import BadInputError, GitError, LoopatError, UnsafePathError
 from loopat_jupyter.models import Progress
@@ -53,6 +53,8 @@ LOCKED = ".lock': File exists"
 _STALE_S = 60.0
 
 _WAIT_TIMEOUT_S = 2 * TRANSFER_TIMEOUT_S
+
+_Result = TypeVar("_Result")
 
 
 class Mirror(NamedTuple):
@@ -359,8 +361,8 @@ class Mirrors:
         return await self._settle_default(path, head or self.default_branch(path.name))
 
 
-async def past_stale_locks(path: Path, change: Callable[[], Awaitable[object]]) -> None:
-    """Change a repo, and once more where a git that was killed has left a lock behind.
+async def past_stale_locks(path: Path, change: Callable[[], Awaitable[_Result]]) -> _Result:
+    """What a change of a repo answers, tried once more where a git that was killed has left a lock behind.
 
     Args:
         path: A bare repo of the workspace.
@@ -370,20 +372,17 @@ async def past_stale_locks(path: Path, change: Callable[[], Awaitable[object]]) 
         GitError: As the change.
     """
     try:
-        await change()
+        return await change()
     except GitError as error:
-        if LOCKED not in error.stderr or not await asyncio.to_thread(remove_stale_locks, path):
+        if LOCKED not in error.stderr or not await asyncio.to_thread(_remove_stale_locks, path):
             raise
-        await change()
+        return await change()
 
 
-def remove_stale_locks(path: Path) -> bool:
+def _remove_stale_locks(path: Path) -> bool:
     """Remove git's own locks that a git left which was killed; whether there were any.
 
     Who is here has our own lock of the repo. Beside it only what loops give back is noted there, in a moment.
-
-    Args:
-        path: A bare repo of the workspace.
     """
     found = False
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
