@@ -47,7 +47,7 @@ async def file_lock(
         try:
             await _acquire(descriptor, deadline, timeout_s, what, on_wait)
             # Its last holder may have removed the file while we waited: then others lock another one by now.
-            if _is_at(descriptor, path):
+            if is_at(descriptor, path):
                 yield
                 return
         finally:
@@ -115,7 +115,13 @@ def mirror_lock(
     return file_lock(path, timeout_s=timeout_s, what=what, on_wait=on_wait)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one at a path: somebody may have removed it, and others have made another one.
+
+    Args:
+        descriptor: Of the file.
+        path: Where it was.
+    """
     try:
         there = path.lstat()
     except FileNotFoundError:

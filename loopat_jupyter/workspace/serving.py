@@ -6,12 +6,12 @@ looks keeps a server from having it, or is taken for one.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import struct
 from typing import TYPE_CHECKING
 
+from loopat_jupyter.workspace.locks import is_at
 from loopat_jupyter.workspace.paths import make_private
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Serving:
             OSError: The lock cannot be taken.
         """
         path = _path(workspace)
-        if self._descriptor is not None and _is_at(self._descriptor, path):
+        if self._descriptor is not None and is_at(self._descriptor, path):
             return
         self.let_go()
         make_private(workspace.runtime_root)
@@ -84,9 +84,3 @@ def _path(workspace: Workspace) -> Path:
 
 def _whole(kind: int) -> bytes:
     return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    return False
