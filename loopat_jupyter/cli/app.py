@@ -218,7 +218,7 @@ def _run(arguments: Sequence[str], session: Session, program: str) -> int:
         return 128 + interrupted.signum
     except click.ClickException as error:
         error.show()
-        return ENGINE_FAILED if session.verb == "exec" else error.exit_code
+        return _code(session, error.exit_code)
     except (LoopatError, TimeoutError) as error:
         if session.debug:
             _print_cause()
@@ -249,6 +249,11 @@ def _drop_output(*streams: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _code(session: Session, usual: int = FAILED) -> int:
+    """The exit code of what failed before a verb could say so: all codes of `exec` but its own are the command's."""
+    return ENGINE_FAILED if session.verb == "exec" else usual
+
+
 def _refused(session: Session, error: OSError) -> int:
     """What the system refuses in a place where nobody expects it, as in folders of ours that somebody else changed."""
     if error.errno not in _OUT_OF_REACH:
@@ -266,7 +271,7 @@ def _unwritten(session: Session, error: OSError) -> int:
     if error.errno in _NO_MORE_FILES:
         told = f"{error.strerror}: this login may have no more of them open. Allow more (`ulimit -n`), and try again."
         session.tell(told, style="red")
-        return ENGINE_FAILED if session.verb == "exec" else FAILED
+        return _code(session)
     if error.filename is not None:
         return _refused(session, error)
     if error.errno not in _NO_OUTPUT:
@@ -279,7 +284,7 @@ def _unwritten(session: Session, error: OSError) -> int:
         session.tell(f"The result could not be written: {error.strerror}.", style="red")
     except OSError:
         _drop_output(sys.stderr)
-    return ENGINE_FAILED if session.verb == "exec" else FAILED
+    return _code(session)
 
 
 @click.group(
