@@ -86,10 +86,10 @@ def give_up(run: Path, taken: str) -> None:
         run: The loop's runtime folder that its sandbox sees.
         taken: A file name, as `waiting` answered.
     """
-    match = _TAKEN.match(taken)
+    name, *_ = taken.removeprefix("taken-").split(".")
     with contextlib.suppress(OSError):
         (run / taken).unlink()
-        answer(run, match[1] if match else "", code=_TRY_AGAIN, text=CUT_SHORT)
+        answer(run, name, code=_TRY_AGAIN, text=CUT_SHORT)
 
 
 def take(run: Path, name: str) -> Request | None:
