@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopat_jupyter.errors import EngineError, EngineTimeoutError, StorageFullError
 from loopat_jupyter.project.containerfile import refused
-from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S
 from loopat_jupyter.sandbox.project_images import is_of_other_project
+from loopat_jupyter.sandbox.pulling import pull
 from loopat_jupyter.sandbox.triggers import has_triggers
 
 if TYPE_CHECKING:
@@ -89,10 +88,5 @@ async def _pull(engine: Engine, name: str, *, networked: bool, on_line: Callable
             "pull it under this name, then try again"
         )
     on_line(f"Pulling {name}")
-    try:
-        await engine.run("pull", "--quiet", "--", name, timeout_s=BUILD_TIMEOUT_S, doing=f"pull {name}")
-    except StorageFullError:
-        raise
-    except (EngineError, EngineTimeoutError) as error:
-        for line in ((isinstance(error, EngineError) and error.stderr) or error.message).splitlines():
-            on_line(line)
+    for line in (await pull(engine, name)).splitlines():
+        on_line(line)

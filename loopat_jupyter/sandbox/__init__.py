@@ -9,6 +9,7 @@
 `template`     pure: the image template, its hash and tags, the labels of its build steps
 `base_image`   the distribution image below: pulled, or made from packages
 `build`        one `podman build`, ended cleanly when it is cancelled
+`pulling`      pulls an image that somebody chose
 `preparing`    podman's copy of an image for sandboxes, made before one waits for it
 `images`       `Images`: one build per tag across processes, with progress
 `process`      processes inside: start, find on the host, signal, watch, read the log

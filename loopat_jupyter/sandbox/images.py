@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from loopat_jupyter.errors import EngineError, EngineTimeoutError, ImageBuildError, StorageFullError
+from loopat_jupyter.errors import EngineError, ImageBuildError
 from loopat_jupyter.models import Progress
 from loopat_jupyter.sandbox.base_image import BaseImage
 from loopat_jupyter.sandbox.build import BuildLog, build_failure, build_image
 from loopat_jupyter.sandbox.builders import BUILD_TIMEOUT_S, image_key, note_id, sole_builder
 from loopat_jupyter.sandbox.plan import SANDBOX_CA_BUNDLE
 from loopat_jupyter.sandbox.preparing import forget_prepared, is_prepared, prepare
+from loopat_jupyter.sandbox.pulling import pull
 from loopat_jupyter.sandbox.specs import forget_image
 from loopat_jupyter.sandbox.template import (
     SANDBOX_IMAGE,
@@ -299,21 +300,14 @@ class Images:
         )
 
     async def _pull(self, reference: str, on_progress: Callable[[Progress], None], loop: str) -> str:
-        problem = said = "it is a local name"
+        said = "it is a local name"
         if not reference.startswith("localhost/"):
             async with sole_builder(self._workspace, reference, on_progress) as report:
                 report(Progress(label="pulling the image"))
-                try:
-                    await self._engine.run(
-                        "pull", "--quiet", "--", reference, timeout_s=BUILD_TIMEOUT_S, doing=f"pull {reference}"
-                    )
-                except StorageFullError:
-                    raise
-                except (EngineError, EngineTimeoutError) as error:
-                    said = (isinstance(error, EngineError) and error.stderr) or error.message
-                    problem = said.rpartition("\n")[2]
+                said = await pull(self._engine, reference) or said
         image_id = await self.find(reference)
         if image_id is None:
+            problem = said.rpartition("\n")[2]
             message = (
                 f"The image {reference} is not there and cannot be pulled ({problem}). Build or load it under this "
                 "name, or take another one: choose Loop Settings… → Image in the loop's menu in JupyterLab, or run "
