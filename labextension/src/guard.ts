@@ -73,11 +73,11 @@ export function guarded(
       'click',
       event => {
         const { target } = event;
-        if (target instanceof Element && target.closest(COMMAND) !== null) {
-          if (!isTrusted()) {
-            event.preventDefault();
-            event.stopPropagation();
-          }
+        const isCommand =
+          target instanceof Element && target.closest(COMMAND) !== null;
+        if (isCommand && !isTrusted()) {
+          event.preventDefault();
+          event.stopPropagation();
         }
       },
       true

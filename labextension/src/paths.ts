@@ -1,3 +1,6 @@
+import type { IPlace } from './place';
+import type { ILoopManager } from './tokens';
+
 /** Name of the drive that holds the files of all loops. */
 export const DRIVE = 'loops';
 
@@ -64,6 +67,23 @@ const IN_FOLDER = /^[^/:]*-[0-9a-f]{8}\//;
  */
 export function consolePath(path: string): string {
   return IN_FOLDER.test(path) ? drivePath(path) : path;
+}
+
+/**
+ * The place of a console, or of that for which there is a session.
+ *
+ * @param path - As JupyterLab has it, which may leave out the name of the drive.
+ * @param known - The loops.
+ */
+export function placeOfSession(
+  path: string,
+  known: Pick<ILoopManager, 'condition' | 'ofPath'>
+): IPlace {
+  const meant = consolePath(path);
+  // Other folders, such as those of a day, may have names that look like a loop's.
+  const loop = known.ofPath(meant) ?? known.ofPath(path);
+  const mayBe = meant !== path && known.condition.kind === 'loading';
+  return { isInside: loop !== undefined || mayBe, loop };
 }
 
 const TERMINAL = /^([0-9a-f]{8})_\d+$/;

@@ -5,7 +5,7 @@ import { Launcher } from '@jupyterlab/launcher';
 import { Terminal } from '@jupyterlab/terminal';
 import type { Widget } from '@lumino/widgets';
 
-import { consolePath, idOfTerminal } from './paths';
+import { idOfTerminal, placeOfSession } from './paths';
 import type { ILoopManager, Loop } from './tokens';
 
 /** Where something of the main area is. */
@@ -36,23 +36,19 @@ export function placeOf(
       loop: manager.loops.find(loop => id && loop.id.startsWith(id))
     };
   }
+  if (widget instanceof ConsolePanel) {
+    const { path } = widget.sessionContext;
+    const { isInside, loop } = placeOfSession(path, manager);
+    return { isInside: isInside || manager.isInside(path), loop };
+  }
   const path =
     widget instanceof DocumentWidget
       ? widget.context.path
-      : widget instanceof ConsolePanel
-        ? consolePath(widget.sessionContext.path)
-        : content instanceof Launcher
-          ? folder
-          : undefined;
-  if (path === undefined) {
-    return { isInside: false, loop: undefined };
-  }
-  const loop = manager.ofPath(path);
-  // Other folders, such as those of a day, may have names that look like a loop's.
-  const isGuess =
-    widget instanceof ConsolePanel && path !== widget.sessionContext.path;
-  const isInside = isGuess
-    ? loop !== undefined || manager.condition.kind === 'loading'
-    : manager.isInside(path);
-  return { isInside, loop };
+      : content instanceof Launcher
+        ? folder
+        : undefined;
+  return {
+    isInside: path !== undefined && manager.isInside(path),
+    loop: path === undefined ? undefined : manager.ofPath(path)
+  };
 }

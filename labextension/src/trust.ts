@@ -1,4 +1,4 @@
-import { consolePath, isKernelOf } from './paths';
+import { isKernelOf, placeOfSession } from './paths';
 import type { IPlace } from './place';
 import type { ILoopManager, Loop } from './tokens';
 
@@ -51,13 +51,7 @@ export function originsOfKernel(
   }
   for (const session of sessions) {
     if (session.kernel?.id === kernel.id) {
-      // JupyterLab leaves out the name of the drive.
-      const path = consolePath(session.path);
-      const loop = known.ofPath(path);
-      const isGuess = path !== session.path;
-      const isInside =
-        loop !== undefined || (isGuess && known.condition.kind === 'loading');
-      origins.push({ isInside, loop });
+      origins.push(placeOfSession(session.path, known));
     }
   }
   return origins;

@@ -61,6 +61,16 @@ describe('a kernel', () => {
     expect(of('python3', both, sessions.slice(1))).toBe('labs');
   });
 
+  it('is of the loop that holds the server’s own folder, whatever a folder there is called', () => {
+    const within: Known = {
+      ...both,
+      ofPath: path => (path.startsWith('loops:') ? undefined : STRICT)
+    };
+    const kernel = { id: 'k', name: 'python3' };
+    const dated = [{ path: 'run-20240115/a.ipynb', kernel }];
+    expect(of('python3', within, dated)).toBe('none');
+  });
+
   it('may be of a loop that is not known yet', () => {
     expect(of('python3', known([], 'loading'))).toBe('unknown');
     // A folder of that name need not be a loop.
