@@ -22,6 +22,7 @@ from tests.context.test_origins import Noted
 from tests.git_remotes import git
 
 if TYPE_CHECKING:
+    from loopat_jupyter.context.proposals import Proposals
     from tests.git_remotes import Remote
 
 LOOP = str(uuid.UUID(int=1))
@@ -158,18 +159,23 @@ async def test_what_was_merged_is_told_also_when_its_branch_stays(team: LoopMana
     assert await team.cargo.contexts.proposals.waiting() == ()
 
 
-async def test_what_was_added_meanwhile_is_not_discarded(
-    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
-):
-    there = team.cargo.contexts.proposals
+def propose_meanwhile(there: Proposals, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More is promoted to a proposal right after it was found."""
     find = there._find
 
-    async def find_and_lose(*arguments: object) -> object:
+    async def find_and_add(*arguments: object) -> object:
         found = await find(*arguments)
         propose(remote, "more.md", "more\n")
         return found
 
-    monkeypatch.setattr(there, "_find", find_and_lose)
+    monkeypatch.setattr(there, "_find", find_and_add)
+
+
+async def test_what_was_added_meanwhile_is_not_discarded(
+    team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
+):
+    there = team.cargo.contexts.proposals
+    propose_meanwhile(there, remote, monkeypatch)
     with pytest.raises(ConflictError, match="has changed since"):
         await there.discard("knowledge", LOOP, proposed(remote))
     [waiting] = await there.waiting()
@@ -196,14 +202,7 @@ async def test_what_is_promoted_during_a_merge_waits_again(
     team: LoopManager, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ):
     there, looked_at = team.cargo.contexts.proposals, proposed(remote)
-    find = there._find
-
-    async def find_and_add(*arguments: object) -> object:
-        found = await find(*arguments)
-        propose(remote, "more.md", "more\n")
-        return found
-
-    monkeypatch.setattr(there, "_find", find_and_add)
+    propose_meanwhile(there, remote, monkeypatch)
     merged = await there.merge("knowledge", LOOP, looked_at)
     assert merged.commit == git(remote.path, "rev-parse", "trunk") == looked_at
     [waiting] = await there.waiting()

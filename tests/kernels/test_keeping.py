@@ -26,6 +26,8 @@ from tests.kernels.conftest import gone, hears
 from tests.kernels.test_provisioner import held_processes, started
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.kernels.conftest import Place
 
 pytestmark = pytest.mark.podman
@@ -273,42 +275,42 @@ async def test_a_kernel_of_another_program_is_not_taken_over(home: Home) -> None
         await hears(client)
 
 
-@pytest.mark.usefixtures("small_kernels")
-async def test_nothing_stays_where_the_sandbox_is_to_stop(home: Home) -> None:
+@pytest.fixture
+async def stopping(home: Home) -> AsyncIterator[Home]:
+    """A home whose servers stop sandboxes when they end."""
     settings = home.place.manager.workspace.config_file
     before = settings.read_text()
     settings.write_text(before + 'on_shutdown = "stop"\n')
-    try:
-        async with home.server() as server:
-            await open_session(server)
-            server.process.terminate()
-            assert await server.process.wait() == 0
-        assert home.records() == []
-        assert (await home.place.manager.sandboxes.status(home.place.record)).state == "stopped"
-    finally:
-        settings.write_text(before)
-        await home.place.manager.start(home.place.record)
+    yield home
+    settings.write_text(before)
+    await home.place.manager.start(home.place.record)
 
 
 @pytest.mark.usefixtures("small_kernels")
-async def test_a_server_that_ends_and_is_to_stop_all_leaves_the_kernels_of_another_one(home: Home) -> None:
-    settings = home.place.manager.workspace.config_file
-    before = settings.read_text()
-    settings.write_text(before + 'on_shutdown = "stop"\n')
-    try:
-        async with home.server() as going, home.server("other") as staying:
-            await open_session(going)
-            kernel_id = (await open_session(staying))["kernel"]["id"]
-            pid = home.place.manager.sandboxes.state_files(home.place.record.id).running().pid
-            going.process.terminate()
-            assert await going.process.wait() == 0
-            assert await kernels(staying) == [kernel_id]
-            assert len(home.place.processes()) == 1
-            assert home.place.manager.sandboxes.state_files(home.place.record.id).running().pid == pid
-        assert (await home.place.manager.sandboxes.status(home.place.record)).state == "stopped"
-    finally:
-        settings.write_text(before)
-        await home.place.manager.start(home.place.record)
+async def test_nothing_stays_where_the_sandbox_is_to_stop(stopping: Home) -> None:
+    async with stopping.server() as server:
+        await open_session(server)
+        server.process.terminate()
+        assert await server.process.wait() == 0
+    assert stopping.records() == []
+    place = stopping.place
+    assert (await place.manager.sandboxes.status(place.record)).state == "stopped"
+
+
+@pytest.mark.usefixtures("small_kernels")
+async def test_a_server_that_ends_and_is_to_stop_all_leaves_the_kernels_of_another_one(stopping: Home) -> None:
+    place = stopping.place
+    files = place.manager.sandboxes.state_files(place.record.id)
+    async with stopping.server() as going, stopping.server("other") as staying:
+        await open_session(going)
+        kernel_id = (await open_session(staying))["kernel"]["id"]
+        pid = files.running().pid
+        going.process.terminate()
+        assert await going.process.wait() == 0
+        assert await kernels(staying) == [kernel_id]
+        assert len(place.processes()) == 1
+        assert files.running().pid == pid
+    assert (await place.manager.sandboxes.status(place.record)).state == "stopped"
 
 
 def kernel_of(place: Place) -> SandboxKernel:
